@@ -1,0 +1,29 @@
+/* The plain executor: decodes guest code into blocks of X86Insns and runs their handlers one by one. */
+
+#ifndef QUERN_CPU_X86_EXEC_H
+#define QUERN_CPU_X86_EXEC_H
+
+#include "cpu/x86/x86.h"
+
+typedef enum X86Exit {
+    X86_EXIT_REQUEST,  /* VCPU_REQUEST_EXIT or _YIELD is set */
+    X86_EXIT_HALT,     /* HLT or MWAIT: nothing to do until x86_has_wakeup() */
+    X86_EXIT_DEBUG,    /* breakpoint or single step of the debugger; rip is at the instruction */
+    X86_EXIT_SHUTDOWN, /* triple fault */
+    X86_EXIT_MISSING,  /* exit_detail is a const char *: what Quern does not implement */
+} X86Exit;
+
+/* Runs guest code until something ends it. The thread has called vcpu_enter(); takes requests by itself. */
+X86Exit x86_run(X86Cpu *cpu);
+
+/* Runs exactly one instruction (an interrupt may be taken first). For single step and one-insn-per-tb. */
+X86Exit x86_step(X86Cpu *cpu);
+
+/* Debugger's breakpoints at linear addresses; machine lock held and the vCPU outside. */
+void x86_breakpoint_add(X86Cpu *cpu, uint64_t linear);
+bool x86_breakpoint_remove(X86Cpu *cpu, uint64_t linear);
+
+bool x86_exec_init(X86Cpu *cpu, Error *err);
+void x86_exec_free(X86Cpu *cpu);
+
+#endif

@@ -1,0 +1,290 @@
+/* The x86 CPU: its architectural state and the names of its bits.
+ *
+ * Specification: Intel SDM volumes 1 to 4 (December 2023), AMD APM volumes 1 to 5 where a model is AMD's.
+ * The state belongs to the vCPU's thread while it runs; others look at it through vcpu_run_on(). */
+
+#ifndef QUERN_CPU_X86_X86_H
+#define QUERN_CPU_X86_X86_H
+
+#include "cpu/vcpu.h"
+
+#include <setjmp.h>
+
+typedef struct X86Cpu   X86Cpu;
+typedef struct X86Model X86Model;
+typedef struct X86Tlb   X86Tlb;   /* mmu.c */
+typedef struct X86Cache X86Cache; /* exec.c: decoded blocks */
+typedef struct Apic     Apic;     /* devices/irq/apic.h */
+
+enum {
+    X86_RAX,
+    X86_RCX,
+    X86_RDX,
+    X86_RBX,
+    X86_RSP,
+    X86_RBP,
+    X86_RSI,
+    X86_RDI,
+    X86_R8,
+    X86_R9,
+    X86_R10,
+    X86_R11,
+    X86_R12,
+    X86_R13,
+    X86_R14,
+    X86_R15,
+    X86_NO_REG /* its slot always reads 0 */,
+    X86_N_GPR
+};
+
+enum { X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS, X86_N_SEG };
+
+/* Exception vectors (SDM 3, 6.3.1). */
+typedef enum X86Vector {
+    X86_DE       = 0,
+    X86_DB       = 1,
+    X86_NMI      = 2,
+    X86_BP       = 3,
+    X86_OF       = 4,
+    X86_BR       = 5,
+    X86_UD       = 6,
+    X86_NM       = 7,
+    X86_DF       = 8,
+    X86_TS       = 10,
+    X86_NP       = 11,
+    X86_SS_FAULT = 12,
+    X86_GP       = 13,
+    X86_PF       = 14,
+    X86_MF       = 16,
+    X86_AC       = 17,
+    X86_MC       = 18,
+    X86_XM       = 19,
+} X86Vector;
+
+enum {
+    EFLAGS_CF    = 1 << 0,
+    EFLAGS_ONE   = 1 << 1,
+    EFLAGS_PF    = 1 << 2,
+    EFLAGS_AF    = 1 << 4,
+    EFLAGS_ZF    = 1 << 6,
+    EFLAGS_SF    = 1 << 7,
+    EFLAGS_TF    = 1 << 8,
+    EFLAGS_IF    = 1 << 9,
+    EFLAGS_DF    = 1 << 10,
+    EFLAGS_OF    = 1 << 11,
+    EFLAGS_IOPL  = 3 << 12,
+    EFLAGS_NT    = 1 << 14,
+    EFLAGS_RF    = 1 << 16,
+    EFLAGS_VM    = 1 << 17,
+    EFLAGS_AC    = 1 << 18,
+    EFLAGS_VIF   = 1 << 19,
+    EFLAGS_VIP   = 1 << 20,
+    EFLAGS_ID    = 1 << 21,
+    EFLAGS_ARITH = EFLAGS_CF | EFLAGS_PF | EFLAGS_AF | EFLAGS_ZF | EFLAGS_SF | EFLAGS_OF,
+};
+
+#define CR0_PE UINT64_C(0x00000001)
+#define CR0_MP UINT64_C(0x00000002)
+#define CR0_EM UINT64_C(0x00000004)
+#define CR0_TS UINT64_C(0x00000008)
+#define CR0_ET UINT64_C(0x00000010)
+#define CR0_NE UINT64_C(0x00000020)
+#define CR0_WP UINT64_C(0x00010000)
+#define CR0_AM UINT64_C(0x00040000)
+#define CR0_NW UINT64_C(0x20000000)
+#define CR0_CD UINT64_C(0x40000000)
+#define CR0_PG UINT64_C(0x80000000)
+
+#define CR4_VME        UINT64_C(0x00000001)
+#define CR4_PVI        UINT64_C(0x00000002)
+#define CR4_TSD        UINT64_C(0x00000004)
+#define CR4_DE         UINT64_C(0x00000008)
+#define CR4_PSE        UINT64_C(0x00000010)
+#define CR4_PAE        UINT64_C(0x00000020)
+#define CR4_MCE        UINT64_C(0x00000040)
+#define CR4_PGE        UINT64_C(0x00000080)
+#define CR4_PCE        UINT64_C(0x00000100)
+#define CR4_OSFXSR     UINT64_C(0x00000200)
+#define CR4_OSXMMEXCPT UINT64_C(0x00000400)
+#define CR4_UMIP       UINT64_C(0x00000800)
+#define CR4_LA57       UINT64_C(0x00001000)
+#define CR4_FSGSBASE   UINT64_C(0x00010000)
+#define CR4_PCIDE      UINT64_C(0x00020000)
+#define CR4_OSXSAVE    UINT64_C(0x00040000)
+#define CR4_SMEP       UINT64_C(0x00100000)
+#define CR4_SMAP       UINT64_C(0x00200000)
+
+#define EFER_SCE   UINT64_C(0x0001)
+#define EFER_LME   UINT64_C(0x0100)
+#define EFER_LMA   UINT64_C(0x0400)
+#define EFER_NXE   UINT64_C(0x0800)
+#define EFER_FFXSR UINT64_C(0x4000)
+
+/* Segment attributes: bits 8 to 23 of a descriptor's second word, limit bits masked out, and "unusable". */
+enum {
+    SEG_TYPE      = 0xf,
+    SEG_A         = 1,
+    SEG_W         = 2,
+    SEG_R         = 2,
+    SEG_E         = 4,
+    SEG_C         = 4,
+    SEG_CODE      = 8,
+    SEG_S         = 1 << 4,
+    SEG_DPL_SHIFT = 5,
+    SEG_DPL       = 3 << 5,
+    SEG_P         = 1 << 7,
+    SEG_AVL       = 1 << 12,
+    SEG_L         = 1 << 13,
+    SEG_DB        = 1 << 14,
+    SEG_G         = 1 << 15,
+    SEG_UNUSABLE  = 1 << 16,
+};
+
+typedef struct X86Segment {
+    uint64_t base;
+    uint32_t limit; /* in bytes, granularity applied */
+    uint32_t attr;  /* SEG_* */
+    uint16_t selector;
+} X86Segment;
+
+typedef struct X86Table {
+    uint64_t base;
+    uint16_t limit;
+} X86Table;
+
+/* vcpu.requests bits of an x86 CPU. */
+enum {
+    X86_REQUEST_INTR = VCPU_REQUEST_CPU << 0, /* the local APIC or the PIC may have an interrupt */
+    X86_REQUEST_NMI  = VCPU_REQUEST_CPU << 1,
+    X86_REQUEST_SMI  = VCPU_REQUEST_CPU << 2,
+    X86_REQUEST_INIT = VCPU_REQUEST_CPU << 3,
+    X86_REQUEST_SIPI = VCPU_REQUEST_CPU << 4,
+    X86_REQUEST_MCE  = VCPU_REQUEST_CPU << 5,
+};
+
+/* The XSAVE area in standard format (SDM 1, 13.4): legacy FXSAVE image, header, AVX component. The live FP and
+ * vector state of the guest while the plain executor runs. */
+enum {
+    XSAVE_LEGACY = 0,
+    XSAVE_MXCSR  = 24,
+    XSAVE_ST     = 32,
+    XSAVE_XMM    = 160,
+    XSAVE_HEADER = 512,
+    XSAVE_YMM    = 576,
+    XSAVE_SIZE   = 832
+};
+
+#define XCR0_X87 UINT64_C(1)
+#define XCR0_SSE UINT64_C(2)
+#define XCR0_AVX UINT64_C(4)
+
+/* Mode of execution of the current code segment. */
+typedef enum X86CodeSize { X86_CODE16, X86_CODE32, X86_CODE64 } X86CodeSize;
+
+struct X86Cpu {
+    Vcpu vcpu; /* first */
+
+    uint64_t gpr[X86_N_GPR];
+    uint64_t rip;
+    /* Arithmetic flags as LAHF and SETO leave them in AX: AH = SF ZF 0 AF 0 PF 1 CF, AL = OF (0 or 1). The other
+     * flags are in eflags, whose arithmetic bits are 0. Use x86_get_eflags()/x86_set_eflags(). */
+    uint16_t arith;
+    uint32_t eflags;
+
+    X86Segment seg[X86_N_SEG];
+    X86Segment ldt, tr;
+    X86Table   gdt, idt;
+    uint64_t   cr0, cr2, cr3, cr4, efer, xcr0, xss;
+    uint64_t   dr[8]; /* 4 and 5 unused */
+
+    /* Derived by x86_update_mode() from cr0, cr4, efer, eflags, seg[] after any change to them. */
+    uint8_t     cpl;
+    X86CodeSize code_size;
+    bool        long_mode;  /* EFER.LMA */
+    bool        flat;       /* all of CS, DS, ES and SS have base 0 and limit 4 GiB, or 64-bit mode */
+    uint8_t     stack_size; /* 2, 4 or 8: width of the stack pointer */
+    uint32_t    mode_key;   /* changes whenever decoded code must not be reused */
+
+    bool     smm;
+    bool     nmi_blocked;
+    bool     interrupt_shadow; /* after STI, MOV SS, POP SS: no interrupt before the next instruction ends */
+    bool     in_shutdown;
+    uint8_t  sipi_vector;    /* with X86_REQUEST_SIPI */
+    bool     wait_for_sipi;  /* after INIT on an application processor */
+    int      pending_vector; /* exception being delivered, -1 if none: for #DF */
+    uint64_t exit_detail;    /* of the last X86Exit: what is missing ... */
+
+    uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+    uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint64_t pat, tsc_aux, misc_enable, spec_ctrl, smbase;
+    uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
+    uint64_t mcg_status, mcg_ctl, mc_bank[10][4];
+    uint64_t feature_control;
+    int64_t  tsc_offset; /* guest TSC = host TSC (or manual clock) + tsc_offset */
+    uint64_t tsc_adjust;
+    uint64_t monitor_address; /* armed by MONITOR; 0 = not armed */
+    bool     monitor_armed;
+
+    uint8_t xsave[XSAVE_SIZE] __attribute__((aligned(64)));
+
+    const X86Model *model;
+    uint32_t        features[32]; /* guest CPUID words, by X86FeatureWord of cpuid.h */
+    uint64_t        tsc_hz;
+    unsigned        phys_bits, lin_bits;
+
+    Apic     *apic;
+    X86Tlb   *tlb;
+    X86Cache *cache;
+
+    sigjmp_buf            fault_exit; /* where x86_raise* goes while x86_run() is active */
+    const struct X86Insn *insn;       /* being executed, for precise faults */
+
+    /* Asks the board for the vector of an ExtINT (8259); machine lock taken inside. -1: none after all. */
+    int (*ack_extint)(void *opaque);
+    void *board;
+};
+
+static inline X86Cpu *x86_cpu(Vcpu *cpu)
+{
+    return (X86Cpu *)cpu;
+}
+
+static inline void *x86_xmm(X86Cpu *cpu, unsigned n)
+{
+    return cpu->xsave + XSAVE_XMM + 16 * n;
+}
+
+static inline void *x86_ymm_high(X86Cpu *cpu, unsigned n)
+{
+    return cpu->xsave + XSAVE_YMM + 16 * n;
+}
+
+/* RFLAGS as the guest sees it. */
+static inline uint64_t x86_get_eflags(const X86Cpu *cpu)
+{
+    return cpu->eflags | ((cpu->arith >> 8) & (EFLAGS_CF | EFLAGS_PF | EFLAGS_AF | EFLAGS_ZF | EFLAGS_SF)) |
+           EFLAGS_ONE | (cpu->arith & 1 ? EFLAGS_OF : 0);
+}
+
+/* Sets the flags in `mask` from `value`; the caller calls x86_update_mode() when VM, AC, TF or IOPL may change. */
+static inline void x86_set_eflags(X86Cpu *cpu, uint64_t value, uint64_t mask)
+{
+    uint64_t now = (x86_get_eflags(cpu) & ~mask) | (value & mask);
+    cpu->arith   = (uint16_t)((now & (EFLAGS_CF | EFLAGS_PF | EFLAGS_AF | EFLAGS_ZF | EFLAGS_SF)) << 8 | 0x200 |
+                            (now & EFLAGS_OF ? 1 : 0));
+    cpu->eflags  = (uint32_t)(now & ~(uint64_t)EFLAGS_ARITH) | EFLAGS_ONE;
+}
+
+/* Raise an exception in the guest from inside x86_run(): do not return. State must be as before the instruction,
+ * apart from what the architecture lets an instruction leave behind (string instructions' progress). */
+_Noreturn void x86_raise(X86Cpu *cpu, X86Vector vector); /* no error code, or 0 where it has one */
+_Noreturn void x86_raise_error(X86Cpu *cpu, X86Vector vector, uint32_t code);
+_Noreturn void x86_raise_page_fault(X86Cpu *cpu, uint64_t address, uint32_t code);
+
+/* Stops the VM: a form that Quern does not implement yet. `what` must be a literal. Never silently wrong. */
+_Noreturn void x86_raise_missing(X86Cpu *cpu, const char *what);
+
+/* Recomputes the derived members. */
+void x86_update_mode(X86Cpu *cpu);
+
+#endif

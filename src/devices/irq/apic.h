@@ -1,0 +1,86 @@
+/* Local APIC and x2APIC. One a vCPU, created by the board with the vCPU.
+ * Specification: Intel SDM 3, chapter 11 (December 2023).
+ *
+ * Runs without the machine lock: interrupt requests are atomic bits, the rest belongs to the vCPU's own thread or
+ * to apic->lock where another thread may come (ICR delivery, INIT, level changes from the I/O APIC). */
+
+#ifndef QUERN_DEVICES_IRQ_APIC_H
+#define QUERN_DEVICES_IRQ_APIC_H
+
+#include "base/log.h"
+#include "devices/irq.h"
+#include "loop/clock.h"
+#include "memory/memory.h"
+
+typedef struct Apic    Apic;
+typedef struct ApicBus ApicBus; /* all local APICs of a machine, and the I/O APICs' and MSIs' way to them */
+
+typedef enum ApicSignal {
+    APIC_SIGNAL_INTR, /* there may be a vector to take, or an ExtINT */
+    APIC_SIGNAL_NMI,
+    APIC_SIGNAL_SMI,
+    APIC_SIGNAL_INIT,
+    APIC_SIGNAL_SIPI, /* with the vector */
+} ApicSignal;
+
+/* How an APIC reaches its CPU. Called from any thread. */
+typedef struct ApicHost {
+    void (*signal)(void *opaque, ApicSignal what, uint8_t vector);
+    uint64_t (*read_tsc)(void *opaque);               /* guest TSC now */
+    int64_t (*tsc_to_ns)(void *opaque, uint64_t tsc); /* virtual-clock time of a guest TSC value */
+    void *opaque;
+} ApicHost;
+
+ApicBus *apic_bus_new(Clocks *clocks, Log *log);
+void     apic_bus_free(ApicBus *bus);
+
+/* `bsp` for the boot processor. The APIC's region is 4 KiB; the vCPU's own view maps it at APIC_BASE's address. */
+Apic    *apic_new(ApicBus *bus, Memory *memory, uint32_t apic_id, bool bsp, const ApicHost *host);
+void     apic_free(Apic *apic);
+Region  *apic_region(Apic *apic);
+void     apic_reset(Apic *apic, bool init_only); /* power-on, or what INIT changes (APIC ID and APIC_BASE stay) */
+uint32_t apic_id(const Apic *apic);
+
+/* IA32_APIC_BASE. The setter returns false for reserved bits and illegal mode changes (the CPU raises #GP) and
+ * calls `moved` when the base or the enable bit changed, so that the vCPU's view follows. */
+uint64_t apic_get_base(const Apic *apic);
+bool     apic_set_base(Apic *apic, uint64_t value, unsigned phys_bits);
+void     apic_on_base_change(Apic *apic, void (*moved)(void *opaque), void *opaque);
+
+/* x2APIC MSRs 800h to 83Fh; false: no such register in this mode, or reserved bits set. vCPU thread. */
+bool apic_read_msr(Apic *apic, uint32_t index, uint64_t *value);
+bool apic_write_msr(Apic *apic, uint32_t index, uint64_t value);
+
+/* IA32_TSC_DEADLINE. apic_tsc_changed: the guest wrote its TSC, an armed deadline is computed anew. */
+uint64_t apic_get_tsc_deadline(const Apic *apic);
+void     apic_set_tsc_deadline(Apic *apic, uint64_t value);
+void     apic_tsc_changed(Apic *apic);
+
+/* CR8. */
+uint8_t apic_get_tpr(const Apic *apic); /* 0..15 */
+void    apic_set_tpr(Apic *apic, uint8_t cr8);
+
+/* The vCPU is ready for an interrupt: moves the highest vector above PPR from IRR to ISR and returns it.
+ * -1: none. APIC_EXTINT: LINT0 is in ExtINT mode (or the APIC is off) and its line is high: ask the 8259. */
+enum { APIC_EXTINT = -2 };
+int  apic_take_vector(Apic *apic);
+bool apic_has_vector(const Apic *apic); /* would apic_take_vector return other than -1? Any thread */
+
+/* Line inputs. LINT0 is the 8259's output on the boot processor. */
+void apic_set_lint(Apic *apic, int lint, int level);
+
+/* An interrupt message, as an MSI write or an I/O APIC sends it. `trigger_level` 1 for level. Any thread. */
+typedef struct ApicMessage {
+    uint32_t destination; /* 8 bits, or 32 with the extended destination of x2APIC */
+    bool     logical;
+    uint8_t  delivery; /* SDM delivery mode: 0 fixed, 1 lowest, 2 SMI, 4 NMI, 5 INIT, 6 SIPI, 7 ExtINT */
+    uint8_t  vector;
+    bool     level;
+} ApicMessage;
+void apic_bus_send(ApicBus *bus, const ApicMessage *message);
+void apic_bus_send_msi(ApicBus *bus, uint64_t address, uint32_t data);
+
+/* The I/O APIC hears of EOIs of level interrupts. */
+void apic_bus_on_eoi(ApicBus *bus, void (*eoi)(void *opaque, uint8_t vector), void *opaque);
+
+#endif

@@ -1,0 +1,6 @@
+/* The qemu-system-x86_64 program. */
+
+int main(void)
+{
+    return 0;
+}
