@@ -1,0 +1,117 @@
+/* Character devices: byte streams between a front end (a serial port, a monitor, the gdbstub) and a back end (a
+ * terminal, a socket, a file). One file a back end.
+ *
+ * All calls and callbacks on the main loop or with the machine lock held. */
+
+#ifndef QUERN_CHAR_CHAR_H
+#define QUERN_CHAR_CHAR_H
+
+#include "loop/loop.h"
+#include "object/object.h"
+
+typedef struct Chardev      Chardev;
+typedef struct CharFrontend CharFrontend;
+typedef struct CharType     CharType;
+typedef struct CharHub      CharHub; /* all chardevs of a process: id to Chardev, and what they need */
+
+typedef enum CharEvent { CHAR_OPENED, CHAR_CLOSED, CHAR_BREAK, CHAR_MUX_IN, CHAR_MUX_OUT } CharEvent;
+
+/* Line control, as a serial port asks for it. */
+typedef struct CharLine {
+    unsigned baud;
+    char     parity; /* 'N', 'E', 'O' */
+    uint8_t  data_bits, stop_bits;
+} CharLine;
+
+enum { CHAR_RTS = 1, CHAR_DTR = 2, CHAR_CTS = 4, CHAR_DSR = 8, CHAR_RI = 16, CHAR_DCD = 32 };
+
+struct CharType {
+    struct ObjectType;   /* .name is the backend's: "socket"; .properties are its options */
+    const char *alias;   /* "tty" for "serial" */
+    const char *missing; /* not NULL: known but not built; says "not supported yet" */
+    bool (*open)(Chardev *chr, Error *err);
+    /* Returns how many bytes were taken, 0 when it would block (on_writable is called later), -1 when it is gone. */
+    ssize_t (*write)(Chardev *chr, const uint8_t *buf, size_t len);
+    void (*accept_input)(Chardev *chr);                   /* the front end has room again; may be NULL */
+    bool (*set_line)(Chardev *chr, const CharLine *line); /* may be NULL */
+    void (*set_break)(Chardev *chr, bool on);             /* may be NULL */
+    bool (*set_modem)(Chardev *chr, unsigned lines);      /* CHAR_RTS | CHAR_DTR; may be NULL */
+    bool (*get_modem)(Chardev *chr, unsigned *lines);
+    void (*close)(Chardev *chr);
+    char *(*describe)(Chardev *chr); /* query-chardev's "filename"; NULL: the type's name */
+};
+
+struct Chardev {
+    Object        obj;
+    CharHub      *hub;
+    char         *id;
+    CharFrontend *frontend; /* one; a mux has more */
+    bool          is_open;  /* the other end is there */
+    char         *logfile;  /* common options of every backend */
+    bool          logappend;
+    bool          mux;
+    int           log_fd;
+};
+
+/* Embedded in the front end's struct. */
+struct CharFrontend {
+    Chardev *chr; /* NULL: not connected: output is dropped */
+    int      mux_tag;
+    void    *opaque;
+    size_t (*can_read)(void *opaque); /* how many bytes fit now */
+    void (*read)(void *opaque, const uint8_t *buf, size_t len);
+    void (*event)(void *opaque, CharEvent event); /* may be NULL */
+    void (*writable)(void *opaque);               /* may be NULL */
+};
+
+#define CHAR_TYPE(identifier)                                                                                          \
+    static const CharType          identifier##_type;                                                                  \
+    static const ObjectType *const identifier##_entry __attribute__((used, section("quern_types"))) =                  \
+        (const ObjectType *)&identifier##_type;                                                                        \
+    static const CharType identifier##_type
+
+CharHub *char_hub_new(Loop *loop, Object *root);
+void     char_hub_free(CharHub *hub); /* closes all, restores terminals */
+Loop    *char_hub_loop(CharHub *hub);
+
+/* -chardev: {"backend": B, "id": I, "mux": ..., ...}. */
+Chardev *char_create(CharHub *hub, const Json *options, bool lenient, Error *err);
+
+/* -serial, -parallel, -monitor, -gdb, -qtest ... short forms: "stdio", "mon:stdio", "tcp:host:port,server=on",
+ * "unix:path", "telnet:...", "udp:...", "pty:path", "file:name", "pipe:name", "chardev:id", "null", "none" ...
+ * `id` names the chardev made. NULL and no error: "none". "mon:" makes a mux and sets *with_monitor. */
+Chardev *char_create_short(CharHub *hub, const char *id, const char *text, bool *with_monitor, Error *err);
+Chardev *char_find(CharHub *hub, const char *id, Error *err);
+bool     char_remove(CharHub *hub, const char *id, Error *err);
+void     char_print_help(GString *out);
+
+/* Connects a front end; a chardev with mux=on takes up to four, any other one. */
+bool char_attach(CharFrontend *fe, Chardev *chr, Error *err);
+void char_detach(CharFrontend *fe);
+
+/* Front end to back end. char_write takes what it can without blocking; char_write_all waits (bounded by the other
+ * end; for debug output and prompts only). -1: gone. */
+ssize_t char_write(CharFrontend *fe, const void *buf, size_t len);
+void    char_write_all(CharFrontend *fe, const void *buf, size_t len);
+void    char_accept_input(CharFrontend *fe);
+bool    char_set_line(CharFrontend *fe, const CharLine *line);
+void    char_set_break(CharFrontend *fe, bool on);
+bool    char_set_modem(CharFrontend *fe, unsigned lines);
+bool    char_get_modem(CharFrontend *fe, unsigned *lines);
+bool    char_is_open(const CharFrontend *fe);
+
+/* Back end to front end. */
+size_t char_can_read(Chardev *chr);
+void   char_push(Chardev *chr, const uint8_t *buf, size_t len); /* at most char_can_read() bytes */
+void   char_event(Chardev *chr, CharEvent event);
+void   char_writable(Chardev *chr);
+
+/* The escape character of muxes (-echr), what Ctrl-A X does, and what Ctrl-A H prints. */
+void char_hub_set_escape(CharHub *hub, int escape);
+void char_hub_on_quit(CharHub *hub, void (*quit)(void *opaque), void *opaque);
+
+/* -add-fd sets: duplicates of inherited descriptors, in numbered sets, opened as /dev/fdset/N. */
+bool char_hub_add_fd(CharHub *hub, int fd, int64_t set, const char *opaque, Error *err);
+int  char_hub_open(CharHub *hub, const char *path, int flags, int mode); /* open() that knows /dev/fdset/N */
+
+#endif

@@ -1,0 +1,52 @@
+/* What a device may know of the machine it sits in: memory, clocks, the lock, and the few things it can ask for.
+ * The board (src/machine) makes one and fills it in. */
+
+#ifndef QUERN_DEVICES_PLATFORM_H
+#define QUERN_DEVICES_PLATFORM_H
+
+#include "base/log.h"
+#include "devices/irq.h"
+#include "loop/loop.h"
+#include "memory/memory.h"
+#include "object/object.h"
+
+typedef enum ResetCause { RESET_GUEST, RESET_HOST, RESET_PANIC } ResetCause;
+typedef enum ShutdownCause {
+    SHUTDOWN_GUEST,       /* ACPI poweroff, ... */
+    SHUTDOWN_GUEST_RESET, /* reset with -no-reboot */
+    SHUTDOWN_HOST_SIGNAL,
+    SHUTDOWN_HOST_REQUEST, /* quit */
+    SHUTDOWN_GUEST_EXIT,   /* isa-debug-exit: with exit code */
+    SHUTDOWN_GUEST_PANIC,
+} ShutdownCause;
+
+typedef struct Platform Platform;
+struct Platform {
+    Object        root;    /* not in a tree itself: `objects` below is */
+    Object       *objects; /* root of the object tree */
+    Loop         *loop;
+    Clocks       *clocks;
+    MachineLock  *lock;
+    Log          *log;
+    Memory       *memory;
+    Region       *system_memory; /* guest-physical address space, 2^64 */
+    Region       *system_io;     /* I/O ports, 64 KiB */
+    AddressSpace *memory_space;
+    AddressSpace *io_space;
+    IrqPin       *isa_irq[16]; /* input pins: both 8259 and I/O APIC hear them */
+    IrqPin       *gsi[24];     /* global system interrupts, for ACPI and PCI routing */
+
+    /* Requests: any thread; carried out on the main loop. */
+    void (*request_reset)(Platform *p, ResetCause cause);
+    void (*request_shutdown)(Platform *p, ShutdownCause cause, int exit_code);
+    void (*request_suspend)(Platform *p); /* ACPI S3 */
+    void (*request_wakeup)(Platform *p);
+    void (*guest_panicked)(Platform *p);
+    void (*raise_nmi)(Platform *p);
+    bool (*is_running)(Platform *p);
+
+    uint64_t random_seed; /* -seed, when given */
+    bool     have_seed;
+};
+
+#endif
