@@ -1,0 +1,155 @@
+/* The machine: a board with its memory, vCPUs and devices, and the state it is in (running, paused, shut down).
+ *
+ * The command line fills a MachineConfig in; machine_new() makes an empty machine of a type, machine_build() builds
+ * the board from the configuration, then -device adds to it; machine_start() resets and runs it. Boards implement
+ * MachineType.build. Machine lock held throughout, but for the Platform requests. */
+
+#ifndef QUERN_MACHINE_MACHINE_H
+#define QUERN_MACHINE_MACHINE_H
+
+#include "accel/accel.h"
+#include "char/char.h"
+#include "cpu/x86/cpuid.h"
+#include "devices/device.h"
+#include "devices/irq/apic.h"
+
+typedef struct Machine     Machine;
+typedef struct MachineType MachineType;
+
+/* -smp, after inference. */
+typedef struct SmpConfig {
+    unsigned cpus, max_cpus, sockets, dies, modules, cores, threads;
+} SmpConfig;
+
+/* -rtc */
+typedef struct RtcConfig {
+    bool      local; /* base=localtime */
+    bool      fixed; /* base=a date: start at `start` */
+    int64_t   start; /* seconds since 1970 */
+    ClockKind clock; /* HOST_CLOCK, REALTIME_CLOCK or VIRTUAL_CLOCK */
+    bool      slew;  /* driftfix=slew */
+} RtcConfig;
+
+/* -fw_cfg name=,string=/file= */
+typedef struct FwCfgBlob {
+    char   *name;
+    GBytes *data;
+} FwCfgBlob;
+
+typedef enum RebootAction { REBOOT_RESET, REBOOT_SHUTDOWN } RebootAction;
+typedef enum ShutdownAction { SHUTDOWN_POWEROFF, SHUTDOWN_PAUSE } ShutdownAction;
+typedef enum PanicAction { PANIC_PAUSE, PANIC_SHUTDOWN, PANIC_EXIT_FAILURE, PANIC_NONE } PanicAction;
+
+/* What boards and firmware tables need from the command line. Strings are owned. */
+typedef struct MachineConfig {
+    uint64_t       ram_size;
+    uint64_t       ram_slots, max_ram; /* 0: no hotplug */
+    SmpConfig      smp;
+    RtcConfig      rtc;
+    char          *cpu_model; /* -cpu text, NULL for the board's default */
+    char          *kernel, *initrd, *append, *bios;
+    GPtrArray     *fw_cfg;        /* FwCfgBlob * */
+    GPtrArray     *option_roms;   /* char * */
+    GPtrArray     *smbios;        /* Json *: one -smbios each, in order */
+    GPtrArray     *acpi_tables;   /* Json *: one -acpitable each */
+    GPtrArray     *firmware_dirs; /* char *: -L, then the built-in ones */
+    char          *name;          /* -name guest= */
+    uint8_t        uuid[16];
+    bool           have_uuid;
+    Chardev       *serial[4];         /* NULL: no such port */
+    bool           serial_present[4]; /* a port with or without a chardev */
+    Chardev       *parallel[3];
+    Chardev       *debugcon; /* -debugcon */
+    bool           no_defaults;
+    RebootAction   reboot_action;
+    ShutdownAction shutdown_action;
+    PanicAction    panic_action;
+} MachineConfig;
+
+struct MachineType {
+    struct ObjectType; /* .name "pc-i440fx-9.1"; .properties of the Machine struct of this board */
+    const char *alias; /* "pc" */
+    bool        is_default;
+    const char *default_cpu; /* "qemu64" */
+    unsigned    max_cpus;
+    uint64_t    default_ram;
+    const char *missing; /* not NULL: known but not built yet */
+    bool (*build)(Machine *m, Error *err);
+    void (*reset)(Machine *m, ResetKind kind); /* after devices and CPUs were reset: firmware's part of direct boot */
+};
+
+typedef enum RunState {
+    RUN_STATE_PRELAUNCH,
+    RUN_STATE_RUNNING,
+    RUN_STATE_PAUSED,
+    RUN_STATE_DEBUG,
+    RUN_STATE_SUSPENDED,
+    RUN_STATE_SHUTDOWN,
+    RUN_STATE_GUEST_PANICKED,
+    RUN_STATE_INTERNAL_ERROR
+} RunState;
+
+struct Machine {
+    Platform      platform; /* first */
+    MachineConfig config;
+    CharHub      *chars;
+    Accel        *accel;
+    ApicBus      *apic_bus;
+    GPtrArray    *cpus; /* X86Cpu *, index is the vCPU's */
+    RamBlock     *ram;  /* -m, below and above the PCI hole */
+    X86Model     *cpu_model;
+
+    RunState      state;
+    int           exit_code;
+    bool          exit_requested;
+    bool          reset_requested, shutdown_requested; /* with platform.lock; taken on the main loop */
+    ResetCause    reset_cause;
+    ShutdownCause shutdown_cause;
+
+    /* Machine properties (-machine); one table for all PC boards. */
+    OnOffAuto vmport, smm;
+    bool      acpi, i8042, hpet, pit, pic, rtc, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
+    char     *accel_name, *firmware, *kernel_irqchip;
+    void     *board; /* the board's own part */
+};
+
+static inline const MachineType *machine_type(const Machine *m)
+{
+    return (const MachineType *)m->platform.root.type;
+}
+
+#define MACHINE_TYPE(identifier)                                                                                       \
+    static const MachineType       identifier##_type;                                                                  \
+    static const ObjectType *const identifier##_entry __attribute__((used, section("quern_types"))) =                  \
+        (const ObjectType *)&identifier##_type;                                                                        \
+    static const MachineType identifier##_type
+
+/* "pc", "pc-i440fx-9.1" ...; NULL: the default. Errors: unknown (did you mean), not supported yet. */
+const MachineType *machine_type_find(const char *name, Error *err);
+void               machine_print_help(GString *out); /* -machine help */
+
+/* An empty machine: platform, lock, loop, memory, object tree. `options` are -machine's, all merged. */
+Machine *machine_new(const MachineType *type, const Json *options, bool lenient, Error *err);
+void     machine_free(Machine *m);
+
+/* Makes RAM, vCPUs (with their local APICs and views) and the board. */
+bool machine_build(Machine *m, Error *err);
+
+/* Resets everything: devices, vCPUs, then the board's hook. vCPUs stopped. */
+void machine_reset(Machine *m, ResetKind kind);
+
+/* Run control. */
+void        machine_resume(Machine *m);
+void        machine_pause(Machine *m, RunState state);
+const char *run_state_name(RunState state);
+
+/* Runs the main loop until the machine is done; returns the exit code. */
+int machine_run(Machine *m);
+
+/* Adds one vCPU with the next APIC ID (machine/cpus.c). */
+bool machine_add_cpus(Machine *m, Error *err);
+
+/* Finds a firmware file by name or path in -L and the built-in directories. NULL with an error that names both. */
+char *machine_find_firmware(Machine *m, const char *name, Error *err);
+
+#endif
