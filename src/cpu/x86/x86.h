@@ -236,8 +236,15 @@ struct X86Cpu {
     X86Tlb   *tlb;
     X86Cache *cache;
 
-    sigjmp_buf            fault_exit; /* where x86_raise* goes while x86_run() is active */
-    const struct X86Insn *insn;       /* being executed, for precise faults */
+    /* Where x86_raise*() goes: siglongjmp with X86_THROW_*. Armed by x86_run(), and by x86_deliver() for itself. */
+    sigjmp_buf fault_exit;
+    struct {
+        X86Vector vector;
+        bool      has_error;
+        uint32_t  error;
+    } fault; /* set by x86_raise*() before it jumps; CR2 and DR6 have their new values already */
+
+    const struct X86Insn *insn; /* being executed, for precise faults */
 
     /* Asks the board for the vector of an ExtINT (8259); machine lock taken inside. -1: none after all. */
     int (*ack_extint)(void *opaque);
@@ -274,6 +281,9 @@ static inline void x86_set_eflags(X86Cpu *cpu, uint64_t value, uint64_t mask)
                             (now & EFLAGS_OF ? 1 : 0));
     cpu->eflags  = (uint32_t)(now & ~(uint64_t)EFLAGS_ARITH) | EFLAGS_ONE;
 }
+
+/* What siglongjmp to fault_exit brings. */
+enum { X86_THROW_FAULT = 1 /* cpu->fault */, X86_THROW_MISSING = 2 /* exit_detail is set */ };
 
 /* Raise an exception in the guest from inside x86_run(): do not return. State must be as before the instruction,
  * apart from what the architecture lets an instruction leave behind (string instructions' progress). */
