@@ -16,6 +16,10 @@ typedef enum X86Access { X86_READ, X86_WRITE, X86_FETCH } X86Access;
 uint64_t x86_load(X86Cpu *cpu, uint64_t linear, unsigned size);
 void     x86_store(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned size);
 
+/* The same with the privilege of `cpl` instead of the current one: the stack of another ring. SMAP applies by AC. */
+uint64_t x86_load_cpl(X86Cpu *cpu, uint64_t linear, unsigned size, unsigned cpl);
+void     x86_store_cpl(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned size, unsigned cpl);
+
 /* System accesses. */
 uint64_t x86_load_system(X86Cpu *cpu, uint64_t linear, unsigned size);
 void     x86_store_system(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned size);
