@@ -40,10 +40,20 @@ uint64_t x86_linear(X86Cpu *cpu, unsigned seg, uint64_t offset, unsigned len, X8
 bool x86_debug_translate(X86Cpu *cpu, uint64_t linear, uint64_t *physical);
 
 /* TLB maintenance. */
-void x86_tlb_flush(X86Cpu *cpu, bool global_too); /* current PCID only unless global_too, which drops everything */
+void x86_tlb_flush(X86Cpu *cpu, bool global_too); /* current PCID only unless global_too, which drops everything
+                                                   * and reads the PDPTEs again (for CR0, CR4, EFER changes) */
 void x86_tlb_flush_page(X86Cpu *cpu, uint64_t linear);
 void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear); /* operands already checked */
 void x86_load_cr3(X86Cpu *cpu, uint64_t value); /* canonical value with PCID and no-flush bit; flushes as told */
+
+/* Chooses the TLB for CPL, EFLAGS.AC, CR4.SMAP and CR0.AM: x86_update_mode() ends with it. */
+void x86_tlb_select(X86Cpu *cpu);
+
+/* Drops every cached host address (VCPU_REQUEST_FLUSH): TLBs of all address spaces and what was read from the map. */
+void x86_tlb_drop(X86Cpu *cpu);
+
+/* After a write to DR0 to DR3 or DR7. */
+void x86_debug_changed(X86Cpu *cpu);
 
 bool x86_tlb_init(X86Cpu *cpu, Error *err);
 void x86_tlb_free(X86Cpu *cpu);

@@ -33,7 +33,8 @@ enum {
     X86_R13,
     X86_R14,
     X86_R15,
-    X86_NO_REG /* its slot always reads 0 */,
+    X86_NO_REG, /* its slot always reads 0 */
+    X86_RIP,    /* its slot is cpu->rip: base of RIP-relative operands */
     X86_N_GPR
 };
 
@@ -184,8 +185,13 @@ typedef enum X86CodeSize { X86_CODE16, X86_CODE32, X86_CODE64 } X86CodeSize;
 struct X86Cpu {
     Vcpu vcpu; /* first */
 
-    uint64_t gpr[X86_N_GPR];
-    uint64_t rip;
+    union {
+        uint64_t gpr[X86_N_GPR];
+        struct {
+            uint64_t gpr_before_rip[X86_RIP];
+            uint64_t rip; /* while a block runs: of its first instruction; see x86_insn_rip() in insn.h */
+        };
+    };
     /* Arithmetic flags as LAHF and SETO leave them in AX: AH = SF ZF 0 AF 0 PF 1 CF, AL = OF (0 or 1). The other
      * flags are in eflags, whose arithmetic bits are 0. Use x86_get_eflags()/x86_set_eflags(). */
     uint16_t arith;
@@ -203,7 +209,8 @@ struct X86Cpu {
     bool        long_mode;  /* EFER.LMA */
     bool        flat;       /* all of CS, DS, ES and SS have base 0 and limit 4 GiB, or 64-bit mode */
     uint8_t     stack_size; /* 2, 4 or 8: width of the stack pointer */
-    uint32_t    mode_key;   /* changes whenever decoded code must not be reused */
+    uint32_t    mode_key;   /* unlike for any two states between which decoded code must not be reused, nor the right
+                             * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
 
     bool     smm;
     bool     nmi_blocked;
@@ -244,7 +251,12 @@ struct X86Cpu {
         uint32_t  error;
     } fault; /* set by x86_raise*() before it jumps; CR2 and DR6 have their new values already */
 
-    const struct X86Insn *insn; /* being executed, for precise faults */
+    /* The executor's own hot state. */
+    const struct X86Insn *insn;        /* being executed, for precise faults; NULL outside instructions */
+    const struct X86Insn *insn_end;    /* the block stops when it gets here; slow paths move it nearer */
+    struct X86TlbEntry   *tlb_entries; /* TLB of the current mode: x86_tlb_select() */
+    uint8_t               branch;      /* how the last block ended: X86_BRANCH_* of ops.h */
+    uint8_t               exit_wanted; /* X86Exit + 1 that the instruction asks for */
 
     /* Asks the board for the vector of an ExtINT (8259); machine lock taken inside. -1: none after all. */
     int (*ack_extint)(void *opaque);
@@ -294,7 +306,7 @@ _Noreturn void x86_raise_page_fault(X86Cpu *cpu, uint64_t address, uint32_t code
 /* Stops the VM: a form that Quern does not implement yet. `what` must be a literal. Never silently wrong. */
 _Noreturn void x86_raise_missing(X86Cpu *cpu, const char *what);
 
-/* Recomputes the derived members. */
+/* Recomputes the derived members and calls x86_tlb_select(). */
 void x86_update_mode(X86Cpu *cpu);
 
 #endif
