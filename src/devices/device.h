@@ -72,6 +72,7 @@ struct Bus {
     BusKind    kind;
     Device    *owner;   /* NULL for the board's main bus */
     GPtrArray *devices; /* borrowed */
+    void      *data;    /* the kind's own: a PciBus for BUS_PCI */
     /* Called before realize: finds the device's place (PCI slot ...). May be NULL. */
     bool (*plug)(Bus *bus, Device *dev, Error *err);
     void (*unplug)(Bus *bus, Device *dev);

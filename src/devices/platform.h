@@ -44,6 +44,7 @@ struct Platform {
     void (*guest_panicked)(Platform *p);
     void (*raise_nmi)(Platform *p);
     bool (*is_running)(Platform *p);
+    void (*send_msi)(Platform *p, uint64_t address, uint32_t data); /* to the local APICs; any thread; may be NULL */
 
     uint64_t random_seed; /* -seed, when given */
     bool     have_seed;
