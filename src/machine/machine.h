@@ -102,7 +102,9 @@ struct Machine {
     RunState      state;
     int           exit_code;
     bool          exit_requested;
-    bool          reset_requested, shutdown_requested; /* with platform.lock; taken on the main loop */
+    bool          reset_requested, shutdown_requested, pause_requested; /* carried out on the main loop */
+    RunState      pause_state;
+    Vcpu         *debug_vcpu; /* which vCPU stopped for the debugger */
     ResetCause    reset_cause;
     ShutdownCause shutdown_cause;
 

@@ -1,0 +1,195 @@
+/* The machine's run state: running, paused, reset, shut down, and what -action makes of guest events.
+ *
+ * Requests come from any thread that holds the machine lock (mostly a vCPU inside a device callback). They stop the
+ * vCPUs from going on, and are carried out on the main loop, which runs under the machine lock. */
+
+#include "machine/runstate.h"
+#include "machine/machine.h"
+
+static const char *const run_state_names[] = { "prelaunch", "running",  "paused",         "debug",
+                                               "suspended", "shutdown", "guest-panicked", "internal-error" };
+
+const char *run_state_name(RunState state)
+{
+    return run_state_names[state];
+}
+
+static void carry_out_requests(void *opaque);
+
+/* Keeps vCPUs from running more guest code, without waiting for them: the caller may be one of them. */
+static void hold_vcpus(Machine *m)
+{
+    for (guint i = 0; i < m->cpus->len; i++) {
+        X86Cpu *cpu       = m->cpus->pdata[i];
+        cpu->vcpu.stopped = true;
+        vcpu_request(&cpu->vcpu, VCPU_REQUEST_EXIT);
+    }
+}
+
+static void schedule(Machine *m)
+{
+    hold_vcpus(m);
+    loop_defer(m->platform.loop, carry_out_requests, m);
+}
+
+static void request_shutdown(Platform *p, ShutdownCause cause, int exit_code)
+{
+    Machine *m = (Machine *)p;
+    machine_lock(p->lock);
+    if (!m->shutdown_requested) {
+        m->shutdown_requested = true;
+        m->shutdown_cause     = cause;
+        m->exit_code          = exit_code;
+        schedule(m);
+    }
+    machine_unlock(p->lock);
+}
+
+static void request_reset(Platform *p, ResetCause cause)
+{
+    Machine *m = (Machine *)p;
+    if (cause == RESET_GUEST && m->config.reboot_action == REBOOT_SHUTDOWN) {
+        request_shutdown(p, SHUTDOWN_GUEST_RESET, 0);
+        return;
+    }
+    machine_lock(p->lock);
+    if (!m->reset_requested) {
+        m->reset_requested = true;
+        m->reset_cause     = cause;
+        schedule(m);
+    }
+    machine_unlock(p->lock);
+}
+
+static void guest_panicked(Platform *p)
+{
+    Machine *m = (Machine *)p;
+    switch (m->config.panic_action) {
+    case PANIC_NONE: break;
+    case PANIC_PAUSE:
+        machine_lock(p->lock);
+        m->pause_requested = true;
+        m->pause_state     = RUN_STATE_GUEST_PANICKED;
+        schedule(m);
+        machine_unlock(p->lock);
+        break;
+    case PANIC_SHUTDOWN: request_shutdown(p, SHUTDOWN_GUEST_PANIC, 0); break;
+    case PANIC_EXIT_FAILURE: request_shutdown(p, SHUTDOWN_GUEST_PANIC, 1); break;
+    }
+}
+
+static void raise_nmi(Platform *p)
+{
+    Machine *m = (Machine *)p;
+    for (guint i = 0; i < m->cpus->len; i++) {
+        X86Cpu *cpu = m->cpus->pdata[i];
+        apic_set_lint(cpu->apic, 1, 1);
+        apic_set_lint(cpu->apic, 1, 0);
+    }
+}
+
+static bool is_running(Platform *p)
+{
+    return ((Machine *)p)->state == RUN_STATE_RUNNING;
+}
+
+void run_state_init(Machine *m)
+{
+    m->platform.request_reset    = request_reset;
+    m->platform.request_shutdown = request_shutdown;
+    m->platform.guest_panicked   = guest_panicked;
+    m->platform.raise_nmi        = raise_nmi;
+    m->platform.is_running       = is_running;
+    m->state                     = RUN_STATE_PRELAUNCH;
+}
+
+void machine_pause(Machine *m, RunState state)
+{
+    accel_pause_all(m->accel);
+    m->state = state;
+}
+
+void machine_resume(Machine *m)
+{
+    if (m->state != RUN_STATE_RUNNING) {
+        m->state = RUN_STATE_RUNNING;
+        accel_resume_all(m->accel);
+    }
+}
+
+static void carry_out_shutdown(Machine *m)
+{
+    bool by_guest = m->shutdown_cause == SHUTDOWN_GUEST || m->shutdown_cause == SHUTDOWN_GUEST_RESET ||
+                    m->shutdown_cause == SHUTDOWN_GUEST_PANIC;
+    m->shutdown_requested = false;
+    if (by_guest && m->config.shutdown_action == SHUTDOWN_PAUSE) {
+        machine_pause(m, RUN_STATE_SHUTDOWN);
+        return;
+    }
+    machine_pause(m, RUN_STATE_SHUTDOWN);
+    m->exit_requested = true;
+    loop_quit(m->platform.loop);
+}
+
+static void carry_out_requests(void *opaque)
+{
+    Machine *m           = opaque;
+    bool     was_running = m->state == RUN_STATE_RUNNING;
+    if (m->shutdown_requested) {
+        carry_out_shutdown(m);
+    } else if (m->reset_requested) {
+        m->reset_requested = false;
+        machine_pause(m, m->state == RUN_STATE_RUNNING ? RUN_STATE_PAUSED : m->state);
+        machine_reset(m, RESET_WARM);
+        if (was_running) {
+            machine_resume(m);
+        }
+    } else if (m->pause_requested) {
+        m->pause_requested = false;
+        machine_pause(m, m->pause_state);
+    }
+}
+
+/* --- what the accelerator tells --- */
+
+static void vcpu_shut_down(void *opaque, Vcpu *cpu)
+{
+    Machine *m = opaque;
+    log_print(m->platform.log, LOG_CPU_RESET | LOG_INT, "triple fault on vCPU %d\n", cpu->index);
+    request_reset(&m->platform, RESET_GUEST);
+}
+
+static void vcpu_is_missing(void *opaque, Vcpu *cpu, const char *what)
+{
+    Machine *m        = opaque;
+    X86Cpu  *x86      = x86_cpu(cpu);
+    g_auto(Error) err = { 0 };
+    error_set(&err, "vCPU %d at %04x:%" G_GINT64_MODIFIER "x: %s: not supported yet; the machine is stopped",
+              cpu->index, x86->seg[X86_CS].selector, x86->rip, what);
+    error_report(&err);
+    m->state = RUN_STATE_INTERNAL_ERROR;
+    request_shutdown(&m->platform, SHUTDOWN_HOST_REQUEST, 1);
+}
+
+static void vcpu_debug_stop(void *opaque, Vcpu *cpu)
+{
+    Machine *m         = opaque;
+    cpu->debug_stop    = true;
+    m->pause_requested = true;
+    m->pause_state     = RUN_STATE_DEBUG;
+    m->debug_vcpu      = cpu;
+    schedule(m);
+}
+
+AccelHost run_state_accel_host(Machine *m)
+{
+    return (AccelHost){ .shutdown = vcpu_shut_down, .missing = vcpu_is_missing, .debug = vcpu_debug_stop, .opaque = m };
+}
+
+int machine_run(Machine *m)
+{
+    while (!m->exit_requested) {
+        loop_run(m->platform.loop);
+    }
+    return m->exit_code;
+}

@@ -1,0 +1,14 @@
+/* What the machine's constructor needs of the run state (runstate.c). */
+
+#ifndef QUERN_MACHINE_RUNSTATE_H
+#define QUERN_MACHINE_RUNSTATE_H
+
+#include "machine/machine.h"
+
+/* Sets the Platform's request functions and the first state. */
+void run_state_init(Machine *m);
+
+/* The callbacks to give to accel_new(). */
+AccelHost run_state_accel_host(Machine *m);
+
+#endif
