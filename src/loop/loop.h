@@ -39,4 +39,7 @@ void loop_on_signal(Loop *loop, int signal, void (*caught)(void *opaque, int sig
 /* Names this thread for ps and gdb when -name debug-threads=on asked for it (15 characters at most). */
 void thread_set_name(const char *name);
 
+/* -name debug-threads=on; off at first. Once, before the first thread. */
+void thread_names_enable(bool on);
+
 #endif

@@ -130,8 +130,9 @@ static inline const MachineType *machine_type(const Machine *m)
 const MachineType *machine_type_find(const char *name, Error *err);
 void               machine_print_help(GString *out); /* -machine help */
 
-/* An empty machine: platform, lock, loop, memory, object tree. `options` are -machine's, all merged. */
-Machine *machine_new(const MachineType *type, const Json *options, bool lenient, Error *err);
+/* An empty machine: platform, lock (held by the caller from then on), loop, memory, object tree, chardev hub.
+ * `options` are -machine's, all merged, without the type; NULL for none. `log` is borrowed. */
+Machine *machine_new(const MachineType *type, const Json *options, bool lenient, Log *log, Error *err);
 void     machine_free(Machine *m);
 
 /* Makes RAM, vCPUs (with their local APICs and views) and the board. */
@@ -153,5 +154,8 @@ bool machine_add_cpus(Machine *m, Error *err);
 
 /* Finds a firmware file by name or path in -L and the built-in directories. NULL with an error that names both. */
 char *machine_find_firmware(Machine *m, const char *name, Error *err);
+
+/* The built-in firmware directories, one a line (-L help). */
+void machine_print_firmware_dirs(GString *out);
 
 #endif

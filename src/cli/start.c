@@ -1,0 +1,655 @@
+/* From a parsed command line to a running machine: each option's part of the configuration, in the order in which
+ * parts need each other. Main thread; the machine lock is held from machine_new() on. */
+
+#include "cli/start.h"
+
+#include "base/optstr.h"
+#include "base/text.h"
+#include "cli/daemon.h"
+#include "debug/gdbstub.h"
+#include "debug/qtest.h"
+#include "machine/runstate.h"
+#include "machine/smp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A starting machine and what belongs to the process. */
+typedef struct Start {
+    const Cli *cli;
+    Log        log;
+    Machine   *machine;
+    GdbStub   *gdb;
+    QTest     *qtest;
+    Daemon     daemon;
+    char      *pidfile; /* written by us: removed at the end */
+    char      *guest_name;
+} Start;
+
+/* --- small option groups --- */
+
+typedef struct NameOptions {
+    char *guest, *process;
+    bool  debug_threads;
+} NameOptions;
+
+static const Field name_options[] = {
+    FIELD(NameOptions, guest, "guest", .help = "name of the guest"),
+    FIELD(NameOptions, process, "process", .help = "name of the process"),
+    FIELD(NameOptions, debug_threads, "debug-threads", .help = "name threads"),
+    {},
+};
+
+typedef struct MessageOptions {
+    bool timestamp, guest_name;
+} MessageOptions;
+
+static const Field message_options[] = {
+    FIELD(MessageOptions, timestamp, "timestamp", .help = "begin with the time"),
+    FIELD(MessageOptions, guest_name, "guest-name", .help = "begin with the guest's name"),
+    {},
+};
+
+typedef struct FdOptions {
+    int64_t fd, set;
+    char   *opaque;
+} FdOptions;
+
+static const Field fd_options[] = {
+    FIELD(FdOptions, fd, "fd", .required = true, .min = 3, .max = INT32_MAX, .help = "inherited descriptor"),
+    FIELD(FdOptions, set, "set", .required = true, .min = 0, .max = INT32_MAX, .help = "number of the set"),
+    FIELD(FdOptions, opaque, "opaque", .help = "text to recognize it by"),
+    {},
+};
+
+typedef struct MemoryOptions {
+    uint64_t size, maxmem;
+    uint64_t slots;
+    bool     has_size;
+} MemoryOptions;
+
+static const Field memory_options[] = {
+    FIELD(MemoryOptions, size, "size", .size_unit = MiB, .has_offset = 1 + offsetof(MemoryOptions, has_size),
+          .help = "memory at start"),
+    FIELD(MemoryOptions, maxmem, "maxmem", .size_unit = MiB, .help = "memory there can be"),
+    FIELD(MemoryOptions, slots, "slots", .help = "slots for more memory"),
+    {},
+};
+
+static const char *const clock_names[]    = { "host", "rt", "vm", NULL };
+static const char *const drift_names[]    = { "none", "slew", NULL };
+static const char *const reboot_names[]   = { "reset", "shutdown", NULL };
+static const char *const shutdown_names[] = { "poweroff", "pause", NULL };
+static const char *const panic_names[]    = { "pause", "shutdown", "exit-failure", "none", NULL };
+
+typedef struct RtcOptions {
+    char *base;
+    int   clock, driftfix;
+} RtcOptions;
+
+static const Field rtc_options[] = {
+    FIELD(RtcOptions, base, "base", .text = "utc", .help = "utc, localtime, or a date like 2006-06-17T16:01:21"),
+    FIELD(RtcOptions, clock, "clock", .names = clock_names, .help = "clock that drives it"),
+    FIELD(RtcOptions, driftfix, "driftfix", .names = drift_names, .help = "deliver lost ticks later"),
+    {},
+};
+
+typedef struct ActionOptions {
+    int   reboot, shutdown, panic;
+    char *watchdog;
+} ActionOptions;
+
+static const Field action_options[] = {
+    FIELD(ActionOptions, reboot, "reboot", .names = reboot_names, .initial = REBOOT_RESET, .help = "guest reboots"),
+    FIELD(ActionOptions, shutdown, "shutdown", .names = shutdown_names, .initial = SHUTDOWN_POWEROFF,
+          .help = "guest powers off"),
+    FIELD(ActionOptions, panic, "panic", .names = panic_names, .initial = PANIC_SHUTDOWN, .help = "guest panics"),
+    FIELD(ActionOptions, watchdog, "watchdog", .unsupported = true, .help = "watchdog fires"),
+    {},
+};
+
+typedef struct FwCfgOptions {
+    char *name, *file, *string, *gen_id;
+} FwCfgOptions;
+
+static const Field fw_cfg_options[] = {
+    FIELD(FwCfgOptions, name, "name", .required = true, .help = "name of the fw_cfg file"),
+    FIELD(FwCfgOptions, file, "file", .help = "host file with its contents"),
+    FIELD(FwCfgOptions, string, "string", .help = "its contents, without a final NUL"),
+    FIELD(FwCfgOptions, gen_id, "gen_id", .unsupported = true, .help = "object that generates its contents"),
+    {},
+};
+
+/* Parses all entries of one option into a struct; the struct holds its defaults when there are none. */
+static bool parse_group(const Cli *cli, const char *name, const Field *table, void *object, Error *err)
+{
+    fields_init(table, object);
+    g_autoptr(Json) merged = cli_merged(cli, name);
+    if (merged && !fields_parse(table, object, merged, true, NULL, err)) {
+        return error_prefix(err, "-%s: ", name);
+    }
+    return true;
+}
+
+/* --- process-wide settings --- */
+
+static bool set_names_and_messages(Start *s, Error *err)
+{
+    NameOptions    name;
+    MessageOptions message;
+    bool           ok = parse_group(s->cli, "name", name_options, &name, err);
+    if (ok && name.process && prctl(PR_SET_NAME, name.process) < 0) {
+        ok = error_set_errno(err, errno, "-name process=%s", name.process);
+    }
+    if (ok) {
+        thread_names_enable(name.debug_threads);
+        s->guest_name = g_strdup(name.guest);
+    }
+    fields_clear(name_options, &name);
+    if (!ok || !parse_group(s->cli, "msg", message_options, &message, err)) {
+        return false;
+    }
+    message_set_options("qemu-system-x86_64", message.timestamp, message.guest_name ? s->guest_name : NULL);
+    return true;
+}
+
+static bool set_log(Start *s, Error *err)
+{
+    const char *text;
+    s->log.file = stderr;
+    if ((text = cli_text(s->cli, "D")) && !log_open_file(&s->log, text, err)) {
+        return error_prefix(err, "-D %s: ", text);
+    }
+    if ((text = cli_text(s->cli, "dfilter")) && !log_parse_filter(&s->log, text, err)) {
+        return error_prefix(err, "-dfilter %s: ", text);
+    }
+    for (size_t i = 0; cli_nth(s->cli, "d", i); i++) {
+        const CliEntry *entry = cli_nth(s->cli, "d", i);
+        if (!log_parse_items(&s->log, entry->text, err)) {
+            return cli_blame(entry, err);
+        }
+    }
+    return true;
+}
+
+static bool write_pidfile(Start *s, Error *err)
+{
+    const char *path = cli_text(s->cli, "pidfile");
+    if (!path) {
+        return true;
+    }
+    int          fd   = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    if (fd < 0) {
+        return error_set_errno(err, errno, "-pidfile %s: cannot create it", path);
+    }
+    if (fcntl(fd, F_SETLK, &lock) < 0) {
+        close(fd);
+        return error_set(err, "-pidfile %s: another process holds it; is the machine running already?", path);
+    }
+    g_autofree char *text = g_strdup_printf("%d\n", (int)getpid());
+    /* The descriptor stays open until the process ends: it is the lock. */
+    if (ftruncate(fd, 0) < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
+        return error_set_errno(err, errno, "-pidfile %s", path);
+    }
+    s->pidfile = g_canonicalize_filename(path, NULL);
+    return true;
+}
+
+/* --- the machine's configuration --- */
+
+static bool configure_memory(Start *s, MachineConfig *c, const MachineType *type, Error *err)
+{
+    MemoryOptions o;
+    if (!parse_group(s->cli, "m", memory_options, &o, err)) {
+        return false;
+    }
+    if (o.slots || o.maxmem) {
+        return error_set_unsupported(err, "-m: memory hotplug (slots, maxmem)");
+    }
+    c->ram_size = o.has_size ? o.size : type->default_ram;
+    if (c->ram_size < MiB) {
+        return error_set(err, "-m %s: a guest needs at least 1 MiB of memory", cli_text(s->cli, "m"));
+    }
+    return true;
+}
+
+static bool configure_rtc(Start *s, MachineConfig *c, Error *err)
+{
+    static const ClockKind clocks[] = { HOST_CLOCK, REALTIME_CLOCK, VIRTUAL_CLOCK };
+    RtcOptions             o;
+    if (!parse_group(s->cli, "rtc", rtc_options, &o, err)) {
+        return false;
+    }
+    bool ok      = true;
+    c->rtc.clock = clocks[o.clock];
+    c->rtc.slew  = o.driftfix == 1;
+    c->rtc.local = !strcmp(o.base, "localtime");
+    if (!c->rtc.local && strcmp(o.base, "utc")) {
+        struct tm   tm  = { 0 };
+        const char *end = strptime(o.base, "%Y-%m-%dT%H:%M:%S", &tm);
+        if (!end) {
+            tm  = (struct tm){ 0 };
+            end = strptime(o.base, "%Y-%m-%d", &tm);
+        }
+        if (!end || *end) {
+            ok = error_set(
+                err, "-rtc base=%s: expected utc, localtime, or a date like 2006-06-17T16:01:21 or 2006-06-17", o.base);
+        } else {
+            c->rtc.fixed = true;
+            c->rtc.start = timegm(&tm);
+        }
+    }
+    fields_clear(rtc_options, &o);
+    return ok;
+}
+
+static bool configure_actions(Start *s, MachineConfig *c, Error *err)
+{
+    ActionOptions o;
+    bool          ok   = parse_group(s->cli, "action", action_options, &o, err);
+    c->reboot_action   = (RebootAction)o.reboot;
+    c->shutdown_action = (ShutdownAction)o.shutdown;
+    c->panic_action    = (PanicAction)o.panic;
+    fields_clear(action_options, &o);
+    return ok;
+}
+
+static void free_fw_cfg_blob(gpointer data)
+{
+    FwCfgBlob *blob = data;
+    g_free(blob->name);
+    g_clear_pointer(&blob->data, g_bytes_unref);
+    g_free(blob);
+}
+
+static bool configure_fw_cfg(Start *s, MachineConfig *c, Error *err)
+{
+    c->fw_cfg = g_ptr_array_new_with_free_func(free_fw_cfg_blob);
+    for (size_t i = 0; cli_nth(s->cli, "fw_cfg", i); i++) {
+        const CliEntry *entry = cli_nth(s->cli, "fw_cfg", i);
+        FwCfgOptions    o;
+        fields_init(fw_cfg_options, &o);
+        bool ok = fields_parse(fw_cfg_options, &o, entry->json, true, NULL, err);
+        if (ok && !o.file == !o.string) {
+            ok = error_set(err, "give either file= or string=");
+        } else if (ok && strlen(o.name) > 55) {
+            ok = error_set(err, "the name is longer than 55 characters");
+        }
+        char *data                = NULL;
+        gsize len                 = 0;
+        g_autoptr(GError) failure = NULL;
+        if (ok && o.file && !g_file_get_contents(o.file, &data, &len, &failure)) {
+            ok = error_set(err, "%s", failure->message);
+        } else if (ok && o.string) {
+            data = g_strdup(o.string);
+            len  = strlen(data);
+        }
+        if (ok) {
+            if (!g_str_has_prefix(o.name, "opt/")) {
+                warn_report("-fw_cfg name=%s: names that do not start with opt/ may clash with the machine's own",
+                            o.name);
+            }
+            FwCfgBlob *blob = g_new0(FwCfgBlob, 1);
+            *blob           = (FwCfgBlob){ .name = g_strdup(o.name), .data = g_bytes_new_take(data, len) };
+            g_ptr_array_add(c->fw_cfg, blob);
+        }
+        fields_clear(fw_cfg_options, &o);
+        if (!ok) {
+            return cli_blame(entry, err);
+        }
+    }
+    return true;
+}
+
+static void free_json(gpointer json)
+{
+    json_free(json);
+}
+
+static GPtrArray *collect_json(const Cli *cli, const char *name)
+{
+    GPtrArray *list = g_ptr_array_new_with_free_func(free_json);
+    for (size_t i = 0; cli_nth(cli, name, i); i++) {
+        g_ptr_array_add(list, json_copy(cli_nth(cli, name, i)->json));
+    }
+    return list;
+}
+
+static GPtrArray *collect_text(const Cli *cli, const char *name)
+{
+    GPtrArray *list = g_ptr_array_new_with_free_func(g_free);
+    for (size_t i = 0; cli_nth(cli, name, i); i++) {
+        g_ptr_array_add(list, g_strdup(cli_nth(cli, name, i)->text));
+    }
+    return list;
+}
+
+static bool configure_boot(Start *s, MachineConfig *c, Error *err)
+{
+    c->kernel = g_strdup(cli_text(s->cli, "kernel"));
+    c->initrd = g_strdup(cli_text(s->cli, "initrd"));
+    c->append = g_strdup(cli_text(s->cli, "append"));
+    c->bios   = g_strdup(cli_text(s->cli, "bios"));
+    if (!c->kernel && (c->initrd || c->append)) {
+        return error_set(err, "-%s needs a -kernel", c->initrd ? "initrd" : "append");
+    }
+    const char *uuid = cli_text(s->cli, "uuid");
+    if (uuid) {
+        c->have_uuid = true;
+        if (!text_parse_uuid(uuid, c->uuid, err)) {
+            return error_prefix(err, "-uuid %s: ", uuid);
+        }
+    }
+    const char *seed = cli_text(s->cli, "seed");
+    if (seed) {
+        s->machine->platform.have_seed = true;
+        if (!text_parse_uint(seed, UINT64_MAX, &s->machine->platform.random_seed, err)) {
+            return error_prefix(err, "-seed %s: ", seed);
+        }
+    }
+    return true;
+}
+
+static bool configure(Start *s, const MachineType *type, Error *err)
+{
+    MachineConfig *c    = &s->machine->config;
+    g_autoptr(Json) smp = cli_merged(s->cli, "smp");
+    c->name             = g_strdup(s->guest_name);
+    c->cpu_model        = g_strdup(cli_text(s->cli, "cpu"));
+    c->no_defaults      = cli_has(s->cli, "nodefaults");
+    c->smbios           = collect_json(s->cli, "smbios");
+    c->acpi_tables      = collect_json(s->cli, "acpitable");
+    c->firmware_dirs    = collect_text(s->cli, "L");
+    c->option_roms      = g_ptr_array_new_with_free_func(g_free);
+    if (smp && !smp_parse(smp, true, true, type->max_cpus, &c->smp, err)) {
+        return error_prefix(err, "-smp %s: ", cli_text(s->cli, "smp"));
+    }
+    if (!smp && !smp_parse(NULL, true, true, type->max_cpus, &c->smp, err)) {
+        return false;
+    }
+    if (c->smp.max_cpus > c->smp.cpus) {
+        return error_set_unsupported(err, "-smp: CPU hotplug (maxcpus above cpus)");
+    }
+    return configure_memory(s, c, type, err) && configure_rtc(s, c, err) && configure_actions(s, c, err) &&
+           configure_fw_cfg(s, c, err) && configure_boot(s, c, err);
+}
+
+/* --- character devices --- */
+
+static bool make_chardevs(Start *s, Error *err)
+{
+    CharHub    *hub  = s->machine->chars;
+    const char *echr = cli_text(s->cli, "echr");
+    uint64_t    code = 1;
+    if (echr && !text_parse_uint(echr, 255, &code, err)) {
+        return error_prefix(err, "-echr %s: ", echr);
+    }
+    char_hub_set_escape(hub, (int)code);
+    for (size_t i = 0; cli_nth(s->cli, "add-fd", i); i++) {
+        const CliEntry *entry = cli_nth(s->cli, "add-fd", i);
+        FdOptions       o;
+        fields_init(fd_options, &o);
+        bool ok = fields_parse(fd_options, &o, entry->json, true, NULL, err) &&
+                  char_hub_add_fd(hub, (int)o.fd, o.set, o.opaque, err);
+        fields_clear(fd_options, &o);
+        if (!ok) {
+            return cli_blame(entry, err);
+        }
+    }
+    for (size_t i = 0; cli_nth(s->cli, "chardev", i); i++) {
+        const CliEntry *entry = cli_nth(s->cli, "chardev", i);
+        if (!char_create(hub, entry->json, true, err)) {
+            return cli_blame(entry, err);
+        }
+    }
+    return true;
+}
+
+/* One -serial, -debugcon, -gdb ...: the chardev, or NULL without an error for "none". */
+static Chardev *short_chardev(Start *s, const char *id, const char *text, Error *err)
+{
+    bool     with_monitor = false;
+    Chardev *chr          = char_create_short(s->machine->chars, id, text, &with_monitor, err);
+    return chr;
+}
+
+static bool make_serials(Start *s, Error *err)
+{
+    MachineConfig *c = &s->machine->config;
+    size_t         n = 0;
+    for (; cli_nth(s->cli, "serial", n); n++) {
+        const CliEntry *entry = cli_nth(s->cli, "serial", n);
+        if (n == G_N_ELEMENTS(c->serial)) {
+            error_set(err, "a PC has at most %zu serial ports", G_N_ELEMENTS(c->serial));
+            return cli_blame(entry, err);
+        }
+        g_autofree char *id  = g_strdup_printf("serial%zu", n);
+        c->serial[n]         = short_chardev(s, id, entry->text, err);
+        c->serial_present[n] = c->serial[n] != NULL;
+        if (error_is_set(err)) {
+            return cli_blame(entry, err);
+        }
+    }
+    if (!n && !c->no_defaults) {
+        /* Without a window the first port is in the terminal; otherwise it exists and what it says is dropped. */
+        c->serial[0]         = short_chardev(s, "serial0", cli_has(s->cli, "nographic") ? "mon:stdio" : "null", err);
+        c->serial_present[0] = true;
+        if (error_is_set(err)) {
+            return error_prefix(err, "-nographic: ");
+        }
+    }
+    const char *debugcon = cli_text(s->cli, "debugcon");
+    if (debugcon) {
+        c->debugcon = short_chardev(s, "debugcon", debugcon, err);
+        if (error_is_set(err)) {
+            return error_prefix(err, "-debugcon %s: ", debugcon);
+        }
+    }
+    return true;
+}
+
+/* --- globals, objects, devices --- */
+
+static bool add_globals(Start *s, Error *err)
+{
+    for (size_t i = 0; cli_nth(s->cli, "global", i); i++) {
+        const CliEntry *entry  = cli_nth(s->cli, "global", i);
+        const char     *equals = strchr(entry->text, '=');
+        const char     *dot    = strchr(entry->text, '.');
+        bool            ok;
+        g_autoptr(Json) keys = NULL;
+        if (dot && equals && dot < equals) {
+            g_autofree char *driver   = g_strndup(entry->text, (gsize)(dot - entry->text));
+            g_autofree char *property = g_strndup(dot + 1, (gsize)(equals - dot - 1));
+            ok                        = device_add_global(&s->machine->platform, driver, property, equals + 1, err);
+        } else if ((keys = optstr_parse(entry->text, NULL, err))) {
+            const char *driver = json_get_string(keys, "driver"), *property = json_get_string(keys, "property"),
+                       *value = json_get_string(keys, "value");
+            ok                = driver && property && value
+                                    ? device_add_global(&s->machine->platform, driver, property, value, err)
+                                    : error_set(err, "expected DRIVER.PROP=VALUE or driver=D,property=P,value=V");
+        } else {
+            ok = false;
+        }
+        if (!ok) {
+            return cli_blame(entry, err);
+        }
+    }
+    return true;
+}
+
+static bool add_objects(Start *s, Error *err)
+{
+    for (size_t i = 0; cli_nth(s->cli, "object", i); i++) {
+        const CliEntry *entry = cli_nth(s->cli, "object", i);
+        if (!object_create_user(s->machine->platform.objects, entry->json, true, err)) {
+            return cli_blame(entry, err);
+        }
+    }
+    return true;
+}
+
+static bool add_devices(Start *s, Error *err)
+{
+    for (size_t i = 0; cli_nth(s->cli, "device", i); i++) {
+        const CliEntry *entry = cli_nth(s->cli, "device", i);
+        if (!device_create(&s->machine->platform, entry->json, true, err)) {
+            return cli_blame(entry, err);
+        }
+    }
+    return true;
+}
+
+/* --- accelerator --- */
+
+static bool make_accel(Start *s, Error *err)
+{
+    Machine   *m      = s->machine;
+    AccelHost  host   = run_state_accel_host(m);
+    GPtrArray *wanted = collect_json(s->cli, "accel");
+    if (m->accel_name) {
+        g_auto(GStrv) names = g_strsplit(m->accel_name, ":", -1);
+        for (char **name = names; *name; name++) {
+            Json *options = json_new_object();
+            json_set(options, "accel", json_new_string(*name));
+            g_ptr_array_add(wanted, options);
+        }
+    }
+    if (!wanted->len) {
+        Json *options = json_new_object();
+        json_set(options, "accel", json_new_string("tcg"));
+        g_ptr_array_add(wanted, options);
+    }
+    for (guint i = 0; i < wanted->len && !m->accel; i++) {
+        error_clear(err);
+        m->accel = accel_new(wanted->pdata[i], true, m->platform.lock, m->platform.clocks, &host, err);
+        if (!m->accel) {
+            error_prefix(err, "-accel %s: ", json_get_string(wanted->pdata[i], "accel"));
+            if (i + 1 < wanted->len) {
+                warn_report("%s; trying the next accelerator", err->text);
+            }
+        }
+    }
+    g_ptr_array_unref(wanted);
+    return m->accel != NULL;
+}
+
+/* --- signals and debuggers --- */
+
+static void caught_signal(void *opaque, int signal)
+{
+    Machine *m = opaque;
+    if (signal != SIGINT || !isatty(STDERR_FILENO)) {
+        info_report("ended by signal %d (%s)", signal, g_strsignal(signal));
+    }
+    m->platform.request_shutdown(&m->platform, SHUTDOWN_HOST_SIGNAL, 0);
+}
+
+static void quit_from_terminal(void *opaque)
+{
+    Machine *m = opaque;
+    m->platform.request_shutdown(&m->platform, SHUTDOWN_HOST_REQUEST, 0);
+}
+
+static void watch_signals(Start *s)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < G_N_ELEMENTS(signals); i++) {
+        loop_on_signal(s->machine->platform.loop, signals[i], caught_signal, s->machine);
+    }
+    char_hub_on_quit(s->machine->chars, quit_from_terminal, s->machine);
+}
+
+static bool make_debuggers(Start *s, Error *err)
+{
+    const char *text = cli_text(s->cli, "gdb");
+    if (text && strcmp(text, "none")) {
+        Chardev *chr = short_chardev(s, "gdb", text, err);
+        if (!chr || !(s->gdb = gdb_stub_new(s->machine, chr, err))) {
+            return error_prefix(err, "-gdb %s: ", text);
+        }
+    }
+    text = cli_text(s->cli, "qtest");
+    if (text && strcmp(text, "none")) {
+        Chardev *chr = short_chardev(s, "qtest", text, err);
+        if (!chr || !(s->qtest = qtest_new(s->machine, chr, cli_text(s->cli, "qtest-log"), err))) {
+            return error_prefix(err, "-qtest %s: ", text);
+        }
+    }
+    return true;
+}
+
+static void hint_about_screen(const Start *s)
+{
+    if (!cli_has(s->cli, "nographic") && !cli_has(s->cli, "display") && !cli_has(s->cli, "serial") &&
+        !cli_has(s->cli, "daemonize") && isatty(STDERR_FILENO)) {
+        info_report("no window can be shown yet; -nographic puts the serial port into this terminal");
+    }
+}
+
+static bool build(Start *s, Error *err)
+{
+    const Cli *cli = s->cli;
+    if (cli_has(cli, "nographic") && cli_has(cli, "daemonize")) {
+        return error_set(err, "-nographic: needs the terminal that -daemonize gives up; use -display none");
+    }
+    if (!set_names_and_messages(s, err) || !set_log(s, err)) {
+        return false;
+    }
+    g_autoptr(Json) options      = cli_merged(cli, "machine");
+    const char        *type_name = options ? json_get_string(options, "type") : NULL;
+    const MachineType *type      = machine_type_find(type_name, err);
+    if (!type) {
+        return error_prefix(err, "-machine %s: ", type_name ? type_name : "");
+    }
+    if (options) {
+        json_remove(options, "type");
+    }
+    if (cli_has(cli, "daemonize") && !daemon_start(&s->daemon, err)) {
+        return false;
+    }
+    s->machine = machine_new(type, options, true, &s->log, err);
+    if (!s->machine) {
+        return error_prefix(err, "-machine: ");
+    }
+    return configure(s, type, err) && make_accel(s, err) && make_chardevs(s, err) && make_serials(s, err) &&
+           add_globals(s, err) && add_objects(s, err) && machine_build(s->machine, err) && add_devices(s, err) &&
+           make_debuggers(s, err) && write_pidfile(s, err);
+}
+
+int start_machine(const Cli *cli)
+{
+    Start s           = { .cli = cli };
+    g_auto(Error) err = { 0 };
+    int status;
+    if (build(&s, &err)) {
+        watch_signals(&s);
+        hint_about_screen(&s);
+        machine_reset(s.machine, RESET_COLD);
+        daemon_ready(&s.daemon);
+        if (!cli_has(cli, "S")) {
+            machine_resume(s.machine);
+        }
+        status = machine_run(s.machine);
+    } else {
+        error_report(&err);
+        status = 1;
+    }
+    if (s.pidfile) {
+        unlink(s.pidfile);
+    }
+    g_clear_pointer(&s.gdb, gdb_stub_free);
+    g_clear_pointer(&s.qtest, qtest_free);
+    g_clear_pointer(&s.machine, machine_free);
+    log_close(&s.log);
+    g_free(s.pidfile);
+    g_free(s.guest_name);
+    return status;
+}
