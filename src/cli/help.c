@@ -72,7 +72,9 @@ static bool answer_entry(const CliEntry *entry, Error *err)
     if (!strcmp(name, "machine")) {
         machine_print_help(out);
     } else if (!strcmp(name, "cpu")) {
-        x86_model_print_help(out);
+        g_string_free(out, TRUE);
+        x86_model_print_help(stdout);
+        return true;
     } else if (!strcmp(name, "accel")) {
         accel_print_help(out);
     } else if (!strcmp(name, "device")) {
