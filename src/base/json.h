@@ -1,4 +1,4 @@
-/* JSON values (RFC 8259): parse with located errors, build, look up, print.
+/* JSON values (RFC 8259, and strings in single quotes): parse with located errors, build, look up, print.
  *
  * A Json is a tree: a value owns its members, and json_free() on the root frees everything. Members keep their
  * order. Integers stay exact: int64 and uint64 are kept apart from doubles. Not thread-safe; pass ownership. */
@@ -59,6 +59,7 @@ void  json_free(Json *value); /* NULL is fine */
 /* Take ownership of `value`. json_set replaces a member of that name and returns its (new) value. */
 void  json_append(Json *list, Json *value);
 Json *json_set(Json *object, const char *key, Json *value);
+Json *json_add(Json *object, const char *key, Json *value); /* the caller knows that there is none of that name */
 
 /* The member, or NULL; also NULL when `object` is no object. */
 Json       *json_get(const Json *object, const char *key);
@@ -66,7 +67,10 @@ const char *json_get_string(const Json *object, const char *key); /* NULL when a
 bool        json_remove(Json *object, const char *key);
 Json       *json_take(Json *object, const char *key); /* removes it and gives it to the caller; NULL when absent */
 
-/* Compact on one line, or indented by four blanks. Non-ASCII is written as it is. The caller frees. */
+/* The same value? Members of objects may differ in order; 1 and 1.0 are different. */
+bool json_equal(const Json *a, const Json *b);
+
+/* On one line, or indented by four blanks. Non-ASCII is written as it is. The caller frees. */
 char *json_print(const Json *value, bool pretty);
 void  json_print_to(GString *out, const Json *value, bool pretty);
 

@@ -59,6 +59,7 @@ bool log_open_file(Log *log, const char *path, Error *err);
 /* Adds -dfilter ranges: start+size, start-size, start..end, comma-separated, C-style numbers. */
 bool log_parse_filter(Log *log, const char *text, Error *err);
 
+/* Closes the file and frees the filter. Nothing is logged any more. */
 void log_close(Log *log);
 
 #endif

@@ -7,6 +7,7 @@
  *   first value     goes to the implied key when it has no '='
  *   bare key        "on";  a bare "nokey" is not special
  *   a.b=1           object a with member b
+ *   a=x,a.b=1       object a whose member "" is x
  *   a.0=x,a.1=y     list a
  *   a=x,a=y         Json list with `repeat` set: a list Field takes all, any other Field the last */
 
