@@ -1,0 +1,51 @@
+# Quern. `make` builds, `make run` boots Linux to a shell, `make test` runs every test; each installs what is missing.
+# The build itself is Meson's (meson.build); this file is the front door.
+
+BUILD ?= build
+MESON_OPTIONS ?=
+PROGRAM = $(BUILD)/qemu-system-x86_64
+
+.PHONY: all build setup run guest test test-long bench install lint format clean
+
+all: build
+
+setup:
+	@tools/setup.sh build
+
+build: setup
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) $(MESON_OPTIONS)
+	@ninja -C $(BUILD)
+
+# Debian's kernel and a busybox initramfs, in a cache folder.
+guest:
+	@tools/setup.sh build guest
+	@tools/guest/fetch-kernel.sh >/dev/null
+	@tools/guest/make-initramfs.sh >/dev/null
+
+run: build guest
+	@tools/guest/run.sh $(PROGRAM) $(ARGS)
+
+test: build guest
+	@tools/setup.sh build guest test
+	@tools/run-tests.py --build $(BUILD) $(TESTS)
+
+test-long: build guest
+	@tools/setup.sh build guest test
+	@tools/run-tests.py --build $(BUILD) --long $(TESTS)
+
+bench: build guest
+	@tools/setup.sh build guest bench
+	@bench/run.py --program $(PROGRAM) $(ARGS)
+
+install: build
+	@meson install -C $(BUILD)
+
+lint:
+	@tools/setup.sh lint
+	@tools/lint.sh $(BUILD)
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	@rm -rf $(BUILD) build-*
