@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Boots Debian's kernel to a script and checks what the guest sees.
+
+Usage: test_boot.py PROGRAM LIMIT_SECONDS CPUS [OPTION...]"""
+
+import sys
+
+from guest import Boot
+
+
+def main():
+    program, limit, cpus, options = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
+    boot = Boot(program, "check", "-smp", str(cpus), *options, timeout=limit * 2)
+    problems = []
+    if boot.status != 0:
+        problems.append(f"exit status {boot.status}: {boot.messages}")
+    if boot.value("script-status") != "0":
+        problems.append("the guest's script did not finish; the last lines were:\n" + "\n".join(boot.lines[-15:]))
+    else:
+        if boot.value("check-cpus") != str(cpus):
+            problems.append(f"the guest sees {boot.value('check-cpus')} CPUs")
+        if not 420000 < int(boot.value("check-memory-kib")) < 512 * 1024:
+            problems.append(f"the guest sees {boot.value('check-memory-kib')} KiB")
+        if boot.value("check-warnings") != "0":
+            problems.append("kernel warnings:\n" + "\n".join(boot.values("check-line")))
+        if boot.values("check-error"):
+            problems.append("kernel errors:\n" + "\n".join(boot.values("check-error")))
+    if boot.seconds > limit:
+        problems.append(f"took {boot.seconds:.1f} s, the limit is {limit:.0f} s")
+    print(f"# {boot.seconds:.1f} s; {boot.value('check-model')}; clocksource {boot.value('check-clocksource')}")
+    for problem in problems:
+        print("# " + problem.replace("\n", "\n# "))
+    print("not ok 1 - boot" if problems else "ok 1 - boot")
+    print("1..1")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
