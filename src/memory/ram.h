@@ -1,8 +1,11 @@
 /* RAM blocks: host memory that guests see as RAM or ROM, with what must be known per 4 KiB page.
  *
  * Code tracking: whoever caches decoded or translated guest code marks the 64-byte chunks it read. A write that
- * hits a marked chunk bumps the page's generation, which makes cached code of that page stale. Writers that
- * cannot know (DMA, devices, the slow path of a vCPU store) call ram_block_written(). */
+ * hits a marked chunk bumps the page's generation, which makes cached code of that page stale, and takes the mark
+ * away. Writers that cannot know (DMA, devices, the slow path of a vCPU store) call ram_block_written().
+ *
+ * Who caches code loads code_gen, then marks, then reads the bytes, in this order, and keeps what it made of them
+ * under the generation it loaded: then a write at any moment either is seen or makes the copy stale. */
 
 #ifndef QUERN_MEMORY_RAM_H
 #define QUERN_MEMORY_RAM_H
@@ -25,17 +28,24 @@ typedef struct RamBlock {
     uint8_t         *host; /* page aligned */
     uint64_t         size; /* multiple of RAM_PAGE_SIZE */
     RamPage         *pages;
-    int              refs;
+    _Atomic int      refs;
+    void            *mapping; /* what was mapped: host with its guard pages */
+    uint64_t         mapping_size;
     int              fd; /* -1 for anonymous memory */
     bool             shared;
     _Atomic uint32_t dirty_clients; /* clients that log now; then writes must come through ram_block_written */
 } RamBlock;
 
-/* Anonymous memory, reserved and zero, not touched. `size` is rounded up to whole pages. NULL with an error that
- * names the size when the host has not enough. The caller owns one reference. */
+/* Anonymous memory, reserved and zero, not touched, with an inaccessible page before and behind it. `size` is
+ * rounded up to whole pages and not 0. NULL with an error that names the size when the host has not enough. The
+ * caller owns one reference. */
 RamBlock *ram_block_new(const char *name, uint64_t size, Error *err);
-RamBlock *ram_block_ref(RamBlock *ram);
-void      ram_block_unref(RamBlock *ram);
+RamBlock *ram_block_ref(RamBlock *ram);   /* any thread */
+void      ram_block_unref(RamBlock *ram); /* NULL is fine; any thread; the last one frees the memory */
+
+/* Can the host back `total` bytes of guest RAM? Called with the sum before the blocks are made; today it looks at
+ * the limit on this process's address space only (ulimit -v). */
+bool ram_check_host(uint64_t total, Error *err);
 
 /* Keeps guest RAM out of the host's core dumps (dump-guest-core=off), or offers it for merging (mem-merge). */
 void ram_block_advise(RamBlock *ram, bool dump, bool merge);
@@ -45,6 +55,11 @@ static inline RamPage *ram_block_page(RamBlock *ram, uint64_t offset)
     return &ram->pages[offset >> RAM_PAGE_BITS];
 }
 
+/* Copies from or to guest RAM that vCPUs may be writing at the same time, which is the guest's own affair. An
+ * aligned 1, 2, 4 or 8 bytes are moved at once. ram_copy_in does not call ram_block_written(). */
+void ram_copy_out(void *to, const uint8_t *host, size_t len);
+void ram_copy_in(uint8_t *host, const void *from, size_t len);
+
 /* Must a store to this page take the slow path (and call ram_block_written after it)? */
 static inline bool ram_page_watched(RamBlock *ram, uint64_t offset)
 {
@@ -52,7 +67,8 @@ static inline bool ram_page_watched(RamBlock *ram, uint64_t offset)
            atomic_load_explicit(&ram->dirty_clients, memory_order_relaxed);
 }
 
-/* After bytes [offset, offset + len) changed: bumps generations of marked code, sets dirty bits. Any thread. */
+/* After bytes [offset, offset + len) changed: bumps generations of marked code, sets dirty bits. The range lies in
+ * the block. Any thread. */
 void ram_block_written(RamBlock *ram, uint64_t offset, uint64_t len);
 
 /* Marks [offset, offset + len) as code. Returns true when a page had no mark before: the caller must then make
