@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -13,25 +14,42 @@ def cached(script):
 
 
 class Boot:
-    """One run of a guest script to power-off. `lines` are the console's, `seconds` the wall time, `status` the exit status."""
+    """One run of a guest script to power-off. `lines` are the console's, `times` when each came and `cpu` how much
+    processor time the process had used then, `seconds` the wall time, `status` the exit status."""
 
     def __init__(self, program, script, *options, memory="512M", append="", timeout=600):
         command = [program, "-nographic", "-m", memory, "-kernel", cached("fetch-kernel.sh"), "-initrd",
                    cached("make-initramfs.sh"), "-append", f"console=ttyS0 script={script} {append}".strip(), *options]
         start = time.monotonic()
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        watchdog = threading.Timer(timeout, process.kill)
+        watchdog.start()
+        self.lines, self.times, self.cpu = [], [], []
+        for line in process.stdout:
+            self.times.append(time.monotonic() - start)
+            self.cpu.append(cpu_seconds(process.pid))
+            self.lines.append(line.decode(errors="replace").rstrip("\r\n"))
+        self.messages = process.stderr.read().decode(errors="replace").splitlines()
+        self.status = process.wait()
+        watchdog.cancel()
         self.seconds = time.monotonic() - start
-        self.status = run.returncode
-        self.lines = run.stdout.decode(errors="replace").replace("\r", "").splitlines()
-        self.messages = run.stderr.decode(errors="replace").splitlines()
+
+    def find(self, name):
+        """Index of the first line "NAME..." or None."""
+        return next((i for i, line in enumerate(self.lines) if line.startswith(name)), None)
 
     def value(self, name):
         """The text after "NAME: " in the guest's output, or None."""
-        for line in self.lines:
-            match = re.match(rf"{re.escape(name)}: ?(.*)", line)
-            if match:
-                return match.group(1)
-        return None
+        return next(iter(self.values(name)), None)
 
     def values(self, name):
         return [m.group(1) for m in (re.match(rf"{re.escape(name)}: ?(.*)", line) for line in self.lines) if m]
+
+
+def cpu_seconds(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
