@@ -46,6 +46,7 @@ typedef enum FieldKind {
     FIELD_LIST,   /* GPtrArray * of elements described by .element, owned; NULL when absent */
     FIELD_BYTES,  /* uint8_t [size]: state only */
     FIELD_FLAT,   /* the fields of .sub stand in this table themselves, see FIELDS_OF */
+    FIELD_CUSTOM, /* for entries that FIELD does not write: .custom does it all */
 } FieldKind;
 
 typedef enum OnOffAuto { ON_OFF_AUTO_AUTO, ON_OFF_AUTO_ON, ON_OFF_AUTO_OFF } OnOffAuto;
@@ -86,6 +87,7 @@ struct Field {
     uint64_t    size_unit; /* nonzero: a size; a plain number in text counts this many bytes */
     bool        required;
     bool        power_of_two;
+    bool        live;        /* objects: may be set after completion */
     bool        read_only;   /* shown and saved, cannot be set from outside */
     bool        unsupported; /* known to the surface, not built yet: setting it to anything but its default says so */
     bool        write_only;  /* passwords: never printed */

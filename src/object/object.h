@@ -29,10 +29,11 @@ struct ObjectType {
     const char *help;
     ObjectClass class;
     size_t       size;                           /* of the struct that embeds Object */
-    const Field *properties;                     /* settable before completion unless read_only; NULL for none */
+    const Field *properties;                     /* settable before completion; later only .live ones. May be NULL */
     bool (*complete)(Object *obj, Error *err);   /* user objects: all properties are set; may be NULL */
     bool (*can_delete)(Object *obj, Error *err); /* user objects: NULL for "always" */
-    void (*finalize)(Object *obj);               /* frees what properties do not own; may be NULL */
+    void (*changed)(Object *obj, const char *property); /* a .live property was set after completion; may be NULL */
+    void (*finalize)(Object *obj);                      /* frees what properties do not own; may be NULL */
 };
 
 struct Object {
@@ -41,25 +42,33 @@ struct Object {
     Object           *parent;
     GPtrArray        *children; /* owned */
     int               refs;
+    bool              complete;   /* or realized */
+    void (*release)(Object *obj); /* of the class of types (Device ...): after the type's finalize; may be NULL */
 };
 
-/* Registered types. The registry is the linker's: constant, sorted on first use by nobody; a walk is fine. */
+/* Registers a type: OBJECT_TYPE(rng_random) = { .name = "rng-random", .class = OBJECT_CLASS_USER, ... };
+ * The registry is the linker's, constant and in no order. Names are unique within a class. */
 #define OBJECT_TYPE(identifier)                                                                                        \
     static const ObjectType        identifier##_type;                                                                  \
     static const ObjectType *const identifier##_entry __attribute__((used, section("quern_types"))) =                  \
         (const ObjectType *)&identifier##_type;                                                                        \
     static const ObjectType identifier##_type
 
-const ObjectType *object_type_find(const char *name); /* NULL: unknown */
+const ObjectType *object_type_find(const char *name); /* of any class but CHARDEV, MACHINE, ACCEL. NULL: unknown */
+const ObjectType *object_type_find_class(ObjectClass class, const char *name);
 void              object_type_foreach(void (*visit)(const ObjectType *type, void *opaque), void *opaque);
 
-/* Unknown type: "no X 'foo' (did you mean 'bar'?)"; `what` is X. Considers types of `class` only. */
+/* The error for a name that object_type_find_class() does not know: "X 'foo': not supported yet" for a name of the
+ * surface (object/surface.h), else "no X 'foo' (did you mean 'bar'?)". `what` is X. Returns false. */
 bool object_type_unknown(ObjectClass class, const char *what, const char *name, Error *err);
 
 /* Allocates and sets defaults. One reference for the caller. */
 void   *object_new(const ObjectType *type);
 Object *object_ref(Object *obj);
 void    object_unref(Object *obj); /* finalizes at 0: children first */
+
+/* May `id` name something that a user makes? A letter, then letters, digits, '-', '.' and '_'. */
+bool object_check_id(const char *id, Error *err);
 
 /* Puts obj under parent; the tree takes a reference. false when the name is taken. */
 bool    object_add_child(Object *parent, const char *name, Object *obj, Error *err);
@@ -68,9 +77,10 @@ Object *object_child(const Object *parent, const char *name);
 Object *object_container(Object *parent, const char *name); /* finds or makes a plain container */
 char   *object_path(const Object *obj);                     /* "/objects/mem0"; the caller frees */
 
-/* "/machine/peripheral/x" or a bare id that is unique below root. NULL: not found. */
+/* "/machine/peripheral/x", or the end of a path ("x", "peripheral/x") that is unique below root. NULL: not found. */
 Object *object_resolve(Object *root, const char *path);
 
+/* One property. What is complete changes only in its .live properties. */
 bool  object_set(Object *obj, const char *property, const Json *value, bool lenient, Error *err);
 Json *object_get(Object *obj, const char *property, Error *err);
 
