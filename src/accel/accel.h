@@ -1,8 +1,8 @@
 /* Accelerators: what runs vCPUs. One static AccelType each: tcg (the plain executor, later the translator), qtest,
  * later kvm.
  *
- * Threads: accel_start() makes the vCPU threads; each runs until accel_stop_all/pause. Machine lock held for every
- * call here unless it says otherwise. */
+ * Threads: accel_add_vcpu() makes the vCPU's thread, which runs guest code between accel_resume_all() and
+ * accel_pause_all(). Machine lock held for every call here unless it says otherwise. */
 
 #ifndef QUERN_ACCEL_ACCEL_H
 #define QUERN_ACCEL_ACCEL_H
@@ -13,7 +13,8 @@
 typedef struct Accel     Accel;
 typedef struct AccelType AccelType;
 
-/* How an accelerator tells the machine what happened. Called on vCPU threads with the machine lock held. */
+/* How an accelerator tells the machine what happened. Called on vCPU threads with the machine lock held; the vCPU
+ * that it is about is marked `stopped` and waits for the next resume. */
 typedef struct AccelHost {
     void (*shutdown)(void *opaque, Vcpu *cpu);                  /* triple fault */
     void (*missing)(void *opaque, Vcpu *cpu, const char *what); /* what Quern does not implement: VM stops */
@@ -22,10 +23,10 @@ typedef struct AccelHost {
 } AccelHost;
 
 struct AccelType {
-    struct ObjectType; /* .name "tcg"; .properties */
-    bool (*init)(Accel *accel, Error *err);
-    bool (*vcpu_init)(Accel *accel, X86Cpu *cpu, Error *err);
-    void (*vcpu_free)(Accel *accel, X86Cpu *cpu);
+    struct ObjectType;                                        /* .name "tcg"; .properties */
+    bool (*init)(Accel *accel, Error *err);                   /* NULL: nothing to do */
+    bool (*vcpu_init)(Accel *accel, X86Cpu *cpu, Error *err); /* NULL: nothing to do */
+    void (*vcpu_free)(Accel *accel, X86Cpu *cpu);             /* NULL: nothing to do */
     void *(*vcpu_thread)(X86Cpu *cpu); /* the thread's function: NULL: this accelerator runs no guest code */
     const char *missing;               /* not NULL: known but not built */
 };
@@ -37,9 +38,14 @@ struct Accel {
     Clocks      *clocks;
     MachineLock *lock;
     bool         running;       /* vCPUs may run */
-    GCond        state_changed; /* guarded by state_mutex: pauses and resumes */
+    bool         ending;        /* vCPU threads are to end */
+    GCond        state_changed; /* with state_mutex: a vCPU has stopped running */
     GMutex       state_mutex;
+    unsigned     inside; /* vCPU threads that run guest code; guarded by state_mutex */
 };
+
+/* What a vCPU does at the next resume. */
+typedef enum VcpuResume { VCPU_STAY, VCPU_RUN, VCPU_STEP } VcpuResume;
 
 #define ACCEL_TYPE(identifier)                                                                                         \
     static const AccelType         identifier##_type;                                                                  \
@@ -54,14 +60,35 @@ Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *c
 void   accel_free(Accel *accel);
 void   accel_print_help(GString *out);
 
-bool accel_add_vcpu(Accel *accel, X86Cpu *cpu, Error *err); /* starts its thread, stopped */
+/* Adds the vCPU to the accelerator's group and starts its thread, stopped. */
+bool accel_add_vcpu(Accel *accel, X86Cpu *cpu, Error *err);
+
+static inline const AccelType *accel_type(const Accel *accel)
+{
+    return (const AccelType *)accel->obj.type;
+}
 
 /* All vCPUs run, or all have stopped when it returns (gives the machine lock up while it waits). The virtual clock
  * and the TSCs stop and go with them. */
 void accel_resume_all(Accel *accel);
 void accel_pause_all(Accel *accel);
 
-/* Ends the threads. */
+/* For debuggers: each vCPU does what `how` says. One that steps runs a single instruction with interrupts held off,
+ * then AccelHost.debug is called for it. While none runs freely the virtual clock stands still. */
+void accel_resume_each(Accel *accel, VcpuResume (*how)(void *opaque, Vcpu *cpu), void *opaque);
+
+/* Ends the threads and takes the vCPUs out of the group. Gives the machine lock up while it waits. */
 void accel_shutdown(Accel *accel);
+
+/* For implementers, on vCPU threads. The machine lock is held; accel_vcpu_wait() gives it up until the vCPU may run
+ * guest code (then true) or its thread is to end (false). Work that others queued is done inside. From then until
+ * accel_vcpu_stopped() the vCPU counts as running. */
+bool accel_vcpu_wait(Accel *accel, X86Cpu *cpu);
+
+/* The same for a vCPU that has halted while it runs, without the machine lock: true when an interrupt has come, false
+ * when somebody wants something of the thread. */
+bool accel_vcpu_sleep(X86Cpu *cpu);
+
+void accel_vcpu_stopped(Accel *accel, X86Cpu *cpu);
 
 #endif

@@ -38,18 +38,21 @@ struct CharType {
     bool (*set_modem)(Chardev *chr, unsigned lines);      /* CHAR_RTS | CHAR_DTR; may be NULL */
     bool (*get_modem)(Chardev *chr, unsigned *lines);
     void (*close)(Chardev *chr);
-    char *(*describe)(Chardev *chr); /* query-chardev's "filename"; NULL: the type's name */
+    void (*set_echo)(Chardev *chr, bool on); /* terminals only; may be NULL */
+    int (*write_fd)(Chardev *chr);           /* what to poll for writing when write returned 0; may be NULL */
+    char *(*describe)(Chardev *chr);         /* query-chardev's "filename"; NULL: the type's name */
 };
 
 struct Chardev {
     Object        obj;
     CharHub      *hub;
     char         *id;
-    CharFrontend *frontend; /* one; a mux has more */
+    CharFrontend *frontend; /* one; a mux has more (and keeps them itself) */
     bool          is_open;  /* the other end is there */
     char         *logfile;  /* common options of every backend */
     bool          logappend;
     bool          mux;
+    bool          opened; /* CharType.open succeeded, close is due */
     int           log_fd;
 };
 
@@ -82,36 +85,68 @@ Chardev *char_create(CharHub *hub, const Json *options, bool lenient, Error *err
  * `id` names the chardev made. NULL and no error: "none". "mon:" makes a mux and sets *with_monitor. */
 Chardev *char_create_short(CharHub *hub, const char *id, const char *text, bool *with_monitor, Error *err);
 Chardev *char_find(CharHub *hub, const char *id, Error *err);
-bool     char_remove(CharHub *hub, const char *id, Error *err);
-void     char_print_help(GString *out);
+bool     char_remove(CharHub *hub, const char *id, Error *err); /* fails while a front end uses it */
+void     char_foreach(CharHub *hub, void (*visit)(Chardev *chr, void *opaque), void *opaque);
+char    *char_describe(Chardev *chr); /* "tcp:127.0.0.1:4444,server=on"; the caller frees */
+
+/* "-chardev help" and "-chardev X,help". */
+void char_print_help(GString *out);
+bool char_print_type_help(const char *backend, GString *out, Error *err);
+
+static inline const CharType *char_type(const Chardev *chr)
+{
+    return (const CharType *)chr->obj.type;
+}
 
 /* Connects a front end; a chardev with mux=on takes up to four, any other one. */
 bool char_attach(CharFrontend *fe, Chardev *chr, Error *err);
 void char_detach(CharFrontend *fe);
 
-/* Front end to back end. char_write takes what it can without blocking; char_write_all waits (bounded by the other
- * end; for debug output and prompts only). -1: gone. */
+/* For devices with a "chardev" property: attaches to the chardev of that id. NULL or "": stays unconnected. */
+bool char_attach_id(CharFrontend *fe, CharHub *hub, const char *id, Error *err);
+
+/* On a mux, makes `fe` the one that hears the keys. The front end attached first has the focus until then. */
+void char_take_focus(CharFrontend *fe);
+
+/* Front end to back end. char_write takes what it can without blocking: fewer bytes than asked means that the
+ * front end's `writable` is called later. char_write_all waits for the other end, for up to a second without progress,
+ * and then drops the rest: for debug output and prompts only. -1: gone. Without a chardev everything is taken. */
 ssize_t char_write(CharFrontend *fe, const void *buf, size_t len);
 void    char_write_all(CharFrontend *fe, const void *buf, size_t len);
-void    char_accept_input(CharFrontend *fe);
+void    char_accept_input(CharFrontend *fe); /* whenever can_read() may have grown */
+void    char_set_echo(CharFrontend *fe, bool on);
 bool    char_set_line(CharFrontend *fe, const CharLine *line);
 void    char_set_break(CharFrontend *fe, bool on);
 bool    char_set_modem(CharFrontend *fe, unsigned lines);
 bool    char_get_modem(CharFrontend *fe, unsigned *lines);
 bool    char_is_open(const CharFrontend *fe);
 
-/* Back end to front end. */
+/* Back end to front end. Front ends may detach in these, but not remove the chardev. */
 size_t char_can_read(Chardev *chr);
 void   char_push(Chardev *chr, const uint8_t *buf, size_t len); /* at most char_can_read() bytes */
 void   char_event(Chardev *chr, CharEvent event);
 void   char_writable(Chardev *chr);
 
-/* The escape character of muxes (-echr), what Ctrl-A X does, and what Ctrl-A H prints. */
+/* The escape character of muxes (-echr; 1 to 255), what Ctrl-A X does and what Ctrl-A S does (NULL: there is nothing
+ * to save). */
 void char_hub_set_escape(CharHub *hub, int escape);
+int  char_hub_escape(const CharHub *hub);
 void char_hub_on_quit(CharHub *hub, void (*quit)(void *opaque), void *opaque);
+void char_hub_on_save(CharHub *hub, void (*save)(void *opaque), void *opaque);
+void char_hub_quit(CharHub *hub);
+bool char_hub_save(CharHub *hub); /* false: nothing to save */
+
+/* Makes opens that wait for somebody to connect (server=on,wait=on) fail: for SIGINT during start-up. */
+void char_hub_cancel_waits(CharHub *hub);
+bool char_hub_waits_cancelled(const CharHub *hub);
 
 /* -add-fd sets: duplicates of inherited descriptors, in numbered sets, opened as /dev/fdset/N. */
 bool char_hub_add_fd(CharHub *hub, int fd, int64_t set, const char *opaque, Error *err);
-int  char_hub_open(CharHub *hub, const char *path, int flags, int mode); /* open() that knows /dev/fdset/N */
+int  char_hub_open(CharHub *hub, const char *path, int flags, int mode); /* open() that knows /dev/fdset/N; errno */
+
+/* ringbuf.c: the monitor's side of a ring buffer. False when `chr` is none. */
+bool char_is_ringbuf(const Chardev *chr);
+bool char_ringbuf_put(Chardev *chr, const void *data, size_t len);  /* as if the front end had written it */
+bool char_ringbuf_take(Chardev *chr, size_t max, GByteArray *data); /* oldest first, removes what it returns */
 
 #endif

@@ -37,9 +37,10 @@ struct Vcpu {
     AddressSpace *io;
 
     _Atomic uint32_t requests;
-    bool             halted;     /* waiting for an interrupt; written by its own thread */
-    bool             stopped;    /* stopped by the user or the machine; machine lock */
-    bool             debug_stop; /* stopped at a breakpoint or step; for the debugger */
+    bool             halted;      /* waiting for an interrupt; written by its own thread */
+    bool             stopped;     /* stopped by the user or the machine; machine lock */
+    bool             debug_stop;  /* stopped at a breakpoint or step; for the debugger */
+    bool             single_step; /* stops after one instruction; machine lock */
 
     /* Accelerator's: thread, condition to wait on while halted or stopped, queue of work. */
     GThread *thread;

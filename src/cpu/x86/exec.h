@@ -8,6 +8,7 @@
 typedef enum X86Exit {
     X86_EXIT_REQUEST,  /* VCPU_REQUEST_EXIT is set; x86_run() does the others (YIELD, FLUSH, the CPU's) by itself */
     X86_EXIT_HALT,     /* HLT or MWAIT: nothing to do until x86_has_wakeup() */
+    X86_EXIT_STEPPED,  /* x86_step() only: the instruction is done */
     X86_EXIT_DEBUG,    /* breakpoint or single step of the debugger; rip is at the instruction */
     X86_EXIT_SHUTDOWN, /* triple fault */
     X86_EXIT_MISSING,  /* exit_detail is a const char *: what Quern does not implement */
