@@ -141,6 +141,7 @@ Loop *loop_new(MachineLock *lock, Error *err)
     loop->core       = (CoreSource *)g_source_new(&core_funcs, sizeof(CoreSource));
     loop->core->loop = loop;
     g_source_set_static_name(&loop->core->base, "loop");
+    g_source_set_can_recurse(&loop->core->base, TRUE); /* a callback may wait with loop_step */
     g_source_add_poll(&loop->core->base, &loop->clock_fd);
     g_source_add_poll(&loop->core->base, &loop->jump_fd);
     g_source_attach(&loop->core->base, loop->context);

@@ -22,7 +22,9 @@ Clocks *loop_clocks(Loop *loop);
 void loop_run(Loop *loop);
 void loop_quit(Loop *loop); /* any thread */
 
-/* One iteration, waiting for something to happen when `block`. Like loop_run; for tests and start-up waits. */
+/* One iteration, waiting for something to happen when `block`. Like loop_run; for tests and start-up waits. A
+ * callback may use it to wait: timers, signals and deferred calls go on inside it, the callback's own descriptor
+ * does not. */
 void loop_step(Loop *loop, bool block);
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HANGUP = 4 };

@@ -153,6 +153,27 @@ static void test_defer(void)
     rig_close(&rig);
 }
 
+/* A callback that waits for something else that the loop does. */
+static void defer_and_wait(void *opaque)
+{
+    Rig *rig = opaque;
+    loop_defer(rig->loop, defer_once, rig);
+    while (!rig->calls) {
+        loop_step(rig->loop, true);
+    }
+    rig->calls += 10;
+}
+
+static void test_nested(void)
+{
+    Rig rig;
+    rig_open(&rig);
+    loop_defer(rig.loop, defer_and_wait, &rig);
+    loop_step(rig.loop, true);
+    g_assert_cmpint(rig.calls, ==, 11);
+    rig_close(&rig);
+}
+
 enum { N_THREADS = 3, N_DEFERRED = 3000 };
 
 typedef struct Sender {
@@ -390,6 +411,7 @@ int main(int argc, char **argv)
     g_test_add_func("/loop/unwatch-inside", test_unwatch_inside);
     g_test_add_func("/loop/unwatch-other", test_unwatch_other);
     g_test_add_func("/loop/defer", test_defer);
+    g_test_add_func("/loop/nested", test_nested);
     g_test_add_func("/loop/defer-threads", test_defer_threads);
     g_test_add_func("/loop/watch-from-thread", test_watch_from_thread);
     g_test_add_func("/loop/quit-first", test_quit_first);

@@ -979,6 +979,75 @@ static void test_readers(void)
     rig_close(&rig);
 }
 
+/* A region is not gone before the callbacks that other threads are in have returned: lockless ones, and ones that
+ * have given up the machine lock for a wait. */
+typedef struct Visit {
+    Rig         *rig;
+    Probe       *probe;
+    _Atomic bool inside, leave, left;
+} Visit;
+
+static Visit *visit; /* the one of the test that runs */
+
+static void linger(Probe *p)
+{
+    int depth     = p->ops.lockless ? 0 : machine_lock_drop(&p->rig->lock);
+    visit->inside = true;
+    while (!visit->leave) {
+        g_usleep(100);
+    }
+    if (depth) {
+        machine_lock_restore(&p->rig->lock, depth);
+    }
+    visit->left = true;
+}
+
+static gpointer visitor_run(gpointer opaque)
+{
+    Visit *v = opaque;
+    address_space_load(v->rig->as, 0, 4);
+    return NULL;
+}
+
+static gpointer opener_run(gpointer opaque)
+{
+    Visit *v = opaque;
+    g_usleep(5000);
+    g_assert_false(v->left);
+    v->leave = true;
+    return NULL;
+}
+
+static void test_destroy_waits(void)
+{
+    for (int lockless = 0; lockless < 2; lockless++) {
+        Rig   rig;
+        Probe p;
+        Visit v = { .rig = &rig, .probe = &p };
+        rig_open(&rig);
+        probe_open(&p, &rig, 0x10, IO_LONG, 0, false);
+        p.ops.lockless = lockless;
+        p.inside       = linger;
+        visit          = &v;
+        region_map(&rig.root, 0, &p.region, 0);
+
+        int      depth   = machine_lock_drop(&rig.lock);
+        GThread *visitor = g_thread_new("visitor", visitor_run, &v);
+        while (!v.inside) {
+            g_usleep(100);
+        }
+        machine_lock_restore(&rig.lock, depth);
+        GThread *opener = g_thread_new("opener", opener_run, &v);
+        region_unmap(&p.region);
+        region_destroy(&p.region);
+        g_assert_true(v.left);
+        g_thread_join(visitor);
+        g_thread_join(opener);
+        probe_close(&p);
+        rig_close(&rig);
+    }
+}
+
 /* Code marks against writers: code made of bytes that a writer has replaced is stale or was made of the new ones. */
 typedef struct Coder {
     RamBlock    *ram;
@@ -1191,6 +1260,7 @@ int main(int argc, char **argv)
     g_test_add_func("/memory/ram", test_ram);
     g_test_add_func("/memory/code", test_code);
     g_test_add_func("/memory/code-writers", test_code_writers);
+    g_test_add_func("/memory/destroy-waits", test_destroy_waits);
     g_test_add_func("/memory/readers", test_readers);
     g_test_add_func("/memory/code-threads", test_code_threads);
     g_test_add_func("/memory/dump", test_dump);
