@@ -232,7 +232,8 @@ struct X86Cpu {
     uint64_t monitor_address; /* armed by MONITOR; 0 = not armed */
     bool     monitor_armed;
 
-    uint8_t xsave[XSAVE_SIZE] __attribute__((aligned(64)));
+    uint8_t  xsave[XSAVE_SIZE] __attribute__((aligned(64)));
+    uint16_t fpu_cs, fpu_ds; /* selectors that go with FIP and FDP, whose 64-bit offsets are in xsave */
 
     const X86Model *model;
     uint32_t        features[32]; /* guest CPUID words, by X86FeatureWord of cpuid.h */
