@@ -1,0 +1,304 @@
+/* The 8042 keyboard controller: two serial ports for keyboard and mouse, A20 gate, reset line.
+ * Specification: Intel 8042 as programmed for the IBM PC/AT (AT technical reference, 1984, keyboard controller) and
+ * PS/2 (hardware interface technical reference, 1988: auxiliary device, commands A7h-A9h, D3h, D4h). Machine lock. */
+
+#include "devices/input/i8042.h"
+
+#include "devices/input/ps2.h"
+
+#include <string.h>
+
+enum {
+    STATUS_OBF      = 1 << 0,
+    STATUS_SYSTEM   = 1 << 2,
+    STATUS_COMMAND  = 1 << 3,
+    STATUS_UNLOCKED = 1 << 4,
+    STATUS_AUX_OBF  = 1 << 5,
+};
+
+enum {
+    MODE_KBD_INTERRUPT = 1 << 0,
+    MODE_AUX_INTERRUPT = 1 << 1,
+    MODE_SYSTEM        = 1 << 2,
+    MODE_KBD_DISABLED  = 1 << 4,
+    MODE_AUX_DISABLED  = 1 << 5,
+    MODE_TRANSLATE     = 1 << 6,
+};
+
+enum { OUT_RESET = 1 << 0, OUT_A20 = 1 << 1, OUT_KBD_OBF = 1 << 4, OUT_AUX_OBF = 1 << 5 };
+
+enum {
+    CMD_READ_RAM      = 0x20,
+    CMD_WRITE_RAM     = 0x60,
+    CMD_AUX_DISABLE   = 0xa7,
+    CMD_AUX_ENABLE    = 0xa8,
+    CMD_AUX_TEST      = 0xa9,
+    CMD_SELF_TEST     = 0xaa,
+    CMD_KBD_TEST      = 0xab,
+    CMD_KBD_DISABLE   = 0xad,
+    CMD_KBD_ENABLE    = 0xae,
+    CMD_READ_INPUT    = 0xc0,
+    CMD_READ_OUTPUT   = 0xd0,
+    CMD_WRITE_OUTPUT  = 0xd1,
+    CMD_WRITE_KBD_OBF = 0xd2,
+    CMD_WRITE_AUX_OBF = 0xd3,
+    CMD_WRITE_AUX     = 0xd4,
+    CMD_A20_OFF       = 0xdd,
+    CMD_A20_ON        = 0xdf,
+    CMD_PULSE         = 0xf0,
+};
+
+struct I8042 {
+    Device      dev;
+    uint8_t     ram[32]; /* [0] is the command byte (mode) */
+    uint8_t     status, output, outport;
+    uint8_t     command; /* waiting for its data byte */
+    bool        release; /* translation: F0h came, the next code is a key's release */
+    Ps2Keyboard keyboard;
+    Ps2Mouse    mouse;
+    IrqLine     kbd_irq, aux_irq, a20;
+    Region      data_port, command_port;
+};
+
+/* Scan code set 2 to set 1, as the controller's firmware does it. */
+static const uint8_t translation[0x85] = {
+    0xff, 0x43, 0x41, 0x3f, 0x3d, 0x3b, 0x3c, 0x58, 0x64, 0x44, 0x42, 0x40, 0x3e, 0x0f, 0x29, 0x59, /* 00 */
+    0x65, 0x38, 0x2a, 0x70, 0x1d, 0x10, 0x02, 0x5a, 0x66, 0x71, 0x2c, 0x1f, 0x1e, 0x11, 0x03, 0x5b, /* 10 */
+    0x67, 0x2e, 0x2d, 0x20, 0x12, 0x05, 0x04, 0x5c, 0x68, 0x39, 0x2f, 0x21, 0x14, 0x13, 0x06, 0x5d, /* 20 */
+    0x69, 0x31, 0x30, 0x23, 0x22, 0x15, 0x07, 0x5e, 0x6a, 0x72, 0x32, 0x24, 0x16, 0x08, 0x09, 0x5f, /* 30 */
+    0x6b, 0x33, 0x25, 0x17, 0x18, 0x0b, 0x0a, 0x60, 0x6c, 0x34, 0x35, 0x26, 0x27, 0x19, 0x0c, 0x61, /* 40 */
+    0x6d, 0x73, 0x28, 0x74, 0x1a, 0x0d, 0x62, 0x6e, 0x3a, 0x36, 0x1c, 0x1b, 0x75, 0x2b, 0x63, 0x76, /* 50 */
+    0x55, 0x56, 0x77, 0x78, 0x79, 0x7a, 0x0e, 0x7b, 0x7c, 0x4f, 0x7d, 0x4b, 0x47, 0x7e, 0x7f, 0x6f, /* 60 */
+    0x52, 0x53, 0x50, 0x4c, 0x4d, 0x48, 0x01, 0x45, 0x57, 0x4e, 0x51, 0x4a, 0x37, 0x49, 0x46, 0x54, /* 70 */
+    0x80, 0x81, 0x82, 0x41, 0x54,                                                                   /* 80 */
+};
+
+static void update_irqs(I8042 *s)
+{
+    bool aux = s->status & STATUS_AUX_OBF, full = s->status & STATUS_OBF;
+    s->outport = (uint8_t)((s->outport & ~(OUT_KBD_OBF | OUT_AUX_OBF)) | (full && !aux ? OUT_KBD_OBF : 0) |
+                           (full && aux ? OUT_AUX_OBF : 0));
+    irq_set(&s->kbd_irq, full && !aux && (s->ram[0] & MODE_KBD_INTERRUPT));
+    irq_set(&s->aux_irq, full && aux && (s->ram[0] & MODE_AUX_INTERRUPT));
+}
+
+static void put_output(I8042 *s, uint8_t value, bool aux)
+{
+    s->output = value;
+    s->status = (uint8_t)((s->status & ~STATUS_AUX_OBF) | STATUS_OBF | (aux ? STATUS_AUX_OBF : 0));
+    update_irqs(s);
+}
+
+/* One byte of the keyboard as the host sees it; false: it was only a prefix. */
+static bool translate(I8042 *s, uint8_t *value)
+{
+    if (!(s->ram[0] & MODE_TRANSLATE)) {
+        return true;
+    }
+    if (*value == 0xf0) {
+        s->release = true;
+        return false;
+    }
+    if (*value < G_N_ELEMENTS(translation)) {
+        *value = translation[*value];
+    }
+    if (s->release) {
+        *value |= 0x80;
+        s->release = false;
+    }
+    return true;
+}
+
+/* Fills an empty output buffer from the devices. */
+static void poll_devices(I8042 *s)
+{
+    uint8_t value;
+    while (!(s->status & STATUS_OBF) && !(s->ram[0] & MODE_KBD_DISABLED) && ps2_keyboard_read(&s->keyboard, &value)) {
+        if (translate(s, &value)) {
+            put_output(s, value, false);
+        }
+    }
+    if (!(s->status & STATUS_OBF) && !(s->ram[0] & MODE_AUX_DISABLED) && ps2_mouse_read(&s->mouse, &value)) {
+        put_output(s, value, true);
+    }
+}
+
+static void write_outport(I8042 *s, uint8_t value)
+{
+    s->outport = value;
+    irq_set(&s->a20, (value & OUT_A20) != 0);
+    if (!(value & OUT_RESET)) {
+        s->dev.platform->request_reset(s->dev.platform, RESET_GUEST);
+    }
+}
+
+static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)
+{
+    I8042  *s     = opaque;
+    uint8_t value = s->output;
+    s->status &= (uint8_t) ~(STATUS_OBF | STATUS_AUX_OBF);
+    update_irqs(s);
+    poll_devices(s);
+    return value;
+}
+
+static void data_write(void *opaque, uint64_t offset, uint64_t data, unsigned size)
+{
+    I8042  *s       = opaque;
+    uint8_t value   = (uint8_t)data;
+    uint8_t command = s->command;
+    s->command      = 0;
+    s->status &= (uint8_t)~STATUS_COMMAND;
+    if (command >= CMD_WRITE_RAM && command < CMD_WRITE_RAM + 32) {
+        s->ram[command & 31] = value;
+        update_irqs(s);
+    } else if (command == CMD_WRITE_OUTPUT) {
+        write_outport(s, value);
+    } else if (command == CMD_WRITE_KBD_OBF || command == CMD_WRITE_AUX_OBF) {
+        put_output(s, value, command == CMD_WRITE_AUX_OBF);
+    } else if (command == CMD_WRITE_AUX) {
+        ps2_mouse_write(&s->mouse, value);
+    } else {
+        s->ram[0] &= (uint8_t)~MODE_KBD_DISABLED; /* talking to the keyboard turns its clock on */
+        ps2_keyboard_write(&s->keyboard, value);
+    }
+    poll_devices(s);
+}
+
+static uint64_t status_read(void *opaque, uint64_t offset, unsigned size)
+{
+    return ((I8042 *)opaque)->status;
+}
+
+static void set_mode_bits(I8042 *s, uint8_t set, uint8_t clear)
+{
+    s->ram[0] = (uint8_t)((s->ram[0] | set) & ~clear);
+}
+
+static void self_test(I8042 *s)
+{
+    s->ram[0] = MODE_KBD_DISABLED | MODE_AUX_DISABLED | MODE_SYSTEM;
+    s->status |= STATUS_SYSTEM;
+    put_output(s, 0x55, false);
+}
+
+static void command_write(void *opaque, uint64_t offset, uint64_t data, unsigned size)
+{
+    I8042  *s       = opaque;
+    uint8_t command = (uint8_t)data;
+    s->status |= STATUS_COMMAND;
+    s->command = 0;
+    if (command < CMD_WRITE_RAM && command >= CMD_READ_RAM && command < CMD_READ_RAM + 32) {
+        put_output(s, s->ram[command & 31], false);
+    } else if (command >= CMD_WRITE_RAM && command < CMD_WRITE_RAM + 32) {
+        s->command = command;
+    } else if (command >= CMD_PULSE) {
+        if (!(command & OUT_RESET)) { /* bits that are 0 are pulsed; only the reset line goes anywhere */
+            s->dev.platform->request_reset(s->dev.platform, RESET_GUEST);
+        }
+    } else {
+        switch (command) {
+        case CMD_WRITE_OUTPUT:
+        case CMD_WRITE_KBD_OBF:
+        case CMD_WRITE_AUX_OBF:
+        case CMD_WRITE_AUX: s->command = command; break;
+        case CMD_AUX_DISABLE: set_mode_bits(s, MODE_AUX_DISABLED, 0); break;
+        case CMD_AUX_ENABLE: set_mode_bits(s, 0, MODE_AUX_DISABLED); break;
+        case CMD_KBD_DISABLE: set_mode_bits(s, MODE_KBD_DISABLED, 0); break;
+        case CMD_KBD_ENABLE: set_mode_bits(s, 0, MODE_KBD_DISABLED); break;
+        case CMD_AUX_TEST:
+        case CMD_KBD_TEST: put_output(s, 0, false); break;
+        case CMD_SELF_TEST: self_test(s); break;
+        case CMD_READ_INPUT:
+            put_output(s, 0x80, false); /* keyboard not inhibited */
+            break;
+        case CMD_READ_OUTPUT: put_output(s, s->outport, false); break;
+        case CMD_A20_OFF:
+        case CMD_A20_ON:
+            write_outport(s, (uint8_t)((s->outport & ~OUT_A20) | (command == CMD_A20_ON ? OUT_A20 : 0)));
+            break;
+        default: log_print(s->dev.platform->log, LOG_GUEST_ERRORS, "i8042: unknown command %02xh\n", command); break;
+        }
+    }
+    poll_devices(s);
+}
+
+static const IoOps data_ops    = { .name = "i8042-data", .access = IO_BYTE, .read = data_read, .write = data_write };
+static const IoOps command_ops = {
+    .name = "i8042-command", .access = IO_BYTE, .read = status_read, .write = command_write
+};
+
+static bool i8042_realize(Device *dev, Error *err)
+{
+    I8042  *s = (I8042 *)dev;
+    Memory *m = dev->platform->memory;
+    region_init_io(&s->data_port, m, "i8042-data", 1, &data_ops, s);
+    region_init_io(&s->command_port, m, "i8042-command", 1, &command_ops, s);
+    isa_map_ports(dev, &s->data_port, 0x60);
+    isa_map_ports(dev, &s->command_port, 0x64);
+    device_add_outputs(dev, "kbd", &s->kbd_irq, 1);
+    device_add_outputs(dev, "mouse", &s->aux_irq, 1);
+    device_add_outputs(dev, "a20", &s->a20, 1);
+    return true;
+}
+
+static void i8042_unrealize(Device *dev)
+{
+    I8042 *s = (I8042 *)dev;
+    region_unmap(&s->data_port);
+    region_unmap(&s->command_port);
+    region_destroy(&s->data_port);
+    region_destroy(&s->command_port);
+}
+
+/* As a PC's firmware finds it, but with interrupts, translation and both devices on: a directly booted kernel finds
+ * what firmware would have left. */
+static void i8042_reset(Device *dev, ResetKind kind)
+{
+    I8042 *s = (I8042 *)dev;
+    memset(s->ram, 0, sizeof s->ram);
+    s->ram[0]  = MODE_KBD_INTERRUPT | MODE_AUX_INTERRUPT | MODE_SYSTEM | MODE_TRANSLATE;
+    s->status  = STATUS_COMMAND | STATUS_UNLOCKED | STATUS_SYSTEM;
+    s->outport = OUT_RESET | OUT_A20;
+    s->output = s->command = 0;
+    s->release             = false;
+    ps2_keyboard_reset(&s->keyboard);
+    ps2_mouse_reset(&s->mouse);
+    irq_set(&s->a20, 1);
+    update_irqs(s);
+}
+
+static const Field i8042_state[] = {
+    FIELD_ARRAY(I8042, ram, "ram"),
+    FIELD(I8042, status, "status"),
+    FIELD(I8042, output, "output"),
+    FIELD(I8042, outport, "outport"),
+    FIELD(I8042, command, "command"),
+    FIELD(I8042, release, "release"),
+    FIELD(I8042, keyboard, "keyboard", .sub = ps2_keyboard_state),
+    FIELD(I8042, mouse, "mouse", .sub = ps2_mouse_state),
+    {},
+};
+
+DEVICE_TYPE(i8042) = {
+    .name      = "i8042",
+    .help      = "keyboard controller with a PS/2 keyboard and mouse",
+    .class     = OBJECT_CLASS_DEVICE,
+    .size      = sizeof(I8042),
+    .bus       = BUS_ISA,
+    .category  = DEVICE_INPUT,
+    .internal  = true,
+    .state     = i8042_state,
+    .realize   = i8042_realize,
+    .unrealize = i8042_unrealize,
+    .reset     = i8042_reset,
+};
+
+I8042 *i8042_create(Platform *platform, IrqPin *a20, Error *err)
+{
+    I8042 *s      = device_new(platform, "i8042");
+    s->kbd_irq.to = platform->isa_irq[1];
+    s->aux_irq.to = platform->isa_irq[12];
+    s->a20.to     = a20;
+    return device_realize(&s->dev, NULL, err) ? s : NULL;
+}

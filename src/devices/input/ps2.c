@@ -1,0 +1,300 @@
+/* PS/2 keyboard and mouse: the command side. Key and pointer events join when there is something to make them.
+ * Specification: IBM PS/2 hardware interface technical reference (1988), keyboards and mouse sections; Microsoft
+ * IntelliMouse knock sequence. Machine lock. */
+
+#include "devices/input/ps2.h"
+
+enum {
+    PS2_ACK     = 0xfa,
+    PS2_RESEND  = 0xfe,
+    PS2_TEST_OK = 0xaa,
+    PS2_ECHO    = 0xee,
+};
+
+enum {
+    KBD_SET_LEDS = 0xed,
+    KBD_ECHO     = 0xee,
+    KBD_SCAN_SET = 0xf0,
+    KBD_IDENTIFY = 0xf2,
+    KBD_SET_RATE = 0xf3,
+    KBD_ENABLE   = 0xf4,
+    KBD_DISABLE  = 0xf5,
+    KBD_DEFAULTS = 0xf6,
+    KBD_RESEND   = 0xfe,
+    KBD_RESET    = 0xff,
+};
+
+enum {
+    MOUSE_SCALE_1_1      = 0xe6,
+    MOUSE_SCALE_2_1      = 0xe7,
+    MOUSE_SET_RESOLUTION = 0xe8,
+    MOUSE_STATUS         = 0xe9,
+    MOUSE_STREAM         = 0xea,
+    MOUSE_POLL           = 0xeb,
+    MOUSE_RESET_WRAP     = 0xec,
+    MOUSE_SET_WRAP       = 0xee,
+    MOUSE_REMOTE         = 0xf0,
+    MOUSE_IDENTIFY       = 0xf2,
+    MOUSE_SET_RATE       = 0xf3,
+    MOUSE_ENABLE         = 0xf4,
+    MOUSE_DISABLE        = 0xf5,
+    MOUSE_DEFAULTS       = 0xf6,
+    MOUSE_RESEND         = 0xfe,
+    MOUSE_RESET          = 0xff,
+};
+
+static bool valid_queue(void *owner, Error *err)
+{
+    const Ps2Queue *q = owner;
+    if (q->first >= PS2_QUEUE_SIZE || q->count > PS2_QUEUE_SIZE) {
+        return error_set(err, "PS/2 queue: first %u, count %u", q->first, q->count);
+    }
+    return true;
+}
+
+static const Field queue_state[] = {
+    FIELD_ARRAY(Ps2Queue, bytes, "bytes"),
+    FIELD(Ps2Queue, first, "first"),
+    FIELD(Ps2Queue, count, "count", .validate = valid_queue),
+    {},
+};
+
+const Field ps2_keyboard_state[] = {
+    FIELD(Ps2Keyboard, queue, "queue", .sub = queue_state),
+    FIELD(Ps2Keyboard, command, "command"),
+    FIELD(Ps2Keyboard, last, "last"),
+    FIELD(Ps2Keyboard, scan_set, "scan-set"),
+    FIELD(Ps2Keyboard, leds, "leds"),
+    FIELD(Ps2Keyboard, rate, "rate"),
+    FIELD(Ps2Keyboard, scanning, "scanning"),
+    {},
+};
+
+const Field ps2_mouse_state[] = {
+    FIELD(Ps2Mouse, queue, "queue", .sub = queue_state),
+    FIELD(Ps2Mouse, command, "command"),
+    FIELD(Ps2Mouse, last, "last"),
+    FIELD(Ps2Mouse, id, "id"),
+    FIELD(Ps2Mouse, rate, "rate"),
+    FIELD(Ps2Mouse, resolution, "resolution"),
+    FIELD(Ps2Mouse, knock, "knock"),
+    FIELD(Ps2Mouse, reporting, "reporting"),
+    FIELD(Ps2Mouse, remote, "remote"),
+    FIELD(Ps2Mouse, wrap, "wrap"),
+    FIELD(Ps2Mouse, scaling, "scaling"),
+    {},
+};
+
+static void queue_put(Ps2Queue *q, uint8_t value)
+{
+    if (q->count < PS2_QUEUE_SIZE) {
+        q->bytes[(q->first + q->count++) % PS2_QUEUE_SIZE] = value;
+    }
+}
+
+static bool queue_take(Ps2Queue *q, uint8_t *value)
+{
+    if (!q->count) {
+        return false;
+    }
+    *value   = q->bytes[q->first];
+    q->first = (q->first + 1) % PS2_QUEUE_SIZE;
+    q->count--;
+    return true;
+}
+
+/* --- keyboard --- */
+
+static void keyboard_defaults(Ps2Keyboard *kbd)
+{
+    kbd->scan_set = 2;
+    kbd->rate     = 0x2b; /* 10.9 characters a second after 500 ms */
+    kbd->command  = 0;
+}
+
+void ps2_keyboard_reset(Ps2Keyboard *kbd)
+{
+    *kbd = (Ps2Keyboard){ .scanning = true };
+    keyboard_defaults(kbd);
+}
+
+static void keyboard_argument(Ps2Keyboard *kbd, uint8_t command, uint8_t value)
+{
+    switch (command) {
+    case KBD_SET_LEDS:
+        kbd->leds = value & 7;
+        queue_put(&kbd->queue, PS2_ACK);
+        break;
+    case KBD_SET_RATE:
+        kbd->rate = value & 0x7f;
+        queue_put(&kbd->queue, PS2_ACK);
+        break;
+    case KBD_SCAN_SET:
+        if (value > 3) {
+            queue_put(&kbd->queue, PS2_RESEND);
+            break;
+        }
+        queue_put(&kbd->queue, PS2_ACK);
+        if (value) {
+            kbd->scan_set = value;
+        } else {
+            queue_put(&kbd->queue, kbd->scan_set);
+        }
+        break;
+    default: break;
+    }
+}
+
+void ps2_keyboard_write(Ps2Keyboard *kbd, uint8_t value)
+{
+    uint8_t command = kbd->command;
+    kbd->command    = 0;
+    if (command && value < 0xed) { /* a command byte in an argument's place starts anew */
+        keyboard_argument(kbd, command, value);
+        return;
+    }
+    switch (value) {
+    case KBD_ECHO: queue_put(&kbd->queue, PS2_ECHO); return;
+    case KBD_RESEND: queue_put(&kbd->queue, kbd->last); return;
+    case KBD_SET_LEDS:
+    case KBD_SET_RATE:
+    case KBD_SCAN_SET: kbd->command = value; break;
+    case KBD_IDENTIFY:
+        queue_put(&kbd->queue, PS2_ACK);
+        queue_put(&kbd->queue, 0xab);
+        queue_put(&kbd->queue, 0x83);
+        return;
+    case KBD_ENABLE:
+        kbd->queue.count = 0;
+        kbd->scanning    = true;
+        break;
+    case KBD_DISABLE:
+    case KBD_DEFAULTS:
+        kbd->queue.count = 0;
+        keyboard_defaults(kbd);
+        kbd->scanning = value == KBD_DEFAULTS;
+        break;
+    case KBD_RESET:
+        ps2_keyboard_reset(kbd);
+        queue_put(&kbd->queue, PS2_ACK);
+        queue_put(&kbd->queue, PS2_TEST_OK);
+        return;
+    default: queue_put(&kbd->queue, PS2_RESEND); return;
+    }
+    queue_put(&kbd->queue, PS2_ACK);
+}
+
+bool ps2_keyboard_read(Ps2Keyboard *kbd, uint8_t *value)
+{
+    if (!queue_take(&kbd->queue, value)) {
+        return false;
+    }
+    kbd->last = *value;
+    return true;
+}
+
+/* --- mouse --- */
+
+static void mouse_defaults(Ps2Mouse *mouse)
+{
+    mouse->rate       = 100;
+    mouse->resolution = 2;
+    mouse->command    = 0;
+    mouse->reporting = mouse->remote = mouse->wrap = mouse->scaling = false;
+}
+
+void ps2_mouse_reset(Ps2Mouse *mouse)
+{
+    *mouse = (Ps2Mouse){ 0 };
+    mouse_defaults(mouse);
+}
+
+/* Sample rates 200, 100, 80 in a row turn the wheel on. */
+static void mouse_knock(Ps2Mouse *mouse, uint8_t rate)
+{
+    static const uint8_t sequence[] = { 200, 100, 80 };
+    mouse->knock                    = rate == sequence[mouse->knock] ? mouse->knock + 1 : rate == sequence[0];
+    if (mouse->knock == G_N_ELEMENTS(sequence)) {
+        mouse->id    = 3;
+        mouse->knock = 0;
+    }
+}
+
+static void mouse_argument(Ps2Mouse *mouse, uint8_t command, uint8_t value)
+{
+    if (command == MOUSE_SET_RATE) {
+        mouse->rate = value;
+        mouse_knock(mouse, value);
+    } else {
+        mouse->resolution = value & 3;
+    }
+    queue_put(&mouse->queue, PS2_ACK);
+}
+
+/* A report: no buttons, no movement. */
+static void mouse_report(Ps2Mouse *mouse)
+{
+    static const uint8_t still[] = { 0x08, 0, 0, 0 };
+    for (unsigned i = 0; i < (mouse->id == 3 ? 4u : 3u); i++) {
+        queue_put(&mouse->queue, still[i]);
+    }
+}
+
+void ps2_mouse_write(Ps2Mouse *mouse, uint8_t value)
+{
+    uint8_t command = mouse->command;
+    mouse->command  = 0;
+    if (command) {
+        mouse_argument(mouse, command, value);
+        return;
+    }
+    if (mouse->wrap && value != MOUSE_RESET_WRAP && value != MOUSE_RESET) {
+        queue_put(&mouse->queue, value);
+        return;
+    }
+    switch (value) {
+    case MOUSE_SCALE_1_1:
+    case MOUSE_SCALE_2_1: mouse->scaling = value == MOUSE_SCALE_2_1; break;
+    case MOUSE_SET_RESOLUTION:
+    case MOUSE_SET_RATE: mouse->command = value; break;
+    case MOUSE_STATUS:
+        queue_put(&mouse->queue, PS2_ACK);
+        queue_put(&mouse->queue, (uint8_t)(mouse->remote << 6 | mouse->reporting << 5 | mouse->scaling << 4));
+        queue_put(&mouse->queue, mouse->resolution);
+        queue_put(&mouse->queue, mouse->rate);
+        return;
+    case MOUSE_STREAM:
+    case MOUSE_REMOTE: mouse->remote = value == MOUSE_REMOTE; break;
+    case MOUSE_POLL:
+        queue_put(&mouse->queue, PS2_ACK);
+        mouse_report(mouse);
+        return;
+    case MOUSE_SET_WRAP:
+    case MOUSE_RESET_WRAP: mouse->wrap = value == MOUSE_SET_WRAP; break;
+    case MOUSE_IDENTIFY:
+        queue_put(&mouse->queue, PS2_ACK);
+        queue_put(&mouse->queue, mouse->id);
+        return;
+    case MOUSE_ENABLE:
+    case MOUSE_DISABLE: mouse->reporting = value == MOUSE_ENABLE; break;
+    case MOUSE_DEFAULTS: mouse_defaults(mouse); break;
+    case MOUSE_RESEND: queue_put(&mouse->queue, mouse->last); return;
+    case MOUSE_RESET:
+        ps2_mouse_reset(mouse);
+        queue_put(&mouse->queue, PS2_ACK);
+        queue_put(&mouse->queue, PS2_TEST_OK);
+        queue_put(&mouse->queue, mouse->id);
+        return;
+    default: queue_put(&mouse->queue, PS2_RESEND); return;
+    }
+    queue_put(&mouse->queue, PS2_ACK);
+}
+
+bool ps2_mouse_read(Ps2Mouse *mouse, uint8_t *value)
+{
+    if (!queue_take(&mouse->queue, value)) {
+        return false;
+    }
+    mouse->last = *value;
+    return true;
+}
