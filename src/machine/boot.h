@@ -1,0 +1,128 @@
+/* Direct boot: what a kernel loader hands to the board.
+ *
+ * A loader reads a kernel file and makes a BootImage: pieces of memory to fill at every reset, and the state the boot
+ * processor starts in. Loaders are nearly pure: they see files and the map of guest RAM, not the machine. The board
+ * writes the pieces and sets the registers (direct.c). Every file is hostile: see tests/unit/test_loader.c. */
+
+#ifndef QUERN_MACHINE_BOOT_H
+#define QUERN_MACHINE_BOOT_H
+
+#include "base/error.h"
+
+#include <stdint.h>
+
+/* ---- The memory map as an operating system gets it ---- */
+
+typedef enum MemoryKind { MEMORY_RAM = 1, MEMORY_RESERVED = 2, MEMORY_ACPI = 3, MEMORY_NVS = 4 } MemoryKind;
+
+typedef struct MemoryRange {
+    uint64_t   addr, len;
+    MemoryKind kind;
+} MemoryRange;
+
+enum { MEMORY_MAP_MAX = 32 };
+
+typedef struct MemoryMap {
+    MemoryRange ranges[MEMORY_MAP_MAX]; /* sorted, without overlap */
+    unsigned    n;
+} MemoryMap;
+
+/* Adds a range; the part of RAM that it covers, if it is not RAM itself, is cut out. */
+void memory_map_add(MemoryMap *map, uint64_t addr, uint64_t len, MemoryKind kind);
+
+/* Is all of [addr, addr + len) RAM? */
+bool memory_map_is_ram(const MemoryMap *map, uint64_t addr, uint64_t len);
+
+/* ---- Files ---- */
+
+/* A file mapped for reading. The pages come in as they are touched and cost nothing afterwards. */
+typedef struct BootFile {
+    char          *path;
+    int            fd;
+    const uint8_t *data;
+    size_t         size;
+    uint8_t       *unpacked; /* anonymous memory in place of the mapping: data points at it */
+} BootFile;
+
+BootFile *boot_file_open(const char *path, Error *err);
+BootFile *boot_file_from_memory(const char *path, const void *data, size_t size); /* copies; for tests */
+void      boot_file_close(BootFile *file);                                        /* NULL is fine */
+
+/* ---- The image ---- */
+
+typedef enum BootEntry {
+    BOOT_ENTRY_LONG64,     /* 64-bit mode, paging identity-mapped up to 4 GiB, selectors 10h and 18h */
+    BOOT_ENTRY_PROTECTED32 /* protected mode, flat 4 GiB segments, no paging */
+} BootEntry;
+
+/* Memory to fill. What is not filled is only kept free of other pieces. */
+typedef struct BootPiece {
+    const char    *what; /* "kernel", "initrd" ...: constant */
+    uint64_t       addr, size;
+    const uint8_t *data; /* `len` bytes, owned by the image or one of its files */
+    uint64_t       len;
+    bool           zero;   /* the rest of `size` is cleared */
+    bool           random; /* filled with random bytes instead, new ones at every reset */
+} BootPiece;
+
+typedef struct BootImage {
+    const MemoryMap *map; /* borrowed */
+    GArray          *pieces;
+    GPtrArray       *owned;    /* g_malloc'd memory that pieces point into */
+    GPtrArray       *files;    /* BootFile *, owned */
+    const char      *protocol; /* "Linux", "PVH", "multiboot": constant */
+    BootEntry        entry_mode;
+    uint64_t         entry;
+    uint64_t         rax, rbx, rsi;
+    uint64_t         gdt, page_tables; /* reserved for the board to fill in: 128 bytes; 6 pages (64-bit entry only) */
+} BootImage;
+
+enum { BOOT_GDT_SIZE = 64, BOOT_PAGE_TABLES_SIZE = 6 * 4096 };
+
+BootImage *boot_image_new(const MemoryMap *map);
+void       boot_image_free(BootImage *image);
+
+/* Adds a piece at a fixed address. Fails when it is not in RAM or in the way of a piece of another `what`. */
+bool boot_image_add(BootImage *image, const BootPiece *piece, Error *err);
+
+/* Finds `size` free bytes in [min, max) and adds a piece there; piece->addr is set. `top` looks from the top. */
+bool boot_image_place(BootImage *image, BootPiece *piece, uint64_t align, uint64_t min, uint64_t max, bool top,
+                      Error *err);
+
+/* Memory that lives as long as the image, zeroed. */
+void *boot_image_alloc(BootImage *image, size_t size);
+
+/* What the command line says about the kernel. Strings are borrowed. */
+typedef struct BootOptions {
+    const char *kernel, *initrd, *append;
+    uint64_t    rsdp;   /* address of the RSDP; 0: none */
+    bool        unpack; /* -machine unpack-kernel=on */
+} BootOptions;
+
+/* Recognizes the kernel and loads it by its protocol. NULL with an error that begins with the option. */
+BootImage *boot_load(const BootOptions *options, const MemoryMap *map, Error *err);
+
+/* The same with files already open (kernel is consumed). */
+BootImage *boot_load_file(BootFile *kernel, const BootOptions *options, const MemoryMap *map, Error *err);
+
+/* ---- The protocols: each false with an error on failure. `kernel` belongs to the image already. ---- */
+
+bool linux_detect(const BootFile *kernel);
+bool linux_load(BootImage *image, const BootFile *kernel, const BootOptions *options, Error *err);
+
+/* The compressed ELF file inside a bzImage; error when there is none or its compression is unknown. */
+bool linux_payload(const BootFile *kernel, const uint8_t **payload, size_t *len, Error *err);
+
+bool multiboot_detect(const BootFile *kernel);
+bool multiboot_load(BootImage *image, const BootFile *kernel, const BootOptions *options, Error *err);
+
+/* An ELF file that carries the PHYS32_ENTRY note. */
+bool pvh_detect(const BootFile *kernel);
+bool pvh_load(BootImage *image, const BootFile *kernel, const BootOptions *options, Error *err);
+
+/* Unpacks by the magic number of the data: gzip, xz, lzma, lz4, zstd. Returns anonymous memory of *out_len bytes to
+ * be given back by unpack_free(), or NULL. More than `max` bytes are an error. */
+uint8_t *unpack_data(const uint8_t *data, size_t len, size_t max, size_t *out_len, Error *err);
+void     unpack_free(uint8_t *data, size_t len);
+
+#endif

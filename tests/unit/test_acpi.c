@@ -1,0 +1,296 @@
+/* ACPI tables: lengths, checksums and pointers once placed, and what ACPICA's disassembler makes of the AML. */
+
+#include "machine/acpi.h"
+#include "machine/mptable.h"
+
+#include "base/bytes.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+
+static const uint32_t apic_ids[] = { 0, 1, 2, 300 };
+
+static PcHardware sample_hardware(void)
+{
+    return (PcHardware){ .cpus             = 4,
+                         .apic_ids         = apic_ids,
+                         .sockets          = 1,
+                         .cores_per_socket = 4,
+                         .threads_per_core = 1,
+                         .ram_below_4g     = 0xe0000000,
+                         .ram_above_4g     = 1ull << 32,
+                         .pci32_first      = 0xe0000000,
+                         .pci32_last       = 0xfebfffff,
+                         .pci64_first      = 0x200000000,
+                         .pci64_last       = 0x9ffffffff,
+                         .acpi_pm          = true,
+                         .s3               = true,
+                         .s4               = true,
+                         .s3_type          = 1,
+                         .s4_type          = 2,
+                         .hpet             = true,
+                         .hpet_block_id    = 0x8086a201,
+                         .pic              = true,
+                         .rtc              = true,
+                         .i8042            = true,
+                         .fw_cfg           = true,
+                         .pvpanic_port     = 0x505,
+                         .serial           = { 0x3f8, 0x2f8 },
+                         .serial_irq       = { 4, 3 },
+                         .parallel         = { 0x378 },
+                         .parallel_irq     = { 7 } };
+}
+
+/* Places blobs one behind the other and applies the fixups. */
+static void place(FirmwareTables *tables, uint64_t base)
+{
+    for (guint i = 0; i < tables->blobs->len; i++) {
+        TableBlob *blob = tables->blobs->pdata[i];
+        base            = (base + blob->align - 1) & ~(uint64_t)(blob->align - 1);
+        blob->address   = base;
+        base += blob->data->len;
+    }
+    firmware_tables_apply(tables);
+}
+
+static const uint8_t *at_address(const FirmwareTables *tables, uint64_t address)
+{
+    for (guint i = 0; i < tables->blobs->len; i++) {
+        const TableBlob *blob = tables->blobs->pdata[i];
+        if (address >= blob->address && address - blob->address < blob->data->len) {
+            return blob->data->data + (address - blob->address);
+        }
+    }
+    g_assert_not_reached();
+}
+
+static const uint8_t *find_table(const FirmwareTables *tables, const TableBlob *rsdp, const char *sig)
+{
+    const uint8_t *xsdt = at_address(tables, load_le64(rsdp->data->data + 24));
+    for (uint32_t at = 36; at < load_le32(xsdt + 4); at += 8) {
+        const uint8_t *table = at_address(tables, load_le64(xsdt + at));
+        if (memcmp(table, sig, 4) == 0) {
+            return table;
+        }
+    }
+    return NULL;
+}
+
+static void check_table(const uint8_t *table)
+{
+    g_assert_cmpuint(table_checksum(table, load_le32(table + 4)), ==, 0);
+}
+
+static void test_checksums(void)
+{
+    g_auto(Error) err      = { 0 };
+    PcHardware      hw     = sample_hardware();
+    FirmwareTables *tables = firmware_tables_new();
+    TableBlob      *rsdp   = acpi_build(tables, &hw, NULL, &err);
+    g_assert_nonnull(rsdp);
+    place(tables, 0x7fe0000);
+
+    const uint8_t *p = rsdp->data->data;
+    g_assert_cmpuint(table_checksum(p, 20), ==, 0);
+    g_assert_cmpuint(table_checksum(p, 36), ==, 0);
+    const uint8_t *rsdt = at_address(tables, load_le32(p + 16));
+    const uint8_t *xsdt = at_address(tables, load_le64(p + 24));
+    check_table(rsdt);
+    check_table(xsdt);
+    g_assert_cmpuint((load_le32(rsdt + 4) - 36) / 4, ==, (load_le32(xsdt + 4) - 36) / 8);
+    for (uint32_t i = 0; i < (load_le32(rsdt + 4) - 36) / 4; i++) {
+        g_assert_cmpuint(load_le32(rsdt + 36 + 4 * i), ==, load_le64(xsdt + 36 + 8 * i));
+        check_table(at_address(tables, load_le32(rsdt + 36 + 4 * i)));
+    }
+    const uint8_t *fadt = find_table(tables, rsdp, "FACP");
+    g_assert_nonnull(fadt);
+    g_assert_true(memcmp(at_address(tables, load_le32(fadt + 36)), "FACS", 4) == 0);
+    g_assert_cmpuint(load_le32(fadt + 36) % 64, ==, 0);
+    const uint8_t *dsdt = at_address(tables, load_le32(fadt + 40));
+    g_assert_true(memcmp(dsdt, "DSDT", 4) == 0);
+    g_assert_cmpuint(load_le64(fadt + 140), ==, load_le32(fadt + 40));
+    check_table(dsdt);
+    firmware_tables_free(tables);
+}
+
+/* The commands that firmware carries out say the same as firmware_tables_apply(). */
+static void test_commands(void)
+{
+    g_auto(Error) err      = { 0 };
+    PcHardware      hw     = sample_hardware();
+    FirmwareTables *tables = firmware_tables_new();
+    acpi_build(tables, &hw, NULL, &err);
+    g_autoptr(GByteArray) commands = firmware_tables_commands(tables);
+    g_autoptr(GHashTable) files    = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(GPtrArray) copies    = g_ptr_array_new_with_free_func((GDestroyNotify)g_byte_array_unref);
+
+    for (guint i = 0; i < tables->blobs->len; i++) {
+        TableBlob  *blob = tables->blobs->pdata[i];
+        GByteArray *copy = g_byte_array_new();
+        g_byte_array_append(copy, blob->data->data, blob->data->len);
+        g_ptr_array_add(copies, copy);
+        g_hash_table_insert(files, (char *)blob->file, blob);
+    }
+    place(tables, 0x100000);
+    g_assert_cmpuint(commands->len % 128, ==, 0);
+    unsigned allocated = 0;
+    for (guint at = 0; at < commands->len; at += 128) {
+        const uint8_t *c    = commands->data + at;
+        TableBlob     *dest = g_hash_table_lookup(files, c + 4);
+        g_assert_nonnull(dest);
+        guint index;
+        g_ptr_array_find(tables->blobs, dest, &index);
+        uint8_t *data = ((GByteArray *)copies->pdata[index])->data;
+        switch (load_le32(c)) {
+        case 1: allocated++; break;
+        case 2: {
+            TableBlob *src  = g_hash_table_lookup(files, c + 60);
+            uint8_t   *at_p = data + load_le32(c + 116);
+            store_le(at_p, load_le(at_p, c[120]) + src->address, c[120]);
+            break;
+        }
+        case 3: data[load_le32(c + 60)] += table_checksum(data + load_le32(c + 64), load_le32(c + 68)); break;
+        default: g_assert_not_reached();
+        }
+    }
+    g_assert_cmpuint(allocated, ==, tables->blobs->len);
+    for (guint i = 0; i < tables->blobs->len; i++) {
+        TableBlob *blob = tables->blobs->pdata[i];
+        g_assert_cmpmem(((GByteArray *)copies->pdata[i])->data, blob->data->len, blob->data->data, blob->data->len);
+    }
+    firmware_tables_free(tables);
+}
+
+static void test_user_tables(void)
+{
+    g_auto(Error) err            = { 0 };
+    PcHardware       hw          = sample_hardware();
+    g_autofree char *path        = g_build_filename(g_get_tmp_dir(), "quern-test-acpi-XXXXXX", NULL);
+    g_autoptr(GPtrArray) options = g_ptr_array_new_with_free_func((GDestroyNotify)json_free);
+    int fd                       = g_mkstemp(path);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_true(g_file_set_contents(path, "hello", 5, NULL));
+
+    Json *o = json_new_object();
+    json_set(o, "sig", json_new_string("SLIC"));
+    json_set(o, "oem_id", json_new_string("WIDGET"));
+    json_set(o, "rev", json_new_string("3"));
+    json_set(o, "data", json_new_format("%s:%s", path, path));
+    g_ptr_array_add(options, o);
+    FirmwareTables *tables = firmware_tables_new();
+    TableBlob      *rsdp   = acpi_build(tables, &hw, options, &err);
+    g_assert_nonnull(rsdp);
+    place(tables, 0x200000);
+    const uint8_t *slic = find_table(tables, rsdp, "SLIC");
+    g_assert_nonnull(slic);
+    check_table(slic);
+    g_assert_cmpuint(load_le32(slic + 4), ==, 46);
+    g_assert_cmpuint(slic[8], ==, 3);
+    g_assert_true(memcmp(slic + 36, "hellohello", 10) == 0);
+    g_assert_true(memcmp(find_table(tables, rsdp, "FACP") + 10, "WIDGET", 6) == 0);
+    firmware_tables_free(tables);
+
+    json_set(o, "sig", json_new_string("TOOLONG"));
+    tables = firmware_tables_new();
+    g_assert_null(acpi_build(tables, &hw, options, &err));
+    g_assert_nonnull(strstr(err.text, "sig=TOOLONG"));
+    firmware_tables_free(tables);
+    g_unlink(path);
+}
+
+static bool run(const char *dir, const char *command, char **output)
+{
+    const char *argv[] = { "/bin/sh", "-c", command, NULL };
+    int         status;
+    g_assert_true(g_spawn_sync(dir, (char **)argv, NULL, 0, NULL, NULL, output, NULL, &status, NULL));
+    return status == 0;
+}
+
+/* Disassembles the DSDT and compiles the result again: both must go without complaint. */
+static void test_disassembles(void)
+{
+    g_autofree char *iasl = g_find_program_in_path("iasl");
+    if (!iasl) {
+        g_test_skip("iasl (acpica-tools) is not installed");
+        return;
+    }
+    g_auto(Error) err       = { 0 };
+    PcHardware       hw     = sample_hardware();
+    FirmwareTables  *tables = firmware_tables_new();
+    TableBlob       *rsdp   = acpi_build(tables, &hw, NULL, &err);
+    g_autofree char *dir    = g_dir_make_tmp("quern-test-acpi-XXXXXX", NULL);
+    place(tables, 0x100000);
+
+    const char *const names[] = { "FACP", "APIC", "HPET", "WAET" };
+    for (unsigned i = 0; i <= G_N_ELEMENTS(names); i++) {
+        const uint8_t *fadt = find_table(tables, rsdp, "FACP");
+        const uint8_t *table =
+            i < G_N_ELEMENTS(names) ? find_table(tables, rsdp, names[i]) : at_address(tables, load_le32(fadt + 40));
+        const char      *name = i < G_N_ELEMENTS(names) ? names[i] : "DSDT";
+        g_autofree char *file = g_strdup_printf("%s/%s.dat", dir, name);
+        g_assert_nonnull(table);
+        g_assert_true(g_file_set_contents(file, (const char *)table, load_le32(table + 4), NULL));
+        g_autofree char *command = g_strdup_printf("iasl -d %s.dat 2>&1", name);
+        g_autofree char *output  = NULL;
+        if (!run(dir, command, &output) || strstr(output, "rror") || strstr(output, "arning")) {
+            g_error("%s", output);
+        }
+    }
+    g_autofree char *output = NULL;
+    if (!run(dir, "iasl -p again DSDT.dsl 2>&1", &output) || !strstr(output, "0 Errors, 0 Warnings")) {
+        g_error("%s", output);
+    }
+    g_autofree char *dsl      = NULL;
+    g_autofree char *dsl_path = g_build_filename(dir, "DSDT.dsl", NULL);
+    g_assert_true(g_file_get_contents(dsl_path, &dsl, NULL, NULL));
+    const char *const expected[] = { "Device (PCI0)", "Device (LNKD)", "_S3",  "EisaId (\"PNP0B00\")",
+                                     "Device (COM2)", "Device (C003)", "_PRT", "QWordMemory" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(expected); i++) {
+        if (!strstr(dsl, expected[i])) {
+            g_error("no %s in the DSDT", expected[i]);
+        }
+    }
+    g_autofree char *cleanup = g_strdup_printf("rm -r '%s'", dir);
+    g_autofree char *ignored = NULL;
+    run("/", cleanup, &ignored);
+    firmware_tables_free(tables);
+}
+
+static void test_mp_table(void)
+{
+    static const uint8_t pirq[4] = { 10, 10, 11, 11 };
+    PcHardware           hw      = sample_hardware();
+    FirmwareTables      *tables  = firmware_tables_new();
+    mptable_build(tables, &hw, pirq);
+    place(tables, 0xf0000);
+    const TableBlob *pointer = tables->blobs->pdata[1];
+    g_assert_cmpuint(pointer->address % 16, ==, 0);
+    g_assert_cmpuint(table_checksum(pointer->data->data, 16), ==, 0);
+    const uint8_t *table = at_address(tables, load_le32(pointer->data->data + 4));
+    g_assert_true(memcmp(table, "PCMP", 4) == 0);
+    g_assert_cmpuint(table_checksum(table, load_le16(table + 4)), ==, 0);
+
+    static const unsigned sizes[] = { 20, 8, 8, 8, 8 };
+    unsigned              count = 0, processors = 0, at = 44;
+    while (at < load_le16(table + 4)) {
+        g_assert_cmpuint(table[at], <, 5);
+        processors += table[at] == 0;
+        at += sizes[table[at]];
+        count++;
+    }
+    g_assert_cmpuint(at, ==, load_le16(table + 4));
+    g_assert_cmpuint(count, ==, load_le16(table + 34));
+    g_assert_cmpuint(processors, ==, 3); /* the fourth has an ID that does not fit */
+    firmware_tables_free(tables);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/acpi/checksums", test_checksums);
+    g_test_add_func("/acpi/commands", test_commands);
+    g_test_add_func("/acpi/user-tables", test_user_tables);
+    g_test_add_func("/acpi/disassembles", test_disassembles);
+    g_test_add_func("/acpi/mp-table", test_mp_table);
+    return g_test_run();
+}
