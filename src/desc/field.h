@@ -59,7 +59,7 @@ typedef struct FieldCustom {
     const char *type_name; /* as help and introspection show it: "str", "link<netdev>" ... */
     /* Replaces the member's value. The error says what is wrong with it ("'x' is not a MAC address"). The value is
      * as it was given: text where options are text, so take both "7" and 7. Defaults and saved state come this way
-     * too: .text as a string, and what print gave. */
+     * too: .text as a string, and what print gave (null for NULL). */
     bool (*parse)(const Field *field, void *member, const Json *value, Error *err);
     Json *(*print)(const Field *field, const void *member); /* NULL: absent */
     void (*clear)(const Field *field, void *member);        /* NULL: nothing owned */
@@ -169,5 +169,9 @@ void fields_match_names(const Field *table, struct NameMatch *match);
 
 /* [{"name","type","description","default-value"}] as device-list-properties answers: what can be set. */
 Json *fields_describe(const Field *table);
+
+/* For tests: is the table of a struct of `size` bytes well made (names, offsets, defaults ...)? `state`: it is one of
+ * saved state. */
+bool fields_check(const Field *table, size_t size, bool state, Error *err);
 
 #endif

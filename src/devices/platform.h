@@ -36,6 +36,12 @@ struct Platform {
     IrqPin       *isa_irq[16]; /* input pins: both 8259 and I/O APIC hear them */
     IrqPin       *gsi[24];     /* global system interrupts, for ACPI and PCI routing */
 
+    /* device.c's; made when first needed, freed by devices_free(). */
+    GPtrArray *devices; /* Device *, borrowed: realized, in that order */
+    GPtrArray *buses;   /* Bus *, borrowed: in the order they were made */
+    GPtrArray *globals; /* -global, in the order given */
+    bool       started; /* the first devices_reset() is over: devices that come now are plugged into a machine */
+
     /* Requests: any thread; carried out on the main loop. */
     void (*request_reset)(Platform *p, ResetCause cause);
     void (*request_shutdown)(Platform *p, ShutdownCause cause, int exit_code);

@@ -86,6 +86,20 @@ Object *object_ref(Object *obj)
     return obj;
 }
 
+static void free_object(Object *obj)
+{
+    fields_clear(obj->type->properties, obj);
+    g_ptr_array_unref(obj->children);
+    g_free(obj->name);
+    g_free(obj);
+}
+
+void object_discard(Object *obj)
+{
+    g_assert(obj->refs == 1 && !obj->parent && !obj->children->len);
+    free_object(obj);
+}
+
 void object_unref(Object *obj)
 {
     g_assert(obj->refs > 0);
@@ -102,10 +116,7 @@ void object_unref(Object *obj)
     if (obj->release) {
         obj->release(obj);
     }
-    fields_clear(obj->type->properties, obj);
-    g_ptr_array_unref(obj->children);
-    g_free(obj->name);
-    g_free(obj);
+    free_object(obj);
 }
 
 /* ---- The tree ---- */

@@ -67,6 +67,9 @@ void   *object_new(const ObjectType *type);
 Object *object_ref(Object *obj);
 void    object_unref(Object *obj); /* finalizes at 0: children first */
 
+/* Frees an object that object_new() made and nobody used but to set properties: finalize is not called. */
+void object_discard(Object *obj);
+
 /* May `id` name something that a user makes? A letter, then letters, digits, '-', '.' and '_'. */
 bool object_check_id(const char *id, Error *err);
 
