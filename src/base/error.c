@@ -17,10 +17,21 @@ typedef struct MessageOptions {
 /* Standard error is the process's, and so is how its lines begin. */
 static MessageOptions message_options;
 
+/* Errors quote what people, guests and files say. A line stays a line, and a terminal gets no orders. */
+static char *make_printable(char *text)
+{
+    for (char *p = text; *p; p++) {
+        if (g_ascii_iscntrl(*p)) {
+            *p = '?';
+        }
+    }
+    return text;
+}
+
 static bool set_text(Error *err, ErrorClass kind, const char *format, va_list args)
 {
     g_assert(!err->text);
-    err->text = g_strdup_vprintf(format, args);
+    err->text = make_printable(g_strdup_vprintf(format, args));
     err->kind = kind;
     return false;
 }
@@ -68,7 +79,7 @@ bool error_prefix(Error *err, const char *format, ...)
     va_start(args, format);
     g_autofree char *prefix = g_strdup_vprintf(format, args);
     va_end(args);
-    char *text = g_strconcat(prefix, err->text, NULL);
+    char *text = g_strconcat(make_printable(prefix), err->text, NULL);
     g_free(err->text);
     err->text = text;
     return false;

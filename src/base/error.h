@@ -25,7 +25,7 @@ typedef enum ErrorClass {
 } ErrorClass;
 
 typedef struct Error {
-    char      *text; /* one line, no full stop, no newline; NULL while there is no error */
+    char      *text; /* one line, no full stop, control characters shown as '?'; NULL while there is no error */
     ErrorClass kind;
 } Error;
 

@@ -74,6 +74,18 @@ Json *json_new_object(void)
     return json_new(JSON_OBJECT);
 }
 
+/* Room for one more. The arrays hold the next power of two from n up, so that no capacity has to be kept. */
+static void grow(Json *json)
+{
+    if ((json->n & (json->n - 1)) == 0) {
+        size_t capacity = json->n ? 2 * json->n : 1;
+        json->items     = g_renew(Json *, json->items, capacity);
+        if (json->kind == JSON_OBJECT) {
+            json->keys = g_renew(char *, json->keys, capacity);
+        }
+    }
+}
+
 Json *json_copy(const Json *value)
 {
     Json *copy   = json_new(value->kind);
@@ -87,14 +99,12 @@ Json *json_copy(const Json *value)
     case JSON_STRING: copy->string = g_strdup(value->string); break;
     case JSON_LIST:
     case JSON_OBJECT:
-        copy->n     = value->n;
-        copy->items = g_new(Json *, value->n);
-        copy->keys  = value->kind == JSON_OBJECT ? g_new(char *, value->n) : NULL;
         for (size_t i = 0; i < value->n; i++) {
-            copy->items[i] = json_copy(value->items[i]);
-            if (copy->keys) {
+            grow(copy);
+            if (value->keys) {
                 copy->keys[i] = g_strdup(value->keys[i]);
             }
+            copy->items[copy->n++] = json_copy(value->items[i]);
         }
         break;
     }
@@ -119,18 +129,6 @@ void json_free(Json *value)
         g_free(value->keys);
     }
     g_free(value);
-}
-
-/* Room for one more. The arrays hold the next power of two from n up, so that no capacity has to be kept. */
-static void grow(Json *json)
-{
-    if ((json->n & (json->n - 1)) == 0) {
-        size_t capacity = json->n ? 2 * json->n : 1;
-        json->items     = g_renew(Json *, json->items, capacity);
-        if (json->kind == JSON_OBJECT) {
-            json->keys = g_renew(char *, json->keys, capacity);
-        }
-    }
 }
 
 void json_append(Json *list, Json *value)

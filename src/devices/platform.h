@@ -5,6 +5,7 @@
 #define QUERN_DEVICES_PLATFORM_H
 
 #include "base/log.h"
+#include "char/char.h"
 #include "devices/irq.h"
 #include "loop/loop.h"
 #include "memory/memory.h"
@@ -33,6 +34,7 @@ struct Platform {
     Region       *system_io;     /* I/O ports, 64 KiB */
     AddressSpace *memory_space;
     AddressSpace *io_space;
+    CharHub      *chars;
     IrqPin       *isa_irq[16]; /* input pins: both 8259 and I/O APIC hear them */
     IrqPin       *gsi[24];     /* global system interrupts, for ACPI and PCI routing */
 
