@@ -262,6 +262,8 @@ struct X86Cpu {
 
     /* Asks the board for the vector of an ExtINT (8259); machine lock taken inside. -1: none after all. */
     int (*ack_extint)(void *opaque);
+    /* Tells the board that the CPU entered or left SMM, so that its view of memory follows; vCPU thread. May be NULL. */
+    void (*smm_changed)(void *opaque, bool smm);
     void *board;
 };
 
