@@ -1,7 +1,7 @@
 /* Every CPUID feature that has a name: FEATURE(identifier, word, bit, "name", offer). Included more than once; each
  * includer defines FEATURE. The one place that says what a guest may be offered:
  *
- *   NEVER     known by name, not built: asking for it is refused
+ *   NEVER     known by name, not built: asking for it is answered with a warning, or refused with `enforce`
  *   ALWAYS    built in C, whatever the host is; part of `max`
  *   HOST      runs on the host's own units: offered when the host has the same bit; part of `max`
  *   REQUEST   built, but not part of `max`: there it would only cost

@@ -40,9 +40,10 @@ typedef enum X86Event {
 } X86Event;
 
 /* Delivers through the IDT (or IVT): pushes, switches stacks, sets cpu->rip. A fault while delivering becomes the
- * exception that SDM 3, table 6-5 says, double fault and shutdown included; it comes back when something has been
- * delivered. For exceptions cpu->rip is the address to push; software events push `next`. Called from the run loop
- * with the fault exit armed by the caller: it re-arms it for itself. */
+ * exception that SDM 3, table 6-5 says; it comes back when something has been delivered, or with cpu->in_shutdown
+ * set after a triple fault. cpu->rip is the address of the current instruction (and cpu->insn no longer counts): what
+ * faults push; software events push `next`, and cpu->rip when their delivery faults. Called with the fault exit armed
+ * by the caller: it re-arms it for itself. */
 void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, uint32_t error, uint64_t next);
 
 /* Takes the most urgent pending event the CPU can take now (SMI, NMI, INTR, INIT, SIPI as SDM 3, 6.9 orders them).
@@ -81,18 +82,40 @@ bool x86_get_msr(X86Cpu *cpu, uint32_t index, uint64_t *value);
 bool x86_set_msr(X86Cpu *cpu, uint32_t index, uint64_t value);
 
 /* --- tsc.c --- */
-uint64_t x86_rdtsc(X86Cpu *cpu); /* no checks */
-uint64_t x86_host_tsc_hz(void);  /* CPUID 15h/40000010h of the host, else a short calibration, cached */
-int64_t  x86_tsc_to_ns(const X86Cpu *cpu,
-                       uint64_t      guest_tsc); /* virtual-clock time at which the guest's TSC reads that */
+uint64_t x86_rdtsc(X86Cpu *cpu);                   /* no checks; any thread */
+void     x86_set_tsc(X86Cpu *cpu, uint64_t value); /* as saved state sets it: leaves TSC_ADJUST alone */
+uint64_t x86_host_tsc_hz(void); /* CPUID 15h/40000010h of the host, else a short calibration, cached */
+
+/* Virtual-clock time at which the guest's TSC reads that; INT64_MAX when beyond. Any thread. */
+int64_t x86_tsc_to_ns(X86Cpu *cpu, uint64_t guest_tsc);
+
+/* The guest's TSCs go on or stand still, together with the virtual clock: the accelerator calls it when the vCPUs of
+ * the group are outside, machine lock held. A vCPU begins standing still at 0. */
+void x86_tsc_set_running(VcpuGroup *group, bool running);
+
+/* For x86_cpu_init(): a TSC of that frequency, 0 for the host's, standing still at 0. */
+void x86_init_tsc(X86Cpu *cpu, uint64_t hz);
+
+/* From now on the TSC counts the virtual clock instead of the host's TSC: manual clocks, hosts whose TSC is not
+ * invariant. Before the vCPU runs. */
+void x86_tsc_use_clock(X86Cpu *cpu);
 
 /* --- cpuid.c --- */
 typedef struct X86CpuidLeaf {
     uint32_t eax, ebx, ecx, edx;
 } X86CpuidLeaf;
 X86CpuidLeaf x86_cpuid(X86Cpu *cpu, uint32_t leaf, uint32_t subleaf);
+uint32_t     x86_cpu_signature(const X86Cpu *cpu); /* EAX of leaf 1 */
 
 /* --- reset.c --- */
-void x86_reset(X86Cpu *cpu, bool init_only); /* power-on values, or what INIT changes (SDM 3, table 9-1) */
+/* Power-on values, or what INIT changes (SDM 3, table 10-1); the local APIC with them. The vCPU is outside, or it is
+ * its own thread. Does not touch pending requests. */
+void x86_reset(X86Cpu *cpu, bool init_only);
+
+/* --- dump.c --- */
+/* Append the state in the layout of "info registers": the integer and system part, and x87 and vector registers. The
+ * vCPU is outside, or it is its own thread between instructions. */
+void x86_dump(X86Cpu *cpu, GString *out);
+void x86_dump_vectors(X86Cpu *cpu, GString *out);
 
 #endif

@@ -115,11 +115,22 @@ enum {
 #define CR4_SMEP       UINT64_C(0x00100000)
 #define CR4_SMAP       UINT64_C(0x00200000)
 
+#define DR6_BD       UINT64_C(0x00002000)
+#define DR6_BS       UINT64_C(0x00004000)
+#define DR6_BT       UINT64_C(0x00008000)
+#define DR6_WRITABLE UINT64_C(0x0000e00f)
+#define DR6_FIXED    UINT64_C(0xffff0ff0) /* read as ones; also the value at reset */
+#define DR7_LE       UINT64_C(0x00000100)
+#define DR7_GD       UINT64_C(0x00002000)
+#define DR7_WRITABLE UINT64_C(0xffff23ff)
+#define DR7_FIXED    UINT64_C(0x00000400)
+
 #define EFER_SCE   UINT64_C(0x0001)
 #define EFER_LME   UINT64_C(0x0100)
 #define EFER_LMA   UINT64_C(0x0400)
 #define EFER_NXE   UINT64_C(0x0800)
 #define EFER_FFXSR UINT64_C(0x4000)
+#define EFER_AIBRS UINT64_C(0x200000)
 
 /* Segment attributes: bits 8 to 23 of a descriptor's second word, limit bits masked out, and "unusable". */
 enum {
@@ -201,17 +212,17 @@ struct X86Cpu {
     X86Segment ldt, tr;
     X86Table   gdt, idt;
     uint64_t   cr0, cr2, cr3, cr4, efer, xcr0, xss;
+    uint8_t    cr8;   /* of a CPU without a local APIC; else the APIC's TPR */
     uint64_t   dr[8]; /* 4 and 5 unused */
 
     /* Derived by x86_update_mode() from cr0, cr4, efer, eflags, seg[] after any change to them. */
     uint8_t     cpl;
     X86CodeSize code_size;
-    bool        long_mode; /* EFER.LMA */
-    bool flat; /* CS, DS, ES and SS have base 0 and limit 4 GiB, DS, ES and SS are usable and writable, CS is readable;
-                * or 64-bit mode */
-    uint8_t  stack_size; /* 2, 4 or 8: width of the stack pointer */
-    uint32_t mode_key;   /* unlike for any two states between which decoded code must not be reused, nor the right
-                          * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
+    bool        long_mode;  /* EFER.LMA */
+    bool        flat;       /* all of CS, DS, ES and SS have base 0 and limit 4 GiB, or 64-bit mode */
+    uint8_t     stack_size; /* 2, 4 or 8: width of the stack pointer */
+    uint32_t    mode_key;   /* unlike for any two states between which decoded code must not be reused, nor the right
+                             * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
 
     bool     smm;
     bool     nmi_blocked;
@@ -228,8 +239,14 @@ struct X86Cpu {
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
     uint64_t mcg_status, mcg_ctl, mc_bank[10][4];
     uint64_t feature_control;
-    int64_t  tsc_offset; /* guest TSC = host TSC (or manual clock) + tsc_offset */
-    uint64_t tsc_adjust;
+    uint64_t syscfg, hwcr, de_cfg; /* AMD's models */
+
+    /* Guest TSC = ticks of the host's TSC (or of the virtual clock) at the guest's frequency + tsc_offset, or
+     * tsc_frozen_at while the machine stands still: see tsc.c. */
+    int64_t  tsc_offset;
+    uint64_t tsc_adjust, tsc_frozen_at;
+    bool     tsc_frozen, tsc_from_clock;
+
     uint64_t monitor_address; /* armed by MONITOR; 0 = not armed */
     bool     monitor_armed;
 
@@ -240,6 +257,11 @@ struct X86Cpu {
     uint32_t        features[32]; /* guest CPUID words, by X86FeatureWord of cpuid.h */
     uint64_t        tsc_hz;
     unsigned        phys_bits, lin_bits;
+    uint32_t        apic_id;
+    bool            bsp;      /* boot processor: runs after reset, does not wait for SIPI */
+    uint64_t        n_events; /* delivered so far, for the log */
+
+    const struct X86Topology *topology;
 
     Apic     *apic;
     X86Tlb   *tlb;
@@ -262,8 +284,6 @@ struct X86Cpu {
 
     /* Asks the board for the vector of an ExtINT (8259); machine lock taken inside. -1: none after all. */
     int (*ack_extint)(void *opaque);
-    /* Tells the board that the CPU entered or left SMM, so that its view of memory follows; vCPU thread. May be NULL. */
-    void (*smm_changed)(void *opaque, bool smm);
     void *board;
 };
 

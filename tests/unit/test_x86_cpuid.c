@@ -1,0 +1,250 @@
+/* CPU models, -cpu and the CPUID leaves. */
+
+#include "x86_stub.h"
+
+#include "cpu/x86/features.h"
+
+/* No feature without its prerequisites, in what CPUID itself says. */
+static void check_words(Stub *s)
+{
+    uint32_t words[X86_N_WORDS];
+    for (unsigned i = 0; i < X86_N_WORDS; i++) {
+        uint32_t leaf, subleaf;
+        unsigned reg;
+        words[i] = s->cpu->features[i];
+        if (x86_word_source((X86FeatureWord)i, &leaf, &subleaf, &reg) &&
+            leaf <= x86_cpuid(s->cpu, leaf & 0x80000000, 0).eax) {
+            X86CpuidLeaf r = x86_cpuid(s->cpu, leaf, subleaf);
+            words[i]       = reg == 0 ? r.eax : reg == 1 ? r.ebx : reg == 2 ? r.ecx : r.edx;
+            /* What a leaf shows beyond the features is AMD's copy of leaf 1. */
+            uint32_t extra = words[i] & ~s->cpu->features[i];
+            g_assert_true(extra == 0 || leaf == 0x80000001);
+        }
+    }
+    X86Feature feature, needs;
+    for (size_t i = 0; x86_feature_need(i, &feature, &needs); i++) {
+        if (x86_words_have(words, feature) && !x86_words_have(words, needs)) {
+            g_error("%s is offered without %s", x86_feature_name(feature), x86_feature_name(needs));
+        }
+    }
+}
+
+static void test_models(void)
+{
+    uint32_t offered[X86_N_WORDS];
+    x86_host_features(offered);
+    const char *name;
+    for (unsigned i = 0; (name = x86_model_name(i)) != NULL; i++) {
+        Stub *s = stub_new(name);
+        check_words(s);
+        for (unsigned w = 0; w < X86_N_WORDS; w++) {
+            g_assert_cmphex(s->model->features[w] & ~offered[w], ==, 0);
+        }
+        stub_free(s);
+    }
+}
+
+/* Each feature of `max` taken away in turn. */
+static void test_closure(void)
+{
+    const X86FeatureInfo *f;
+    for (size_t i = 0; (f = x86_feature_info(i)) != NULL; i++) {
+        if (f->offer != X86_OFFER_NEVER) {
+            g_autofree char *text = g_strdup_printf("max,-%s", f->name);
+            Stub            *s    = stub_new(text);
+            g_assert_false(x86_words_have(s->model->features, f->feature));
+            check_words(s);
+            stub_free(s);
+        }
+    }
+}
+
+static void test_prerequisite_order(void)
+{
+    /* x86_words_close() goes through once: what a row needs must be settled by then. */
+    X86Feature feature, needs, later, ignored;
+    for (size_t i = 0; x86_feature_need(i, &feature, &needs); i++) {
+        for (size_t j = i + 1; x86_feature_need(j, &later, &ignored); j++) {
+            if (later == needs) {
+                g_error("%s stands before its prerequisite %s", x86_feature_name(feature), x86_feature_name(needs));
+            }
+        }
+    }
+}
+
+static void test_names(void)
+{
+    const X86FeatureInfo *a, *b;
+    for (size_t i = 0; (a = x86_feature_info(i)) != NULL; i++) {
+        for (size_t j = i + 1; (b = x86_feature_info(j)) != NULL; j++) {
+            g_assert_true(strcmp(a->name, b->name) != 0 && a->feature != b->feature);
+        }
+        g_assert_true(x86_feature_find(a->name, NULL) == a);
+    }
+    g_assert_cmpstr(x86_feature_find("sse4_2", NULL)->name, ==, "sse4.2");
+    g_assert_cmpstr(x86_feature_find("lahf_lm", NULL)->name, ==, "lahf-lm");
+    g_assert_cmpstr(x86_feature_find("xd", NULL)->name, ==, "nx");
+}
+
+static void test_errors(void)
+{
+    static const struct {
+        const char *text, *error;
+    } cases[] = {
+        { "qemu46", "-cpu qemu46: no CPU model 'qemu46' (did you mean 'qemu64'?); -cpu help lists them" },
+        { "host", "-cpu host: needs -accel kvm; 'max' is all that this host and Quern can offer together" },
+        { "Haswell-v4", "-cpu Haswell-v4: CPU model 'Haswell-v4': not supported yet" },
+        { "max,+avx3", "-cpu max,+avx3: no CPU feature 'avx3' (did you mean 'avx'?)" },
+        { "max,vender=x", "-cpu max,vender=x: no CPU feature or property 'vender' (did you mean 'vendor'?)" },
+        { "max,vendor=Intel",
+          "-cpu max,vendor=Intel: vendor: 'Intel' does not have the 12 characters of a vendor (such as GenuineIntel)" },
+        { "max,hv-relaxed", "-cpu max,hv-relaxed: hv-relaxed=on: not supported yet" },
+        { "max,phys-bits=64",
+          "-cpu max,phys-bits=64: phys-bits: 64 is not between 32 and 52 (or 0 for the model's own)" },
+        { "max,pmu=on", "-cpu max,pmu=on: pmu=on: not supported yet" },
+        { "max,,x", "-cpu max,,x: no CPU model 'max,x' (did you mean 'max'?); -cpu help lists them" },
+        { "max,", "-cpu max,: an empty name (a comma too many?)" },
+        { "qemu64,+svm,enforce", "-cpu qemu64,+svm,enforce: cannot be offered: svm (not supported yet)" },
+        { "qemu64,+avx2,enforce", NULL },
+        { "qemu64,tsc-frequency=fast",
+          "-cpu qemu64,tsc-frequency=fast: tsc-frequency: 'fast' is not a frequency between 1 MHz and 100 GHz "
+          "(examples: 2400000000, 2.4G)" },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_auto(Error) err = { 0 };
+        g_assert_null(x86_model_parse(cases[i].text, &err));
+        if (cases[i].error) {
+            g_assert_cmpstr(err.text, ==, cases[i].error);
+        } else {
+            g_assert_nonnull(strstr(err.text, "avx2 (needs avx)"));
+        }
+    }
+}
+
+static void test_settings(void)
+{
+    Stub *s = stub_new("qemu64,vendor=GenuineIntel,family=6,model=60,stepping=3,model-id=A,,B,tsc-frequency=2.5G,"
+                       "hv-relaxed=off,pcid=on,+pcid,-x2apic,popcnt,lahf_lm=off,phys-bits=46,level=13");
+    X86CpuidLeaf r = x86_cpuid(s->cpu, 0, 0);
+    g_assert_cmpuint(r.eax, ==, 13);
+    g_assert_true(memcmp(&r.ebx, "Genu", 4) == 0 && memcmp(&r.edx, "ineI", 4) == 0 && memcmp(&r.ecx, "ntel", 4) == 0);
+    g_assert_cmphex(x86_cpuid(s->cpu, 1, 0).eax, ==, 0x000306c3);
+    g_assert_true(x86_has(s->cpu, X86_FEATURE_PCID) && !x86_has(s->cpu, X86_FEATURE_LAHF_LM));
+    g_assert_cmpuint(s->cpu->tsc_hz, ==, UINT64_C(2500000000));
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x80000008, 0).eax & 0xffff, ==, 0x302e);
+    r = x86_cpuid(s->cpu, 0x80000002, 0);
+    g_assert_cmpstr((const char *)&r.eax, ==, "A,B");
+    stub_free(s);
+    /* A minus wins over a plus, wherever it stands. */
+    s = stub_new("qemu64,-pcid,+pcid");
+    g_assert_false(x86_has(s->cpu, X86_FEATURE_PCID));
+    stub_free(s);
+}
+
+static void test_qemu64(void)
+{
+    Stub *s = stub_new("qemu64");
+    g_assert_cmphex(x86_cpuid(s->cpu, 0, 0).eax, ==, 0xd);
+    g_assert_cmphex(x86_cpuid(s->cpu, 1, 0).eax, ==, 0x00060fb1);
+    g_assert_cmphex(x86_cpuid(s->cpu, 1, 0).ecx, ==, 0x80002001);
+    g_assert_cmphex(x86_cpuid(s->cpu, 1, 0).edx, ==, 0x078bfbfd);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x80000000, 0).eax, ==, 0x8000000a);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x80000001, 0).ecx, ==, 1);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x80000001, 0).edx, ==, 0x2193fbfd);
+    X86CpuidLeaf r = x86_cpuid(s->cpu, 0x40000000, 0);
+    g_assert_true(memcmp(&r.ebx, "TCGTCGTCGTCG", 12) == 0);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0xffffffff, 0).eax, ==, 0); /* AMD: zeros beyond the end */
+    s->apic_base = 0xfee00000;
+    g_assert_cmphex(x86_cpuid(s->cpu, 1, 0).edx, ==, 0x078bf9fd); /* the APIC is switched off */
+    s->cpu->cr4 = CR4_OSXSAVE;
+    g_assert_cmphex(x86_cpuid(s->cpu, 1, 0).ecx, ==, 0x88002001);
+    stub_free(s);
+}
+
+/* Linux multiplies crystal (kHz) and numerator in 32 bits: it must fit and be exact to a part in a million. */
+static void test_frequency(void)
+{
+    static const char *const hz[] = { "1000000",    "999999999",  "2400000000", "2595124000",
+                                      "2596999123", "3333333333", "4100000001", "1000000000" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(hz); i++) {
+        g_autofree char *text = g_strdup_printf("max,vendor=GenuineIntel,tsc-frequency=%s", hz[i]);
+        Stub            *s    = stub_new(text);
+        X86CpuidLeaf     r    = x86_cpuid(s->cpu, 0x15, 0);
+        uint64_t         khz  = (uint64_t)r.ecx / 1000 * r.ebx;
+        g_assert_cmpuint(khz, <=, UINT32_MAX);
+        double got = (double)khz / r.eax * 1000, want = (double)s->cpu->tsc_hz;
+        g_assert_cmpfloat_with_epsilon(got / want, 1, 1e-6);
+        g_assert_cmpuint(x86_cpuid(s->cpu, 0x40000010, 0).eax, ==, s->cpu->tsc_hz / 1000);
+        stub_free(s);
+    }
+}
+
+static void test_topology(void)
+{
+    static const X86Topology shapes[] = {
+        { 1, 1, 1, 1, 1 }, { 1, 1, 1, 2, 1 }, { 2, 1, 1, 3, 2 },
+        { 2, 2, 1, 2, 2 }, { 1, 2, 2, 3, 1 }, { 4, 1, 1, 1, 1 },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(shapes); i++) {
+        const X86Topology *t       = &shapes[i];
+        unsigned           n       = t->sockets * t->dies * t->modules * t->cores * t->threads;
+        g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+        for (unsigned cpu = 0; cpu < n; cpu++) {
+            g_assert_true(g_hash_table_add(seen, GUINT_TO_POINTER(x86_apic_id(t, cpu) + 1)));
+        }
+        Stub *s           = stub_new("max,+topoext");
+        s->topology       = *t;
+        g_auto(Error) err = { 0 };
+        g_assert_true(x86_cpu_init(s->cpu, s->model, &s->topology, x86_apic_id(t, n - 1), &err));
+        unsigned per_socket = n / t->sockets;
+        g_assert_cmpuint(x86_cpuid(s->cpu, 1, 0).ebx >> 16 & 0xff, ==, per_socket);
+        g_assert_cmpint((x86_cpuid(s->cpu, 1, 0).edx >> 28 & 1) != 0, ==, per_socket > 1);
+        g_assert_cmpuint(x86_cpuid(s->cpu, 0xb, 0).ebx, ==, t->threads);
+        g_assert_cmpuint(x86_cpuid(s->cpu, 0xb, 1).ebx, ==, per_socket);
+        g_assert_cmphex(x86_cpuid(s->cpu, 0xb, 1).ecx, ==, 0x201);
+        g_assert_cmpuint(x86_cpuid(s->cpu, 0xb, 2).ebx, ==, 0);
+        g_assert_cmpuint(x86_cpuid(s->cpu, 0xb, 0).edx, ==, x86_apic_id(t, n - 1));
+        bool extended = t->dies > 1 || t->modules > 1;
+        g_assert_cmpint(x86_cpuid(s->cpu, 0, 0).eax >= 0x1f, ==, extended);
+        if (extended) {
+            unsigned     levels = 2 + (t->modules > 1) + (t->dies > 1);
+            X86CpuidLeaf top    = x86_cpuid(s->cpu, 0x1f, levels - 1);
+            g_assert_cmpuint(top.ebx, ==, per_socket);
+            g_assert_cmpuint(x86_apic_id(t, n - 1) >> top.eax, ==, t->sockets - 1);
+            g_assert_cmpuint(x86_cpuid(s->cpu, 0x1f, levels).ecx, ==, levels);
+        }
+        stub_free(s);
+    }
+}
+
+/* No leaf crashes, and none beyond the ends answers. */
+static void test_every_leaf(void)
+{
+    Stub *s = stub_new("max");
+    for (uint32_t leaf = 0; leaf < 0x40; leaf++) {
+        for (uint32_t subleaf = 0; subleaf < 8; subleaf++) {
+            x86_cpuid(s->cpu, leaf, subleaf);
+            x86_cpuid(s->cpu, 0x40000000 + leaf, subleaf);
+            x86_cpuid(s->cpu, 0x80000000 + leaf, subleaf);
+            x86_cpuid(s->cpu, 0xc0000000 + leaf, subleaf);
+        }
+    }
+    g_assert_cmpuint(x86_cpuid(s->cpu, 0xd, 0).ecx, ==, x86_has(s->cpu, X86_FEATURE_AVX) ? 832 : 576);
+    stub_free(s);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/x86-cpuid/models", test_models);
+    g_test_add_func("/x86-cpuid/closure", test_closure);
+    g_test_add_func("/x86-cpuid/prerequisite-order", test_prerequisite_order);
+    g_test_add_func("/x86-cpuid/names", test_names);
+    g_test_add_func("/x86-cpuid/errors", test_errors);
+    g_test_add_func("/x86-cpuid/settings", test_settings);
+    g_test_add_func("/x86-cpuid/qemu64", test_qemu64);
+    g_test_add_func("/x86-cpuid/frequency", test_frequency);
+    g_test_add_func("/x86-cpuid/topology", test_topology);
+    g_test_add_func("/x86-cpuid/every-leaf", test_every_leaf);
+    return g_test_run();
+}
