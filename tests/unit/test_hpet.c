@@ -1,0 +1,185 @@
+/* HPET: capabilities, one-shot and periodic timers, level interrupts, legacy routing, messages, 32-bit mode, state. */
+
+#include "devices/timer/hpet.h"
+#include "platform.h"
+
+enum { CONF = HPET_ADDRESS + 0x10, STATUS = HPET_ADDRESS + 0x20, COUNTER = HPET_ADDRESS + 0xf0 };
+
+typedef struct Rig {
+    TestPlatform t;
+    Hpet        *hpet;
+} Rig;
+
+static uint64_t timer_reg(unsigned n, unsigned reg)
+{
+    return HPET_ADDRESS + 0x100 + 0x20 * n + reg;
+}
+
+static void open_rig(Rig *r)
+{
+    g_auto(Error) err = {};
+    test_platform_open(&r->t);
+    r->hpet = hpet_create(&r->t.p, &err);
+    g_assert_nonnull(r->hpet);
+    devices_reset(&r->t.p, RESET_COLD);
+}
+
+static void test_registers(void)
+{
+    Rig r;
+    open_rig(&r);
+    uint64_t id = mem_load(&r.t, HPET_ADDRESS, 8);
+    g_assert_cmphex(id >> 32, ==, HPET_PERIOD_FS);
+    g_assert_cmphex((uint32_t)id, ==, hpet_block_id(r.hpet));
+    g_assert_cmpuint((id >> 8 & 0x1f) + 1, ==, 3);
+    g_assert_cmphex(mem_load(&r.t, HPET_ADDRESS + 4, 4), ==, HPET_PERIOD_FS);
+    mem_store(&r.t, COUNTER, 0x123456789a, 8);
+    g_assert_cmphex(mem_load(&r.t, COUNTER, 8), ==, 0x123456789a);
+    mem_store(&r.t, CONF, 1, 8);
+    test_step(&r.t, 1000);
+    g_assert_cmphex(mem_load(&r.t, COUNTER, 8), ==, 0x123456789a + 100);
+    mem_store(&r.t, COUNTER, 0, 8); /* running: not allowed */
+    g_assert_cmphex(mem_load(&r.t, COUNTER, 8), ==, 0x123456789a + 100);
+    mem_store(&r.t, CONF, 0, 8);
+    test_step(&r.t, 1000);
+    g_assert_cmphex(mem_load(&r.t, COUNTER, 8), ==, 0x123456789a + 100);
+    g_assert_cmphex(mem_load(&r.t, timer_reg(7, 0), 8), ==, 0); /* no such timer */
+    test_platform_close(&r.t);
+}
+
+static void test_one_shot(void)
+{
+    Rig r;
+    open_rig(&r);
+    mem_store(&r.t, timer_reg(1, 0), 1 << 2 | 2 << 9, 8); /* enabled, edge, pin 2 */
+    mem_store(&r.t, timer_reg(1, 8), 500, 8);
+    mem_store(&r.t, CONF, 1, 8);
+    test_step(&r.t, 4990);
+    g_assert_cmpuint(r.t.gsi[2].rises, ==, 0);
+    test_step(&r.t, 10);
+    g_assert_cmpuint(r.t.gsi[2].rises, ==, 1);
+    g_assert_cmpint(r.t.gsi[2].level, ==, 0);
+    test_step(&r.t, 1000000);
+    g_assert_cmpuint(r.t.gsi[2].rises, ==, 1);
+    mem_store(&r.t, timer_reg(1, 8), 100, 8); /* just missed: told at once */
+    test_step(&r.t, 1);
+    g_assert_cmpuint(r.t.gsi[2].rises, ==, 2);
+    test_platform_close(&r.t);
+}
+
+static void test_level(void)
+{
+    Rig r;
+    open_rig(&r);
+    mem_store(&r.t, timer_reg(1, 0), 1 << 1 | 1 << 2 | 2 << 9, 8);
+    mem_store(&r.t, timer_reg(1, 8), 10, 8);
+    mem_store(&r.t, CONF, 1, 8);
+    test_step(&r.t, 100);
+    g_assert_cmpint(r.t.gsi[2].level, ==, 1);
+    g_assert_cmphex(mem_load(&r.t, STATUS, 8), ==, 2);
+    mem_store(&r.t, STATUS, 1, 8);
+    g_assert_cmpint(r.t.gsi[2].level, ==, 1);
+    mem_store(&r.t, STATUS, 2, 8);
+    g_assert_cmpint(r.t.gsi[2].level, ==, 0);
+    g_assert_cmphex(mem_load(&r.t, STATUS, 8), ==, 0);
+    test_platform_close(&r.t);
+}
+
+static void test_periodic_legacy(void)
+{
+    Rig r;
+    open_rig(&r);
+    irq_set(&(IrqLine){ hpet_legacy_input(r.hpet, 0) }, 1); /* the 8254 is connected */
+    g_assert_cmpint(r.t.isa[0].level, ==, 1);
+    mem_store(&r.t, CONF, 2, 8); /* legacy routing */
+    g_assert_cmpint(r.t.isa[0].level, ==, 0);
+    irq_set(&(IrqLine){ hpet_legacy_input(r.hpet, 0) }, 0);
+    test_pin_forget(&r.t.isa[0]);
+    mem_store(&r.t, timer_reg(0, 0), 1 << 2 | 1 << 3 | 1 << 6, 4); /* periodic, VAL_SET: as Linux does it */
+    mem_store(&r.t, timer_reg(0, 8), 100000, 4);
+    mem_store(&r.t, timer_reg(0, 8), 100000, 4);
+    mem_store(&r.t, CONF, 3, 8);
+    test_step(&r.t, 10 * NS_PER_MS);
+    g_assert_cmpuint(r.t.isa[0].rises, ==, 10);
+    test_save_load((Device *)r.hpet);
+    test_step(&r.t, 10 * NS_PER_MS);
+    g_assert_cmpuint(r.t.isa[0].rises, ==, 20);
+    test_platform_close(&r.t);
+}
+
+static void test_storm_is_bounded(void)
+{
+    Rig r;
+    open_rig(&r);
+    mem_store(&r.t, timer_reg(0, 0), 1 << 2 | 1 << 3 | 1 << 6, 8);
+    mem_store(&r.t, timer_reg(0, 8), 1, 8);
+    mem_store(&r.t, timer_reg(0, 8), 1, 8); /* every 10 ns */
+    mem_store(&r.t, CONF, 1, 8);
+    test_step(&r.t, NS_PER_MS);
+    g_assert_cmpuint(r.t.gsi[0].rises, <=, 101);
+    test_platform_close(&r.t);
+}
+
+static void test_messages(void)
+{
+    g_auto(Error) err = {};
+    TestPlatform t;
+    test_platform_open(&t);
+    g_assert_true(device_add_global(&t.p, "hpet", "msi", "on", &err));
+    g_assert_nonnull(hpet_create(&t.p, &err));
+    devices_reset(&t.p, RESET_COLD);
+    mem_store(&t, timer_reg(2, 0x10), 0xfee0100000004031, 8);
+    mem_store(&t, timer_reg(2, 0), 1 << 2 | 1 << 14, 8);
+    mem_store(&t, timer_reg(2, 8), 10, 8);
+    mem_store(&t, CONF, 1, 8);
+    test_step(&t, 100);
+    g_assert_cmpuint(t.msis, ==, 1);
+    g_assert_cmphex(t.msi_address, ==, 0xfee01000);
+    g_assert_cmphex(t.msi_data, ==, 0x4031);
+    test_platform_close(&t);
+}
+
+static void test_32_bit_mode(void)
+{
+    Rig r;
+    open_rig(&r);
+    mem_store(&r.t, COUNTER, 0x1fffffff0, 8);
+    mem_store(&r.t, timer_reg(1, 0), 1 << 2 | 1 << 8 | 2 << 9, 8);
+    mem_store(&r.t, timer_reg(1, 8), 0x10, 4);
+    g_assert_cmphex(mem_load(&r.t, timer_reg(1, 8), 8), ==, 0x10);
+    mem_store(&r.t, CONF, 1, 8);
+    test_step(&r.t, 310);
+    g_assert_cmpuint(r.t.gsi[2].rises, ==, 0);
+    test_step(&r.t, 10); /* the low half has come round to 10h */
+    g_assert_cmpuint(r.t.gsi[2].rises, ==, 1);
+    test_platform_close(&r.t);
+}
+
+static void test_reset(void)
+{
+    Rig r;
+    open_rig(&r);
+    GByteArray *fresh = test_saved((Device *)r.hpet);
+    mem_store(&r.t, timer_reg(1, 0), 1 << 1 | 1 << 2 | 2 << 9, 8);
+    mem_store(&r.t, timer_reg(1, 8), 10, 8);
+    mem_store(&r.t, CONF, 3, 8);
+    test_step(&r.t, 1000);
+    devices_reset(&r.t.p, RESET_WARM);
+    g_assert_cmpint(r.t.gsi[2].level, ==, 0);
+    test_reset_is((Device *)r.hpet, fresh);
+    test_platform_close(&r.t);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/hpet/registers", test_registers);
+    g_test_add_func("/hpet/one-shot", test_one_shot);
+    g_test_add_func("/hpet/level", test_level);
+    g_test_add_func("/hpet/periodic-legacy", test_periodic_legacy);
+    g_test_add_func("/hpet/storm-is-bounded", test_storm_is_bounded);
+    g_test_add_func("/hpet/messages", test_messages);
+    g_test_add_func("/hpet/32-bit-mode", test_32_bit_mode);
+    g_test_add_func("/hpet/reset", test_reset);
+    return g_test_run();
+}
