@@ -105,6 +105,9 @@ bool log_parse_items(Log *log, const char *text, Error *err)
 {
     g_auto(GStrv) names = g_strsplit(text, ",", -1);
     uint32_t items      = 0;
+    if (!*names) {
+        return parse_item("", &items, err);
+    }
     for (char **name = names; *name; name++) {
         uint32_t item = 0;
         if (!parse_item(*name, &item, err)) {
@@ -181,6 +184,9 @@ static bool parse_range(const char *text, LogRange *range, Error *err)
 bool log_parse_filter(Log *log, const char *text, Error *err)
 {
     g_auto(GStrv) items = g_strsplit(text, ",", -1);
+    if (!*items) {
+        return error_set(err, "an address range is missing");
+    }
     for (char **item = items; *item; item++) {
         LogRange range;
         if (!parse_range(*item, &range, err)) {

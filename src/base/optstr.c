@@ -61,15 +61,15 @@ static Json *enter(Json *object, const char *name)
 
 static bool add_value(Json *root, const char *key, const char *value, Error *err)
 {
-    g_auto(GStrv) parts = g_strsplit(key, ".", MAX_DOTS + 1);
-    guint n             = g_strv_length(parts);
-    if (n == 0) {
+    if (!*key) {
         return error_set(err, "a name is missing before '=%s'", value);
     }
+    g_auto(GStrv) parts = g_strsplit(key, ".", MAX_DOTS + 1);
+    guint n             = g_strv_length(parts);
+    Json *object        = root;
     if (n > MAX_DOTS) {
         return error_set(err, "'%.40s...' has more than %d levels", key, MAX_DOTS);
     }
-    Json *object = root;
     for (guint i = 0; i < n; i++) {
         if (!*parts[i]) {
             return error_set(err, "'%s' is not a valid option name", key);

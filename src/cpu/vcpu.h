@@ -47,9 +47,20 @@ struct Vcpu {
     GCond    wake;
     GMutex   wake_mutex; /* guards the sleep of a halted vCPU; never held while taking the machine lock */
     GQueue   work;       /* guarded by wake_mutex */
-    bool     inside;     /* guarded by the group */
     void    *accel;
+
+    /* vcpu.c's, guarded by the group. */
+    bool       inside;
+    bool       inside_before_wait; /* it waits for the machine lock and goes on inside afterwards */
+    void      *runner;             /* mark of the thread that is inside */
+    uint64_t   left_at;            /* the group's flush ticket when it last left */
+    LockWaiter waiter;
 };
+
+/* Makes an all-zero Vcpu usable (the accelerator's and vcpu.c's members), and the opposite. The group knows it between
+ * vcpu_group_add() and vcpu_group_remove(). */
+void vcpu_init(Vcpu *cpu);
+void vcpu_destroy(Vcpu *cpu);
 
 /* Makes bits visible to the vCPU and wakes it when it sleeps. Any thread, any locks but wake_mutex. */
 void vcpu_request(Vcpu *cpu, uint32_t bits);
@@ -68,26 +79,34 @@ static inline void vcpu_request_done(Vcpu *cpu, uint32_t bits)
  * is done. The caller holds the machine lock (it is given up while waiting), or is that very thread. */
 void vcpu_run_on(Vcpu *cpu, void (*call)(Vcpu *cpu, void *opaque), void *opaque);
 
+/* Runs what vcpu_run_on() has queued. The vCPU's thread, outside, machine lock held; the accelerator calls it whenever
+ * its loop has taken VCPU_REQUEST_EXIT. */
+void vcpu_run_work(Vcpu *cpu);
+
 /* All vCPUs of a machine. */
 VcpuGroup *vcpu_group_new(void);
 void       vcpu_group_free(VcpuGroup *group);
 void       vcpu_group_add(VcpuGroup *group, Vcpu *cpu); /* sets cpu->group and index */
+void       vcpu_group_remove(VcpuGroup *group, Vcpu *cpu);
 unsigned   vcpu_group_size(const VcpuGroup *group);
 Vcpu      *vcpu_group_get(const VcpuGroup *group, unsigned index);
 
-/* Marks the thread as running guest code; waits while an exclusive section runs. No machine lock held. */
+/* Marks the thread as running guest code; waits while an exclusive section runs. No machine lock held. While the
+ * thread is inside and has to wait for the machine lock it counts as outside; VCPU_REQUEST_FLUSH may be set then. */
 void vcpu_enter(Vcpu *cpu);
 void vcpu_leave(Vcpu *cpu);
 
 /* From then on no other vCPU is inside, until vcpu_exclusive_end(). `self` is the calling thread's vCPU (inside
  * or not) or NULL. Sections do not nest. If the caller is inside and somebody else's section comes first, it waits
  * as if it had left: cached host addresses may be stale afterwards when VCPU_REQUEST_FLUSH is set.
- * The machine lock may be held by the caller: a vCPU never takes it without leaving first when it has to wait. */
+ * The machine lock may be held by the caller. It must not be taken inside the section unless it is held already: a
+ * vCPU that has got the lock may wait for the section's end with it. `self` may also be NULL on a vCPU's thread. */
 void vcpu_exclusive_begin(VcpuGroup *group, Vcpu *self);
 void vcpu_exclusive_end(VcpuGroup *group, Vcpu *self);
 
 /* Asks every vCPU but `self` to drop cached host addresses and waits until each has left guest code once or is
- * outside. The machine lock may be held. */
+ * outside. The machine lock may be held. With NULL on the thread of a vCPU that is inside, that one is asked as well
+ * and drops them before its next access. While waiting, the caller's own vCPU counts as outside. */
 void vcpu_flush_all(VcpuGroup *group, Vcpu *self);
 
 #endif

@@ -252,6 +252,11 @@ void fields_clear(const Field *table, void *object)
 
 /* ---- Names ---- */
 
+static bool has_name(const Field *field, const char *name)
+{
+    return !strcmp(field->name, name) || (field->alias && !strcmp(field->alias, name));
+}
+
 const Field *field_locate(const Field *table, void **object, const char *name)
 {
     for (const Field *field = table; field && field->kind != FIELD_END; field++) {
@@ -262,7 +267,7 @@ const Field *field_locate(const Field *table, void **object, const char *name)
                 *object = inner;
                 return found;
             }
-        } else if (!strcmp(field->name, name) || (field->alias && !strcmp(field->alias, name))) {
+        } else if (has_name(field, name)) {
             return field;
         }
     }
@@ -271,8 +276,17 @@ const Field *field_locate(const Field *table, void **object, const char *name)
 
 const Field *fields_find(const Field *table, const char *name)
 {
-    void *object = NULL;
-    return field_locate(table, &object, name);
+    for (const Field *field = table; field && field->kind != FIELD_END; field++) {
+        if (field->kind == FIELD_FLAT) {
+            const Field *found = fields_find(field->sub, name);
+            if (found) {
+                return found;
+            }
+        } else if (has_name(field, name)) {
+            return field;
+        }
+    }
+    return NULL;
 }
 
 void fields_match_names(const Field *table, NameMatch *match)

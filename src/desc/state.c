@@ -417,5 +417,5 @@ static bool load_table(const Field *table, void *object, Reader in, Error *err)
 
 bool state_load(const Field *table, void *object, const uint8_t *data, size_t len, Error *err)
 {
-    return load_table(table, object, (Reader){ data, data + len }, err);
+    return load_table(table, object, (Reader){ data, len ? data + len : data }, err);
 }

@@ -175,6 +175,9 @@ void device_unrealize(Device *dev)
             device_unrealize(devices->pdata[devices->len - 1]);
         }
     }
+    if (dev->bus && dev->bus->disconnect) {
+        dev->bus->disconnect(dev->bus, dev);
+    }
     if (device_type(dev)->unrealize) {
         device_type(dev)->unrealize(dev);
     }

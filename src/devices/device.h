@@ -76,7 +76,8 @@ struct Bus {
     void      *data;    /* the kind's own: a PciBus for BUS_PCI */
     /* Called before realize: finds the device's place (PCI slot ...). May be NULL. */
     bool (*plug)(Bus *bus, Device *dev, Error *err);
-    void (*unplug)(Bus *bus, Device *dev);
+    void (*disconnect)(Bus *bus, Device *dev); /* before unrealize: nothing reaches the device any more. May be NULL */
+    void (*unplug)(Bus *bus, Device *dev);     /* after unrealize */
 };
 
 #define DEVICE_TYPE(identifier)                                                                                        \

@@ -66,6 +66,9 @@ void timer_init(Timer *t, Clocks *clocks, ClockKind kind, void (*fire)(void *opa
 void timer_set(Timer *t, int64_t deadline);
 void timer_cancel(Timer *t);
 
+/* For tables of saved state: FIELD(Rtc, update, "update-timer", .custom = &timer_field). */
+extern const struct FieldCustom timer_field;
+
 static inline bool timer_armed(const Timer *t)
 {
     return atomic_load_explicit(&t->deadline, memory_order_relaxed) >= 0;

@@ -66,16 +66,24 @@ typedef struct MachineConfig {
     PanicAction    panic_action;
 } MachineConfig;
 
+/* A default that differs on an older board: as -global, but weaker than it. */
+typedef struct CompatProperty {
+    const char *type, *property, *value;
+} CompatProperty;
+
 struct MachineType {
-    struct ObjectType; /* .name "pc-i440fx-9.1"; .properties of the Machine struct of this board */
-    const char *alias; /* "pc" */
-    bool        is_default;
-    const char *default_cpu; /* "qemu64" */
-    unsigned    max_cpus;
-    uint64_t    default_ram;
-    const char *missing; /* not NULL: known but not built yet */
+    struct ObjectType;           /* .name "pc-i440fx-9.1"; .properties of the Machine struct of this board */
+    const char           *alias; /* "pc" */
+    bool                  is_default;
+    const char           *default_cpu; /* "qemu64" */
+    unsigned              max_cpus;
+    uint64_t              default_ram;
+    const char           *missing; /* not NULL: known but not built yet */
+    const CompatProperty *compat;  /* ends with an empty one; NULL: none */
     bool (*build)(Machine *m, Error *err);
+    bool (*finish)(Machine *m, Error *err);    /* all devices are there: kernel and firmware tables. May be NULL */
     void (*reset)(Machine *m, ResetKind kind); /* after devices and CPUs were reset: firmware's part of direct boot */
+    void (*free)(Machine *m);                  /* devices and vCPUs are gone. May be NULL */
 };
 
 typedef enum RunState {
@@ -98,6 +106,7 @@ struct Machine {
     GPtrArray    *cpus; /* X86Cpu *, index is the vCPU's */
     RamBlock     *ram;  /* -m, below and above the PCI hole */
     X86Model     *cpu_model;
+    X86Topology   topology;
 
     RunState      state;
     int           exit_code;
@@ -109,9 +118,11 @@ struct Machine {
     ShutdownCause shutdown_cause;
 
     /* Machine properties (-machine); one table for all PC boards. */
-    OnOffAuto vmport, smm;
-    bool      acpi, i8042, hpet, pit, pic, rtc, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
+    OnOffAuto vmport, smm, acpi, pit, pic;
+    bool      i8042, hpet, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
     char     *accel_name, *firmware, *kernel_irqchip;
+    char     *absent_text; /* properties that are known but not built: they take no value */
+    bool      absent_flag;
     void     *board; /* the board's own part */
 };
 
@@ -138,6 +149,9 @@ void     machine_free(Machine *m);
 /* Makes RAM, vCPUs (with their local APICs and views) and the board. */
 bool machine_build(Machine *m, Error *err);
 
+/* After -device: what depends on all devices being there (firmware tables), and the kernel. Before the first reset. */
+bool machine_finish(Machine *m, Error *err);
+
 /* Resets everything: devices, vCPUs, then the board's hook. vCPUs stopped. */
 void machine_reset(Machine *m, ResetKind kind);
 
@@ -149,8 +163,16 @@ const char *run_state_name(RunState state);
 /* Runs the main loop until the machine is done; returns the exit code. */
 int machine_run(Machine *m);
 
-/* Adds one vCPU with the next APIC ID (machine/cpus.c). */
+/* Makes all vCPUs of -smp with their local APICs and views of memory, and takes them away again (cpus.c). */
 bool machine_add_cpus(Machine *m, Error *err);
+void machine_remove_cpus(Machine *m);
+
+/* Puts vCPUs and local APICs into their power-on state. vCPUs stopped. */
+void machine_reset_cpus(Machine *m);
+
+/* The board's side of vCPUs: who answers an ExtINT (machine lock held; -1: nothing pending), and what a vCPU in SMM
+ * sees over its usual view (may be NULL). */
+void machine_connect_cpus(Machine *m, int (*ack_extint)(void *opaque), void *opaque, Region *smram);
 
 /* Finds a firmware file by name or path in -L and the built-in directories. NULL with an error that names both. */
 char *machine_find_firmware(Machine *m, const char *name, Error *err);

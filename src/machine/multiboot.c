@@ -102,16 +102,16 @@ static bool load_elf(BootImage *image, const BootFile *kernel, Error *err)
     bool ok = true, any = false;
     image->entry = elf.entry;
     for (unsigned i = 0; ok && i < elf.n_segments; i++) {
-        const ElfSegment *s     = &elf.segments[i];
-        BootPiece         piece = { .what = "kernel",
-                                    .addr = s->physical,
-                                    .size = s->memory_size,
-                                    .data = kernel->data + s->offset,
-                                    .len  = s->file_size,
-                                    .zero = true };
+        const ElfSegment *s = &elf.segments[i];
         if (s->type != ELF_PT_LOAD || s->memory_size == 0) {
             continue;
         }
+        BootPiece piece = { .what = "kernel",
+                            .addr = s->physical,
+                            .size = s->memory_size,
+                            .data = kernel->data + s->offset,
+                            .len  = s->file_size,
+                            .zero = true };
         /* Higher-half kernels may give the entry as a virtual address. */
         if (elf.entry >= s->virtual && elf.entry - s->virtual < s->memory_size && s->virtual != s->physical &&
             !memory_map_is_ram(image->map, elf.entry, 1)) {
@@ -204,7 +204,9 @@ static bool place_info(BootImage *image, const GByteArray *modules, const GByteA
     store_le32(p + 44, map->n * MMAP_ENTRY_SIZE);
     store_le32(p + 48, base + (uint32_t)at_mmap);
     store_le32(p + 64, base + (uint32_t)at_strings + name);
-    memcpy(p + at_mods, modules->data, modules->len);
+    if (modules->len) {
+        memcpy(p + at_mods, modules->data, modules->len);
+    }
     for (size_t at = at_mods; at < at_mmap; at += MODULE_SIZE) {
         store_le32(p + at + 8, load_le32(p + at + 8) + base + (uint32_t)at_strings);
     }

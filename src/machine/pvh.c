@@ -50,16 +50,16 @@ static bool add_segments(BootImage *image, const ElfFile *elf, Error *err)
     bool any = false;
 
     for (unsigned i = 0; i < elf->n_segments; i++) {
-        const ElfSegment *s     = &elf->segments[i];
-        BootPiece         piece = { .what = "kernel",
-                                    .addr = s->physical,
-                                    .size = s->memory_size,
-                                    .data = elf->data + s->offset,
-                                    .len  = s->file_size,
-                                    .zero = true };
+        const ElfSegment *s = &elf->segments[i];
         if (s->type != ELF_PT_LOAD || s->memory_size == 0) {
             continue;
         }
+        BootPiece piece = { .what = "kernel",
+                            .addr = s->physical,
+                            .size = s->memory_size,
+                            .data = elf->data + s->offset,
+                            .len  = s->file_size,
+                            .zero = true };
         if (!boot_image_add(image, &piece, err)) {
             return false;
         }

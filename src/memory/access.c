@@ -151,7 +151,8 @@ static uint64_t device_read(Region *r, Callback *cb, uint64_t offset, unsigned s
         value |= bits << (8 * done);
         done += piece;
         if (!cb->region && done < size) {
-            return value | (UINT64_MAX << (8 * done)); /* the region has destroyed itself */
+            value |= ~all_ones(done); /* the region has destroyed itself */
+            break;
         }
     }
     return value & all_ones(size);
@@ -408,6 +409,7 @@ static unsigned device_word(const FlatRange *range, uint64_t addr, size_t len)
 /* The next part of an access of len bytes: RAM and what is unmapped in stretches, devices in words. */
 static size_t next_part(AddressSpace *as, uint64_t addr, uint8_t *in, const uint8_t *out, size_t len, MemResult *result)
 {
+    g_assert(!in != !out);
     const size_t stretch = 1 << 20; /* RCU sections are short */
     size_t       n       = MIN(len, stretch);
     uint64_t     gap, value = 0;
@@ -415,22 +417,23 @@ static size_t next_part(AddressSpace *as, uint64_t addr, uint8_t *in, const uint
     rcu_section_begin();
     const FlatRange *range = flat_map_find(address_space_map(as), addr, &gap);
     *result                = MEM_OK;
-    if (range && range->ram && !(out && range->readonly)) {
+    if (range && range->ram && (in || !range->readonly)) {
         n = MIN(n - 1, range->last - addr) + 1;
-        if (out) {
-            range_write(range, addr, out, n);
-        } else {
+        if (in) {
             range_read(range, addr, in, n);
+        } else {
+            range_write(range, addr, out, n);
         }
         rcu_section_end();
     } else if (range) {
         n = device_word(range, addr, len);
         rcu_section_end();
-        if (out) {
-            *result = word_access(as, addr, n, &(uint64_t){ load_le(out, n) }, true);
-        } else {
+        if (in) {
             *result = word_access(as, addr, n, &value, false);
             store_le(in, value, n);
+        } else {
+            value   = load_le(out, n);
+            *result = word_access(as, addr, n, &value, true);
         }
     } else {
         rcu_section_end();

@@ -218,11 +218,12 @@ struct X86Cpu {
     /* Derived by x86_update_mode() from cr0, cr4, efer, eflags, seg[] after any change to them. */
     uint8_t     cpl;
     X86CodeSize code_size;
-    bool        long_mode;  /* EFER.LMA */
-    bool        flat;       /* all of CS, DS, ES and SS have base 0 and limit 4 GiB, or 64-bit mode */
-    uint8_t     stack_size; /* 2, 4 or 8: width of the stack pointer */
-    uint32_t    mode_key;   /* unlike for any two states between which decoded code must not be reused, nor the right
-                             * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
+    bool        long_mode; /* EFER.LMA */
+    bool flat; /* CS, DS, ES and SS have base 0 and limit 4 GiB, DS, ES and SS are usable and writable, CS is readable;
+                * or 64-bit mode */
+    uint8_t  stack_size; /* 2, 4 or 8: width of the stack pointer */
+    uint32_t mode_key;   /* unlike for any two states between which decoded code must not be reused, nor the right
+                          * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
 
     bool     smm;
     bool     nmi_blocked;
@@ -284,6 +285,8 @@ struct X86Cpu {
 
     /* Asks the board for the vector of an ExtINT (8259); machine lock taken inside. -1: none after all. */
     int (*ack_extint)(void *opaque);
+    /* Tells the board that the CPU entered or left SMM, so that its view of memory follows; vCPU thread. May be NULL. */
+    void (*smm_changed)(void *opaque, bool smm);
     void *board;
 };
 

@@ -31,6 +31,9 @@ typedef struct ApicHost {
     void *opaque;
 } ApicHost;
 
+/* The timer counts at this rate with a divider of 1: what CPUID leaf 15h (ECX) and 40000010h (EBX) must say. */
+enum { APIC_TIMER_HZ = 1000000000 };
+
 ApicBus *apic_bus_new(Clocks *clocks, Log *log);
 void     apic_bus_free(ApicBus *bus);
 
@@ -41,8 +44,13 @@ Region  *apic_region(Apic *apic);
 void     apic_reset(Apic *apic, bool init_only); /* power-on, or what INIT changes (APIC ID and APIC_BASE stay) */
 uint32_t apic_id(const Apic *apic);
 
-/* IA32_APIC_BASE. The setter returns false for reserved bits and illegal mode changes (the CPU raises #GP) and
- * calls `moved` when the base or the enable bit changed, so that the vCPU's view follows. */
+/* Saved state: everything but what the host callbacks bring back (LINT levels come from their devices). */
+void apic_save(Apic *apic, GByteArray *out);
+bool apic_load(Apic *apic, const uint8_t *data, size_t len, Error *err);
+
+/* IA32_APIC_BASE. Whether the CPU has x2APIC at all is the CPU's to check. The setter returns false for reserved bits
+ * and illegal mode changes (the CPU raises #GP) and calls `moved` when the base or the enable bit changed, so that the
+ * vCPU's view follows. */
 uint64_t apic_get_base(const Apic *apic);
 bool     apic_set_base(Apic *apic, uint64_t value, unsigned phys_bits);
 void     apic_on_base_change(Apic *apic, void (*moved)(void *opaque), void *opaque);

@@ -17,14 +17,14 @@
 
 typedef struct PciBus    PciBus;
 typedef struct PciDevice PciDevice;
+typedef struct PciMsix   PciMsix;
 
 enum {
-    PCI_CONFIG_SIZE  = 256,
-    PCIE_CONFIG_SIZE = 4096,
-    PCI_N_BARS       = 6,
-    PCI_ROM          = 6, /* index of the expansion ROM among the BARs */
-    PCI_N_REGIONS    = 7,
-    PCI_N_PINS       = 4,
+    PCI_CONFIG_SIZE = 256,
+    PCI_N_BARS      = 6,
+    PCI_ROM         = 6, /* index of the expansion ROM among the BARs */
+    PCI_N_REGIONS   = 7,
+    PCI_N_PINS      = 4,
 };
 
 #define PCI_DEVFN(slot, fn) ((uint8_t)((slot) << 3 | (fn)))
@@ -39,7 +39,6 @@ typedef struct PciDeviceInfo {
     uint8_t  revision;
     uint8_t  interrupt_pin; /* 0: none, 1: INTA ... 4: INTD */
     bool     bridge;        /* type 1 header */
-    bool     express;       /* 4 KiB of configuration space */
     bool     no_subsystem;  /* the subsystem registers read as 0 */
     bool     no_hotplug;
     /* Called instead of pci_config_load_default/store_default, which they usually call. NULL: the defaults. */
@@ -67,12 +66,13 @@ struct PciDevice {
     bool     rombar;
     char    *romfile;
 
-    uint16_t config_size;
-    uint8_t  config[PCIE_CONFIG_SIZE];
-    uint8_t  wmask[PCIE_CONFIG_SIZE];   /* bits that guests can write */
-    uint8_t  w1cmask[PCIE_CONFIG_SIZE]; /* bits that guests clear by writing 1 */
-    uint8_t  used[PCIE_CONFIG_SIZE];    /* bytes taken by capabilities */
-    uint8_t  initial[PCI_CONFIG_SIZE];  /* as realize left it: what reset goes back to */
+    uint8_t config[PCI_CONFIG_SIZE];
+    uint8_t wmask[PCI_CONFIG_SIZE];     /* bits that guests can write */
+    uint8_t w1cmask[PCI_CONFIG_SIZE];   /* bits that guests clear by writing 1 */
+    uint8_t volatiles[PCI_CONFIG_SIZE]; /* bits that the device changes by itself: loaded with saved state */
+    uint8_t used[PCI_CONFIG_SIZE];      /* 1: byte taken by the header or a capability */
+    uint8_t initial[PCI_CONFIG_SIZE];   /* as realize left it: what reset goes back to */
+    bool    initial_taken;
 
     PciBar    bars[PCI_N_REGIONS];
     Region    rom;
@@ -80,12 +80,14 @@ struct PciDevice {
 
     bool          irq_asserted; /* what the device asks for */
     bool          irq_driven;   /* what the bus sees: not while INTx is disabled */
+    uint8_t       irq_line;     /* bus line it drives while irq_driven */
     Region        dma_root, dma_window;
     AddressSpace *dma; /* system memory while bus mastering is enabled, empty otherwise */
 
-    uint8_t         msi_cap;  /* offset of the capability, 0: none */
-    uint8_t         msix_cap; /* likewise */
-    struct PciMsix *msix;
+    GMutex   msi_lock; /* guards what follows, and the capabilities' bytes in config */
+    uint8_t  msi_cap;  /* offset of the capability, 0: none */
+    uint8_t  msix_cap; /* likewise */
+    PciMsix *msix;
 };
 
 #define PCI_PROPERTIES(Type, pci)                                                                                      \
@@ -193,8 +195,8 @@ bool pci_msi_init(PciDevice *pci, uint8_t offset, unsigned vectors, bool address
 bool pci_msi_enabled(const PciDevice *pci);
 void pci_msi_notify(PciDevice *pci, unsigned vector); /* a masked one stays pending */
 
-/* Adds the MSI-X capability with its table and pending bits in BAR `bar`, whose region is a container or I/O region
- * of the device: the table is mapped over it at table_offset, the pending bits at pba_offset. vectors <= 2048. */
+/* Adds the MSI-X capability with its table and pending bits in BAR `bar`, whose region (`parent`) is a container
+ * of the device: the table is mapped into it at table_offset, the pending bits at pba_offset. vectors <= 2048. */
 bool pci_msix_init(PciDevice *pci, uint8_t offset, unsigned vectors, unsigned bar, Region *parent,
                    uint32_t table_offset, uint32_t pba_offset, Error *err);
 bool pci_msix_enabled(const PciDevice *pci);

@@ -1,0 +1,455 @@
+/* The software TLB's tables: address spaces by PCID, filling, flushing, and the choice of the table in force.
+ *
+ * Specification: Intel SDM 3, 4.10 (caching translation information), December 2023.
+ *
+ * A flush visits only the slots that were filled since the last one. Global entries survive where the architecture
+ * lets them; another address space finds them by a walk of its own. vCPU thread. */
+
+#include "cpu/x86/tlb.h"
+
+#include "memory/ram.h"
+
+/* --- tables --- */
+
+static TlbTable *table_new(void)
+{
+    TlbTable *t         = g_new0(TlbTable, 1);
+    t->entries[0].read  = tlb_no_tag(0);
+    t->entries[0].write = tlb_no_tag(0);
+    t->entries[0].fetch = tlb_no_tag(0);
+    return t;
+}
+
+TlbTable *tlb_table(X86Cpu *cpu, TlbContext *context, X86TlbMode mode)
+{
+    if (!context->tables[mode]) {
+        context->tables[mode] = table_new();
+    }
+    return context->tables[mode];
+}
+
+static void slot_clear(TlbTable *t, unsigned slot)
+{
+    uint64_t none         = tlb_no_tag(slot);
+    t->entries[slot].read = t->entries[slot].write = t->entries[slot].fetch = none;
+    t->pages[slot].linear                                                   = 0;
+}
+
+static void table_flush_local(TlbTable *t)
+{
+    for (unsigned i = 0; i < t->n_local; i++) {
+        unsigned slot = t->local[i];
+        t->listed[slot] &= (uint8_t)~TLB_LISTED_LOCAL;
+        if (!t->pages[slot].global) {
+            slot_clear(t, slot);
+        }
+    }
+    t->n_local = 0;
+}
+
+static void table_flush(TlbTable *t)
+{
+    for (unsigned i = 0; i < t->n_local; i++) {
+        slot_clear(t, t->local[i]);
+        t->listed[t->local[i]] = 0;
+    }
+    for (unsigned i = 0; i < t->n_global; i++) {
+        slot_clear(t, t->global[i]);
+        t->listed[t->global[i]] = 0;
+    }
+    t->n_local = t->n_global = 0;
+}
+
+static void context_flush(TlbContext *context, bool global_too)
+{
+    for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
+        TlbTable *t = context->tables[mode];
+        if (t) {
+            (global_too ? table_flush : table_flush_local)(t);
+        }
+    }
+}
+
+static void contexts_flush(X86Tlb *tlb, bool global_too)
+{
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+        context_flush(&tlb->contexts[i], global_too);
+    }
+}
+
+/* --- filters and breakpoints --- */
+
+static unsigned large_bit(uint64_t linear)
+{
+    uint64_t n = linear >> 21;
+    return (unsigned)((n ^ n >> 12 ^ n >> 24) % TLB_LARGE_BITS);
+}
+
+bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page)
+{
+    for (unsigned i = 0; i < tlb->n_breakpoints; i++) {
+        if ((tlb->breakpoints[i].linear & ~(uint64_t)X86_PAGE_MASK) == page) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- the physical side --- */
+
+const TlbPhys *tlb_phys(X86Cpu *cpu, uint64_t physical)
+{
+    uint64_t page = physical & ~(uint64_t)X86_PAGE_MASK;
+    TlbPhys *p    = &cpu->tlb->phys[(page >> X86_PAGE_BITS) % TLB_PHYS_SIZE];
+
+    if (p->page != (page | 1)) {
+        MemTarget t   = address_space_lookup(cpu->vcpu.memory, page);
+        bool      ram = t.host && t.len >= X86_PAGE_SIZE && !(t.ram_offset & X86_PAGE_MASK);
+        *p            = (TlbPhys){
+                       .page       = page | 1,
+                       .host       = ram ? t.host : NULL,
+                       .ram        = ram ? t.ram : NULL,
+                       .ram_offset = ram ? t.ram_offset : 0,
+                       .writable   = ram && t.writable,
+        };
+    }
+    return p;
+}
+
+uint64_t tlb_read_entry(X86Cpu *cpu, uint64_t physical, unsigned size)
+{
+    const TlbPhys *p = tlb_phys(cpu, physical);
+
+    if (p->host) {
+        const uint8_t *at = p->host + (physical & X86_PAGE_MASK);
+        return size == 8 ? __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED)
+                         : __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
+    }
+    return x86_io_load(cpu, cpu->vcpu.memory, physical, size);
+}
+
+/* --- filling --- */
+
+X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t physical, unsigned rights, unsigned shift,
+                     bool global)
+{
+    X86Tlb        *tlb  = cpu->tlb;
+    TlbTable      *t    = tlb_table(cpu, tlb->current, mode);
+    uint64_t       page = linear & ~(uint64_t)X86_PAGE_MASK;
+    unsigned       slot = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
+    const TlbPhys *p    = tlb_phys(cpu, physical);
+    bool           fast = p->host && !tlb_page_has_breakpoint(tlb, page);
+
+    t->pages[slot] = (X86TlbPage){
+        .linear     = page | 1,
+        .physical   = physical & ~(uint64_t)X86_PAGE_MASK,
+        .host       = p->host,
+        .ram        = p->ram,
+        .ram_offset = p->ram_offset,
+        .rights     = (uint8_t)rights,
+        .shift      = (uint8_t)shift,
+        .global     = global,
+        .writable   = p->writable,
+    };
+
+    bool read  = fast && (rights & 1 << X86_READ);
+    bool write = fast && (rights & 1 << X86_WRITE) && p->writable && !ram_page_watched(p->ram, p->ram_offset);
+    bool fetch = p->host && (rights & 1 << X86_FETCH);
+
+    t->entries[slot] = (X86TlbEntry){
+        .read   = read ? page : tlb_no_tag(slot),
+        .write  = write ? page : tlb_no_tag(slot),
+        .fetch  = fetch ? page : tlb_no_tag(slot),
+        .addend = (uintptr_t)p->host - page,
+    };
+
+    uint8_t list = global ? TLB_LISTED_GLOBAL : TLB_LISTED_LOCAL;
+    if (!(t->listed[slot] & list)) {
+        t->listed[slot] |= list;
+        if (global) {
+            t->global[t->n_global++] = (uint16_t)slot;
+        } else {
+            t->local[t->n_local++] = (uint16_t)slot;
+        }
+    }
+    if (shift > X86_PAGE_BITS && shift < 32) {
+        unsigned bit = large_bit(linear);
+        tlb->large[bit / 64] |= UINT64_C(1) << (bit % 64);
+        tlb->huge |= shift == 30;
+    }
+    return &t->pages[slot];
+}
+
+void x86_tlb_forbid_writes(X86Cpu *cpu, const uint8_t *host_page)
+{
+    for (unsigned c = 0; c < TLB_CONTEXTS; c++) {
+        for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
+            TlbTable *t = cpu->tlb->contexts[c].tables[mode];
+            if (!t) {
+                continue;
+            }
+            for (unsigned i = 0; i < t->n_local + t->n_global; i++) {
+                unsigned slot = i < t->n_local ? t->local[i] : t->global[i - t->n_local];
+                if (t->pages[slot].host == host_page) {
+                    t->entries[slot].write = tlb_no_tag(slot);
+                }
+            }
+        }
+    }
+}
+
+/* --- choosing --- */
+
+X86TlbMode x86_tlb_mode(const X86Cpu *cpu)
+{
+    return cpu->tlb->mode;
+}
+
+X86TlbMode x86_tlb_system_mode(const X86Cpu *cpu)
+{
+    return cpu->tlb->system_mode;
+}
+
+uint64_t x86_tlb_epoch(const X86Cpu *cpu)
+{
+    return cpu->tlb->epoch;
+}
+
+void x86_tlb_select(X86Cpu *cpu)
+{
+    X86Tlb *tlb = cpu->tlb;
+    if (!tlb) {
+        return; /* a CPU that is being built */
+    }
+    bool smap            = cpu->cr4 & CR4_SMAP;
+    bool ac              = cpu->eflags & EFLAGS_AC;
+    tlb->system_mode     = smap ? X86_TLB_KERNEL_SMAP : X86_TLB_KERNEL_OPEN;
+    tlb->mode            = cpu->cpl == 3 ? X86_TLB_USER : smap && !ac ? X86_TLB_KERNEL_SMAP : X86_TLB_KERNEL_OPEN;
+    tlb->check_alignment = ac && cpu->cpl == 3 && (cpu->cr0 & CR0_AM);
+    cpu->tlb_entries     = tlb->check_alignment ? tlb->never : tlb_table(cpu, tlb->current, tlb->mode)->entries;
+}
+
+static void select_context(X86Cpu *cpu, TlbContext *context)
+{
+    cpu->tlb->current = context;
+    context->stamp    = ++cpu->tlb->stamp;
+    x86_tlb_select(cpu);
+}
+
+/* The context of a PCID: the one that holds it, or the one unused for longest, emptied. */
+static TlbContext *find_context(X86Tlb *tlb, uint16_t pcid)
+{
+    TlbContext *oldest = &tlb->contexts[0];
+
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+        TlbContext *c = &tlb->contexts[i];
+        if (c->used && c->pcid == pcid) {
+            return c;
+        }
+        if (oldest->used && (!c->used || c->stamp < oldest->stamp)) {
+            oldest = c;
+        }
+    }
+    context_flush(oldest, true);
+    oldest->used = true;
+    oldest->pcid = pcid;
+    return oldest;
+}
+
+/* --- flushing --- */
+
+static uint16_t current_pcid(const X86Cpu *cpu)
+{
+    return cpu->cr4 & CR4_PCIDE ? cpu->cr3 & 0xfff : 0;
+}
+
+static bool pae_paging(const X86Cpu *cpu)
+{
+    return (cpu->cr0 & CR0_PG) && (cpu->cr4 & CR4_PAE) && !(cpu->efer & EFER_LMA);
+}
+
+bool tlb_load_pdptes(X86Cpu *cpu, uint64_t cr3)
+{
+    /* Reserved: bits 1, 2, 5 to 8, and those at and above MAXPHYADDR (SDM 3, table 4-8). */
+    uint64_t reserved = UINT64_C(0x1e6) | ~((UINT64_C(1) << cpu->phys_bits) - 1);
+    uint64_t pdpte[4];
+
+    for (unsigned i = 0; i < 4; i++) {
+        pdpte[i] = tlb_read_entry(cpu, (cr3 & 0xffffffe0) + 8 * i, 8);
+        if ((pdpte[i] & 1) && (pdpte[i] & reserved)) {
+            return false;
+        }
+    }
+    memcpy(cpu->tlb->pdpte, pdpte, sizeof pdpte);
+    return true;
+}
+
+static void flush_everything(X86Cpu *cpu)
+{
+    X86Tlb *tlb = cpu->tlb;
+
+    contexts_flush(tlb, true);
+    memset(tlb->large, 0, sizeof tlb->large);
+    tlb->huge = false;
+    tlb->epoch++;
+}
+
+void x86_tlb_flush(X86Cpu *cpu, bool global_too)
+{
+    if (!global_too) {
+        context_flush(cpu->tlb->current, false);
+        cpu->tlb->epoch++;
+        return;
+    }
+    flush_everything(cpu);
+    if (pae_paging(cpu)) {
+        tlb_load_pdptes(cpu, cpu->cr3);
+    }
+    select_context(cpu, find_context(cpu->tlb, current_pcid(cpu)));
+}
+
+void x86_tlb_drop(X86Cpu *cpu)
+{
+    flush_everything(cpu);
+    for (unsigned i = 0; i < TLB_PHYS_SIZE; i++) {
+        cpu->tlb->phys[i].page = 0;
+    }
+}
+
+/* Drops the page at `linear` from one context, with all of a larger mapping that it may be part of. */
+static void context_flush_page(X86Tlb *tlb, TlbContext *context, uint64_t linear, bool global_only)
+{
+    uint64_t page  = linear & ~(uint64_t)X86_PAGE_MASK;
+    unsigned slot  = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
+    unsigned bit   = large_bit(linear);
+    bool     large = tlb->huge || (tlb->large[bit / 64] >> (bit % 64) & 1) ||
+                 (tlb->large[large_bit(linear ^ 1 << 21) / 64] >> (large_bit(linear ^ 1 << 21) % 64) & 1);
+
+    for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
+        TlbTable *t = context->tables[mode];
+        if (!t) {
+            continue;
+        }
+        if (!large) {
+            if (t->pages[slot].linear == (page | 1) && (!global_only || t->pages[slot].global)) {
+                slot_clear(t, slot);
+            }
+            continue;
+        }
+        for (unsigned i = 0; i < t->n_local + t->n_global; i++) {
+            unsigned    s = i < t->n_local ? t->local[i] : t->global[i - t->n_local];
+            X86TlbPage *p = &t->pages[s];
+            if (p->linear && (p->linear ^ linear) >> p->shift == 0 && (!global_only || p->global)) {
+                slot_clear(t, s);
+            }
+        }
+    }
+}
+
+void x86_tlb_flush_page(X86Cpu *cpu, uint64_t linear)
+{
+    X86Tlb *tlb = cpu->tlb;
+
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+        context_flush_page(tlb, &tlb->contexts[i], linear, &tlb->contexts[i] != tlb->current);
+    }
+    tlb->epoch++;
+}
+
+void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear)
+{
+    X86Tlb *tlb = cpu->tlb;
+
+    if (type == 2) { /* all contexts, global entries too */
+        flush_everything(cpu);
+        return;
+    }
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+        TlbContext *c = &tlb->contexts[i];
+        if (type == 3) { /* all contexts but for global entries */
+            context_flush(c, false);
+        } else if (c->used && c->pcid == pcid) {
+            if (type == 0) {
+                context_flush_page(tlb, c, linear, false);
+            } else {
+                context_flush(c, false);
+            }
+        }
+    }
+    tlb->epoch++;
+}
+
+void x86_load_cr3(X86Cpu *cpu, uint64_t value)
+{
+    X86Tlb  *tlb  = cpu->tlb;
+    bool     keep = (cpu->cr4 & CR4_PCIDE) && value >> 63;
+    uint64_t cr3  = cpu->cr4 & CR4_PCIDE ? value & ~(UINT64_C(1) << 63) : value;
+
+    if (pae_paging(cpu) && !tlb_load_pdptes(cpu, cr3)) {
+        x86_raise(cpu, X86_GP);
+    }
+    cpu->cr3            = cr3;
+    TlbContext *context = find_context(tlb, current_pcid(cpu));
+    if (!keep) {
+        context_flush(context, false);
+    }
+    select_context(cpu, context);
+    tlb->epoch++;
+}
+
+/* --- debug registers --- */
+
+void x86_debug_changed(X86Cpu *cpu)
+{
+    static const uint8_t lengths[4] = { 1, 2, 8, 4 };
+    X86Tlb              *tlb        = cpu->tlb;
+
+    tlb->n_breakpoints = 0;
+    for (unsigned i = 0; i < TLB_BREAKPOINTS; i++) {
+        bool     enabled = cpu->dr[7] >> (2 * i) & 3;
+        unsigned type    = cpu->dr[7] >> (16 + 4 * i) & 3;
+        unsigned len     = lengths[cpu->dr[7] >> (18 + 4 * i) & 3];
+        if (enabled && (type == 1 || type == 3)) {
+            tlb->breakpoints[tlb->n_breakpoints++] = (TlbBreakpoint){
+                .linear = cpu->dr[i] & ~(uint64_t)(len - 1),
+                .len    = (uint8_t)len,
+                .bit    = (uint8_t)(1 << i),
+                .access = type == 3,
+            };
+        }
+    }
+    flush_everything(cpu);
+}
+
+/* --- life --- */
+
+bool x86_tlb_init(X86Cpu *cpu, Error *err)
+{
+    X86Tlb *tlb = g_new0(X86Tlb, 1);
+
+    tlb->epoch = 1;
+    for (unsigned i = 0; i < X86_TLB_SIZE; i++) {
+        uint64_t none = tlb_no_tag(i);
+        tlb->never[i] = (X86TlbEntry){ .read = none, .write = none, .fetch = none };
+    }
+    cpu->tlb              = tlb;
+    tlb->contexts[0].used = true;
+    select_context(cpu, &tlb->contexts[0]);
+    return true;
+}
+
+void x86_tlb_free(X86Cpu *cpu)
+{
+    X86Tlb *tlb = cpu->tlb;
+    if (!tlb) {
+        return;
+    }
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+        for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
+            g_free(tlb->contexts[i].tables[mode]);
+        }
+    }
+    g_free(tlb);
+    cpu->tlb         = NULL;
+    cpu->tlb_entries = NULL;
+}

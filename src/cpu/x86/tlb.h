@@ -1,0 +1,96 @@
+/* Inside of the software MMU, shared by tlb.c (tables and flushing), mmu.c (page walks) and access.c (slow accesses).
+ */
+
+#ifndef QUERN_CPU_X86_TLB_H
+#define QUERN_CPU_X86_TLB_H
+
+#include "cpu/x86/mmu.h"
+
+enum {
+    TLB_CONTEXTS    = 8,    /* address spaces (PCIDs) kept at a time */
+    TLB_LARGE_BITS  = 4096, /* bits of the filter that knows 2 MiB ranges with large mappings */
+    TLB_PHYS_SIZE   = 1024,
+    TLB_BREAKPOINTS = 4,
+};
+
+/* Which list of a table names the slot. */
+enum { TLB_LISTED_LOCAL = 1, TLB_LISTED_GLOBAL = 2 };
+
+/* The TLB of one mode in one address space. All zeros but for entries[0] is empty. */
+typedef struct TlbTable {
+    X86TlbEntry entries[X86_TLB_SIZE];
+    X86TlbPage  pages[X86_TLB_SIZE];
+    uint8_t     listed[X86_TLB_SIZE];
+    uint16_t    local[X86_TLB_SIZE], global[X86_TLB_SIZE]; /* slots in use, so that flushing costs what filling did */
+    unsigned    n_local, n_global;
+} TlbTable;
+
+typedef struct TlbContext {
+    TlbTable *tables[X86_N_TLB_MODES]; /* made when first used */
+    bool      used;
+    uint16_t  pcid;
+    uint64_t  stamp; /* of the last selection */
+} TlbContext;
+
+/* A page of the physical address space, looked up in the map. */
+typedef struct TlbPhys {
+    uint64_t  page; /* bit 0 set; 0: empty */
+    uint8_t  *host; /* NULL: not RAM or ROM throughout */
+    RamBlock *ram;
+    uint64_t  ram_offset;
+    bool      writable;
+} TlbPhys;
+
+typedef struct TlbBreakpoint {
+    uint64_t linear;
+    uint8_t  len;
+    uint8_t  bit;    /* in DR6 */
+    bool     access; /* reads too */
+} TlbBreakpoint;
+
+struct X86Tlb {
+    TlbContext  contexts[TLB_CONTEXTS];
+    TlbContext *current;
+    X86TlbEntry never[X86_TLB_SIZE]; /* a table that never hits: alignment checks */
+    X86TlbMode  mode, system_mode;
+    bool        check_alignment;
+    uint64_t    stamp;
+    uint64_t    epoch;
+    uint64_t    pdpte[4]; /* PAE paging */
+
+    uint64_t large[TLB_LARGE_BITS / 64]; /* filter of 2 MiB ranges filled from larger mappings */
+    bool     huge;                       /* some fill came from a 1 GiB mapping */
+
+    TlbPhys phys[TLB_PHYS_SIZE];
+
+    TlbBreakpoint breakpoints[TLB_BREAKPOINTS]; /* data breakpoints of DR7 */
+    unsigned      n_breakpoints;
+    uint32_t      breakpoints_hit; /* DR6 bits for the trap after this instruction */
+    unsigned      exclusive;       /* inside x86_exclusive_begin() */
+};
+
+/* What no address of slot n matches. */
+static inline uint64_t tlb_no_tag(unsigned slot)
+{
+    return slot ? 0 : X86_PAGE_SIZE;
+}
+
+TlbTable *tlb_table(X86Cpu *cpu, TlbContext *context, X86TlbMode mode);
+
+/* A page as the walk found it; rights in the mode it was walked for. */
+X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t physical, unsigned rights, unsigned shift,
+                     bool global);
+
+/* The physical page, through the cache of the map. */
+const TlbPhys *tlb_phys(X86Cpu *cpu, uint64_t physical);
+
+/* Has a data breakpoint of DR7 a byte in this page? */
+bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page);
+
+/* Reads the PDPTEs that `cr3` points at; false when reserved bits are set (nothing is changed then). */
+bool tlb_load_pdptes(X86Cpu *cpu, uint64_t cr3);
+
+/* A page-table entry in whatever is at this physical address. */
+uint64_t tlb_read_entry(X86Cpu *cpu, uint64_t physical, unsigned size);
+
+#endif

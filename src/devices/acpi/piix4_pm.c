@@ -1,0 +1,403 @@
+/* Power management function of the 82371AB (PIIX4): ACPI event and control registers, PM timer, APM ports, a general
+ * purpose event block, and an SMBus host that nothing is attached to.
+ * Specification: Intel 82371AB data sheet (1997), chapters 7 and 11; ACPI 6.4, chapter 4.8; the GPE block as QEMU's
+ * PIIX4 has it. Machine lock; the timer fires on the main loop. */
+
+#include "devices/acpi/piix4_pm.h"
+
+#include <string.h>
+
+enum { PMSTS = 0x00, PMEN = 0x02, PMCNTRL = 0x04, PMTMR = 0x08, PM_SIZE = 0x40 };
+
+enum {
+    TMROF   = 1 << 0,
+    GBL     = 1 << 5,
+    PWRBTN  = 1 << 8,
+    RTC     = 1 << 10,
+    WAK_STS = 1 << 15,
+    EVENTS  = TMROF | GBL | PWRBTN | RTC, /* those that make an SCI */
+};
+
+enum { SCI_EN = 1 << 0, SUS_TYP_SHIFT = 10, SUS_TYP = 7 << SUS_TYP_SHIFT, SUS_EN = 1 << 13 };
+
+enum { PM_TIMER_HZ = 3579545, PM_TIMER_BITS = 24 };
+
+enum { APM_PORTS = PIIX4_APM_CNT, DEVACTB_HIGH = 0x5b, APMC_EN = 1 << 1 };
+
+/* SMBus host controller: its registers, and bits that a host without devices needs. */
+enum { SMB_HSTSTS = 0, SMB_HSTCNT = 2, SMB_SIZE = 0x10, SMB_START = 1 << 6, SMB_DEV_ERR = 1 << 2, SMB_STS_W1C = 0x1e };
+
+struct Piix4Pm {
+    PciDevice pci;
+    uint8_t   disable_s3, disable_s4, s4_val;
+    uint32_t  smb_io_base;
+    IrqLine   sci, smi;
+    Region    pm_ports, gpe_ports, apm_ports, smb_ports;
+    bool      pm_mapped, smb_mapped;
+    uint16_t  sts, en, cnt;
+    uint16_t  gpe_sts, gpe_en;
+    uint8_t   apm_cnt, apm_sts;
+    uint8_t   smb[SMB_SIZE];
+    uint64_t  timer_seen; /* half periods of the PM timer that TMROF_STS accounts for */
+    Timer     overflow;
+};
+
+/* --- PM timer --- */
+
+static uint64_t pm_ticks(const Piix4Pm *pm)
+{
+    return muldiv64((uint64_t)clock_now(pm->pci.dev.platform->clocks, VIRTUAL_CLOCK), PM_TIMER_HZ, NS_PER_SECOND);
+}
+
+/* TMROF_STS is set each time the timer's highest bit changes. */
+static void account_overflow(Piix4Pm *pm)
+{
+    uint64_t half = pm_ticks(pm) >> (PM_TIMER_BITS - 1);
+    if (half != pm->timer_seen) {
+        pm->timer_seen = half;
+        pm->sts |= TMROF;
+    }
+}
+
+static void update_sci(Piix4Pm *pm)
+{
+    account_overflow(pm);
+    bool event = (pm->sts & pm->en & EVENTS) || (pm->gpe_sts & pm->gpe_en);
+    irq_set(&pm->sci, event && (pm->cnt & SCI_EN));
+    if ((pm->en & TMROF) && !(pm->sts & TMROF)) {
+        uint64_t next = ((pm_ticks(pm) >> (PM_TIMER_BITS - 1)) + 1) << (PM_TIMER_BITS - 1);
+        timer_set(&pm->overflow, (int64_t)muldiv64(next, NS_PER_SECOND, PM_TIMER_HZ) + 1);
+    } else {
+        timer_cancel(&pm->overflow);
+    }
+}
+
+static void overflow_fired(void *opaque)
+{
+    update_sci(opaque);
+}
+
+/* --- PM1 registers --- */
+
+static void enter_sleep(Piix4Pm *pm, unsigned type)
+{
+    Platform *p = pm->pci.dev.platform;
+    if (type == PIIX4_S5_TYPE) {
+        p->request_shutdown(p, SHUTDOWN_GUEST, 0);
+    } else if (type == PIIX4_S3_TYPE && piix4_pm_has_s3(pm)) {
+        p->request_suspend(p);
+    } else if (type == pm->s4_val && piix4_pm_has_s4(pm)) {
+        p->request_shutdown(p, SHUTDOWN_GUEST, 0);
+    } else {
+        log_print(p->log, LOG_GUEST_ERRORS, "piix4_pm: sleep type %u is not offered\n", type);
+    }
+}
+
+static void set_acpi_enabled(Piix4Pm *pm, bool on)
+{
+    pm->cnt = (uint16_t)((pm->cnt & ~SCI_EN) | (on ? SCI_EN : 0));
+    update_sci(pm);
+}
+
+static uint64_t pm_read(void *opaque, uint64_t offset, unsigned size)
+{
+    Piix4Pm *pm = opaque;
+    switch (offset) {
+    case PMSTS: account_overflow(pm); return size == 4 ? pm->sts | (uint32_t)pm->en << 16 : pm->sts;
+    case PMEN: return pm->en;
+    case PMCNTRL: return pm->cnt;
+    case PMTMR: return pm_ticks(pm) & ((1 << PM_TIMER_BITS) - 1);
+    case PMTMR + 2: return (pm_ticks(pm) & ((1 << PM_TIMER_BITS) - 1)) >> 16;
+    default: return 0;
+    }
+}
+
+static void pm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    Piix4Pm *pm = opaque;
+    switch (offset) {
+    case PMSTS:
+        account_overflow(pm);
+        pm->sts &= (uint16_t)~value;
+        if (size == 4) {
+            pm->en = (uint16_t)(value >> 16);
+        }
+        break;
+    case PMEN: pm->en = (uint16_t)value; break;
+    case PMCNTRL:
+        pm->cnt = (uint16_t)(value & ~SUS_EN);
+        if (value & SUS_EN) {
+            enter_sleep(pm, (unsigned)(value & SUS_TYP) >> SUS_TYP_SHIFT);
+        }
+        break;
+    default: break;
+    }
+    update_sci(pm);
+}
+
+/* --- general purpose events: two bytes of status, two of enable --- */
+
+static uint64_t gpe_read(void *opaque, uint64_t offset, unsigned size)
+{
+    const Piix4Pm *pm = opaque;
+    return (offset < 2 ? pm->gpe_sts : pm->gpe_en) >> (8 * (offset & 1)) & 0xff;
+}
+
+static void gpe_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    Piix4Pm *pm    = opaque;
+    unsigned shift = 8 * (offset & 1);
+    if (offset < 2) {
+        pm->gpe_sts &= (uint16_t) ~(value << shift);
+    } else {
+        pm->gpe_en = (uint16_t)((pm->gpe_en & ~(0xff << shift)) | value << shift);
+    }
+    update_sci(pm);
+}
+
+/* --- APM: how software changes between legacy and ACPI mode --- */
+
+static uint64_t apm_read(void *opaque, uint64_t offset, unsigned size)
+{
+    const Piix4Pm *pm = opaque;
+    return offset ? pm->apm_sts : pm->apm_cnt;
+}
+
+static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    Piix4Pm *pm = opaque;
+    if (offset) {
+        pm->apm_sts = (uint8_t)value;
+        return;
+    }
+    pm->apm_cnt = (uint8_t)value;
+    if (value == PIIX4_ACPI_ENABLE || value == PIIX4_ACPI_DISABLE) {
+        set_acpi_enabled(pm, value == PIIX4_ACPI_ENABLE);
+    }
+    if (pci_get8(&pm->pci, DEVACTB_HIGH) & APMC_EN) {
+        irq_pulse(&pm->smi);
+    }
+}
+
+/* --- SMBus: every transfer ends with "no device answered" --- */
+
+static uint64_t smb_read(void *opaque, uint64_t offset, unsigned size)
+{
+    return ((Piix4Pm *)opaque)->smb[offset];
+}
+
+static void smb_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    Piix4Pm *pm = opaque;
+    if (offset == SMB_HSTSTS) {
+        pm->smb[SMB_HSTSTS] &= (uint8_t) ~(value & SMB_STS_W1C);
+        return;
+    }
+    pm->smb[offset] = (uint8_t)value;
+    if (offset == SMB_HSTCNT && (value & SMB_START)) {
+        pm->smb[SMB_HSTCNT] &= (uint8_t)~SMB_START;
+        pm->smb[SMB_HSTSTS] |= SMB_DEV_ERR;
+    }
+}
+
+static const IoOps pm_ops  = { .name   = "piix4-pm",
+                               .access = IO_WORD | IO_LONG,
+                               .accept = IO_BYTE | IO_WORD | IO_LONG,
+                               .read   = pm_read,
+                               .write  = pm_write };
+static const IoOps gpe_ops = { .name = "piix4-gpe0", .access = IO_BYTE, .read = gpe_read, .write = gpe_write };
+static const IoOps apm_ops = { .name = "piix4-apm", .access = IO_BYTE, .read = apm_read, .write = apm_write };
+static const IoOps smb_ops = { .name = "piix4-smbus", .access = IO_BYTE, .read = smb_read, .write = smb_write };
+
+/* --- configuration space --- */
+
+static void map_window(Piix4Pm *pm, Region *ports, bool *mapped, bool enabled, uint16_t base)
+{
+    if (*mapped) {
+        region_unmap(ports);
+    }
+    *mapped = enabled && base;
+    if (*mapped) {
+        isa_map_ports(&pm->pci.dev, ports, base);
+    }
+}
+
+static void update_windows(Piix4Pm *pm)
+{
+    map_window(pm, &pm->pm_ports, &pm->pm_mapped, pci_get8(&pm->pci, PIIX4_PM_MISC_REG) & 1,
+               pci_get16(&pm->pci, PIIX4_PM_BASE_REG) & 0xffc0);
+    map_window(pm, &pm->smb_ports, &pm->smb_mapped, pci_get8(&pm->pci, PIIX4_SMB_HOST_REG) & 1,
+               pci_get16(&pm->pci, PIIX4_SMB_BASE_REG) & 0xfff0);
+}
+
+static void piix4_pm_config_write(PciDevice *pci, unsigned offset, uint32_t value, unsigned size)
+{
+    pci_config_store_default(pci, offset, value, size);
+    if (offset + size > PIIX4_PM_BASE_REG) {
+        update_windows((Piix4Pm *)pci);
+    }
+}
+
+/* --- life --- */
+
+static bool piix4_pm_realize(Device *dev, Error *err)
+{
+    static const struct {
+        uint8_t offset, mask;
+    } writable[] = { { 0x40, 0xc0 }, { 0x41, 0xff }, { 0x58, 0xff }, { 0x59, 0xff }, { 0x5a, 0xff },
+                     { 0x5b, 0xff }, { 0x80, 0x01 }, { 0x90, 0xf0 }, { 0x91, 0xff }, { 0xd2, 0x0f } };
+
+    Piix4Pm *pm = (Piix4Pm *)dev;
+    Memory  *m  = dev->platform->memory;
+    for (size_t i = 0; i < G_N_ELEMENTS(writable); i++) {
+        pm->pci.wmask[writable[i].offset] = writable[i].mask;
+    }
+    pci_put32(&pm->pci, PIIX4_PM_BASE_REG, 1); /* bit 0: I/O space */
+    pci_put32(&pm->pci, PIIX4_SMB_BASE_REG, 1);
+    region_init_io(&pm->pm_ports, m, "piix4-pm", PM_SIZE, &pm_ops, pm);
+    region_init_io(&pm->gpe_ports, m, "piix4-gpe0", PIIX4_GPE0_LEN, &gpe_ops, pm);
+    region_init_io(&pm->apm_ports, m, "piix4-apm", 2, &apm_ops, pm);
+    region_init_io(&pm->smb_ports, m, "piix4-smbus", SMB_SIZE, &smb_ops, pm);
+    isa_map_ports(dev, &pm->gpe_ports, PIIX4_GPE0_BASE);
+    isa_map_ports(dev, &pm->apm_ports, APM_PORTS);
+    timer_init(&pm->overflow, dev->platform->clocks, VIRTUAL_CLOCK, overflow_fired, pm);
+    device_add_outputs(dev, "sci", &pm->sci, 1);
+    device_add_outputs(dev, "smi", &pm->smi, 1);
+    return true;
+}
+
+static void piix4_pm_unrealize(Device *dev)
+{
+    Piix4Pm *pm        = (Piix4Pm *)dev;
+    Region  *regions[] = { &pm->pm_ports, &pm->gpe_ports, &pm->apm_ports, &pm->smb_ports };
+    timer_cancel(&pm->overflow);
+    for (size_t i = 0; i < G_N_ELEMENTS(regions); i++) {
+        if (regions[i]->mapped) {
+            region_unmap(regions[i]);
+        }
+        region_destroy(regions[i]);
+    }
+    pm->pm_mapped = pm->smb_mapped = false;
+}
+
+static void piix4_pm_reset(Device *dev, ResetKind kind)
+{
+    Piix4Pm *pm = (Piix4Pm *)dev;
+    pci_device_reset(dev, kind);
+    pm->sts = pm->en = pm->cnt = pm->gpe_sts = pm->gpe_en = 0;
+    pm->apm_cnt = pm->apm_sts = 0;
+    pm->timer_seen            = pm_ticks(pm) >> (PM_TIMER_BITS - 1);
+    memset(pm->smb, 0, sizeof pm->smb);
+    update_windows(pm);
+    update_sci(pm);
+}
+
+static bool piix4_pm_post_load(Device *dev, Error *err)
+{
+    Piix4Pm *pm = (Piix4Pm *)dev;
+    if (!pci_device_post_load(dev, err)) {
+        return false;
+    }
+    update_windows(pm);
+    update_sci(pm);
+    return true;
+}
+
+static const Field piix4_pm_properties[] = {
+    PCI_PROPERTIES(Piix4Pm, pci),
+    /* Waking from S3 needs firmware that runs; it is offered when that works. */
+    FIELD(Piix4Pm, disable_s3, "disable_s3", .initial = 1, .min = 0, .max = 1, .help = "do not offer suspend to RAM"),
+    FIELD(Piix4Pm, disable_s4, "disable_s4", .min = 0, .max = 1, .help = "do not offer suspend to disk"),
+    FIELD(Piix4Pm, s4_val, "s4_val", .initial = PIIX4_S4_TYPE, .min = 0, .max = 7,
+          .help = "sleep type of suspend to disk"),
+    FIELD(Piix4Pm, smb_io_base, "smb_io_base", .initial = PIIX4_SMBUS_BASE, .help = "port of the SMBus host"),
+    {},
+};
+
+static const Field piix4_pm_state[] = {
+    PCI_STATE(Piix4Pm, pci),
+    FIELD(Piix4Pm, sts, "sts"),
+    FIELD(Piix4Pm, en, "en"),
+    FIELD(Piix4Pm, cnt, "cnt"),
+    FIELD(Piix4Pm, gpe_sts, "gpe-sts"),
+    FIELD(Piix4Pm, gpe_en, "gpe-en"),
+    FIELD(Piix4Pm, apm_cnt, "apm-cnt"),
+    FIELD(Piix4Pm, apm_sts, "apm-sts"),
+    FIELD_ARRAY(Piix4Pm, smb, "smb"),
+    FIELD(Piix4Pm, timer_seen, "timer-seen"),
+    {},
+};
+
+static const PciDeviceInfo piix4_pm_info = {
+    .vendor_id     = 0x8086,
+    .device_id     = 0x7113,
+    .revision      = 3,
+    .class_code    = 0x068000,
+    .interrupt_pin = 1,
+    .config_write  = piix4_pm_config_write,
+};
+
+DEVICE_TYPE(piix4_pm) = {
+    .name       = "PIIX4_PM",
+    .help       = "power management function of the PIIX4",
+    .class      = OBJECT_CLASS_DEVICE,
+    .size       = sizeof(Piix4Pm),
+    .properties = piix4_pm_properties,
+    .bus        = BUS_PCI,
+    .category   = DEVICE_BRIDGE,
+    .internal   = true,
+    .bus_info   = &piix4_pm_info,
+    .state      = piix4_pm_state,
+    .realize    = piix4_pm_realize,
+    .unrealize  = piix4_pm_unrealize,
+    .reset      = piix4_pm_reset,
+    .post_load  = piix4_pm_post_load,
+};
+
+Piix4Pm *piix4_pm_create(Platform *platform, PciBus *bus, uint8_t devfn, IrqPin *sci, IrqPin *smi, Error *err)
+{
+    Piix4Pm *pm  = device_new(platform, "PIIX4_PM");
+    pm->pci.addr = 1u + devfn;
+    pm->sci.to   = sci;
+    pm->smi.to   = smi;
+    return device_realize(&pm->pci.dev, pci_bus_base(bus), err) ? pm : NULL;
+}
+
+void piix4_pm_set_bases(Piix4Pm *pm, uint16_t pm_base, uint16_t smbus_base)
+{
+    pci_config_write(&pm->pci, PIIX4_PM_BASE_REG, pm_base | 1u, 4);
+    pci_config_write(&pm->pci, PIIX4_PM_MISC_REG, 1, 1);
+    pci_config_write(&pm->pci, PIIX4_SMB_BASE_REG, smbus_base | 1u, 4);
+    pci_config_write(&pm->pci, PIIX4_SMB_HOST_REG, 9, 1); /* enabled, interrupts as IRQ 9 */
+}
+
+bool piix4_pm_has_s3(const Piix4Pm *pm)
+{
+    return !pm->disable_s3 && pm->pci.dev.platform->request_suspend;
+}
+
+bool piix4_pm_has_s4(const Piix4Pm *pm)
+{
+    return !pm->disable_s4;
+}
+
+void piix4_pm_power_button(Piix4Pm *pm)
+{
+    pm->sts |= PWRBTN;
+    update_sci(pm);
+}
+
+void piix4_pm_woken(Piix4Pm *pm, AcpiWake why)
+{
+    static const uint16_t reasons[] = {
+        [ACPI_WAKE_OTHER] = 0, [ACPI_WAKE_RTC] = RTC, [ACPI_WAKE_POWER_BUTTON] = PWRBTN, [ACPI_WAKE_PM_TIMER] = TMROF
+    };
+    pm->sts |= WAK_STS | reasons[why];
+    update_sci(pm);
+}
+
+void piix4_pm_raise_gpe(Piix4Pm *pm, unsigned n)
+{
+    pm->gpe_sts |= (uint16_t)(1u << n);
+    update_sci(pm);
+}

@@ -1,0 +1,108 @@
+/* What apic.c and apic_bus.c share. */
+
+#ifndef QUERN_DEVICES_IRQ_APIC_INTERNAL_H
+#define QUERN_DEVICES_IRQ_APIC_INTERNAL_H
+
+#include "devices/irq/apic.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+
+enum { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, N_LVTS };
+
+enum {
+    LVT_DELIVERY   = 7 << 8,
+    LVT_FIXED      = 0 << 8,
+    LVT_SMI        = 2 << 8,
+    LVT_NMI        = 4 << 8,
+    LVT_INIT       = 5 << 8,
+    LVT_EXTINT     = 7 << 8,
+    LVT_REMOTE_IRR = 1 << 14,
+    LVT_LEVEL      = 1 << 15,
+    LVT_MASKED     = 1 << 16,
+
+    SVR_ENABLE           = 1 << 8,
+    SVR_NO_EOI_BROADCAST = 1 << 12,
+
+    BASE_X2APIC = 1 << 10,
+    BASE_ENABLE = 1 << 11,
+};
+
+/* Delivery modes of interrupt messages. */
+enum {
+    APIC_FIXED  = 0,
+    APIC_LOWEST = 1,
+    APIC_SMI    = 2,
+    APIC_NMI    = 4,
+    APIC_INIT   = 5,
+    APIC_SIPI   = 6,
+    APIC_EXTERN = 7,
+};
+
+typedef enum ApicMode { APIC_MODE_OFF, APIC_MODE_X, APIC_MODE_X2 } ApicMode;
+
+struct Apic {
+    ApicBus *bus;
+    ApicHost host;
+    uint32_t id;
+    bool     bsp;
+    Region   region;
+    void (*moved)(void *opaque);
+    void *moved_opaque;
+
+    /* Written by the vCPU's thread (IRR, TMR, errors and remote IRR by any), read by all. */
+    _Atomic uint64_t base;
+    _Atomic uint32_t irr[8], isr[8], tmr[8];
+    _Atomic uint32_t lvt[N_LVTS];
+    _Atomic uint32_t svr, tpr, ppr, ldr, dfr;
+    _Atomic uint32_t errors; /* since ESR was written */
+    _Atomic bool     lint_level[2];
+    _Atomic bool     extint_pending; /* an ExtINT message came */
+
+    /* The vCPU's thread only. */
+    uint32_t esr, icr, icr_high;
+
+    GMutex   lock; /* guards the rest; LVT_TIMER is written with it held */
+    Timer    timer;
+    int64_t  timer_due; /* what the timer was last set to; -1: nothing is due */
+    int64_t  timer_start;
+    bool     timer_done; /* one-shot: it has fired */
+    uint32_t initial_count, divide;
+    uint64_t tsc_deadline;
+};
+
+typedef struct EoiListener {
+    void (*eoi)(void *opaque, uint8_t vector);
+    void *opaque;
+} EoiListener;
+
+enum { APIC_BUS_MAX = 4096, EOI_LISTENERS = 8 };
+
+struct ApicBus {
+    Clocks          *clocks;
+    Log             *log;
+    _Atomic(Apic *)  apics[APIC_BUS_MAX]; /* by APIC ID */
+    _Atomic unsigned end;                 /* one past the highest ID */
+    _Atomic unsigned turn;                /* for lowest-priority delivery among equals */
+    EoiListener      listeners[EOI_LISTENERS];
+    _Atomic unsigned n_listeners;
+};
+
+static inline ApicMode apic_mode(const Apic *apic)
+{
+    uint64_t base = atomic_load_explicit(&apic->base, memory_order_acquire);
+    return !(base & BASE_ENABLE) ? APIC_MODE_OFF : base & BASE_X2APIC ? APIC_MODE_X2 : APIC_MODE_X;
+}
+
+/* apic.c: a fixed interrupt arrives. Any thread. */
+void apic_accept(Apic *apic, uint8_t vector, bool level);
+void apic_error(Apic *apic, uint32_t bit);
+
+/* apic_bus.c */
+void apic_bus_add(ApicBus *bus, Apic *apic);
+void apic_bus_remove(ApicBus *bus, Apic *apic);
+void apic_bus_eoi(ApicBus *bus, uint8_t vector);
+/* What a write of `icr` (low half) sends; destination as the sender's mode has it. */
+void apic_bus_send_ipi(Apic *from, uint32_t icr, uint32_t destination);
+
+#endif

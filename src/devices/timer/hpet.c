@@ -1,0 +1,456 @@
+/* High precision event timers.
+ * Specification: IA-PC HPET specification 1.0a (2004). Machine lock; timers fire on the main loop. */
+
+#include "devices/timer/hpet.h"
+
+enum {
+    HPET_SIZE  = 0x400,
+    HPET_MAX   = 32,
+    GCAP_ID    = 0x000,
+    GEN_CONF   = 0x010,
+    GINTR_STA  = 0x020,
+    MAIN_CNT   = 0x0f0,
+    TIMER_BASE = 0x100, /* each timer has 20h bytes */
+    TIMER_CONF = 0x00,
+    TIMER_COMP = 0x08,
+    TIMER_FSB  = 0x10,
+};
+
+enum { ENABLE_CNF = 1 << 0, LEG_RT_CNF = 1 << 1 };
+
+enum {
+    INT_TYPE_CNF    = 1 << 1, /* level */
+    INT_ENB_CNF     = 1 << 2,
+    TYPE_CNF        = 1 << 3, /* periodic */
+    PER_INT_CAP     = 1 << 4,
+    SIZE_CAP        = 1 << 5,
+    VAL_SET_CNF     = 1 << 6,
+    MODE32_CNF      = 1 << 8,
+    INT_ROUTE_SHIFT = 9,
+    INT_ROUTE_CNF   = 0x1f << INT_ROUTE_SHIFT,
+    FSB_EN_CNF      = 1 << 14,
+    FSB_INT_DEL_CAP = 1 << 15,
+    TIMER_WRITABLE  = INT_TYPE_CNF | INT_ENB_CNF | TYPE_CNF | VAL_SET_CNF | MODE32_CNF | INT_ROUTE_CNF | FSB_EN_CNF,
+};
+
+enum { TICK_NS = HPET_PERIOD_FS / 1000000, HPET_VENDOR = 0x8086, HPET_REVISION = 1 };
+
+/* A period shorter than this would keep the main loop busy with nothing else. */
+enum { MIN_PERIOD_TICKS = 10000 / TICK_NS };
+
+typedef struct HpetTimer {
+    Hpet    *hpet;
+    uint8_t  n;
+    uint64_t conf, comparator, period, fsb;
+    Timer    timer;
+} HpetTimer;
+
+struct Hpet {
+    Device    dev;
+    uint8_t   n_timers;
+    bool      msi;
+    uint32_t  intcap;
+    uint64_t  conf, status;
+    uint64_t  counter; /* while it stands still */
+    int64_t   origin;  /* virtual-clock time at which a running counter was 0 */
+    uint8_t   legacy_levels;
+    HpetTimer timers[HPET_MAX];
+    Region    registers;
+};
+
+static bool running(const Hpet *hpet)
+{
+    return hpet->conf & ENABLE_CNF;
+}
+
+static bool legacy(const Hpet *hpet)
+{
+    return hpet->conf & LEG_RT_CNF;
+}
+
+static int64_t now_ns(const Hpet *hpet)
+{
+    return clock_now(hpet->dev.platform->clocks, VIRTUAL_CLOCK);
+}
+
+static uint64_t counter_now(const Hpet *hpet)
+{
+    return running(hpet) ? (uint64_t)(now_ns(hpet) - hpet->origin) / TICK_NS : hpet->counter;
+}
+
+/* --- interrupts --- */
+
+static IrqLine timer_line(const HpetTimer *t)
+{
+    const Platform *p     = t->hpet->dev.platform;
+    unsigned        route = (unsigned)(t->conf & INT_ROUTE_CNF) >> INT_ROUTE_SHIFT;
+    if (legacy(t->hpet) && t->n < 2) {
+        return (IrqLine){ p->isa_irq[t->n ? 8 : 0] };
+    }
+    return (IrqLine){ route < G_N_ELEMENTS(p->gsi) ? p->gsi[route] : NULL };
+}
+
+static void timer_lower(HpetTimer *t)
+{
+    IrqLine line = timer_line(t);
+    if ((t->conf & INT_TYPE_CNF) && (t->hpet->status >> t->n & 1)) {
+        irq_lower(&line);
+    }
+}
+
+static void timer_raise(HpetTimer *t)
+{
+    Platform *p    = t->hpet->dev.platform;
+    IrqLine   line = timer_line(t);
+    if (t->conf & INT_TYPE_CNF) {
+        t->hpet->status |= UINT64_C(1) << t->n;
+    }
+    if (!(t->conf & INT_ENB_CNF) || !running(t->hpet)) {
+        return;
+    }
+    if ((t->conf & FSB_EN_CNF) && t->hpet->msi) {
+        if (p->send_msi) {
+            p->send_msi(p, t->fsb >> 32, (uint32_t)t->fsb);
+        }
+    } else if (t->conf & INT_TYPE_CNF) {
+        irq_raise(&line);
+    } else {
+        irq_pulse(&line);
+    }
+}
+
+/* --- counting --- */
+
+static bool is32(const HpetTimer *t)
+{
+    return t->conf & MODE32_CNF;
+}
+
+/* Ticks until the comparator matches; 0 when it just has: a guest that sets it slightly too late gets its interrupt. */
+static uint64_t ticks_left(const HpetTimer *t, uint64_t counter)
+{
+    if (is32(t)) {
+        int32_t left = (int32_t)(uint32_t)(t->comparator - counter);
+        return left > 0 ? (uint64_t)left : 0;
+    }
+    int64_t left = (int64_t)(t->comparator - counter);
+    return left > 0 ? (uint64_t)left : 0;
+}
+
+static void timer_arm(HpetTimer *t)
+{
+    /* Beyond 2^62 ns nobody will see it fire. */
+    uint64_t left = MIN(ticks_left(t, counter_now(t->hpet)), UINT64_C(1) << 58);
+    timer_set(&t->timer, now_ns(t->hpet) + (int64_t)(left * TICK_NS));
+}
+
+static void timer_update(HpetTimer *t)
+{
+    if (running(t->hpet) && ((t->conf & INT_ENB_CNF) || t->n == 0)) {
+        timer_arm(t);
+    } else {
+        timer_cancel(&t->timer);
+    }
+}
+
+static void timer_fired(void *opaque)
+{
+    HpetTimer *t       = opaque;
+    uint64_t   counter = counter_now(t->hpet);
+    timer_raise(t);
+    if ((t->conf & TYPE_CNF) && t->period) {
+        uint64_t period = MAX(t->period, MIN_PERIOD_TICKS);
+        uint64_t behind = is32(t) ? (uint32_t)(counter - t->comparator) : counter - t->comparator;
+        t->comparator += (behind / period + 1) * period;
+        if (is32(t)) {
+            t->comparator = (uint32_t)t->comparator;
+        }
+        timer_arm(t);
+    } else if (is32(t)) {
+        /* It matches again when the low half has come round. */
+        timer_set(&t->timer, now_ns(t->hpet) + (INT64_C(1) << 32) * TICK_NS);
+    }
+}
+
+/* --- registers --- */
+
+static uint64_t capabilities(const Hpet *hpet)
+{
+    return (uint64_t)HPET_PERIOD_FS << 32 | hpet_block_id(hpet);
+}
+
+uint32_t hpet_block_id(const Hpet *hpet)
+{
+    enum { LEG_RT_CAP = 1 << 15, COUNT_SIZE_CAP = 1 << 13 };
+    return (uint32_t)HPET_VENDOR << 16 | LEG_RT_CAP | COUNT_SIZE_CAP | (uint32_t)(hpet->n_timers - 1) << 8 |
+           HPET_REVISION;
+}
+
+static uint64_t timer_conf(const HpetTimer *t)
+{
+    return (uint64_t)t->hpet->intcap << 32 | t->conf | PER_INT_CAP | SIZE_CAP | (t->hpet->msi ? FSB_INT_DEL_CAP : 0);
+}
+
+static uint64_t register_read(Hpet *hpet, uint64_t offset)
+{
+    if (offset >= TIMER_BASE) {
+        unsigned n = (unsigned)(offset - TIMER_BASE) / 0x20;
+        if (n < hpet->n_timers) {
+            const HpetTimer *t = &hpet->timers[n];
+            switch (offset & 0x1f) {
+            case TIMER_CONF: return timer_conf(t);
+            case TIMER_COMP: return t->comparator;
+            case TIMER_FSB: return t->fsb;
+            default: break;
+            }
+        }
+        return 0;
+    }
+    switch (offset) {
+    case GCAP_ID: return capabilities(hpet);
+    case GEN_CONF: return hpet->conf;
+    case GINTR_STA: return hpet->status;
+    case MAIN_CNT: return counter_now(hpet);
+    default: return 0;
+    }
+}
+
+static void timer_write_conf(HpetTimer *t, uint64_t value)
+{
+    uint64_t old = t->conf;
+    timer_lower(t);
+    t->conf = value & TIMER_WRITABLE;
+    if (!t->hpet->msi) {
+        t->conf &= ~(uint64_t)FSB_EN_CNF;
+    }
+    if (is32(t)) {
+        t->comparator = (uint32_t)t->comparator;
+        t->period     = (uint32_t)t->period;
+    }
+    if (!(t->conf & INT_TYPE_CNF)) {
+        t->hpet->status &= ~(UINT64_C(1) << t->n);
+    }
+    /* Setting VAL_SET alone announces a write of the comparator. */
+    if ((old ^ t->conf) & ~(uint64_t)VAL_SET_CNF) {
+        timer_update(t);
+    }
+}
+
+static void timer_write_comparator(HpetTimer *t, uint64_t value)
+{
+    if (is32(t)) {
+        value = (uint32_t)value;
+    }
+    if (!(t->conf & TYPE_CNF) || (t->conf & VAL_SET_CNF)) {
+        t->comparator = value;
+    }
+    if (t->conf & TYPE_CNF) {
+        t->period = value;
+    }
+    t->conf &= ~(uint64_t)VAL_SET_CNF;
+    timer_update(t);
+}
+
+static void pass_legacy_inputs(Hpet *hpet, bool connected)
+{
+    for (unsigned n = 0; n < 2; n++) {
+        IrqLine line = { hpet->dev.platform->isa_irq[n ? 8 : 0] };
+        irq_set(&line, connected && (hpet->legacy_levels >> n & 1));
+    }
+}
+
+static void write_general_conf(Hpet *hpet, uint64_t value)
+{
+    uint64_t changed = hpet->conf ^ value;
+    if (changed & LEG_RT_CNF) {
+        for (unsigned i = 0; i < hpet->n_timers; i++) {
+            timer_lower(&hpet->timers[i]);
+        }
+        pass_legacy_inputs(hpet, !(value & LEG_RT_CNF));
+    }
+    if (changed & ENABLE_CNF) {
+        if (value & ENABLE_CNF) {
+            hpet->origin = now_ns(hpet) - (int64_t)(hpet->counter * TICK_NS);
+        } else {
+            hpet->counter = counter_now(hpet);
+        }
+    }
+    hpet->conf = value & (ENABLE_CNF | LEG_RT_CNF);
+    for (unsigned i = 0; i < hpet->n_timers; i++) {
+        timer_update(&hpet->timers[i]);
+    }
+}
+
+static void register_write(Hpet *hpet, uint64_t offset, uint64_t value)
+{
+    if (offset >= TIMER_BASE) {
+        unsigned n = (unsigned)(offset - TIMER_BASE) / 0x20;
+        if (n < hpet->n_timers) {
+            HpetTimer *t = &hpet->timers[n];
+            switch (offset & 0x1f) {
+            case TIMER_CONF: timer_write_conf(t, value); break;
+            case TIMER_COMP: timer_write_comparator(t, value); break;
+            case TIMER_FSB: t->fsb = value; break;
+            default: break;
+            }
+        }
+        return;
+    }
+    switch (offset) {
+    case GEN_CONF: write_general_conf(hpet, value); break;
+    case GINTR_STA:
+        for (unsigned i = 0; i < hpet->n_timers; i++) {
+            if (value >> i & 1) {
+                timer_lower(&hpet->timers[i]);
+            }
+        }
+        hpet->status &= ~value;
+        break;
+    case MAIN_CNT:
+        if (!running(hpet)) {
+            hpet->counter = value;
+        } else {
+            log_print(hpet->dev.platform->log, LOG_GUEST_ERRORS, "hpet: write to the running counter\n");
+        }
+        break;
+    default: break;
+    }
+}
+
+static uint64_t hpet_read(void *opaque, uint64_t offset, unsigned size)
+{
+    uint64_t value = register_read(opaque, offset & ~UINT64_C(7));
+    return offset & 4 ? value >> 32 : value;
+}
+
+/* Half of a register written alone keeps the other half. Comparators are the exception worth a word: 32-bit guests
+ * write their low half only, and in periodic mode each half is a period. */
+static void hpet_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    Hpet    *hpet = opaque;
+    uint64_t at   = offset & ~UINT64_C(7);
+    if (size == 4) {
+        uint64_t old = at == GINTR_STA ? 0 : register_read(hpet, at);
+        if (at >= TIMER_BASE && (at & 0x1f) == TIMER_COMP && !(offset & 4)) {
+            const HpetTimer *t = &hpet->timers[MIN((at - TIMER_BASE) / 0x20, HPET_MAX - 1)];
+            old                = t->conf & TYPE_CNF ? t->period : old;
+        }
+        value = offset & 4 ? (value << 32) | (uint32_t)old : (old & ~UINT64_C(0xffffffff)) | (uint32_t)value;
+    }
+    register_write(hpet, at, value);
+}
+
+static const IoOps hpet_ops = { .name = "hpet", .access = IO_LONG | IO_QUAD, .read = hpet_read, .write = hpet_write };
+
+/* --- life --- */
+
+static void legacy_input(void *opaque, int n, int level)
+{
+    Hpet *hpet          = opaque;
+    hpet->legacy_levels = (uint8_t)((hpet->legacy_levels & ~(1u << n)) | (unsigned)(level != 0) << n);
+    if (!legacy(hpet)) {
+        IrqLine line = { hpet->dev.platform->isa_irq[n ? 8 : 0] };
+        irq_set(&line, level);
+    }
+}
+
+static bool hpet_realize(Device *dev, Error *err)
+{
+    Hpet *hpet = (Hpet *)dev;
+    for (unsigned i = 0; i < HPET_MAX; i++) {
+        hpet->timers[i].hpet = hpet;
+        hpet->timers[i].n    = (uint8_t)i;
+        timer_init(&hpet->timers[i].timer, dev->platform->clocks, VIRTUAL_CLOCK, timer_fired, &hpet->timers[i]);
+    }
+    region_init_io(&hpet->registers, dev->platform->memory, "hpet", HPET_SIZE, &hpet_ops, hpet);
+    region_map(dev->platform->system_memory, HPET_ADDRESS, &hpet->registers, 0);
+    device_add_inputs(dev, "legacy", 2, legacy_input);
+    return true;
+}
+
+static void hpet_unrealize(Device *dev)
+{
+    Hpet *hpet = (Hpet *)dev;
+    for (unsigned i = 0; i < HPET_MAX; i++) {
+        timer_cancel(&hpet->timers[i].timer);
+    }
+    region_unmap(&hpet->registers);
+    region_destroy(&hpet->registers);
+}
+
+static void hpet_reset(Device *dev, ResetKind kind)
+{
+    Hpet *hpet = (Hpet *)dev;
+    for (unsigned i = 0; i < HPET_MAX; i++) {
+        HpetTimer *t = &hpet->timers[i];
+        timer_cancel(&t->timer);
+        timer_lower(t);
+        t->conf = t->period = t->fsb = 0;
+        t->comparator                = UINT64_MAX;
+    }
+    hpet->conf = hpet->status = hpet->counter = 0;
+    hpet->origin                              = 0;
+}
+
+static bool hpet_post_load(Device *dev, Error *err)
+{
+    Hpet *hpet = (Hpet *)dev;
+    hpet->conf &= ENABLE_CNF | LEG_RT_CNF;
+    for (unsigned i = 0; i < hpet->n_timers; i++) {
+        hpet->timers[i].conf &= TIMER_WRITABLE;
+        timer_update(&hpet->timers[i]);
+    }
+    return true;
+}
+
+static const Field hpet_properties[] = {
+    FIELD(Hpet, n_timers, "timers", .initial = 3, .min = 3, .max = HPET_MAX, .help = "number of timers"),
+    FIELD(Hpet, msi, "msi", .help = "timers can send their interrupts as messages"),
+    FIELD(Hpet, intcap, "hpet-intcap", .initial = 1 << 2, .help = "I/O APIC pins that timers can use, a bit each"),
+    {},
+};
+
+static const Field hpet_timer_state[] = {
+    FIELD(HpetTimer, conf, "conf"),
+    FIELD(HpetTimer, comparator, "comparator"),
+    FIELD(HpetTimer, period, "period"),
+    FIELD(HpetTimer, fsb, "fsb"),
+    {},
+};
+
+static const Field hpet_state[] = {
+    FIELD(Hpet, conf, "conf"),
+    FIELD(Hpet, status, "status"),
+    FIELD(Hpet, counter, "counter"),
+    FIELD(Hpet, origin, "origin"),
+    FIELD(Hpet, legacy_levels, "legacy-levels"),
+    FIELD_ARRAY(Hpet, timers, "timers", .sub = hpet_timer_state),
+    {},
+};
+
+DEVICE_TYPE(hpet) = {
+    .name       = "hpet",
+    .help       = "high precision event timers",
+    .class      = OBJECT_CLASS_DEVICE,
+    .size       = sizeof(Hpet),
+    .properties = hpet_properties,
+    .bus        = BUS_SYSTEM,
+    .category   = DEVICE_MISC,
+    .internal   = true,
+    .state      = hpet_state,
+    .realize    = hpet_realize,
+    .unrealize  = hpet_unrealize,
+    .reset      = hpet_reset,
+    .post_load  = hpet_post_load,
+};
+
+Hpet *hpet_create(Platform *platform, Error *err)
+{
+    Hpet *hpet = device_new(platform, "hpet");
+    return device_realize(&hpet->dev, NULL, err) ? hpet : NULL;
+}
+
+IrqPin *hpet_legacy_input(Hpet *hpet, unsigned n)
+{
+    return device_input(&hpet->dev, "legacy", n);
+}

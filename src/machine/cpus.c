@@ -1,0 +1,216 @@
+/* The vCPUs of a machine: models and APIC IDs from -cpu and -smp, local APICs, and each vCPU's own view of memory.
+ *
+ * A view is system memory with the local APIC's 4 KiB over it, at the address IA32_APIC_BASE says, and SMRAM over it
+ * while the vCPU is in SMM. Machine lock held; APICs signal from any thread. */
+
+#include "machine/machine.h"
+
+#include "cpu/x86/mem.h"
+#include "cpu/x86/system.h"
+#include "memory/ram.h"
+
+enum {
+    BASE_X2APIC    = 1 << 10,
+    BASE_ENABLE    = 1 << 11,
+    APIC_PRIORITY  = 2,
+    SMRAM_PRIORITY = 1,
+};
+
+typedef struct CpuView {
+    Machine *machine;
+    X86Cpu  *cpu;
+    Region   root, system, smram;
+    bool     has_smram;
+    int (*ack_extint)(void *opaque);
+    void *opaque;
+} CpuView;
+
+/* ---- What the local APIC asks of its CPU ---- */
+
+static void apic_signal(void *opaque, ApicSignal what, uint8_t vector)
+{
+    static const uint32_t bits[] = { [APIC_SIGNAL_INTR] = X86_REQUEST_INTR,
+                                     [APIC_SIGNAL_NMI]  = X86_REQUEST_NMI,
+                                     [APIC_SIGNAL_SMI]  = X86_REQUEST_SMI,
+                                     [APIC_SIGNAL_INIT] = X86_REQUEST_INIT,
+                                     [APIC_SIGNAL_SIPI] = X86_REQUEST_SIPI };
+    X86Cpu               *cpu    = opaque;
+
+    if (what == APIC_SIGNAL_SIPI) {
+        cpu->sipi_vector = vector; /* vcpu_request() makes it visible */
+    }
+    vcpu_request(&cpu->vcpu, bits[what]);
+}
+
+static uint64_t apic_read_tsc(void *opaque)
+{
+    return x86_rdtsc(opaque);
+}
+
+static int64_t apic_tsc_to_ns(void *opaque, uint64_t tsc)
+{
+    return x86_tsc_to_ns(opaque, tsc);
+}
+
+/* ---- The view ---- */
+
+static void place_apic(void *opaque)
+{
+    CpuView *view   = opaque;
+    Region  *region = apic_region(view->cpu->apic);
+    uint64_t base   = apic_get_base(view->cpu->apic);
+
+    machine_lock(view->cpu->vcpu.lock);
+    memory_begin(view->machine->platform.memory);
+    region_set_enabled(region, (base & BASE_ENABLE) && !(base & BASE_X2APIC));
+    region_set_addr(region, base & ~UINT64_C(0xfff));
+    memory_commit(view->machine->platform.memory);
+    machine_unlock(view->cpu->vcpu.lock);
+}
+
+static void show_smram(void *opaque, bool smm)
+{
+    CpuView *view = opaque;
+
+    if (view->has_smram) {
+        machine_lock(view->cpu->vcpu.lock);
+        region_set_enabled(&view->smram, smm);
+        machine_unlock(view->cpu->vcpu.lock);
+    }
+}
+
+static int ack_extint(void *opaque)
+{
+    CpuView *view   = opaque;
+    int      vector = -1;
+
+    if (view->ack_extint) {
+        machine_lock(view->cpu->vcpu.lock);
+        vector = view->ack_extint(view->opaque);
+        machine_unlock(view->cpu->vcpu.lock);
+    }
+    return vector;
+}
+
+static CpuView *view_new(Machine *m, X86Cpu *cpu)
+{
+    CpuView *view   = g_new0(CpuView, 1);
+    Memory  *memory = m->platform.memory;
+
+    view->machine = m;
+    view->cpu     = cpu;
+    region_init_container(&view->root, memory, "cpu-memory", UINT64_MAX);
+    region_init_alias(&view->system, memory, "cpu-system", m->platform.system_memory, 0, UINT64_MAX);
+    memory_begin(memory);
+    region_map(&view->root, 0, &view->system, 0);
+    region_map(&view->root, apic_get_base(cpu->apic) & ~UINT64_C(0xfff), apic_region(cpu->apic), APIC_PRIORITY);
+    memory_commit(memory);
+    cpu->vcpu.memory = address_space_new(memory, &view->root, "cpu-memory");
+    cpu->vcpu.io     = m->platform.io_space;
+    cpu->board       = view;
+    cpu->ack_extint  = ack_extint;
+    cpu->smm_changed = show_smram;
+    apic_on_base_change(cpu->apic, place_apic, view);
+    return view;
+}
+
+static void view_free(CpuView *view)
+{
+    address_space_free(view->cpu->vcpu.memory);
+    region_unmap(apic_region(view->cpu->apic));
+    region_unmap(&view->system);
+    region_destroy(&view->system);
+    if (view->has_smram) {
+        region_unmap(&view->smram);
+        region_destroy(&view->smram);
+    }
+    region_destroy(&view->root);
+    g_free(view);
+}
+
+/* ---- Making and freeing ---- */
+
+static void cpu_free(X86Cpu *cpu)
+{
+    if (cpu->board) {
+        view_free(cpu->board);
+    }
+    if (cpu->apic) {
+        apic_free(cpu->apic);
+    }
+    g_cond_clear(&cpu->vcpu.wake);
+    g_mutex_clear(&cpu->vcpu.wake_mutex);
+    g_aligned_free(cpu);
+}
+
+static bool add_cpu(Machine *m, unsigned index, const X86Topology *topology, Error *err)
+{
+    X86Cpu  *cpu  = g_aligned_alloc0(1, sizeof *cpu, 64);
+    uint32_t id   = x86_apic_id(topology, index);
+    ApicHost host = { .signal = apic_signal, .read_tsc = apic_read_tsc, .tsc_to_ns = apic_tsc_to_ns, .opaque = cpu };
+
+    cpu->vcpu.index  = (int)index;
+    cpu->vcpu.clocks = m->platform.clocks;
+    cpu->vcpu.lock   = m->platform.lock;
+    cpu->vcpu.log    = m->platform.log;
+    g_ptr_array_add(m->cpus, cpu);
+    if (!x86_cpu_init(cpu, m->cpu_model, topology, id, err)) {
+        return false;
+    }
+    cpu->apic = apic_new(m->apic_bus, m->platform.memory, id, index == 0, &host);
+    view_new(m, cpu);
+    return accel_add_vcpu(m->accel, cpu, err);
+}
+
+bool machine_add_cpus(Machine *m, Error *err)
+{
+    const SmpConfig *smp = &m->config.smp;
+
+    m->cpu_model = x86_model_parse(m->config.cpu_model ? m->config.cpu_model : machine_type(m)->default_cpu, err);
+    if (!m->cpu_model) {
+        return error_prefix(err, "-cpu %s: ", m->config.cpu_model ? m->config.cpu_model : "");
+    }
+    m->topology = (X86Topology){ .sockets = MAX(smp->sockets, 1),
+                                 .dies    = MAX(smp->dies, 1),
+                                 .modules = MAX(smp->modules, 1),
+                                 .cores   = MAX(smp->cores, 1),
+                                 .threads = MAX(smp->threads, 1) };
+    for (unsigned i = 0; i < MAX(smp->cpus, 1); i++) {
+        if (!add_cpu(m, i, &m->topology, err)) {
+            return error_prefix(err, "vCPU %u: ", i);
+        }
+    }
+    return true;
+}
+
+void machine_remove_cpus(Machine *m)
+{
+    while (m->cpus->len) {
+        cpu_free(g_ptr_array_remove_index(m->cpus, m->cpus->len - 1));
+    }
+}
+
+void machine_reset_cpus(Machine *m)
+{
+    for (guint i = 0; i < m->cpus->len; i++) {
+        X86Cpu *cpu = m->cpus->pdata[i];
+        apic_reset(cpu->apic, false);
+        x86_reset(cpu, false);
+    }
+}
+
+void machine_connect_cpus(Machine *m, int (*ack)(void *opaque), void *opaque, Region *smram)
+{
+    for (guint i = 0; i < m->cpus->len; i++) {
+        X86Cpu  *cpu     = m->cpus->pdata[i];
+        CpuView *view    = cpu->board;
+        view->ack_extint = ack;
+        view->opaque     = opaque;
+        if (smram) {
+            region_init_alias(&view->smram, m->platform.memory, "cpu-smram", smram, 0, UINT64_C(1) << 32);
+            region_set_enabled(&view->smram, false);
+            region_map(&view->root, 0, &view->smram, SMRAM_PRIORITY);
+            view->has_smram = true;
+        }
+    }
+}

@@ -1,0 +1,437 @@
+/* Direct boot: the part that firmware plays on other machines.
+ *
+ * Once, when all devices are there: places the firmware tables, makes the memory map, loads the kernel. At each reset:
+ * fills RAM in and puts chipset and vCPUs into the state in which firmware hands over. Machine lock held, vCPUs
+ * stopped. Specifications: those of the kernel protocols (linux.c, pvh.c, multiboot.c); Intel SDM 3, 12.11 for MTRRs;
+ * data sheets of the chips for their registers. */
+
+#include "machine/pc.h"
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/text.h"
+#include "cpu/x86/mem.h"
+#include "cpu/x86/system.h"
+#include "machine/acpi.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+enum {
+    EBDA_ADDRESS = 0x9fc00,
+    EBDA_SIZE    = 0x400,
+    BDA_ADDRESS  = 0x400,
+    BDA_SIZE     = 0x100,
+    FSEG_ADDRESS = 0xf0000,
+    FSEG_END     = 0x100000,
+    PAGE         = 4096,
+};
+
+/* ---- Tables ---- */
+
+static FirmwareTables *tables_of(PcBoard *pc, unsigned i)
+{
+    return i == 0 ? pc->acpi : i == 1 ? pc->smbios : pc->mp;
+}
+
+/* Visits all blobs of a zone and use. */
+static uint64_t place_blobs(PcBoard *pc, TableZone zone, TableUse use, bool any_use, uint64_t at)
+{
+    for (unsigned t = 0; t < 3; t++) {
+        FirmwareTables *tables = tables_of(pc, t);
+        for (guint i = 0; tables && i < tables->blobs->len; i++) {
+            TableBlob *blob = tables->blobs->pdata[i];
+            if (blob->zone == zone && (any_use || blob->use == use)) {
+                blob->address = align_up(at, blob->align);
+                at            = blob->address + blob->data->len;
+            }
+        }
+    }
+    return at;
+}
+
+static const MemoryKind kind_of_use[] = {
+    [TABLE_ACPI] = MEMORY_ACPI, [TABLE_NVS] = MEMORY_NVS, [TABLE_RESERVED] = MEMORY_RESERVED
+};
+
+/* Tables lie at the end of RAM below 4 GiB, each use in pages of its own, and their entry points in the F segment. */
+static bool place_tables(PcBoard *pc, Error *err)
+{
+    uint64_t size = 0;
+    for (TableUse use = TABLE_ACPI; use <= TABLE_RESERVED; use++) {
+        size = align_up(place_blobs(pc, TABLE_ZONE_HIGH, use, false, size), PAGE);
+    }
+    if (pc->hw.ram_below_4g < size + 2 * MiB) {
+        return error_set(err, "-m: direct boot needs at least %u MiB", (unsigned)((size + 3 * MiB - 1) / MiB));
+    }
+    uint64_t at = align_down(pc->hw.ram_below_4g - size, PAGE);
+    for (TableUse use = TABLE_ACPI; use <= TABLE_RESERVED; use++) {
+        uint64_t end = align_up(place_blobs(pc, TABLE_ZONE_HIGH, use, false, at), PAGE);
+        memory_map_add(&pc->map, at, end - at, kind_of_use[use]);
+        at = end;
+    }
+    if (place_blobs(pc, TABLE_ZONE_FSEG, 0, true, FSEG_ADDRESS) > FSEG_END) {
+        return error_set(err, "firmware tables do not fit below 1 MiB (too many vCPUs?)");
+    }
+    for (unsigned t = 0; t < 3; t++) {
+        if (tables_of(pc, t)) {
+            firmware_tables_apply(tables_of(pc, t));
+        }
+    }
+    return true;
+}
+
+static uint64_t find_rsdp(const PcBoard *pc)
+{
+    for (guint i = 0; pc->acpi && i < pc->acpi->blobs->len; i++) {
+        const TableBlob *blob = pc->acpi->blobs->pdata[i];
+        if (strcmp(blob->file, ACPI_RSDP_FILE) == 0) {
+            return blob->address;
+        }
+    }
+    return 0;
+}
+
+bool pc_prepare_direct_boot(PcBoard *pc, Error *err)
+{
+    const MachineConfig *c       = &pc->machine->config;
+    BootOptions          options = {
+                 .kernel = c->kernel, .initrd = c->initrd, .append = c->append, .unpack = pc->machine->unpack_kernel
+    };
+
+    if (pc->hw.ram_below_4g <= 2 * MiB) {
+        return error_set(err, "-m: direct boot needs more than 2 MiB");
+    }
+    /* A0000h to EFFFFh is left out: it shows devices and ROMs. */
+    memory_map_add(&pc->map, 0, EBDA_ADDRESS, MEMORY_RAM);
+    memory_map_add(&pc->map, EBDA_ADDRESS, EBDA_SIZE, MEMORY_RESERVED);
+    memory_map_add(&pc->map, FSEG_ADDRESS, FSEG_END - FSEG_ADDRESS, MEMORY_RESERVED);
+    memory_map_add(&pc->map, MiB, pc->hw.ram_below_4g - MiB, MEMORY_RAM);
+    memory_map_add(&pc->map, 4 * GiB, pc->hw.ram_above_4g, MEMORY_RAM);
+    if (!place_tables(pc, err)) {
+        return false;
+    }
+    options.rsdp = find_rsdp(pc);
+    pc->boot     = boot_load(&options, &pc->map, err);
+    return pc->boot != NULL;
+}
+
+/* ---- RAM ---- */
+
+/* Host address of guest RAM; the map and the loaders have checked that it is RAM. */
+static uint8_t *ram_at(PcBoard *pc, uint64_t addr, uint64_t len, uint64_t *offset)
+{
+    bool high = addr >= 4 * GiB;
+    *offset   = high ? addr - 4 * GiB + pc->hw.ram_below_4g : addr;
+    g_assert(range_fits(*offset, len, high ? pc->machine->ram->size : pc->hw.ram_below_4g));
+    return pc->machine->ram->host + *offset;
+}
+
+static void write_ram(PcBoard *pc, uint64_t addr, const void *data, uint64_t len)
+{
+    uint64_t offset;
+    memcpy(ram_at(pc, addr, len, &offset), data, len);
+    ram_block_written(pc->machine->ram, offset, len);
+}
+
+static void zero_ram(PcBoard *pc, uint64_t addr, uint64_t len)
+{
+    uint64_t offset;
+    uint8_t *host = ram_at(pc, addr, len, &offset);
+    if (pc->ran_before && len) { /* new RAM is zero, and not there until it is touched */
+        memset(host, 0, len);
+        ram_block_written(pc->machine->ram, offset, len);
+    }
+}
+
+static void write_random(PcBoard *pc, uint64_t addr, uint64_t len)
+{
+    g_autofree uint8_t *bytes    = g_malloc(len);
+    Platform           *platform = &pc->machine->platform;
+
+    if (platform->have_seed) { /* -seed: the same in every run, another at every boot */
+        uint64_t mix          = platform->random_seed ^ (platform->random_seed >> 32);
+        g_autoptr(GRand) rand = g_rand_new_with_seed((guint32)mix);
+        for (uint64_t i = 0; i < len; i++) {
+            bytes[i] = (uint8_t)g_rand_int(rand);
+        }
+        platform->random_seed = platform->random_seed * UINT64_C(6364136223846793005) + 1;
+    } else {
+        for (uint64_t done = 0; done < len;) {
+            ssize_t n = getrandom(bytes + done, len - done, 0);
+            done += n > 0 ? (uint64_t)n : 0;
+        }
+    }
+    write_ram(pc, addr, bytes, len);
+}
+
+/* Files must be as long as they were: what was cut off cannot be read any more. */
+static bool check_files(PcBoard *pc, Error *err)
+{
+    for (guint i = 0; i < pc->boot->files->len; i++) {
+        const BootFile *file = pc->boot->files->pdata[i];
+        struct stat     st;
+        if (file->fd >= 0 && (fstat(file->fd, &st) < 0 || (uint64_t)st.st_size < file->size)) {
+            return error_set(err, "'%s' has become shorter since the machine was started", file->path);
+        }
+    }
+    return true;
+}
+
+static void write_pieces(PcBoard *pc)
+{
+    const BootImage *image = pc->boot;
+
+    for (guint i = 0; i < image->pieces->len; i++) {
+        const BootPiece *p = &g_array_index(image->pieces, BootPiece, i);
+        if (p->random) {
+            write_random(pc, p->addr, p->size);
+            continue;
+        }
+        if (p->len) {
+            write_ram(pc, p->addr, p->data, p->len);
+        }
+        if (p->zero) {
+            zero_ram(pc, p->addr + p->len, p->size - p->len);
+        }
+    }
+    for (guint i = 0; i < image->files->len; i++) { /* the copy is made: give the pages back */
+        const BootFile *file = image->files->pdata[i];
+        if (!file->unpacked) {
+            madvise((void *)file->data, file->size, MADV_DONTNEED);
+        }
+    }
+}
+
+static void write_tables(PcBoard *pc)
+{
+    for (unsigned t = 0; t < 3; t++) {
+        FirmwareTables *tables = tables_of(pc, t);
+        for (guint i = 0; tables && i < tables->blobs->len; i++) {
+            const TableBlob *blob = tables->blobs->pdata[i];
+            write_ram(pc, blob->address, blob->data->data, blob->data->len);
+        }
+    }
+}
+
+/* BIOS data area and extended BIOS data area (IBM PS/2 and PC BIOS Interface Technical Reference, 1991, chapter 3). */
+static void write_bios_data(PcBoard *pc)
+{
+    uint8_t  bda[BDA_SIZE] = { 0 }, ebda[EBDA_SIZE] = { 0 };
+    unsigned n_serial = 0, n_parallel = 0;
+
+    for (unsigned i = 0; i < 4; i++) {
+        if (pc->hw.serial[i]) {
+            store_le16(bda + 2 * n_serial++, pc->hw.serial[i]);
+        }
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        if (pc->hw.parallel[i]) {
+            store_le16(bda + 8 + 2 * n_parallel++, pc->hw.parallel[i]);
+        }
+    }
+    store_le16(bda + 0x0e, EBDA_ADDRESS >> 4);
+    store_le16(bda + 0x10, (uint16_t)(2 | (pc->hw.i8042 ? 4 : 0) | n_serial << 9 | n_parallel << 14));
+    store_le16(bda + 0x13, EBDA_ADDRESS / KiB);
+    ebda[0] = EBDA_SIZE / KiB;
+    write_ram(pc, BDA_ADDRESS, bda, sizeof bda);
+    write_ram(pc, EBDA_ADDRESS, ebda, sizeof ebda);
+}
+
+/* ---- Chipset ---- */
+
+static void out8(PcBoard *pc, uint16_t port, uint8_t value)
+{
+    address_space_store(pc->machine->platform.io_space, port, value, 1);
+}
+
+static void set_up_chipset(PcBoard *pc)
+{
+    PciBus *bus = i440fx_bus(pc->host);
+
+    /* C0000h to FFFFFh shows RAM, read-only. */
+    pci_bus_config_write(bus, 0, 0, 0x59, 0x10, 1);
+    for (unsigned reg = 0x5a; reg <= 0x5f; reg++) {
+        pci_bus_config_write(bus, 0, 0, reg, 0x11, 1);
+    }
+    pci_setup(bus, &pc->windows, pc_pirqs, PC_SCI_IRQ, pc->machine->platform.log);
+    for (unsigned i = 0; i < 4; i++) {
+        pci_bus_config_write(bus, 0, PCI_DEVFN(1, 0), 0x60 + i, pc_pirqs[i], 1);
+    }
+    if (pc->pm) {
+        piix4_pm_set_bases(pc->pm, PIIX4_PM_BASE, PIIX4_SMBUS_BASE);
+        address_space_store(pc->machine->platform.io_space, PIIX4_PM_BASE + 4, 1, 2); /* SCI_EN: ACPI mode */
+    }
+    if (pc->pic) {
+        unsigned level = 1u << PC_SCI_IRQ;
+        for (unsigned i = 0; i < 4; i++) {
+            level |= 1u << pc_pirqs[i];
+        }
+        i8259_set_elcr(pc->pic, (uint16_t)level);
+        out8(pc, 0x20, 0x11); /* both: ICW1 to ICW4 with the vectors a BIOS uses, 08h and 70h */
+        out8(pc, 0x21, 0x08);
+        out8(pc, 0x21, 0x04);
+        out8(pc, 0x21, 0x01);
+        out8(pc, 0xa0, 0x11);
+        out8(pc, 0xa1, 0x70);
+        out8(pc, 0xa1, 0x02);
+        out8(pc, 0xa1, 0x01);
+        out8(pc, 0x21, 0xf8); /* open: timer, keyboard, cascade */
+        out8(pc, 0xa1, 0xff);
+    }
+    if (pc->machine->pit != ON_OFF_AUTO_OFF) {
+        out8(pc, 0x43, 0x34); /* counter 0: rate generator, 18.2 Hz */
+        out8(pc, 0x40, 0);
+        out8(pc, 0x40, 0);
+    }
+}
+
+/* ---- vCPUs ---- */
+
+enum {
+    CODE64 = 0xb | SEG_S | SEG_P | SEG_L | SEG_G,
+    CODE32 = 0xb | SEG_S | SEG_P | SEG_DB | SEG_G,
+    DATA   = 0x3 | SEG_S | SEG_P | SEG_DB | SEG_G,
+    TSS    = 0xb | SEG_P,
+
+    CODE_SELECTOR = 0x10,
+    DATA_SELECTOR = 0x18,
+    TSS_SELECTOR  = 0x20,
+    GDT_LIMIT     = 0x2f,
+    TSS_LIMIT     = 0x67,
+
+    MTRR_UC          = 0,
+    MTRR_WP          = 5,
+    MTRR_WB          = 6,
+    MTRR_FIXED       = 1 << 10,
+    MTRR_ENABLE      = 1 << 11,
+    MTRR_VALID       = 1 << 11,
+    LAPIC_SVR        = 0xf0,
+    LAPIC_LVT_LINT0  = 0x350,
+    LAPIC_LVT_LINT1  = 0x360,
+    SVR_ENABLED      = 0x1ff,
+    DELIVERY_EXTINT  = 0x700,
+    DELIVERY_NMI     = 0x400,
+    N_FIXED_MTRRS    = 11,
+    FIXED_A0000      = 2,
+    FIXED_C0000      = 3,
+    PTE_PRESENT_RW   = 3,
+    PDE_LARGE        = 0x80,
+    ENTRIES_PER_PAGE = 512,
+};
+
+static uint64_t descriptor(uint32_t attr)
+{
+    /* base 0, limit FFFFFh in units of 4 KiB */
+    return 0xffff | (uint64_t)(attr & 0xff) << 40 | UINT64_C(0xf) << 48 | (uint64_t)(attr >> 12 & 0xf) << 52;
+}
+
+static void write_gdt(PcBoard *pc, bool long_mode)
+{
+    uint8_t gdt[BOOT_GDT_SIZE] = { 0 };
+    store_le64(gdt + CODE_SELECTOR, descriptor(long_mode ? CODE64 : CODE32));
+    store_le64(gdt + DATA_SELECTOR, descriptor(DATA));
+    store_le64(gdt + TSS_SELECTOR, TSS_LIMIT | (uint64_t)TSS << 40); /* 16 bytes in 64-bit mode: the rest is 0 */
+    write_ram(pc, pc->boot->gdt, gdt, sizeof gdt);
+}
+
+/* PML4, page directory pointers, and four page directories of 2 MiB pages: 4 GiB identity-mapped. */
+static void write_page_tables(PcBoard *pc)
+{
+    uint64_t             base  = pc->boot->page_tables;
+    g_autofree uint64_t *table = g_new0(uint64_t, BOOT_PAGE_TABLES_SIZE / sizeof(uint64_t));
+
+    table[0] = htole64((base + PAGE) | PTE_PRESENT_RW);
+    for (unsigned i = 0; i < 4; i++) {
+        table[ENTRIES_PER_PAGE + i] = htole64((base + (2 + i) * PAGE) | PTE_PRESENT_RW);
+    }
+    for (uint64_t i = 0; i < 4 * ENTRIES_PER_PAGE; i++) {
+        table[2 * ENTRIES_PER_PAGE + i] = htole64(i * 2 * MiB | PDE_LARGE | PTE_PRESENT_RW);
+    }
+    write_ram(pc, base, table, BOOT_PAGE_TABLES_SIZE);
+}
+
+/* Everything is cached, but what lies in the hole below 4 GiB and where devices and ROMs are below 1 MiB. */
+static void set_mtrrs(const PcBoard *pc, X86Cpu *cpu)
+{
+    uint64_t physical = (UINT64_C(1) << cpu->phys_bits) - 1;
+    uint64_t hole     = pc->hw.pci32_first;
+
+    for (unsigned i = 0; i < N_FIXED_MTRRS; i++) {
+        uint64_t type      = i == FIXED_A0000 ? MTRR_UC : i >= FIXED_C0000 ? MTRR_WP : MTRR_WB;
+        cpu->mtrr_fixed[i] = type * UINT64_C(0x0101010101010101);
+    }
+    cpu->mtrr_base[0]  = hole | MTRR_UC;
+    cpu->mtrr_mask[0]  = (~(4 * GiB - hole - 1) & physical) | MTRR_VALID;
+    cpu->mtrr_def_type = MTRR_ENABLE | MTRR_FIXED | MTRR_WB;
+}
+
+static void set_lapic(X86Cpu *cpu, unsigned reg, uint32_t value)
+{
+    region_write(apic_region(cpu->apic), reg, 4, value);
+}
+
+static void set_segments(X86Cpu *cpu, bool long_mode)
+{
+    for (unsigned i = 0; i < X86_N_SEG; i++) {
+        bool code   = i == X86_CS;
+        cpu->seg[i] = (X86Segment){ .limit    = 0xffffffff,
+                                    .attr     = code ? (long_mode ? CODE64 : CODE32) : DATA,
+                                    .selector = code ? CODE_SELECTOR : DATA_SELECTOR };
+    }
+    cpu->tr  = (X86Segment){ .limit = TSS_LIMIT, .attr = TSS, .selector = TSS_SELECTOR };
+    cpu->idt = (X86Table){ 0 };
+}
+
+static void start_boot_processor(PcBoard *pc)
+{
+    const BootImage *image     = pc->boot;
+    X86Cpu          *cpu       = pc->machine->cpus->pdata[0];
+    bool             long_mode = image->entry_mode == BOOT_ENTRY_LONG64;
+
+    write_gdt(pc, long_mode);
+    cpu->gdt = (X86Table){ .base = image->gdt, .limit = GDT_LIMIT };
+    cpu->cr0 = CR0_PE | CR0_ET;
+    if (long_mode) {
+        write_page_tables(pc);
+        cpu->cr3  = image->page_tables;
+        cpu->cr4  = CR4_PAE;
+        cpu->efer = EFER_LME | EFER_LMA;
+        cpu->cr0 |= CR0_PG | CR0_WP;
+    }
+    set_segments(cpu, long_mode);
+    memset(cpu->gpr, 0, sizeof cpu->gpr);
+    cpu->gpr[X86_RAX] = image->rax;
+    cpu->gpr[X86_RBX] = image->rbx;
+    cpu->gpr[X86_RSI] = image->rsi;
+    cpu->rip          = image->entry;
+    x86_update_mode(cpu);
+    x86_tlb_flush(cpu, true);
+
+    /* Virtual wire: the 8259 and NMI reach this CPU through its local APIC. */
+    set_lapic(cpu, LAPIC_SVR, SVR_ENABLED);
+    set_lapic(cpu, LAPIC_LVT_LINT0, DELIVERY_EXTINT);
+    set_lapic(cpu, LAPIC_LVT_LINT1, DELIVERY_NMI);
+}
+
+void pc_start_direct_boot(PcBoard *pc)
+{
+    g_auto(Error) err = { 0 };
+
+    if (!check_files(pc, &err)) {
+        error_report(&err);
+        pc->machine->platform.request_shutdown(&pc->machine->platform, SHUTDOWN_HOST_REQUEST, 1);
+        return;
+    }
+    set_up_chipset(pc);
+    write_bios_data(pc);
+    write_tables(pc);
+    write_pieces(pc);
+    for (guint i = 0; i < pc->machine->cpus->len; i++) {
+        set_mtrrs(pc, pc->machine->cpus->pdata[i]);
+    }
+    start_boot_processor(pc);
+}

@@ -1,0 +1,461 @@
+/* The board of -machine pc: 440FX, PIIX3 and PIIX4 with the usual devices of a PC.
+ *
+ * RAM is one block. Up to 3.5 GiB of it lie below the PCI hole, which begins at E0000000h then; with more RAM the hole
+ * begins at C0000000h and the rest lies above 4 GiB. Machine lock held. */
+
+#include "machine/pc.h"
+
+#include "base/text.h"
+#include "cpu/x86/system.h"
+#include "devices/misc/port92.h"
+#include "machine/acpi.h"
+#include "machine/mptable.h"
+#include "machine/smbios.h"
+
+#include <string.h>
+#include <time.h>
+
+enum { MAX_LOW_RAM = 0xe0000000u, BIG_LOW_RAM = 0xc0000000u, IO_APIC_ID = 0, PCI32_LAST = 0xfebfffff };
+
+/* Room above RAM for 64-bit BARs that do not fit below 4 GiB. */
+#define PCI64_SIZE (32 * GiB)
+
+const uint8_t pc_pirqs[4] = { 10, 10, 11, 11 };
+
+/* ---- Memory ---- */
+
+static void map_ram(PcBoard *pc)
+{
+    Platform *p     = &pc->machine->platform;
+    RamBlock *ram   = pc->machine->ram;
+    uint64_t  size  = pc->machine->config.ram_size;
+    uint64_t  below = size < MAX_LOW_RAM ? size : BIG_LOW_RAM;
+
+    pc->hw.ram_below_4g = below;
+    pc->hw.ram_above_4g = size - below;
+    region_init_ram(&pc->ram_low, p->memory, "ram-below-4g", ram, 0, below);
+    region_map(p->system_memory, 0, &pc->ram_low, 0);
+    if (size > below) {
+        region_init_ram(&pc->ram_high, p->memory, "ram-above-4g", ram, below, size - below);
+        region_map(p->system_memory, 4 * GiB, &pc->ram_high, 0);
+    }
+}
+
+static void choose_windows(PcBoard *pc)
+{
+    const X86Cpu *cpu = pc->machine->cpus->pdata[0];
+    uint64_t      top = (4 * GiB + pc->hw.ram_above_4g + GiB - 1) & ~(GiB - 1);
+    uint64_t      end = UINT64_C(1) << MIN(cpu->phys_bits, 52);
+    PcHardware   *hw  = &pc->hw;
+
+    hw->pci32_first = hw->ram_below_4g <= BIG_LOW_RAM ? BIG_LOW_RAM : MAX_LOW_RAM;
+    hw->pci32_last  = PCI32_LAST;
+    if (end >= top && end - top >= PCI64_SIZE) {
+        hw->pci64_first = top;
+        hw->pci64_last  = top + PCI64_SIZE - 1;
+    }
+    pc->windows = (PciWindows){ .io_first    = 0xc000,
+                                .io_last     = 0xffff,
+                                .mem_first   = hw->pci32_first,
+                                .mem_last    = hw->pci32_last,
+                                .mem64_first = hw->pci64_first,
+                                .mem64_last  = hw->pci64_last };
+}
+
+/* ---- Interrupts ---- */
+
+static void set_lint0(void *opaque, int n, int level)
+{
+    PcBoard *pc  = opaque;
+    X86Cpu  *bsp = pc->machine->cpus->pdata[0];
+    apic_set_lint(bsp->apic, 0, level);
+}
+
+static int ack_extint(void *opaque)
+{
+    PcBoard *pc = opaque;
+    return pc->pic && i8259_pending(pc->pic) ? i8259_ack(pc->pic) : -1;
+}
+
+/* ISA interrupts go to the 8259 and to the I/O APIC: the timer to its pin 2, because pin 0 hears the 8259 on real
+ * boards; the cascade (IRQ 2) goes nowhere. */
+static bool make_interrupt_controllers(PcBoard *pc, Error *err)
+{
+    Platform *p = &pc->machine->platform;
+
+    if (pc->machine->pic != ON_OFF_AUTO_OFF) {
+        pc->lint0 = (IrqPin){ .set = set_lint0, .opaque = pc };
+        pc->pic   = i8259_create(p, &pc->lint0, err);
+        if (!pc->pic) {
+            return false;
+        }
+    }
+    pc->ioapic = ioapic_create(p, pc->machine->apic_bus, IO_APIC_ID, err);
+    if (!pc->ioapic) {
+        return false;
+    }
+    for (unsigned i = 0; i < IOAPIC_PINS; i++) {
+        p->gsi[i] = ioapic_input(pc->ioapic, i);
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        if (i != 2) {
+            irq_split_init(&pc->isa[i], pc->pic ? i8259_input(pc->pic, i) : NULL, p->gsi[i == 0 ? 2 : i]);
+            p->isa_irq[i] = &pc->isa[i].in;
+        }
+    }
+    machine_connect_cpus(pc->machine, ack_extint, pc, i440fx_smram(pc->host));
+    return true;
+}
+
+/* ---- Devices ---- */
+
+static bool make_timers(PcBoard *pc, Error *err)
+{
+    Machine         *m     = pc->machine;
+    Platform        *p     = &m->platform;
+    const RtcConfig *rtc   = &m->config.rtc;
+    RtcSetup         setup = { .clock = rtc->clock, .start = rtc->start, .slew = rtc->slew };
+
+    if (m->hpet) {
+        pc->hpet = hpet_create(p, err);
+        if (!pc->hpet) {
+            return false;
+        }
+    }
+    if (m->pit != ON_OFF_AUTO_OFF && !i8254_create(p, pc->hpet ? hpet_legacy_input(pc->hpet, 0) : p->isa_irq[0], err)) {
+        return false;
+    }
+    if (!rtc->fixed) {
+        time_t    now = time(NULL);
+        struct tm local;
+        setup.start = now;
+        if (rtc->local && localtime_r(&now, &local)) {
+            setup.start += local.tm_gmtoff;
+        }
+    }
+    pc->rtc = rtc_create(p, &setup, pc->hpet ? hpet_legacy_input(pc->hpet, 1) : p->isa_irq[8], err);
+    return pc->rtc != NULL;
+}
+
+/* An ISA device with a chardev, as -serial and -debugcon make them. */
+static bool make_char_device(PcBoard *pc, const char *type, Chardev *chr, int index, Error *err)
+{
+    Device *dev = device_new(&pc->machine->platform, type);
+    bool    ok  = true;
+
+    if (chr) {
+        g_autoptr(Json) id = json_new_string(chr->id);
+        ok                 = object_set(&dev->obj, "chardev", id, false, err);
+    }
+    if (ok && index >= 0) {
+        g_autoptr(Json) n = json_new_int(index);
+        ok                = object_set(&dev->obj, "index", n, false, err);
+    }
+    if (!ok) {
+        object_unref(&dev->obj);
+        return false;
+    }
+    return device_realize(dev, NULL, err);
+}
+
+static bool make_isa_devices(PcBoard *pc, Error *err)
+{
+    Machine  *m = pc->machine;
+    Platform *p = &m->platform;
+
+    if ((m->i8042 && !i8042_create(p, NULL, err)) || !port92_create(p, NULL, err) || !port80_create(p, err)) {
+        return false;
+    }
+    for (int i = 0; i < (int)G_N_ELEMENTS(m->config.serial); i++) {
+        if (m->config.serial_present[i] && !make_char_device(pc, "isa-serial", m->config.serial[i], i, err)) {
+            return error_prefix(err, "serial port %d: ", i);
+        }
+    }
+    if (m->config.debugcon && !make_char_device(pc, "isa-debugcon", m->config.debugcon, -1, err)) {
+        return error_prefix(err, "-debugcon: ");
+    }
+    pc->fw_cfg = fw_cfg_create(p, err);
+    return pc->fw_cfg != NULL;
+}
+
+/* CMOS bytes that firmware for PCs looks for. */
+static void fill_cmos(PcBoard *pc)
+{
+    const PcHardware *hw = &pc->hw;
+    struct {
+        uint8_t  index, bytes;
+        uint64_t value;
+    } const entries[] = {
+        { 0x15, 2, 640 }, /* base memory in KiB */
+        { 0x17, 2, MIN((hw->ram_below_4g - MIN(hw->ram_below_4g, MiB)) / KiB, 0xffff) },
+        { 0x30, 2, MIN((hw->ram_below_4g - MIN(hw->ram_below_4g, MiB)) / KiB, 0xffff) },
+        { 0x34, 2, MIN((hw->ram_below_4g - MIN(hw->ram_below_4g, 16 * MiB)) / (64 * KiB), 0xffff) },
+        { 0x5b, 3, MIN(hw->ram_above_4g / (64 * KiB), 0xffffff) },
+        { 0x5f, 1, hw->cpus - 1 },
+        { 0x10, 1, 0 },                                        /* no floppy drives */
+        { 0x14, 1, 2 | (pc->machine->i8042 ? 4 : 0) },         /* coprocessor, PS/2 mouse */
+        { 0x3d, 1, 0x12 | 0x20 },                              /* boot order: disk, floppy */
+        { 0x38, 1, 0x30 | (pc->machine->fd_bootchk ? 0 : 1) }, /* then CD-ROM */
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(entries); i++) {
+        for (unsigned b = 0; b < entries[i].bytes; b++) {
+            rtc_set_cmos(pc->rtc, (uint8_t)(entries[i].index + b), (uint8_t)(entries[i].value >> (8 * b)));
+        }
+    }
+}
+
+static bool refuse_missing(const Machine *m, Error *err)
+{
+    const struct {
+        bool        asked;
+        const char *what;
+    } missing[] = {
+        { m->vmport == ON_OFF_AUTO_ON, "-machine vmport=on" },
+        { m->usb, "-machine usb=on" },
+        { m->smm == ON_OFF_AUTO_ON, "-machine smm=on" },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(missing); i++) {
+        if (missing[i].asked) {
+            return error_set_unsupported(err, "%s", missing[i].what);
+        }
+    }
+    if (m->config.kernel && m->config.bios) {
+        return error_set_unsupported(err, "-kernel together with -bios");
+    }
+    return true;
+}
+
+static bool pc_build(Machine *m, Error *err)
+{
+    Platform *p  = &m->platform;
+    PcBoard  *pc = g_new0(PcBoard, 1);
+
+    m->board    = pc;
+    pc->machine = m;
+    pc->hw.cpus = m->cpus->len;
+    if (!refuse_missing(m, err)) {
+        return false;
+    }
+    memory_begin(p->memory);
+    map_ram(pc);
+    pc->host = i440fx_create(p, &pc->ram_low, err);
+    memory_commit(p->memory);
+    if (!pc->host) {
+        return false;
+    }
+    pc->piix3 = piix3_create(p, pc->host, err);
+    if (!pc->piix3 || !make_interrupt_controllers(pc, err) || !make_timers(pc, err) || !make_isa_devices(pc, err)) {
+        return false;
+    }
+    if (m->acpi != ON_OFF_AUTO_OFF) {
+        pc->pm = piix4_pm_create(p, i440fx_bus(pc->host), PCI_DEVFN(1, 3), piix3_sci_input(pc->piix3), NULL, err);
+        if (!pc->pm) {
+            return false;
+        }
+    }
+    choose_windows(pc);
+    fill_cmos(pc);
+    return m->config.kernel || pc_load_bios(pc, err);
+}
+
+/* ---- Tables ---- */
+
+static uint64_t get_number(Device *dev, const char *property)
+{
+    g_auto(Error) ignored = { 0 };
+    g_autoptr(Json) value = object_get(&dev->obj, property, &ignored);
+    return value && value->kind == JSON_INT ? (uint64_t)value->integer : 0;
+}
+
+/* Devices that the DSDT lists because no operating system would find them. */
+static void note_isa_device(Device *dev, void *opaque)
+{
+    PcHardware *hw   = opaque;
+    const char *type = dev->obj.type->name;
+
+    if (strcmp(type, "isa-serial") == 0) {
+        uint64_t port = get_number(dev, "iobase"), irq = get_number(dev, "irq");
+        for (unsigned i = 0; i < 4; i++) {
+            static const uint16_t usual[4] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
+            if (port == usual[i]) {
+                hw->serial[i]     = (uint16_t)port;
+                hw->serial_irq[i] = (uint8_t)irq;
+            }
+        }
+    } else if (strcmp(type, "pvpanic") == 0) {
+        hw->pvpanic_port = (uint16_t)get_number(dev, "ioport");
+    }
+}
+
+static void describe_hardware(PcBoard *pc)
+{
+    Machine    *m  = pc->machine;
+    PcHardware *hw = &pc->hw;
+
+    pc->apic_ids = g_new0(uint32_t, m->cpus->len);
+    for (guint i = 0; i < m->cpus->len; i++) {
+        pc->apic_ids[i] = x86_apic_id(&m->topology, i);
+    }
+    X86CpuidLeaf id      = x86_cpuid(m->cpus->pdata[0], 1, 0);
+    hw->apic_ids         = pc->apic_ids;
+    hw->sockets          = m->topology.sockets;
+    hw->cores_per_socket = m->topology.dies * m->topology.modules * m->topology.cores;
+    hw->threads_per_core = m->topology.threads;
+    hw->cpuid_1_eax      = id.eax;
+    hw->cpuid_1_edx      = id.edx;
+    hw->io_apic_id       = IO_APIC_ID;
+    hw->acpi_pm          = pc->pm != NULL;
+    if (pc->pm) {
+        hw->s3      = piix4_pm_has_s3(pc->pm);
+        hw->s4      = piix4_pm_has_s4(pc->pm);
+        hw->s3_type = PIIX4_S3_TYPE;
+        hw->s4_type = PIIX4_S4_TYPE;
+        hw->s5_type = PIIX4_S5_TYPE;
+    }
+    hw->hpet = pc->hpet != NULL;
+    if (pc->hpet) {
+        hw->hpet_block_id = hpet_block_id(pc->hpet);
+    }
+    hw->pic    = pc->pic != NULL;
+    hw->rtc    = true;
+    hw->i8042  = m->i8042;
+    hw->fw_cfg = true;
+    devices_foreach(&m->platform, note_isa_device, hw);
+}
+
+static bool find_pci_device(void *opaque, const char *id, uint8_t *devfn)
+{
+    PcBoard *pc  = opaque;
+    Object  *obj = object_resolve(pc->machine->platform.objects, id);
+
+    if (!obj || obj->type->class != OBJECT_CLASS_DEVICE || ((Device *)obj)->bus != pci_bus_base(i440fx_bus(pc->host))) {
+        return false;
+    }
+    *devfn = ((PciDevice *)obj)->devfn;
+    return true;
+}
+
+static bool build_tables(PcBoard *pc, Error *err)
+{
+    Machine       *m        = pc->machine;
+    SmbiosDefaults defaults = { .manufacturer = "QEMU",
+                                .product      = machine_type(m)->help,
+                                .version      = machine_type(m)->name,
+                                .cpu_version  = machine_type(m)->name,
+                                .bios         = m->config.kernel != NULL };
+
+    if (m->config.have_uuid) {
+        memcpy(defaults.uuid, m->config.uuid, sizeof defaults.uuid);
+    }
+    describe_hardware(pc);
+    if (pc->pm) {
+        pc->acpi = firmware_tables_new();
+        if (!acpi_build(pc->acpi, &pc->hw, m->config.acpi_tables, err)) {
+            return false;
+        }
+    } else if (m->config.acpi_tables && m->config.acpi_tables->len) {
+        return error_set(err, "-acpitable: this machine has acpi=off");
+    }
+    pc->smbios = firmware_tables_new();
+    if (!smbios_build(pc->smbios, &pc->hw, &defaults, m->config.smbios, find_pci_device, pc, err)) {
+        return false;
+    }
+    pc->mp = firmware_tables_new();
+    mptable_build(pc->mp, &pc->hw, pc_pirqs);
+    return true;
+}
+
+static bool pc_finish(Machine *m, Error *err)
+{
+    PcBoard *pc = pc_board(m);
+    return build_tables(pc, err) && pc_fill_fw_cfg(pc, err) && (!m->config.kernel || pc_prepare_direct_boot(pc, err));
+}
+
+static void pc_reset(Machine *m, ResetKind kind)
+{
+    PcBoard *pc = pc_board(m);
+    if (pc->boot) {
+        pc_start_direct_boot(pc);
+    }
+    pc->ran_before = true;
+}
+
+static void unmap(Region *r)
+{
+    if (r->memory) {
+        region_unmap(r);
+        region_destroy(r);
+    }
+}
+
+static void pc_free(Machine *m)
+{
+    PcBoard *pc = pc_board(m);
+
+    if (!pc) {
+        return;
+    }
+    unmap(&pc->bios_low);
+    unmap(&pc->bios_high);
+    unmap(&pc->ram_high);
+    unmap(&pc->ram_low);
+    ram_block_unref(pc->bios);
+    boot_image_free(pc->boot);
+    firmware_tables_free(pc->acpi);
+    firmware_tables_free(pc->smbios);
+    firmware_tables_free(pc->mp);
+    g_free(pc->apic_ids);
+    g_free(pc);
+    m->board = NULL;
+}
+
+/* ---- Types ---- */
+
+static const Field pc_properties[] = {
+    FIELD(Machine, accel_name, "accel", .help = "accelerators to try, separated by colons"),
+    FIELD(Machine, acpi, "acpi", .names = on_off_auto_names, .help = "ACPI tables and power management"),
+    FIELD(Machine, vmport, "vmport", .names = on_off_auto_names, .help = "VMware backdoor port"),
+    FIELD(Machine, smm, "smm", .names = on_off_auto_names, .help = "system management mode"),
+    FIELD(Machine, pic, "pic", .names = on_off_auto_names, .help = "8259 interrupt controllers"),
+    FIELD(Machine, pit, "pit", .names = on_off_auto_names, .help = "8254 timer"),
+    FIELD(Machine, hpet, "hpet", .initial = true, .help = "high precision event timers"),
+    FIELD(Machine, i8042, "i8042", .initial = true, .help = "keyboard controller"),
+    FIELD(Machine, fd_bootchk, "fd-bootchk", .initial = true, .help = "firmware checks boot sectors of floppies"),
+    FIELD(Machine, usb, "usb", .help = "USB controller on the board"),
+    FIELD(Machine, graphics, "graphics", .initial = true, .help = "displays; off with -nographic"),
+    FIELD(Machine, firmware, "firmware", .help = "firmware image, as -bios"),
+    FIELD(Machine, unpack_kernel, "unpack-kernel",
+          .help = "take the kernel out of a bzImage on the host and enter it by PVH: faster, without KASLR"),
+    FIELD(Machine, dump_guest_core, "dump-guest-core", .initial = true, .help = "guest RAM in core dumps"),
+    FIELD(Machine, mem_merge, "mem-merge", .initial = true, .help = "let the host merge equal pages"),
+    FIELD(Machine, kernel_irqchip, "kernel-irqchip", .unsupported = true, .help = "interrupt controllers in KVM"),
+    FIELD(Machine, absent_flag, "suppress-vmdesc", .unsupported = true, .help = "migration without description"),
+    FIELD(Machine, absent_flag, "nvdimm", .unsupported = true, .help = "NVDIMM support"),
+    FIELD(Machine, absent_flag, "hmat", .unsupported = true, .help = "ACPI HMAT"),
+    FIELD(Machine, absent_text, "memory-encryption", .unsupported = true, .help = "memory encryption object"),
+    FIELD(Machine, absent_text, "confidential-guest-support", .unsupported = true, .help = "confidential guest object"),
+    FIELD(Machine, absent_text, "memory-backend", .unsupported = true, .help = "memory backend object for RAM"),
+    FIELD(Machine, absent_text, "max-ram-below-4g", .unsupported = true, .help = "where the PCI hole begins"),
+    FIELD(Machine, absent_text, "smbios-entry-point-type", .unsupported = true, .help = "32 or 64"),
+    FIELD(Machine, absent_text, "x-oem-id", .unsupported = true, .help = "OEM of ACPI tables"),
+    FIELD(Machine, absent_text, "x-oem-table-id", .unsupported = true, .help = "OEM's name of ACPI tables"),
+    {}
+};
+
+MACHINE_TYPE(pc_9_1) = {
+    .name        = "pc-i440fx-9.1",
+    .alias       = "pc",
+    .help        = "Standard PC (i440FX + PIIX, 1996)",
+    .class       = OBJECT_CLASS_MACHINE,
+    .size        = sizeof(Machine),
+    .properties  = pc_properties,
+    .is_default  = true,
+    .default_cpu = "qemu64",
+    .max_cpus    = 255,
+    .default_ram = 128 * MiB,
+    .build       = pc_build,
+    .finish      = pc_finish,
+    .reset       = pc_reset,
+    .free        = pc_free,
+};
