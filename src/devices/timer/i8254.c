@@ -141,8 +141,12 @@ static void take_over(Counter *c, int64_t now)
     c->next       = 0;
 }
 
+/* High until a control word says otherwise. */
 static bool out_of(const Counter *c, int64_t now)
 {
+    if (!rw_of(c)) {
+        return true;
+    }
     int64_t elapsed = elapsed_of(c, now);
     bool    before  = !c->counting || elapsed < 0;
     switch (mode_of(c)) {
@@ -166,7 +170,7 @@ static uint16_t value_of(const Counter *c, int64_t now)
     uint32_t value;
     if (!c->counting) {
         value = c->next;
-    } else if (elapsed <= 0) {
+    } else if (elapsed < 0) {
         value = c->count;
     } else if (mode_of(c) == 2) {
         value = c->count - (uint32_t)(elapsed % c->count);
@@ -498,7 +502,8 @@ static void i8254_reset(Device *dev, ResetKind kind)
     for (unsigned n = 0; n < N_COUNTERS; n++) {
         pit->counters[n] = (Counter){ .gate = n != 2, .held = -1 };
     }
-    pit->port61 = 0;
+    pit->port61    = 0;
+    pit->irq_level = true; /* no edge: programming a periodic mode is not to interrupt */
     update_irq(pit, tick_now(pit));
 }
 
