@@ -3,8 +3,7 @@
  *
  * vCPU thread, inside x86_run(). */
 
-#include "cpu/x86/insn.h"
-#include "cpu/x86/system.h"
+#include "cpu/x86/ops.h"
 #include "cpu/x86/tlb.h"
 
 #include "base/bytes.h"
@@ -349,6 +348,13 @@ void x86_probe_write(X86Cpu *cpu, uint64_t linear, unsigned len)
     }
 }
 
+uint64_t x86_probe_read(X86Cpu *cpu, uint64_t linear)
+{
+    How how = explicit_access(cpu, operand_in_stack(cpu));
+    check(cpu, how, linear, 1);
+    return x86_translate(cpu, how.mode, linear, X86_READ)->physical | (linear & X86_PAGE_MASK);
+}
+
 uint8_t *x86_host_span(X86Cpu *cpu, uint64_t linear, X86Access access, unsigned *len)
 {
     const X86TlbEntry *e = x86_tlb_slot(cpu, linear);
@@ -431,6 +437,15 @@ void x86_rmw_end_slow(X86Cpu *cpu, X86Rmw *rmw)
 }
 
 /* --- segmentation --- */
+
+uint64_t x86_ea_slow(X86Cpu *cpu, const X86Insn *in, uint64_t sum, unsigned len, X86Access access)
+{
+    if (in->address == X86_ADDRESS_BASED) {
+        return cpu->seg[in->seg].base + sum;
+    }
+    uint64_t offset = in->addrsize == 8 ? sum : in->addrsize == 4 ? (uint32_t)sum : (uint16_t)sum;
+    return x86_linear(cpu, in->seg, offset, len, access);
+}
 
 uint64_t x86_linear(X86Cpu *cpu, unsigned seg, uint64_t offset, unsigned len, X86Access access)
 {

@@ -100,6 +100,9 @@ DEFINE_ACCESS(32)
 DEFINE_ACCESS(64)
 #undef DEFINE_ACCESS
 
+/* Faults like a read of one byte would, and returns the physical address. */
+uint64_t x86_probe_read(X86Cpu *cpu, uint64_t linear);
+
 /* Reading and writing one operand in place. begin returns where to work: guest memory itself, or a copy that end
  * writes back. Faults come in begin. With `locked` the work is one host LOCK instruction (or XCHG) on that place and
  * atomic for all vCPUs; every begin is followed by its end. */

@@ -58,7 +58,7 @@ bool x86_decode_flag_op(X86Decode *d);
 bool x86_decode_far_pointer(X86Decode *d);
 bool x86_decode_stack(X86Decode *d);
 bool x86_decode_string(X86Decode *d);
-bool x86_decode_port_string(X86Decode *d);
+bool x86_decode_xlat(X86Decode *d);
 bool x86_decode_port(X86Decode *d);
 bool x86_decode_jcc(X86Decode *d);
 bool x86_decode_loop(X86Decode *d);
@@ -67,6 +67,7 @@ bool x86_decode_call(X86Decode *d);
 bool x86_decode_ret(X86Decode *d);
 bool x86_decode_interrupt(X86Decode *d);
 bool x86_decode_system(X86Decode *d);
+bool x86_decode_random(X86Decode *d);
 bool x86_decode_nop(X86Decode *d);
 bool x86_decode_ud(X86Decode *d);
 
@@ -171,6 +172,7 @@ static inline uint64_t x86_ea(X86Cpu *cpu, const X86Insn *in, unsigned len, X86A
 /* --- flags --- */
 
 #define SAVE_FLAGS "\n\tlahf\n\tseto %%al"
+#define LOAD_FLAGS "addb $127, %%al\n\tsahf\n\t" /* from AX */
 #define CARRY_IN   "btw $8, %[f]\n\t"
 
 /* Conditions in the order of the opcodes' low four bits. */
@@ -196,8 +198,9 @@ static inline __attribute__((always_inline)) bool x86_condition(const X86Cpu *cp
 #define CONDITIONS(M)                                                                                                  \
     M(0, o)                                                                                                            \
     M(1, no)                                                                                                           \
-    M(2, b) M(3, nb) M(4, z) M(5, nz) M(6, be) M(7, nbe) M(8, s) M(9, ns) M(10, p) M(11, np) M(12, l) M(13, nl)        \
-        M(14, le) M(15, nle)
+    M(2, b)                                                                                                            \
+    M(3, nb) M(4, z) M(5, nz) M(6, be) M(7, nbe) M(8, s) M(9, ns) M(10, p) M(11, np) M(12, l) M(13, nl) M(14, le)      \
+        M(15, nle)
 
 /* --- control --- */
 

@@ -1,0 +1,115 @@
+/* Instructions on single flags: CLC, STC, CMC, CLD, STD, CLI, STI, LAHF, SAHF, SALC, STAC, CLAC.
+ * Specification: Intel SDM 2 (December 2023). vCPU thread, inside x86_run(). */
+
+#include "cpu/x86/cpuid.h"
+#include "cpu/x86/ops.h"
+
+enum { ARITH_CF = 0x100 };
+
+static void clc(X86Cpu *cpu, const X86Insn *in)
+{
+    cpu->arith &= (uint16_t)~ARITH_CF;
+}
+
+static void stc(X86Cpu *cpu, const X86Insn *in)
+{
+    cpu->arith |= ARITH_CF;
+}
+
+static void cmc(X86Cpu *cpu, const X86Insn *in)
+{
+    cpu->arith ^= ARITH_CF;
+}
+
+static void cld(X86Cpu *cpu, const X86Insn *in)
+{
+    cpu->eflags &= ~(uint32_t)EFLAGS_DF;
+}
+
+static void std(X86Cpu *cpu, const X86Insn *in)
+{
+    cpu->eflags |= EFLAGS_DF;
+}
+
+/* CR4.PVI and CR4.VME are not offered: IF follows IOPL alone. In real mode CPL is 0. */
+static void check_iopl(X86Cpu *cpu)
+{
+    if (cpu->cpl > (cpu->eflags & EFLAGS_IOPL) >> 12) {
+        x86_raise(cpu, X86_GP);
+    }
+}
+
+static void cli(X86Cpu *cpu, const X86Insn *in)
+{
+    check_iopl(cpu);
+    cpu->eflags &= ~(uint32_t)EFLAGS_IF;
+}
+
+static void sti(X86Cpu *cpu, const X86Insn *in)
+{
+    check_iopl(cpu);
+    if (!(cpu->eflags & EFLAGS_IF)) {
+        cpu->eflags |= EFLAGS_IF;
+        cpu->interrupt_shadow = true;
+    }
+}
+
+static void lahf(X86Cpu *cpu, const X86Insn *in)
+{
+    REG8(cpu, 1) = (uint8_t)(cpu->arith >> 8);
+}
+
+static void sahf(X86Cpu *cpu, const X86Insn *in)
+{
+    cpu->arith = (uint16_t)(((REG8(cpu, 1) & 0xd5) | 2) << 8 | (cpu->arith & 1));
+}
+
+static void salc(X86Cpu *cpu, const X86Insn *in)
+{
+    REG8(cpu, 0) = cpu->arith & ARITH_CF ? 0xff : 0;
+}
+
+static void set_ac(X86Cpu *cpu, bool on)
+{
+    if (cpu->cpl) {
+        x86_raise(cpu, X86_UD);
+    }
+    cpu->eflags = on ? cpu->eflags | EFLAGS_AC : cpu->eflags & ~(uint32_t)EFLAGS_AC;
+    x86_tlb_select(cpu);
+}
+
+static void stac(X86Cpu *cpu, const X86Insn *in)
+{
+    set_ac(cpu, true);
+}
+
+static void clac(X86Cpu *cpu, const X86Insn *in)
+{
+    set_ac(cpu, false);
+}
+
+bool x86_decode_flag_op(X86Decode *d)
+{
+    X86Insn *in = d->in;
+
+    switch (d->z->mnemonic) {
+    case ZYDIS_MNEMONIC_CLC: in->run = clc; return true;
+    case ZYDIS_MNEMONIC_STC: in->run = stc; return true;
+    case ZYDIS_MNEMONIC_CMC: in->run = cmc; return true;
+    case ZYDIS_MNEMONIC_CLD: in->run = cld; return true;
+    case ZYDIS_MNEMONIC_STD: in->run = std; return true;
+    case ZYDIS_MNEMONIC_CLI: in->run = cli; return true;
+    case ZYDIS_MNEMONIC_STI:
+        in->run = sti;
+        in->flags |= X86_INSN_ENDS;
+        return true;
+    case ZYDIS_MNEMONIC_LAHF:
+    case ZYDIS_MNEMONIC_SAHF:
+        in->run = d->z->mnemonic == ZYDIS_MNEMONIC_LAHF ? lahf : sahf;
+        return d->cpu->code_size != X86_CODE64 || x86_has(d->cpu, X86_FEATURE_LAHF_LM);
+    case ZYDIS_MNEMONIC_SALC: in->run = salc; return true;
+    case ZYDIS_MNEMONIC_STAC: in->run = stac; return true;
+    case ZYDIS_MNEMONIC_CLAC: in->run = clac; return true;
+    default: return false;
+    }
+}
