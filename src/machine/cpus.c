@@ -138,8 +138,7 @@ static void cpu_free(X86Cpu *cpu)
     if (cpu->apic) {
         apic_free(cpu->apic);
     }
-    g_cond_clear(&cpu->vcpu.wake);
-    g_mutex_clear(&cpu->vcpu.wake_mutex);
+    vcpu_destroy(&cpu->vcpu);
     g_aligned_free(cpu);
 }
 
@@ -149,6 +148,7 @@ static bool add_cpu(Machine *m, unsigned index, const X86Topology *topology, Err
     uint32_t id   = x86_apic_id(topology, index);
     ApicHost host = { .signal = apic_signal, .read_tsc = apic_read_tsc, .tsc_to_ns = apic_tsc_to_ns, .opaque = cpu };
 
+    vcpu_init(&cpu->vcpu);
     cpu->vcpu.index  = (int)index;
     cpu->vcpu.clocks = m->platform.clocks;
     cpu->vcpu.lock   = m->platform.lock;

@@ -72,6 +72,7 @@ struct X86Cache {
     unsigned software_vector;
 
     bool     one_insn;     /* x86_step() */
+    bool     single_insns; /* x86_set_one_insn() */
     bool     no_step_trap; /* this instruction ends without a single-step trap */
     uint32_t request_mask; /* requests that can be taken now */
     uint32_t attention;    /* ATTENTION_*: the next block needs more than running it */

@@ -80,7 +80,7 @@ static void update_attention(X86Cpu *cpu)
     X86Cache *c = cpu->cache;
 
     c->attention &= ATTENTION_EXIT | ATTENTION_TRAP;
-    if (cpu->eflags & (EFLAGS_TF | EFLAGS_RF)) {
+    if (cpu->eflags & (EFLAGS_TF | EFLAGS_RF) || c->single_insns) {
         c->attention |= ATTENTION_STEP;
     }
     bool code_breakpoints = false;
@@ -390,6 +390,11 @@ X86Exit x86_run(X86Cpu *cpu)
 X86Exit x86_step(X86Cpu *cpu)
 {
     return run(cpu, true);
+}
+
+void x86_set_one_insn(X86Cpu *cpu, bool on)
+{
+    cpu->cache->single_insns = on;
 }
 
 /* --- the debugger's breakpoints --- */

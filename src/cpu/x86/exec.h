@@ -8,8 +8,7 @@
 typedef enum X86Exit {
     X86_EXIT_REQUEST,  /* VCPU_REQUEST_EXIT is set; x86_run() does the others (YIELD, FLUSH, the CPU's) by itself */
     X86_EXIT_HALT,     /* HLT or MWAIT: nothing to do until x86_has_wakeup() */
-    X86_EXIT_STEPPED,  /* x86_step() only: the instruction is done */
-    X86_EXIT_DEBUG,    /* breakpoint or single step of the debugger; rip is at the instruction */
+    X86_EXIT_DEBUG,    /* x86_run(): at a breakpoint; x86_step(): the instruction is done */
     X86_EXIT_SHUTDOWN, /* triple fault */
     X86_EXIT_MISSING,  /* exit_detail is a const char *: what Quern does not implement */
 } X86Exit;
@@ -17,8 +16,11 @@ typedef enum X86Exit {
 /* Runs guest code until something ends it. The thread has called vcpu_enter(); takes requests by itself. */
 X86Exit x86_run(X86Cpu *cpu);
 
-/* Runs exactly one instruction (an interrupt may be taken first). For single step and one-insn-per-tb. */
+/* Runs exactly one instruction, breakpoint or not (an interrupt may be taken instead). */
 X86Exit x86_step(X86Cpu *cpu);
+
+/* From now on x86_run() looks at everything after each single instruction. For logs. */
+void x86_set_one_insn(X86Cpu *cpu, bool on);
 
 /* Debugger's breakpoints at linear addresses; machine lock held and the vCPU outside. */
 void x86_breakpoint_add(X86Cpu *cpu, uint64_t linear);

@@ -1,0 +1,269 @@
+/* Accelerators: choosing one, and starting, pausing and ending the vCPU threads.
+ *
+ * A vCPU thread holds the machine lock but while it runs guest code or sleeps. Whoever wants something of it sets
+ * VCPU_REQUEST_EXIT; it clears that bit before it looks at what is wanted, so that nothing gets lost. */
+
+#include "accel/accel.h"
+
+#include "cpu/x86/system.h"
+#include "loop/loop.h"
+
+#include <string.h>
+
+/* --- types --- */
+
+typedef struct TypeSearch {
+    const char      *name;
+    const AccelType *found;
+} TypeSearch;
+
+static void match_type(const ObjectType *type, void *opaque)
+{
+    TypeSearch *search = opaque;
+    if (type->class == OBJECT_CLASS_ACCEL && strcmp(type->name, search->name) == 0) {
+        search->found = (const AccelType *)type;
+    }
+}
+
+static void collect_type(const ObjectType *type, void *opaque)
+{
+    if (type->class == OBJECT_CLASS_ACCEL && !((const AccelType *)type)->missing) {
+        g_ptr_array_add(opaque, (void *)type);
+    }
+}
+
+static gint compare_types(gconstpointer a, gconstpointer b)
+{
+    return strcmp((*(const ObjectType *const *)a)->name, (*(const ObjectType *const *)b)->name);
+}
+
+void accel_print_help(GString *out)
+{
+    g_autoptr(GPtrArray) types = g_ptr_array_new();
+    object_type_foreach(collect_type, types);
+    g_ptr_array_sort(types, compare_types);
+    g_string_append(out, "Accelerators supported in QEMU binary:\n");
+    for (guint i = 0; i < types->len; i++) {
+        g_string_append_printf(out, "%s\n", ((const ObjectType *)g_ptr_array_index(types, i))->name);
+    }
+}
+
+Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *clocks, const AccelHost *host,
+                 Error *err)
+{
+    static const Field       none[] = { {} };
+    static const char *const skip[] = { "accel", NULL };
+
+    const char *name = json_get_string(options, "accel");
+    if (!name) {
+        error_set(err, "no accelerator given ('help' lists them)");
+        return NULL;
+    }
+    TypeSearch search = { .name = name };
+    object_type_foreach(match_type, &search);
+    const AccelType *type = search.found;
+    if (!type) {
+        object_type_unknown(OBJECT_CLASS_ACCEL, "accelerator", name, err);
+        return NULL;
+    }
+    if (type->missing) {
+        error_set_unsupported(err, "%s (%s)", name, type->missing);
+        return NULL;
+    }
+    Accel *accel  = object_new((const ObjectType *)type);
+    accel->host   = *host;
+    accel->clocks = clocks;
+    accel->lock   = lock;
+    accel->group  = vcpu_group_new();
+    g_cond_init(&accel->state_changed);
+    g_mutex_init(&accel->state_mutex);
+    if (!fields_parse(type->properties ? type->properties : none, accel, options, lenient, skip, err) ||
+        (type->init && !type->init(accel, err))) {
+        accel_free(accel);
+        return NULL;
+    }
+    return accel;
+}
+
+void accel_free(Accel *accel)
+{
+    if (!accel) {
+        return;
+    }
+    accel_shutdown(accel);
+    vcpu_group_free(accel->group);
+    g_cond_clear(&accel->state_changed);
+    g_mutex_clear(&accel->state_mutex);
+    object_unref(&accel->obj);
+}
+
+/* --- vCPUs --- */
+
+static void *vcpu_thread(void *opaque)
+{
+    X86Cpu *cpu   = opaque;
+    Vcpu   *v     = &cpu->vcpu;
+    Accel  *accel = v->accel;
+
+    g_autofree char *name = g_strdup_printf("CPU %d/%s", v->index, strcmp(accel->obj.type->name, "tcg") ? "" : "TCG");
+    thread_set_name(name);
+    machine_lock(v->lock);
+    void *result = accel_type(accel)->vcpu_thread(cpu);
+    machine_unlock(v->lock);
+    return result;
+}
+
+bool accel_add_vcpu(Accel *accel, X86Cpu *cpu, Error *err)
+{
+    const AccelType *type = accel_type(accel);
+    Vcpu            *v    = &cpu->vcpu;
+
+    vcpu_group_add(accel->group, v);
+    v->accel   = accel;
+    v->stopped = true;
+    if (type->vcpu_init && !type->vcpu_init(accel, cpu, err)) {
+        vcpu_group_remove(accel->group, v);
+        return false;
+    }
+    if (type->vcpu_thread) {
+        v->thread = g_thread_new("vcpu", vcpu_thread, cpu);
+    }
+    return true;
+}
+
+/* Is there nothing to do for it before an interrupt comes? */
+static bool is_idle(X86Cpu *cpu)
+{
+    return (cpu->vcpu.halted || cpu->wait_for_sipi) && !x86_has_wakeup(cpu);
+}
+
+bool accel_vcpu_sleep(X86Cpu *cpu)
+{
+    Vcpu *v = &cpu->vcpu;
+    g_mutex_lock(&v->wake_mutex);
+    while (!(vcpu_requests(v) & VCPU_REQUEST_EXIT) && is_idle(cpu)) {
+        g_cond_wait(&v->wake, &v->wake_mutex);
+    }
+    g_mutex_unlock(&v->wake_mutex);
+    if (vcpu_requests(v) & VCPU_REQUEST_EXIT) {
+        return false;
+    }
+    v->halted = false;
+    return true;
+}
+
+bool accel_vcpu_wait(Accel *accel, X86Cpu *cpu)
+{
+    Vcpu *v = &cpu->vcpu;
+    for (;;) {
+        vcpu_request_done(v, VCPU_REQUEST_EXIT);
+        vcpu_run_work(v);
+        if (accel->ending) {
+            return false;
+        }
+        bool may_run = accel->running && !v->stopped;
+        if (may_run && (v->single_step || !is_idle(cpu))) {
+            break;
+        }
+        int depth = machine_lock_drop(v->lock);
+        g_mutex_lock(&v->wake_mutex);
+        while (!(vcpu_requests(v) & VCPU_REQUEST_EXIT) && !(may_run && !is_idle(cpu))) {
+            g_cond_wait(&v->wake, &v->wake_mutex);
+        }
+        g_mutex_unlock(&v->wake_mutex);
+        machine_lock_restore(v->lock, depth);
+    }
+    if (!v->single_step) {
+        v->halted = false;
+    }
+    g_mutex_lock(&accel->state_mutex);
+    accel->inside++;
+    g_mutex_unlock(&accel->state_mutex);
+    return true;
+}
+
+void accel_vcpu_stopped(Accel *accel, X86Cpu *cpu)
+{
+    g_mutex_lock(&accel->state_mutex);
+    accel->inside--;
+    g_cond_broadcast(&accel->state_changed);
+    g_mutex_unlock(&accel->state_mutex);
+}
+
+/* --- run control --- */
+
+/* Makes every vCPU look at what is wanted of it. */
+static void kick_all(Accel *accel)
+{
+    for (unsigned i = 0; i < vcpu_group_size(accel->group); i++) {
+        vcpu_request(vcpu_group_get(accel->group, i), VCPU_REQUEST_EXIT);
+    }
+}
+
+void accel_resume_each(Accel *accel, VcpuResume (*how)(void *opaque, Vcpu *cpu), void *opaque)
+{
+    bool any = false, freely = false;
+    for (unsigned i = 0; i < vcpu_group_size(accel->group); i++) {
+        Vcpu      *v      = vcpu_group_get(accel->group, i);
+        VcpuResume action = how(opaque, v);
+        v->stopped        = action == VCPU_STAY;
+        v->single_step    = action == VCPU_STEP;
+        v->debug_stop     = false;
+        any |= action != VCPU_STAY;
+        freely |= action == VCPU_RUN;
+    }
+    accel->running = any;
+    clock_set_running(accel->clocks, freely);
+    x86_tsc_set_running(accel->group, freely);
+    kick_all(accel);
+}
+
+static VcpuResume run_all(void *opaque, Vcpu *cpu)
+{
+    return VCPU_RUN;
+}
+
+void accel_resume_all(Accel *accel)
+{
+    accel_resume_each(accel, run_all, NULL);
+}
+
+void accel_pause_all(Accel *accel)
+{
+    accel->running = false;
+    clock_set_running(accel->clocks, false);
+    kick_all(accel);
+
+    int depth = machine_lock_drop(accel->lock);
+    g_mutex_lock(&accel->state_mutex);
+    while (accel->inside) {
+        g_cond_wait(&accel->state_changed, &accel->state_mutex);
+    }
+    g_mutex_unlock(&accel->state_mutex);
+    machine_lock_restore(accel->lock, depth);
+    x86_tsc_set_running(accel->group, false);
+}
+
+void accel_shutdown(Accel *accel)
+{
+    if (!vcpu_group_size(accel->group)) {
+        return;
+    }
+    accel_pause_all(accel);
+    accel->ending = true;
+    kick_all(accel);
+    while (vcpu_group_size(accel->group)) {
+        Vcpu *v = vcpu_group_get(accel->group, vcpu_group_size(accel->group) - 1);
+        if (v->thread) {
+            int depth = machine_lock_drop(accel->lock);
+            g_thread_join(v->thread);
+            machine_lock_restore(accel->lock, depth);
+            v->thread = NULL;
+        }
+        if (accel_type(accel)->vcpu_free) {
+            accel_type(accel)->vcpu_free(accel, x86_cpu(v));
+        }
+        vcpu_group_remove(accel->group, v);
+        v->accel = NULL;
+    }
+}
