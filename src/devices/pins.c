@@ -72,11 +72,17 @@ void device_add_inputs(Device *dev, const char *name, unsigned n, void (*set)(vo
     }
 }
 
-IrqPin *device_input(Device *dev, const char *name, unsigned n)
+IrqPin *device_find_input(Device *dev, const char *name, unsigned n)
 {
     PinGroup *group = find_group(dev->inputs, name);
-    g_assert(group && n < group->n);
-    return &group->pins[n];
+    return group && n < group->n ? &group->pins[n] : NULL;
+}
+
+IrqPin *device_input(Device *dev, const char *name, unsigned n)
+{
+    IrqPin *pin = device_find_input(dev, name, n);
+    g_assert(pin);
+    return pin;
 }
 
 void device_add_outputs(Device *dev, const char *name, IrqLine *lines, unsigned n)
