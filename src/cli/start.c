@@ -571,7 +571,8 @@ static bool make_debuggers(Start *s, Error *err)
 {
     const char *text = cli_text(s->cli, "gdb");
     if (text && strcmp(text, "none")) {
-        Chardev *chr = short_chardev(s, "gdb", text, err);
+        g_autofree char *device = gdb_stub_device(text);
+        Chardev         *chr    = short_chardev(s, "gdb", device, err);
         if (!chr || !(s->gdb = gdb_stub_new(s->machine, chr, err))) {
             return error_prefix(err, "-gdb %s: ", text);
         }
@@ -646,8 +647,8 @@ int start_machine(const Cli *cli)
         unlink(s.pidfile);
     }
     g_clear_pointer(&s.gdb, gdb_stub_free);
-    g_clear_pointer(&s.qtest, qtest_free);
     g_clear_pointer(&s.machine, machine_free);
+    g_clear_pointer(&s.qtest, qtest_free); /* the devices' pins may lead to it */
     log_close(&s.log);
     g_free(s.pidfile);
     g_free(s.guest_name);

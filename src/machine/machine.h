@@ -97,6 +97,13 @@ typedef enum RunState {
     RUN_STATE_INTERNAL_ERROR
 } RunState;
 
+/* Hears of every change of the run state. Embedded in its owner. */
+typedef struct RunStateListener RunStateListener;
+struct RunStateListener {
+    void (*changed)(RunStateListener *self, RunState state);
+    RunStateListener *next;
+};
+
 struct Machine {
     Platform      platform; /* first */
     MachineConfig config;
@@ -108,14 +115,15 @@ struct Machine {
     X86Model     *cpu_model;
     X86Topology   topology;
 
-    RunState      state;
-    int           exit_code;
-    bool          exit_requested;
-    bool          reset_requested, shutdown_requested, pause_requested; /* carried out on the main loop */
-    RunState      pause_state;
-    Vcpu         *debug_vcpu; /* which vCPU stopped for the debugger */
-    ResetCause    reset_cause;
-    ShutdownCause shutdown_cause;
+    RunState          state;
+    int               exit_code;
+    bool              exit_requested;
+    bool              reset_requested, shutdown_requested, pause_requested; /* carried out on the main loop */
+    RunState          pause_state;
+    Vcpu             *debug_vcpu; /* which vCPU stopped for the debugger */
+    RunStateListener *state_listeners;
+    ResetCause        reset_cause;
+    ShutdownCause     shutdown_cause;
 
     /* Machine properties (-machine); one table for all PC boards. */
     OnOffAuto vmport, smm, acpi, pit, pic;
@@ -156,8 +164,14 @@ bool machine_finish(Machine *m, Error *err);
 void machine_reset(Machine *m, ResetKind kind);
 
 /* Run control. */
-void        machine_resume(Machine *m);
-void        machine_pause(Machine *m, RunState state);
+void machine_resume(Machine *m);
+void machine_pause(Machine *m, RunState state);
+
+/* For debuggers: as machine_resume, but each vCPU does what `how` says (accel_resume_each). */
+void machine_resume_each(Machine *m, VcpuResume (*how)(void *opaque, Vcpu *cpu), void *opaque);
+
+void        machine_add_state_listener(Machine *m, RunStateListener *listener);
+void        machine_remove_state_listener(Machine *m, RunStateListener *listener);
 const char *run_state_name(RunState state);
 
 /* Runs the main loop until the machine is done; returns the exit code. */

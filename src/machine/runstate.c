@@ -103,18 +103,49 @@ void run_state_init(Machine *m)
     m->state                     = RUN_STATE_PRELAUNCH;
 }
 
+void machine_add_state_listener(Machine *m, RunStateListener *listener)
+{
+    listener->next     = m->state_listeners;
+    m->state_listeners = listener;
+}
+
+void machine_remove_state_listener(Machine *m, RunStateListener *listener)
+{
+    for (RunStateListener **l = &m->state_listeners; *l; l = &(*l)->next) {
+        if (*l == listener) {
+            *l = listener->next;
+            return;
+        }
+    }
+}
+
+static void set_state(Machine *m, RunState state)
+{
+    m->state = state;
+    for (RunStateListener *l = m->state_listeners, *next; l; l = next) {
+        next = l->next;
+        l->changed(l, state);
+    }
+}
+
 void machine_pause(Machine *m, RunState state)
 {
     accel_pause_all(m->accel);
-    m->state = state;
+    set_state(m, state);
 }
 
 void machine_resume(Machine *m)
 {
     if (m->state != RUN_STATE_RUNNING) {
-        m->state = RUN_STATE_RUNNING;
+        set_state(m, RUN_STATE_RUNNING);
         accel_resume_all(m->accel);
     }
+}
+
+void machine_resume_each(Machine *m, VcpuResume (*how)(void *opaque, Vcpu *cpu), void *opaque)
+{
+    set_state(m, RUN_STATE_RUNNING);
+    accel_resume_each(m->accel, how, opaque);
 }
 
 static void carry_out_shutdown(Machine *m)
@@ -138,11 +169,12 @@ static void carry_out_requests(void *opaque)
     if (m->shutdown_requested) {
         carry_out_shutdown(m);
     } else if (m->reset_requested) {
+        /* To the outside the machine goes on running. */
         m->reset_requested = false;
-        machine_pause(m, m->state == RUN_STATE_RUNNING ? RUN_STATE_PAUSED : m->state);
+        accel_pause_all(m->accel);
         machine_reset(m, RESET_WARM);
         if (was_running) {
-            machine_resume(m);
+            accel_resume_all(m->accel);
         }
     } else if (m->pause_requested) {
         m->pause_requested = false;
