@@ -115,6 +115,12 @@ enum { REG_REG, REG_IMM, REG_MEM, MEM_REG, MEM_IMM, LOCK_MEM_REG, LOCK_MEM_IMM, 
         op##bits(cpu, a, (uint##bits##_t)in->imm);                                                                     \
     }
 
+/* What the assembler calls the sizes; clang has no %z for operands. */
+#define SUFFIX_8  "b"
+#define SUFFIX_16 "w"
+#define SUFFIX_32 "l"
+#define SUFFIX_64 "q"
+
 #define FOR_SIZES(M, ...) M(__VA_ARGS__, 8) M(__VA_ARGS__, 16) M(__VA_ARGS__, 32) M(__VA_ARGS__, 64)
 
 FOR_SIZES(WRITING, add, "")
@@ -201,7 +207,7 @@ enum { INC, DEC, NEG, NOT, N_UNARY };
         uint16_t        flags;                                                                                         \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
         uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
-        __asm__ volatile(carry #op "%z[a] %[a]" SAVE_FLAGS                                                             \
+        __asm__ volatile(carry #op SUFFIX_##bits " %[a]" SAVE_FLAGS                                                    \
                          : [a] "+m"(*at), "=&a"(flags)                                                                 \
                          : [f] "m"(cpu->arith)                                                                         \
                          : "cc", "memory");                                                                            \
@@ -214,7 +220,7 @@ enum { INC, DEC, NEG, NOT, N_UNARY };
         uint16_t        flags;                                                                                         \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
         uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, true, in->seg == X86_SS, &rmw);                  \
-        __asm__ volatile(carry "lock " #op "%z[a] %[a]" SAVE_FLAGS                                                     \
+        __asm__ volatile(carry "lock " #op SUFFIX_##bits " %[a]" SAVE_FLAGS                                            \
                          : [a] "+m"(*at), "=&a"(flags)                                                                 \
                          : [f] "m"(cpu->arith)                                                                         \
                          : "cc", "memory");                                                                            \
@@ -236,7 +242,7 @@ FOR_SIZES(UNARY, neg, "")
         X86Rmw          rmw;                                                                                           \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
         uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
-        __asm__ volatile("not%z0 %0" : "+m"(*at) : : "memory");                                                        \
+        __asm__ volatile("not" SUFFIX_##bits " %0" : "+m"(*at) : : "memory");                                          \
         x86_rmw_end(cpu, &rmw);                                                                                        \
     }                                                                                                                  \
     static void not ##bits##_l(X86Cpu * cpu, const X86Insn *in)                                                        \
@@ -244,7 +250,7 @@ FOR_SIZES(UNARY, neg, "")
         X86Rmw          rmw;                                                                                           \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
         uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, true, in->seg == X86_SS, &rmw);                  \
-        __asm__ volatile("lock not%z0 %0" : "+m"(*at) : : "memory");                                                   \
+        __asm__ volatile("lock not" SUFFIX_##bits " %0" : "+m"(*at) : : "memory");                                     \
         x86_rmw_end(cpu, &rmw);                                                                                        \
     }
 FOR_SIZES(NOT_OPS, x)
