@@ -147,7 +147,9 @@ static bool set_names_and_messages(Start *s, Error *err)
         ok = error_set_errno(err, errno, "-name process=%s", name.process);
     }
     if (ok) {
-        thread_names_enable(name.debug_threads);
+        if (name.debug_threads) {
+            thread_use_names();
+        }
         s->guest_name = g_strdup(name.guest);
     }
     fields_clear(name_options, &name);
@@ -620,6 +622,7 @@ static bool build(Start *s, Error *err)
     if (!s->machine) {
         return error_prefix(err, "-machine: ");
     }
+    watch_signals(s); /* before there are threads: they inherit what is blocked */
     return configure(s, type, err) && make_accel(s, err) && make_chardevs(s, err) && make_serials(s, err) &&
            add_globals(s, err) && add_objects(s, err) && machine_build(s->machine, err) && add_devices(s, err) &&
            make_debuggers(s, err) && write_pidfile(s, err);
@@ -631,7 +634,6 @@ int start_machine(const Cli *cli)
     g_auto(Error) err = { 0 };
     int status;
     if (build(&s, &err)) {
-        watch_signals(&s);
         hint_about_screen(&s);
         machine_reset(s.machine, RESET_COLD);
         daemon_ready(&s.daemon);

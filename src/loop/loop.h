@@ -49,7 +49,5 @@ void loop_on_signal(Loop *loop, int signal, void (*caught)(void *opaque, int sig
 void thread_use_names(void);
 void thread_set_name(const char *name);
 
-/* -name debug-threads=on; off at first. Once, before the first thread. */
-void thread_names_enable(bool on);
 
 #endif
