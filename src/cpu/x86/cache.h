@@ -73,6 +73,7 @@ struct X86Cache {
 
     bool     one_insn;     /* x86_step() */
     bool     single_insns; /* x86_set_one_insn() */
+    bool     one_block;    /* the run loop's rounds end after one block */
     bool     no_step_trap; /* this instruction ends without a single-step trap */
     uint32_t request_mask; /* requests that can be taken now */
     uint32_t attention;    /* ATTENTION_*: the next block needs more than running it */

@@ -144,7 +144,7 @@ DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, un
     if (!ZYAN_SUCCESS(status)) {
         bool too_long = status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA;
         in->run       = too_long ? raise_gp : raise_ud;
-        in->len       = 1;
+        in->len       = (uint8_t)len; /* whatever decided it */
         in->flags     = X86_INSN_ENDS;
         return DECODE_OK;
     }

@@ -162,7 +162,7 @@ static void run_blocks(X86Cpu *cpu, unsigned max)
         if (branch == X86_BRANCH_SYSTEM) {
             update_attention(cpu);
         }
-        if (__builtin_expect((vcpu_requests(&cpu->vcpu) & c->request_mask) | c->attention | c->one_insn, 0)) {
+        if (__builtin_expect((vcpu_requests(&cpu->vcpu) & c->request_mask) | c->attention | c->one_block, 0)) {
             return;
         }
 
@@ -343,6 +343,7 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
     bool stepping = cpu->eflags & EFLAGS_TF;
     cpu->eflags &= ~(uint32_t)EFLAGS_RF;
     c->no_step_trap = false;
+    c->one_block    = stepping || c->one_insn;
     run_blocks(cpu, max);
     c->current = NULL;
 
