@@ -370,7 +370,7 @@ static gpointer reader_run(gpointer opaque)
 
 static void test_rcu(void)
 {
-    Shared   s = { 0 };
+    Shared   s = { .stop = false };
     GThread *threads[2];
     s.value  = g_new(int, 1);
     *s.value = 42;

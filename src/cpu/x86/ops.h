@@ -169,6 +169,12 @@ static inline uint64_t x86_ea(X86Cpu *cpu, const X86Insn *in, unsigned len, X86A
 /* The memory operand's value. */
 #define LOAD_OPERAND(bits, cpu, in) LOAD(bits, cpu, in, x86_ea(cpu, in, (bits) / 8, X86_READ))
 
+/* What the assembler calls the sizes; clang has no %z for operands. */
+#define SUFFIX_8  "b"
+#define SUFFIX_16 "w"
+#define SUFFIX_32 "l"
+#define SUFFIX_64 "q"
+
 /* --- flags --- */
 
 #define SAVE_FLAGS "\n\tlahf\n\tseto %%al"
@@ -199,8 +205,8 @@ static inline __attribute__((always_inline)) bool x86_condition(const X86Cpu *cp
     M(0, o)                                                                                                            \
     M(1, no)                                                                                                           \
     M(2, b)                                                                                                            \
-    M(3, nb) M(4, z) M(5, nz) M(6, be) M(7, nbe) M(8, s) M(9, ns) M(10, p) M(11, np) M(12, l) M(13, nl) M(14, le)      \
-        M(15, nle)
+    M(3, nb)                                                                                                           \
+    M(4, z) M(5, nz) M(6, be) M(7, nbe) M(8, s) M(9, ns) M(10, p) M(11, np) M(12, l) M(13, nl) M(14, le) M(15, nle)
 
 /* --- control --- */
 

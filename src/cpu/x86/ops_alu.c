@@ -115,12 +115,6 @@ enum { REG_REG, REG_IMM, REG_MEM, MEM_REG, MEM_IMM, LOCK_MEM_REG, LOCK_MEM_IMM, 
         op##bits(cpu, a, (uint##bits##_t)in->imm);                                                                     \
     }
 
-/* What the assembler calls the sizes; clang has no %z for operands. */
-#define SUFFIX_8  "b"
-#define SUFFIX_16 "w"
-#define SUFFIX_32 "l"
-#define SUFFIX_64 "q"
-
 #define FOR_SIZES(M, ...) M(__VA_ARGS__, 8) M(__VA_ARGS__, 16) M(__VA_ARGS__, 32) M(__VA_ARGS__, 64)
 
 FOR_SIZES(WRITING, add, "")

@@ -43,7 +43,7 @@
         bool            locked = in->prefixes & X86_PREFIX_LOCK;                                                       \
         uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, locked, in->seg == X86_SS, &rmw);                \
         if (locked) {                                                                                                  \
-            __asm__ volatile(LOAD_FLAGS LOCKED_##op "%z[a] %[b], %[a]" SAVE_FLAGS                                      \
+            __asm__ volatile(LOAD_FLAGS LOCKED_##op SUFFIX_##bits " %[b], %[a]" SAVE_FLAGS                             \
                              : [a] "+m"(*at), "+&a"(flags)                                                             \
                              : [b] "r"(b)                                                                              \
                              : "cc", "memory");                                                                        \
