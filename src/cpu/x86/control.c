@@ -4,6 +4,7 @@
  * Every check comes before the first change. */
 
 #include "cpu/x86/cpuid.h"
+#include "cpu/x86/fpu.h"
 #include "cpu/x86/mem.h"
 #include "cpu/x86/segment.h"
 #include "cpu/x86/system.h"
@@ -291,10 +292,11 @@ uint64_t x86_xgetbv(X86Cpu *cpu, uint32_t index)
     if (index != 1 || !x86_has(cpu, X86_FEATURE_XGETBV1)) {
         raise_gp(cpu);
     }
-    /* XCR0 & XINUSE. A component counts as in use unless it is known to be in its initial state: cheap for AVX. */
-    static const uint8_t zero[16 * 16];
-    bool                 avx_initial = memcmp(cpu->xsave + XSAVE_YMM, zero, sizeof zero) == 0;
-    return cpu->xcr0 & ~(avx_initial ? XCR0_AVX : 0);
+    uint64_t inuse = x86_xinuse(cpu);
+    if (load_le32(cpu->xsave + XSAVE_MXCSR) != 0x1f80) {
+        inuse |= XCR0_SSE; /* MXCSR counts here, unlike for XSAVE */
+    }
+    return cpu->xcr0 & inuse;
 }
 
 /* --- flags and I/O permission --- */

@@ -79,15 +79,25 @@ uint8_t x86_decode_register(ZydisRegister reg)
     return id < 0 ? X86_NO_REG : (uint8_t)id;
 }
 
-static void decode_memory(const X86Cpu *cpu, X86Insn *in, const ZydisDecodedOperand *op)
+/* [disp32 + index] has no base, whatever REX.B says; Zydis 4.0 makes it R13 then, and forgets the displacement. */
+static bool has_no_base(const ZydisDecodedInstruction *z)
+{
+    return z->attributes & ZYDIS_ATTRIB_HAS_MODRM && z->address_width != 16 && z->raw.modrm.mod == 0 &&
+           z->raw.modrm.rm == 4 && z->raw.sib.base == 5;
+}
+
+static void decode_memory(const X86Cpu *cpu, X86Insn *in, const ZydisDecodedInstruction *z,
+                          const ZydisDecodedOperand *op)
 {
     static const uint8_t scales[9] = { [1] = 0, [2] = 1, [4] = 2, [8] = 3 };
 
     in->flags |= X86_INSN_MEMORY;
-    in->base  = x86_decode_register(op->mem.base);
+    in->base  = has_no_base(z) ? X86_NO_REG : x86_decode_register(op->mem.base);
     in->index = x86_decode_register(op->mem.index);
     in->scale = scales[op->mem.scale];
-    in->disp  = op->mem.disp.has_displacement ? op->mem.disp.value : 0;
+    in->disp  = has_no_base(z)                ? z->raw.disp.value
+                : op->mem.disp.has_displacement ? op->mem.disp.value
+                                                : 0;
     in->seg   = op->mem.segment >= ZYDIS_REGISTER_ES && op->mem.segment <= ZYDIS_REGISTER_GS
                     ? (uint8_t)(op->mem.segment - ZYDIS_REGISTER_ES)
                     : X86_DS;
@@ -161,7 +171,7 @@ DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, un
     decode_registers(in, &z, op);
     for (unsigned i = 0; i < z.operand_count; i++) {
         if (x86_is_mem(&op[i]) && op[i].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
-            decode_memory(cpu, in, &op[i]);
+            decode_memory(cpu, in, &z, &op[i]);
             break;
         }
     }

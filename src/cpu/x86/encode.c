@@ -31,6 +31,8 @@ static bool w_sizes_general_register(ZydisMnemonic mnemonic)
     case ZYDIS_MNEMONIC_VCVTTSS2SI:
     case ZYDIS_MNEMONIC_VMOVD:
     case ZYDIS_MNEMONIC_VMOVQ:
+    case ZYDIS_MNEMONIC_VPCMPESTRI:
+    case ZYDIS_MNEMONIC_VPCMPESTRM:
     case ZYDIS_MNEMONIC_VPEXTRD:
     case ZYDIS_MNEMONIC_VPEXTRQ:
     case ZYDIS_MNEMONIC_VPINSRD:

@@ -110,10 +110,11 @@ static inline void load_operand(X86Cpu *cpu, const X86Insn *in, uint8_t *buf)
 {
     const X86Thunk *thunk  = in->extra;
     unsigned        size   = thunk->spec.memory_size;
-    uint64_t        linear = x86_vector_linear(cpu, in, size, X86_READ);
+    uint64_t        linear = x86_ea(cpu, in, size, X86_READ);
     if (size <= 8) {
-        store_le64(buf, x86_load(cpu, linear, size));
+        store_le64(buf, x86_vector_load(cpu, in, linear, size));
     } else {
+        x86_check_ac(cpu, linear, 8);
         x86_load_bytes(cpu, linear, buf, size);
     }
 }
@@ -144,7 +145,8 @@ static void run_store(X86Cpu *cpu, const X86Insn *in)
     unsigned                  size  = thunk->spec.memory_size;
 
     x86_fpu_check_pending(cpu);
-    uint64_t linear = x86_vector_linear(cpu, in, size, X86_WRITE);
+    uint64_t linear = x86_ea(cpu, in, size, X86_WRITE);
+    x86_check_ac(cpu, linear, size > 8 ? 8 : size);
     x86_probe_write(cpu, linear, size);
     call(cpu, in, buf);
     set_pointers(cpu, in);
@@ -153,7 +155,7 @@ static void run_store(X86Cpu *cpu, const X86Insn *in)
         return;
     }
     if (size <= 8) {
-        x86_store(cpu, linear, load_le(buf, size), size);
+        x86_vector_store(cpu, in, linear, load_le(buf, size), size);
     } else {
         x86_store_bytes(cpu, linear, buf, size);
     }

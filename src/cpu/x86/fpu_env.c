@@ -29,12 +29,12 @@ static void run_fnstsw_ax(X86Cpu *cpu, const X86Insn *in)
 
 static void run_fnstsw(X86Cpu *cpu, const X86Insn *in)
 {
-    x86_store(cpu, x86_vector_linear(cpu, in, 2, X86_WRITE), x86_fsw(cpu), 2);
+    x86_store(cpu, x86_ea(cpu, in, 2, X86_WRITE), x86_fsw(cpu), 2);
 }
 
 static void run_fnstcw(X86Cpu *cpu, const X86Insn *in)
 {
-    x86_store(cpu, x86_vector_linear(cpu, in, 2, X86_WRITE), load_le16(cpu->xsave + FX_FCW), 2);
+    x86_store(cpu, x86_ea(cpu, in, 2, X86_WRITE), load_le16(cpu->xsave + FX_FCW), 2);
 }
 
 static void run_fwait(X86Cpu *cpu, const X86Insn *in)
@@ -185,6 +185,14 @@ static void set_environment(X86Cpu *cpu, const Environment *e)
     cpu->fpu_ds     = deprecated ? 0 : e->ds;
 }
 
+/* Linear address of an image. Hosts check the alignment of its parts. */
+static uint64_t image_linear(X86Cpu *cpu, const X86Insn *in, unsigned size, X86Access access)
+{
+    uint64_t linear = x86_ea(cpu, in, size, access);
+    x86_check_ac(cpu, linear, in->aux ? 4 : 2);
+    return linear;
+}
+
 /* aux: 1 for the 32-bit formats. */
 static void run_fnstenv(X86Cpu *cpu, const X86Insn *in)
 {
@@ -193,7 +201,7 @@ static void run_fnstenv(X86Cpu *cpu, const X86Insn *in)
     Environment e    = get_environment(cpu);
 
     put_environment(cpu, &e, image, in->aux);
-    x86_store_bytes(cpu, x86_vector_linear(cpu, in, size, X86_WRITE), image, size);
+    x86_store_bytes(cpu, image_linear(cpu, in, size, X86_WRITE), image, size);
     /* All exceptions are masked from now on, so none is pending any more. */
     store_le16(cpu->xsave + FX_FCW, e.control | FSW_EXCEPTIONS);
     store_le16(cpu->xsave + FX_FSW, e.status & ~(FSW_ES | FSW_B));
@@ -205,7 +213,7 @@ static void run_fldenv(X86Cpu *cpu, const X86Insn *in)
     unsigned size = in->aux ? 28 : 14;
 
     x86_fpu_check_pending(cpu);
-    x86_load_bytes(cpu, x86_vector_linear(cpu, in, size, X86_READ), image, size);
+    x86_load_bytes(cpu, image_linear(cpu, in, size, X86_READ), image, size);
     Environment e = parse_environment(cpu, image, in->aux);
     set_environment(cpu, &e);
 }
@@ -220,7 +228,7 @@ static void run_fnsave(X86Cpu *cpu, const X86Insn *in)
     for (unsigned i = 0; i < 8; i++) {
         memcpy(image + head + 10 * i, cpu->xsave + XSAVE_ST + 16 * i, 10);
     }
-    x86_store_bytes(cpu, x86_vector_linear(cpu, in, head + 80, X86_WRITE), image, head + 80);
+    x86_store_bytes(cpu, image_linear(cpu, in, head + 80, X86_WRITE), image, head + 80);
     x86_fpu_init_state(cpu, 0x37f);
 }
 
@@ -230,7 +238,7 @@ static void run_frstor(X86Cpu *cpu, const X86Insn *in)
     unsigned head = in->aux ? 28 : 14;
 
     x86_fpu_check_pending(cpu);
-    x86_load_bytes(cpu, x86_vector_linear(cpu, in, head + 80, X86_READ), image, head + 80);
+    x86_load_bytes(cpu, image_linear(cpu, in, head + 80, X86_READ), image, head + 80);
     Environment e = parse_environment(cpu, image, in->aux);
     set_environment(cpu, &e);
     for (unsigned i = 0; i < 8; i++) {

@@ -347,7 +347,7 @@ bool x86_decode_xadd(X86Decode *d)
     }
 FOR_SIZES(CMPXCHG, x)
 
-/* A destination register is written only on success, or, being 32 bits wide, also zero-extended on failure. */
+/* A destination register is written on success only. */
 #define CMPXCHG_REG(x, bits)                                                                                           \
     static void cmpxchg##bits##_rr(X86Cpu *cpu, const X86Insn *in)                                                     \
     {                                                                                                                  \
@@ -357,11 +357,26 @@ FOR_SIZES(CMPXCHG, x)
         uint##bits##_t before = a;                                                                                     \
         uint##bits##_t wanted = (uint##bits##_t)rax;                                                                   \
         CMPXCHG_ASM("", "&q", a, bits);                                                                                \
-        if (before == wanted || (bits == 32 && in->reg != X86_RAX)) {                                                  \
+        if (before == wanted) {                                                                                        \
             x86_set##bits(cpu, in->reg, a);                                                                            \
         }                                                                                                              \
     }
-FOR_SIZES(CMPXCHG_REG, x)
+CMPXCHG_REG(x, 8)
+CMPXCHG_REG(x, 16)
+CMPXCHG_REG(x, 64)
+
+/* Whether failure zero-extends the destination differs between hosts. */
+static void cmpxchg32_rr(X86Cpu *cpu, const X86Insn *in)
+{
+    uint64_t rax = cpu->gpr[X86_RAX], a = cpu->gpr[in->reg], acc;
+    __asm__ volatile("cmpxchgl %k[b], %k[a]\n\tmovq %%rax, %[acc]" SAVE_FLAGS
+                     : [a] "+&r"(a), [acc] "=&r"(acc), "+&a"(rax)
+                     : [b] "r"(cpu->gpr[in->rm])
+                     : "cc");
+    cpu->arith        = (uint16_t)rax;
+    cpu->gpr[X86_RAX] = acc;
+    cpu->gpr[in->reg] = a;
+}
 
 bool x86_decode_cmpxchg(X86Decode *d)
 {

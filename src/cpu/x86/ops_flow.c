@@ -271,12 +271,22 @@ bool x86_decode_jmp(X86Decode *d)
 
 /* --- CALL, RET --- */
 
+/* Raises the fault of a bad target. One of the push comes first, as on hosts. */
+static inline void check_call(X86Cpu *cpu, uint64_t target, unsigned size)
+{
+    bool good = cpu->code_size == X86_CODE64 ? x86_canonical(cpu, target) : target <= cpu->seg[X86_CS].limit;
+    if (__builtin_expect(!good, 0)) {
+        x86_probe_write(cpu, x86_stack_linear(cpu, cpu->gpr[X86_RSP] - size, size, X86_WRITE), size);
+        x86_raise(cpu, X86_GP);
+    }
+}
+
 static void call64(X86Cpu *cpu, const X86Insn *in)
 {
     uint64_t target = cpu->rip + in->imm;
     uint64_t rsp    = cpu->gpr[X86_RSP] - 8;
 
-    check_target64(cpu, target);
+    check_call(cpu, target, 8);
     x86_store64(cpu, rsp, cpu->rip + in->rip_offset + in->len, true);
     cpu->gpr[X86_RSP] = rsp;
     cpu->rip          = target;
@@ -287,7 +297,7 @@ static void call_cut(X86Cpu *cpu, const X86Insn *in)
 {
     uint64_t target = cut(cpu->rip + in->imm, in->aux);
 
-    check_target(cpu, target);
+    check_call(cpu, target, in->opsize);
     x86_push(cpu, x86_insn_next(cpu, in), in->opsize);
     cpu->rip    = target;
     cpu->branch = X86_BRANCH_TAKEN;
@@ -295,7 +305,7 @@ static void call_cut(X86Cpu *cpu, const X86Insn *in)
 
 static void call_indirect(X86Cpu *cpu, const X86Insn *in, uint64_t target)
 {
-    check_target(cpu, target);
+    check_call(cpu, target, in->opsize);
     x86_push(cpu, x86_insn_next(cpu, in), in->opsize);
     cpu->rip    = target;
     cpu->branch = X86_BRANCH_INDIRECT;

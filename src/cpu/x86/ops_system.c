@@ -232,15 +232,13 @@ static void arpl(X86Cpu *cpu, const X86Insn *in)
     need_protected_mode(cpu);
     uint16_t source = REG16(cpu, in->reg);
     if (in->flags & X86_INSN_MEMORY) {
-        X86Rmw    rmw;
-        uint16_t *at   = x86_rmw_begin(cpu, x86_ea(cpu, in, 2, X86_WRITE), 2, false, in->seg == X86_SS, &rmw);
-        uint16_t  dest = *at;
-        bool      less = (dest & 3) < (source & 3);
-        if (less) {
-            *at = (uint16_t)((dest & ~3) | (source & 3));
+        uint16_t dest = LOAD_OPERAND(16, cpu, in);
+        bool     less = (dest & 3) < (source & 3);
+        if (less) { /* otherwise nothing is written, and a read-only page is fine */
+            uint64_t linear = x86_ea(cpu, in, 2, X86_WRITE);
+            STORE(16, cpu, in, linear, (uint16_t)((dest & ~3) | (source & 3)));
         }
         set_zf(cpu, less);
-        x86_rmw_end(cpu, &rmw);
     } else {
         uint16_t dest = REG16(cpu, in->rm);
         bool     less = (dest & 3) < (source & 3);
@@ -519,6 +517,11 @@ bool x86_decode_random(X86Decode *d)
 
 bool x86_decode_nop(X86Decode *d)
 {
+    /* PREFETCH with a register: reserved on AMD's processors, a NOP on Intel's. */
+    if (d->z->opcode_map == ZYDIS_OPCODE_MAP_0F && d->z->opcode == 0x0d && !(d->in->flags & X86_INSN_MEMORY) &&
+        __builtin_cpu_is("amd")) {
+        return false;
+    }
     d->in->run = nop;
     return true;
 }

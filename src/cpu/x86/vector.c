@@ -84,8 +84,18 @@ static bool is_extended_mmx(ZydisMnemonic mnemonic)
     }
 }
 
+/* VEX.W = 1 in what is VPEXTRD and VPINSRD outside 64-bit mode: reserved on AMD's processors, ignored on Intel's. */
+static bool is_reserved_w(const ZydisDecodedInstruction *d)
+{
+    return (d->mnemonic == ZYDIS_MNEMONIC_VPEXTRD || d->mnemonic == ZYDIS_MNEMONIC_VPINSRD) && d->raw.vex.W &&
+           __builtin_cpu_is("amd");
+}
+
 static bool is_offered(const X86Cpu *cpu, const ZydisDecodedInstruction *d)
 {
+    if (is_reserved_w(d)) {
+        return false;
+    }
     for (size_t i = 0; i < G_N_ELEMENTS(isa_rows); i++) {
         const IsaRow *row = &isa_rows[i];
         if (row->isa_set != d->meta.isa_set) {
@@ -190,15 +200,17 @@ static inline void call_with_memory(X86Cpu *cpu, const X86Insn *in, const X86Thu
 static inline void load_operand(X86Cpu *cpu, const X86Insn *in, const X86Thunk *thunk, uint8_t *buf)
 {
     unsigned size   = thunk->spec.memory_size;
-    uint64_t linear = x86_vector_linear(cpu, in, size, X86_READ);
+    uint64_t linear = x86_ea(cpu, in, size, X86_READ);
     if (thunk->spec.aligned && !x86_misaligned_mode(cpu)) {
         x86_check_alignment(cpu, linear, size);
     }
     if (size <= 8) {
-        uint64_t value = x86_load(cpu, linear, size);
+        uint64_t value = x86_vector_load(cpu, in, linear, size);
         memcpy(buf, &value, 8);
+    } else if (size == 16) {
+        x86_vector_load_long(cpu, linear, buf, 16, 16);
     } else {
-        x86_load_bytes(cpu, linear, buf, size);
+        x86_vector_load_long(cpu, linear, buf, size, 16);
     }
 }
 
@@ -220,14 +232,17 @@ static void run_store(X86Cpu *cpu, const X86Insn *in)
     X86_UNINITIALIZED uint8_t buf[X86_THUNK_BUFFER] __attribute__((aligned(32)));
     const X86Thunk           *thunk  = in->extra;
     unsigned                  size   = thunk->spec.memory_size;
-    uint64_t                  linear = x86_vector_linear(cpu, in, size, X86_WRITE);
+    uint64_t                  linear = x86_ea(cpu, in, size, X86_WRITE);
 
+    if (size > 8) {
+        x86_check_ac(cpu, linear, 16);
+    }
     if (thunk->spec.flags & X86_THUNK_MXCSR) {
         x86_probe_write(cpu, linear, size); /* MXCSR changes only when the store will not fault */
     }
     call_with_memory(cpu, in, thunk, buf);
     if (size <= 8) {
-        x86_store(cpu, linear, load_le(buf, size), size);
+        x86_vector_store(cpu, in, linear, load_le(buf, size), size);
     } else {
         x86_store_bytes(cpu, linear, buf, size);
     }
@@ -245,28 +260,11 @@ static void run_mmx(X86Cpu *cpu, const X86Insn *in)
     if (memory) {
         load_operand(cpu, in, thunk, buf);
     }
-    if (thunk->spec.flags & X86_THUNK_MXCSR) {
-        /* #XM leaves the x87 state alone. */
-        X86_UNINITIALIZED uint8_t before[XSAVE_XMM];
-        memcpy(before, cpu->xsave, XSAVE_XMM);
-        x86_mmx_enter(cpu);
-        void *op[2] = { slot(cpu, in->reg), slot(cpu, in->rm) };
-        if (memory) {
-            op[thunk->spec.memory_operand] = buf;
-        }
-        if (thunk->code(op[0], op[1], NULL, NULL, cpu)) {
-            uint32_t mxcsr = x86_mxcsr(cpu);
-            memcpy(cpu->xsave, before, XSAVE_XMM);
-            store_le32(cpu->xsave + XSAVE_MXCSR, mxcsr);
-            raise_simd(cpu);
-        }
+    x86_mmx_enter(cpu); /* also when #XM follows */
+    if (memory) {
+        call_with_memory(cpu, in, thunk, buf);
     } else {
-        x86_mmx_enter(cpu);
-        if (memory) {
-            call_with_memory(cpu, in, thunk, buf);
-        } else {
-            call(cpu, in, thunk);
-        }
+        call(cpu, in, thunk);
     }
     for (unsigned i = 0; i < 2; i++) {
         if (thunk->spec.mmx_written >> i & 1) {
@@ -282,10 +280,13 @@ static void run_missing(X86Cpu *cpu, const X86Insn *in)
 
 /* --- decoding --------------------------------------------------------------------------------------------------- */
 
-/* Legacy SSE instructions whose exception class asks for alignment, although they do not. */
-static bool is_unaligned(ZydisMnemonic mnemonic)
+/* Legacy SSE instructions whose exception class asks for alignment, although they do not. SHA's does on Intel hosts. */
+static bool is_unaligned(const ZydisDecodedInstruction *d)
 {
-    switch (mnemonic) {
+    if (d->meta.isa_set == ZYDIS_ISA_SET_SHA) {
+        return __builtin_cpu_is("amd");
+    }
+    switch (d->mnemonic) {
     case ZYDIS_MNEMONIC_PCMPESTRI:
     case ZYDIS_MNEMONIC_PCMPESTRM:
     case ZYDIS_MNEMONIC_PCMPISTRI:
@@ -440,7 +441,7 @@ static bool decode_thunk(X86Cpu *cpu, const ZydisDecodedInstruction *d, const Zy
             spec.form.imm &= 0x0f;
         }
     }
-    spec.aligned = spec.memory_size == 16 && !spec.form.vex && !spec.memory_write && !is_unaligned(d->mnemonic);
+    spec.aligned = spec.memory_size == 16 && !spec.form.vex && !spec.memory_write && !is_unaligned(d);
 
     const X86Thunk *thunk = x86_thunk_get(&spec);
     if (!thunk) {

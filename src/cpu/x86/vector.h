@@ -9,7 +9,7 @@
 
 #include "base/bytes.h"
 #include "cpu/x86/cpuid.h"
-#include "cpu/x86/insn.h"
+#include "cpu/x86/ops.h"
 
 /* Who executes an instruction, as far as #UD and #NM are concerned. */
 typedef enum X86Unit {
@@ -102,16 +102,59 @@ static inline uint32_t x86_mxcsr(const X86Cpu *cpu)
 
 /* --- memory --- */
 
-/* Linear address of the memory operand, checked against its segment for `len` bytes. */
-static inline uint64_t x86_vector_linear(X86Cpu *cpu, const X86Insn *in, unsigned len, X86Access access)
+/* Loads and stores of 1 to 8 bytes, and longer ones, that go through the TLB's fast path where they can. #AC: shorter
+ * ones check their natural alignment, longer ones `align` bytes (2 to 16), as hosts do, which look at an operand's
+ * parts. With alignment checks in force nothing takes the fast path. */
+
+static inline uint64_t x86_vector_load(X86Cpu *cpu, const X86Insn *in, uint64_t linear, unsigned size)
 {
-    uint64_t sum = cpu->gpr[in->base] + (cpu->gpr[in->index] << in->scale) + (uint64_t)in->disp;
-    switch (in->address) {
-    case X86_ADDRESS_PLAIN: return sum;
-    case X86_ADDRESS_BASED: return sum + cpu->seg[in->seg].base;
-    case X86_ADDRESS_FLAT32: return (uint32_t)sum;
-    default: return x86_linear(cpu, in->seg, x86_operand_offset(cpu, in), len, access);
+    switch (size) {
+    case 1: return LOAD(8, cpu, in, linear);
+    case 2: return LOAD(16, cpu, in, linear);
+    case 4: return LOAD(32, cpu, in, linear);
+    default: return LOAD(64, cpu, in, linear);
     }
+}
+
+static inline void x86_vector_store(X86Cpu *cpu, const X86Insn *in, uint64_t linear, uint64_t value, unsigned size)
+{
+    switch (size) {
+    case 1: STORE(8, cpu, in, linear, (uint8_t)value); break;
+    case 2: STORE(16, cpu, in, linear, (uint16_t)value); break;
+    case 4: STORE(32, cpu, in, linear, (uint32_t)value); break;
+    default: STORE(64, cpu, in, linear, value); break;
+    }
+}
+
+static inline void x86_check_ac(X86Cpu *cpu, uint64_t linear, unsigned align)
+{
+    if (__builtin_expect(cpu->eflags & EFLAGS_AC, 0) && cpu->cpl == 3 && cpu->cr0 & CR0_AM && linear & (align - 1)) {
+        x86_raise_error(cpu, X86_AC, 0);
+    }
+}
+
+static inline __attribute__((always_inline)) void x86_vector_load_long(X86Cpu *cpu, uint64_t linear, void *buf,
+                                                                       unsigned size, unsigned align)
+{
+    const X86TlbEntry *e = x86_tlb_slot(cpu, linear);
+    if (x86_tlb_hit(e->read, linear, size)) {
+        memcpy(buf, (const void *)(linear + e->addend), size);
+        return;
+    }
+    x86_check_ac(cpu, linear, align);
+    x86_load_bytes(cpu, linear, buf, size);
+}
+
+static inline __attribute__((always_inline)) void x86_vector_store_long(X86Cpu *cpu, uint64_t linear, const void *buf,
+                                                                        unsigned size, unsigned align)
+{
+    const X86TlbEntry *e = x86_tlb_slot(cpu, linear);
+    if (x86_tlb_hit(e->write, linear, size)) {
+        memcpy((void *)(linear + e->addend), buf, size);
+        return;
+    }
+    x86_check_ac(cpu, linear, align);
+    x86_store_bytes(cpu, linear, buf, size);
 }
 
 /* The rule for legacy SSE's aligned operands, and VMOVAPS and its like. */

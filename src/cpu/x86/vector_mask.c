@@ -1,5 +1,5 @@
 /* Vector instructions that touch only some of their memory: MASKMOVQ, MASKMOVDQU, VMASKMOVx, VPMASKMOVx and the AVX2
- * gathers. What is masked off is neither checked nor accessed.
+ * gathers. What is masked off is neither checked nor accessed (MASKMOVQ and MASKMOVDQU check all of it).
  *
  * Loads read every enabled element before they change a register; stores check every enabled element before they
  * write. Gathers go from the lowest element up and keep what they have done when one faults, as SDM 2 says.
@@ -41,6 +41,36 @@ static uint64_t element(X86Cpu *cpu, const X86Insn *in, unsigned i, unsigned siz
     return x86_linear(cpu, in->seg, offset, size, access);
 }
 
+/* Elements are not checked for alignment, unlike other operands of their size. */
+static bool would_check(const X86Cpu *cpu, uint64_t linear, unsigned size)
+{
+    return cpu->eflags & EFLAGS_AC && linear & (size - 1);
+}
+
+static void load_element(X86Cpu *cpu, uint64_t linear, uint8_t *buf, unsigned size)
+{
+    unsigned step = would_check(cpu, linear, size) ? 1 : size;
+    for (unsigned i = 0; i < size; i += step) {
+        x86_load_bytes(cpu, linear + i, buf + i, step);
+    }
+}
+
+static void store_element(X86Cpu *cpu, uint64_t linear, const uint8_t *buf, unsigned size)
+{
+    unsigned step = would_check(cpu, linear, size) ? 1 : size;
+    for (unsigned i = 0; i < size; i += step) {
+        x86_store_bytes(cpu, linear + i, buf + i, step);
+    }
+}
+
+static void probe_element(X86Cpu *cpu, uint64_t linear, unsigned size)
+{
+    unsigned step = would_check(cpu, linear, size) ? 1 : size;
+    for (unsigned i = 0; i < size; i += step) {
+        x86_probe_write(cpu, linear + i, step);
+    }
+}
+
 /* --- VMASKMOV --------------------------------------------------------------------------------------------------- */
 
 /* aux: element size; opsize is the vector's. Operand 0 in reg, the mask in rm (loads) or reg (stores). */
@@ -51,7 +81,7 @@ static void masked_load(X86Cpu *cpu, const X86Insn *in)
     Vec256   result = { { 0 } };
     for (unsigned i = 0; i < in->opsize / size; i++) {
         if (enabled(&mask, i, size)) {
-            store_le(result.b + i * size, x86_load(cpu, element(cpu, in, i, size, X86_READ), size), size);
+            load_element(cpu, element(cpu, in, i, size, X86_READ), result.b + i * size, size);
         }
     }
     set(cpu, in->reg, &result);
@@ -65,12 +95,12 @@ static void store_enabled(X86Cpu *cpu, const X86Insn *in, const Vec256 *mask, co
     for (unsigned i = 0; i < count; i++) {
         if (enabled(mask, i, size)) {
             linear[i] = element(cpu, in, i, size, X86_WRITE);
-            x86_probe_write(cpu, linear[i], size);
+            probe_element(cpu, linear[i], size);
         }
     }
     for (unsigned i = 0; i < count; i++) {
         if (enabled(mask, i, size)) {
-            x86_store(cpu, linear[i], load_le(data->b + i * size, size), size);
+            store_element(cpu, linear[i], data->b + i * size, size);
         }
     }
 }
@@ -83,8 +113,17 @@ static void masked_store(X86Cpu *cpu, const X86Insn *in)
 
 /* --- MASKMOVDQU, MASKMOVQ --------------------------------------------------------------------------------------- */
 
+/* Unlike the rest here, these check all of their operand, as SDM 2 leaves it to the implementation. */
+static void check_whole(X86Cpu *cpu, const X86Insn *in, unsigned size)
+{
+    uint64_t linear = x86_linear(cpu, in->seg, x86_operand_offset(cpu, in), size, X86_WRITE);
+    x86_check_ac(cpu, linear, 8);
+    x86_probe_write(cpu, linear, size);
+}
+
 static void maskmov_sse(X86Cpu *cpu, const X86Insn *in)
 {
+    check_whole(cpu, in, 16);
     Vec256 data = get(cpu, in->reg), mask = get(cpu, in->rm);
     store_enabled(cpu, in, &mask, &data, 1, 16);
 }
@@ -94,12 +133,11 @@ static void maskmov_mmx(X86Cpu *cpu, const X86Insn *in)
     Vec256 data = { { 0 } }, mask = { { 0 } };
 
     x86_fpu_check_pending(cpu);
-    /* Registers as MMX sees them, before the switch: a fault must leave the x87 state alone. */
-    unsigned top = x86_fsw(cpu) >> 11 & 7;
-    memcpy(data.b, x86_mmx(cpu, (in->reg - top) & 7), 8);
-    memcpy(mask.b, x86_mmx(cpu, (in->rm - top) & 7), 8);
+    x86_mmx_enter(cpu); /* also when a fault follows */
+    check_whole(cpu, in, 8);
+    memcpy(data.b, x86_mmx(cpu, in->reg), 8);
+    memcpy(mask.b, x86_mmx(cpu, in->rm), 8);
     store_enabled(cpu, in, &mask, &data, 1, 8);
-    x86_mmx_enter(cpu);
 }
 
 /* --- gathers ---------------------------------------------------------------------------------------------------- */
@@ -133,12 +171,13 @@ static void gather(X86Cpu *cpu, const X86Insn *in)
 
     for (unsigned i = 0; i < g.count; i++) {
         if (enabled(&mask, i, g.element)) {
-            uint64_t value = x86_load(cpu, gather_address(cpu, in, &g, &indexes, i), g.element);
-            store_le(result.b + i * g.element, value, g.element);
-            store_le(mask.b + i * g.element, 0, g.element);
+            uint8_t value[8];
             set(cpu, in->reg, &result);
-            set(cpu, in->rm, &mask);
+            set(cpu, in->rm, &mask); /* what has been passed is cleared, should this one fault */
+            load_element(cpu, gather_address(cpu, in, &g, &indexes, i), value, g.element);
+            memcpy(result.b + i * g.element, value, g.element);
         }
+        memset(mask.b + i * g.element, 0, g.element);
     }
     memset(result.b + g.count * g.element, 0, sizeof result.b - g.count * g.element);
     memset(&mask, 0, sizeof mask);

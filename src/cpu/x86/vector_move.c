@@ -25,22 +25,22 @@ static inline void clear_high(X86Cpu *cpu, unsigned n)
 static inline X86Vec128 load16(X86Cpu *cpu, const X86Insn *in, bool aligned)
 {
     X86_UNINITIALIZED X86Vec128 v;
-    uint64_t                    linear = x86_vector_linear(cpu, in, 16, X86_READ);
+    uint64_t                    linear = x86_ea(cpu, in, 16, X86_READ);
     if (aligned) {
         x86_check_alignment(cpu, linear, 16);
     }
-    x86_load_bytes(cpu, linear, &v, 16);
+    x86_vector_load_long(cpu, linear, &v, 16, 16);
     return v;
 }
 
 static inline uint64_t load_small(X86Cpu *cpu, const X86Insn *in, unsigned size)
 {
-    return x86_load(cpu, x86_vector_linear(cpu, in, size, X86_READ), size);
+    return x86_vector_load(cpu, in, x86_ea(cpu, in, size, X86_READ), size);
 }
 
 static inline void store_small(X86Cpu *cpu, const X86Insn *in, uint64_t value, unsigned size)
 {
-    x86_store(cpu, x86_vector_linear(cpu, in, size, X86_WRITE), value, size);
+    x86_vector_store(cpu, in, x86_ea(cpu, in, size, X86_WRITE), value, size);
 }
 
 /* --- whole registers -------------------------------------------------------------------------------------------- */
@@ -51,14 +51,14 @@ BOTH(load16_aligned, reg, *x86_xmm_at(cpu, in->reg) = load16(cpu, in, true))
 
 static void store16_any(X86Cpu *cpu, const X86Insn *in)
 {
-    x86_store_bytes(cpu, x86_vector_linear(cpu, in, 16, X86_WRITE), x86_xmm_at(cpu, in->rm), 16);
+    x86_vector_store_long(cpu, x86_ea(cpu, in, 16, X86_WRITE), x86_xmm_at(cpu, in->rm), 16, 16);
 }
 
 static void store16_aligned(X86Cpu *cpu, const X86Insn *in)
 {
-    uint64_t linear = x86_vector_linear(cpu, in, 16, X86_WRITE);
+    uint64_t linear = x86_ea(cpu, in, 16, X86_WRITE);
     x86_check_alignment(cpu, linear, 16);
-    x86_store_bytes(cpu, linear, x86_xmm_at(cpu, in->rm), 16);
+    x86_vector_store_long(cpu, linear, x86_xmm_at(cpu, in->rm), 16, 16);
 }
 
 static void copy32(X86Cpu *cpu, const X86Insn *in)
@@ -70,11 +70,11 @@ static void copy32(X86Cpu *cpu, const X86Insn *in)
 static inline void load32(X86Cpu *cpu, const X86Insn *in, bool aligned)
 {
     X86_UNINITIALIZED X86Vec128 v[2];
-    uint64_t                    linear = x86_vector_linear(cpu, in, 32, X86_READ);
+    uint64_t                    linear = x86_ea(cpu, in, 32, X86_READ);
     if (aligned) {
         x86_check_alignment(cpu, linear, 32);
     }
-    x86_load_bytes(cpu, linear, v, 32);
+    x86_vector_load_long(cpu, linear, v, 32, 16);
     *x86_xmm_at(cpu, in->reg)      = v[0];
     *x86_ymm_high_at(cpu, in->reg) = v[1];
 }
@@ -82,11 +82,11 @@ static inline void load32(X86Cpu *cpu, const X86Insn *in, bool aligned)
 static inline void store32(X86Cpu *cpu, const X86Insn *in, bool aligned)
 {
     X86Vec128 v[2]   = { *x86_xmm_at(cpu, in->rm), *x86_ymm_high_at(cpu, in->rm) };
-    uint64_t  linear = x86_vector_linear(cpu, in, 32, X86_WRITE);
+    uint64_t  linear = x86_ea(cpu, in, 32, X86_WRITE);
     if (aligned) {
         x86_check_alignment(cpu, linear, 32);
     }
-    x86_store_bytes(cpu, linear, v, 32);
+    x86_vector_store_long(cpu, linear, v, 32, 16);
 }
 
 static void load32_any(X86Cpu *cpu, const X86Insn *in)
@@ -244,7 +244,8 @@ MMX(mmx_to_xmm, *x86_xmm_at(cpu, in->reg) = ((X86Vec128){ { mmx_get(cpu, in->rm)
 static inline void mmx_store(X86Cpu *cpu, const X86Insn *in, unsigned size)
 {
     x86_fpu_check_pending(cpu);
-    uint64_t linear = x86_vector_linear(cpu, in, size, X86_WRITE);
+    uint64_t linear = x86_ea(cpu, in, size, X86_WRITE);
+    x86_check_ac(cpu, linear, size);
     x86_probe_write(cpu, linear, size); /* the switch to MMX happens only when the store will not fault */
     uint64_t value = mmx_get(cpu, in->rm);
     x86_store(cpu, linear, size == 4 ? (uint32_t)value : value, size);

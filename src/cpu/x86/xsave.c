@@ -25,31 +25,6 @@ enum {
 
 /* --- the state -------------------------------------------------------------------------------------------------- */
 
-static bool all_zero(const uint8_t *p, size_t len)
-{
-    uint64_t any = 0;
-    for (size_t i = 0; i < len; i += 8) {
-        any |= load_le64(p + i);
-    }
-    return !any;
-}
-
-uint64_t x86_xinuse(const X86Cpu *cpu)
-{
-    const uint8_t *x     = cpu->xsave;
-    uint64_t       inuse = 0;
-    if (load_le64(x) != 0x37f || !all_zero(x + 8, 16) || !all_zero(x + XSAVE_ST, 128) || cpu->fpu_cs || cpu->fpu_ds) {
-        inuse |= XCR0_X87;
-    }
-    if (!all_zero(x + XSAVE_XMM, 256)) {
-        inuse |= XCR0_SSE;
-    }
-    if (!all_zero(x + XSAVE_YMM, 256)) {
-        inuse |= XCR0_AVX;
-    }
-    return inuse;
-}
-
 static unsigned vector_registers(const X86Cpu *cpu)
 {
     return cpu->code_size == X86_CODE64 ? 16 : 8;
@@ -115,8 +90,9 @@ static void run_fxsave(X86Cpu *cpu, const X86Insn *in)
 {
     uint8_t  area[AREA_LEGACY];
     unsigned len    = XSAVE_XMM + 16 * vector_registers(cpu);
-    uint64_t linear = x86_vector_linear(cpu, in, 512, X86_WRITE);
+    uint64_t linear = x86_ea(cpu, in, 512, X86_WRITE);
 
+    x86_check_ac(cpu, linear, 4);
     x86_check_alignment(cpu, linear, 16);
     memcpy(area, cpu->xsave, sizeof area);
     put_x87(cpu, area, in->aux);
@@ -128,8 +104,9 @@ static void run_fxsave(X86Cpu *cpu, const X86Insn *in)
 static void run_fxrstor(X86Cpu *cpu, const X86Insn *in)
 {
     uint8_t  area[512];
-    uint64_t linear = x86_vector_linear(cpu, in, 512, X86_READ);
+    uint64_t linear = x86_ea(cpu, in, 512, X86_READ);
 
+    x86_check_ac(cpu, linear, 4);
     x86_check_alignment(cpu, linear, 16);
     x86_load_bytes(cpu, linear, area, sizeof area);
     check_mxcsr(cpu, load_le32(area + XSAVE_MXCSR));
@@ -152,7 +129,7 @@ static uint64_t requested(const X86Cpu *cpu, Variant variant)
 
 static uint64_t xsave_linear(X86Cpu *cpu, const X86Insn *in, unsigned len, X86Access access)
 {
-    uint64_t linear = x86_vector_linear(cpu, in, len, access);
+    uint64_t linear = x86_ea(cpu, in, len, access);
     x86_check_alignment(cpu, linear, 64);
     return linear;
 }
@@ -230,9 +207,9 @@ static void check_header(X86Cpu *cpu, const uint8_t *header, bool supervisor)
 
     if (xcomp & XCOMP_COMPACT) {
         good = x86_has(cpu, X86_FEATURE_XSAVEC) && !(xcomp & ~XCOMP_COMPACT & ~known) && !(xstate & ~xcomp) &&
-               !(xstate & XCOMP_COMPACT) && all_zero(header + 16, 48);
+               !(xstate & XCOMP_COMPACT) && x86_all_zero(header + 16, 48);
     } else {
-        good = !supervisor && !(xstate & ~known) && all_zero(header + 8, 16);
+        good = !supervisor && !(xstate & ~known) && x86_all_zero(header + 8, 16);
     }
     if (!good) {
         x86_raise_error(cpu, X86_GP, 0);
@@ -292,14 +269,14 @@ static void run_xrstor(X86Cpu *cpu, const X86Insn *in)
 
 static void run_ldmxcsr(X86Cpu *cpu, const X86Insn *in)
 {
-    uint32_t value = (uint32_t)x86_load(cpu, x86_vector_linear(cpu, in, 4, X86_READ), 4);
+    uint32_t value = (uint32_t)x86_load(cpu, x86_ea(cpu, in, 4, X86_READ), 4);
     check_mxcsr(cpu, value);
     store_le32(cpu->xsave + XSAVE_MXCSR, value);
 }
 
 static void run_stmxcsr(X86Cpu *cpu, const X86Insn *in)
 {
-    x86_store(cpu, x86_vector_linear(cpu, in, 4, X86_WRITE), x86_mxcsr(cpu), 4);
+    x86_store(cpu, x86_ea(cpu, in, 4, X86_WRITE), x86_mxcsr(cpu), 4);
 }
 
 static void run_vzeroupper(X86Cpu *cpu, const X86Insn *in)
@@ -316,6 +293,7 @@ static void run_vzeroall(X86Cpu *cpu, const X86Insn *in)
 static void run_emms(X86Cpu *cpu, const X86Insn *in)
 {
     x86_fpu_check_pending(cpu);
+    x86_mmx_enter(cpu);
     cpu->xsave[FX_FTW] = 0;
 }
 

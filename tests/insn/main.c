@@ -1,0 +1,137 @@
+/* insn-test: see insn.h.
+ *
+ *   insn-test [--report FILE] [--count N] [--seed S] [--filter MNEMONIC] [--mode 64|32|16] [--verbose]
+ *
+ * The filter is a pattern with * and ?. Exits with 1 when anything differs. */
+
+#include "insn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Options {
+    char    *report, *filter;
+    int      count, seed, mode, keep;
+    gboolean verbose;
+} Options;
+
+typedef struct Totals {
+    uint64_t forms, omitted, differing, runs, differences;
+} Totals;
+
+static const char *const mode_names[N_MODES]   = { "64", "32", "16" };
+static const int         mode_numbers[N_MODES] = { 64, 32, 16 };
+
+static void run_form(Form *form, const Options *o, GString *text)
+{
+    static State   before;
+    static Outcome host, ours;
+    Instance       in;
+    guint32        seeds[2] = { (guint32)o->seed, g_str_hash(form->key) };
+    GRand         *random   = g_rand_new_with_seed_array(seeds, 2);
+    unsigned       failed   = 0;
+
+    for (size_t i = 0; i < sizeof before.data; i += 4) {
+        store_le32(before.data + i, g_rand_int(random));
+    }
+    while (form->count < (uint64_t)o->count && failed < 400) {
+        if (!form_instance(form, random, &in) || !state_random(&before, &in, random)) {
+            failed++;
+            continue;
+        }
+        native_run(&in, &before, &host);
+        executor_run(&in, &before, &ours);
+        form->count++;
+        form->faults += host.vector != NO_FAULT;
+        if (!outcome_compare(&in, &before, &host, &ours, NULL)) {
+            form->differences++;
+            if (form->differences <= (uint64_t)o->keep) {
+                instance_print(&in, &before, text);
+                outcome_compare(&in, &before, &host, &ours, text);
+            }
+        }
+    }
+    g_rand_free(random);
+}
+
+static void print_omitted(FILE *to, Mode mode, GPtrArray *forms)
+{
+    for (unsigned i = 0; i < forms->len; i++) {
+        Form *f = g_ptr_array_index(forms, i);
+        if (f->omitted) {
+            fprintf(to, "%s  %-60s left out: %s\n", mode_names[mode], f->name, f->omitted);
+        }
+    }
+}
+
+static void run_mode(Mode mode, const Options *o, FILE *to, Totals *totals)
+{
+    GPtrArray *forms = forms_walk(mode, o->filter);
+    for (unsigned i = 0; i < forms->len; i++) {
+        Form    *f    = g_ptr_array_index(forms, i);
+        GString *text = g_string_new(NULL);
+        if (f->omitted) {
+            totals->omitted++;
+            continue;
+        }
+        run_form(f, o, text);
+        totals->forms++;
+        totals->runs += f->count;
+        totals->differences += f->differences;
+        totals->differing += f->differences != 0;
+        fprintf(to, "%s  %-60s %8" PRIu64 " run %8" PRIu64 " faulted %6" PRIu64 " differ\n%s", mode_names[mode],
+                f->name, f->count, f->faults, f->differences, text->str);
+        g_string_free(text, TRUE);
+    }
+    print_omitted(to, mode, forms);
+}
+
+int main(int argc, char **argv)
+{
+    Options      o         = { .count = 20, .seed = 1, .keep = 1 };
+    GOptionEntry entries[] = {
+        { "report", 0, 0, G_OPTION_ARG_FILENAME, &o.report, "where to write the report (default: nowhere)", "FILE" },
+        { "count", 0, 0, G_OPTION_ARG_INT, &o.count, "instances of each form", "N" },
+        { "seed", 0, 0, G_OPTION_ARG_INT, &o.seed, "of the random numbers", "S" },
+        { "filter", 0, 0, G_OPTION_ARG_STRING, &o.filter, "only mnemonics that match", "PATTERN" },
+        { "mode", 0, 0, G_OPTION_ARG_INT, &o.mode, "only this mode: 64, 32 or 16", "BITS" },
+        { "keep", 0, 0, G_OPTION_ARG_INT, &o.keep, "differences to show for each form", "N" },
+        { NULL },
+    };
+    GOptionContext *context = g_option_context_new("- compares instructions with the host CPU");
+    GError         *error   = NULL;
+
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &error)) {
+        fprintf(stderr, "insn-test: %s\n", error->message);
+        return 2;
+    }
+    FILE *to = o.report ? fopen(o.report, "w") : fopen("/dev/null", "w");
+    if (!to) {
+        fprintf(stderr, "insn-test: cannot write '%s'\n", o.report);
+        return 2;
+    }
+    executor_init();
+    native_init();
+    Totals totals = { 0 };
+    for (Mode mode = MODE_64; mode < N_MODES; mode++) {
+        if (o.mode && o.mode != mode_numbers[mode]) {
+            continue;
+        }
+        if (native_has_mode(mode)) {
+            run_mode(mode, &o, to, &totals);
+        } else {
+            fprintf(to, "%s  left out: the host cannot run this mode\n", mode_names[mode]);
+        }
+    }
+    fprintf(to,
+            "%" PRIu64 " forms, %" PRIu64 " instances, %" PRIu64 " differences in %" PRIu64 " forms; %" PRIu64
+            " forms left out\n",
+            totals.forms, totals.runs, totals.differences, totals.differing, totals.omitted);
+    fclose(to);
+    printf("insn-test: %" PRIu64 " forms, %" PRIu64 " instances, %" PRIu64 " differences in %" PRIu64 " forms\n",
+           totals.forms, totals.runs, totals.differences, totals.differing);
+    executor_free();
+    g_option_context_free(context);
+    return totals.differences != 0;
+}

@@ -1,0 +1,220 @@
+/* Runs an instruction on the host CPU: a made-up signal frame and rt_sigreturn load the whole state at once (general
+ * registers, flags, code segment, vector and x87 registers), and the signal that the instruction or the breakpoint
+ * behind it raises brings the whole state back. */
+
+#include "insn.h"
+
+#include <asm/ldt.h>
+#include <asm/prctl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+enum {
+    CS_64        = 0x33,
+    SS_64        = 0x2b,
+    CS_32        = 0x23,
+    LDT_CODE     = 1,
+    LDT_DATA     = 2,
+    CS_16        = LDT_CODE << 3 | 7,
+    DS_16        = LDT_DATA << 3 | 7,
+    FRAME_MAGIC1 = 0x46505853,
+    FRAME_MAGIC2 = 0x46505845,
+    FLAG_TF      = 0x100,
+    FLAGS_USER   = 0x40cd5 | 0x200, /* AC OF DF SF ZF AF PF CF, IF */
+    ALT_STACK    = 128 << 10,
+};
+
+/* Kernel's idea of software-reserved bytes 464 to 511. */
+typedef struct FrameExtra {
+    uint32_t magic1, extended_size;
+    uint64_t features;
+    uint32_t xstate_size, padding[7];
+} FrameExtra;
+
+typedef struct Frame {
+    uint8_t    fx[N_EXTENDED] __attribute__((aligned(64)));
+    uint32_t   magic2;
+    ucontext_t uc;
+} Frame;
+
+/* The signal handler's way back. */
+static sigjmp_buf       back;
+static uint8_t          caught_fx[N_EXTENDED];
+static mcontext_t       caught_registers;
+static bool             running;
+static stack_t          signal_stack;
+static struct sigaction thunks_sigfpe; /* Quern's handler, for what runs in the executor */
+static bool             has_16, has_32;
+
+static const uint8_t gpr_to_greg[16] = {
+    REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+    REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+};
+
+/* The kernel leaves EFLAGS.AC as the test set it; C code would not survive that. */
+void signal_entry(int number, siginfo_t *info, void *context);
+__asm__("signal_entry:\n\t"
+        "pushfq\n\t"
+        "andl $~0x40000, (%rsp)\n\t"
+        "popfq\n\t"
+        "jmp on_signal");
+
+void                       on_signal(int number, siginfo_t *info, void *context);
+__attribute__((used)) void on_signal(int number, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+    if (!running) {
+        if (number == SIGFPE && thunks_sigfpe.sa_sigaction) {
+            thunks_sigfpe.sa_sigaction(number, info, context);
+        } else {
+            signal(number, SIG_DFL); /* the test's own fault */
+        }
+        return;
+    }
+    running          = false;
+    caught_registers = uc->uc_mcontext;
+    memcpy(caught_fx, uc->uc_mcontext.fpregs, sizeof caught_fx);
+    siglongjmp(back, 1);
+}
+
+static void map_fixed(uintptr_t at, size_t size, int protection)
+{
+    void *p = mmap((void *)at, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (p != (void *)at) {
+        g_error("cannot map %zu bytes at %#zx", size, (size_t)at);
+    }
+}
+
+static bool ldt_entry(unsigned n, uint32_t base, unsigned contents)
+{
+    struct user_desc d = {
+        .entry_number = n,
+        .base_addr    = base,
+        .limit        = 0xffff,
+        .contents     = contents,
+        .seg_32bit    = 0,
+    };
+    return syscall(SYS_modify_ldt, 0x11, &d, sizeof d) == 0;
+}
+
+void native_init(void)
+{
+    map_fixed(CODE_BASE, 0x1000, PROT_READ | PROT_WRITE | PROT_EXEC);
+    map_fixed(DATA_BASE, DATA_TOTAL, PROT_READ | PROT_WRITE);
+    mprotect((void *)(uintptr_t)RO_BASE, DATA_END - RO_BASE, PROT_READ);
+
+    signal_stack = (stack_t){ .ss_sp = g_malloc(ALT_STACK), .ss_size = ALT_STACK };
+    sigaltstack(&signal_stack, NULL);
+    static const int numbers[] = { SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
+    struct sigaction action    = { .sa_sigaction = signal_entry, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+    for (unsigned i = 0; i < G_N_ELEMENTS(numbers); i++) {
+        sigaction(numbers[i], &action, numbers[i] == SIGFPE ? &thunks_sigfpe : NULL);
+    }
+    has_16 = ldt_entry(LDT_CODE, CODE_BASE, 2) && ldt_entry(LDT_DATA, DATA_BASE, 0);
+    has_32 = true; /* a kernel without compatibility mode has no descriptor 23h and fails below */
+}
+
+bool native_has_mode(Mode mode)
+{
+    return mode == MODE_64 || (mode == MODE_32 ? has_32 : has_16);
+}
+
+static void make_frame(Frame *f, const Instance *in, const State *s)
+{
+    mcontext_t *m     = &f->uc.uc_mcontext;
+    Mode        mode  = in->form->mode;
+    unsigned    cs    = mode == MODE_64 ? CS_64 : mode == MODE_32 ? CS_32 : CS_16;
+    unsigned    ss    = mode == MODE_16 ? DS_16 : SS_64;
+    FrameExtra  extra = { FRAME_MAGIC1, sizeof f->fx + 4, 7, sizeof f->fx };
+
+    memset(f, 0, sizeof *f);
+    memcpy(f->fx, s->fx, sizeof f->fx);
+    memcpy(f->fx + 464, &extra, sizeof extra);
+    memset(f->fx + 512, 0, 64);
+    store_le64(f->fx + 512, 7);
+    f->magic2 = FRAME_MAGIC2;
+    for (unsigned i = 0; i < 16; i++) {
+        m->gregs[gpr_to_greg[i]] = (greg_t)s->gpr[i];
+    }
+    m->gregs[REG_RIP]    = (greg_t)s->rip;
+    m->gregs[REG_EFL]    = (greg_t)(s->flags | 0x202 | (in->branch ? FLAG_TF : 0));
+    m->gregs[REG_CSGSFS] = (greg_t)(cs | (uint64_t)ss << 48);
+    m->fpregs            = (fpregset_t)(void *)f->fx;
+    f->uc.uc_stack       = signal_stack; /* the kernel takes it from here */
+    f->uc.uc_flags       = 1 | 2 | 4;    /* XSTATE, SIGCONTEXT_SS, STRICT_RESTORE_SS */
+}
+
+static void __attribute__((noinline, noreturn)) enter_frame(Frame *f, unsigned data_segment)
+{
+    __asm__ volatile("movl %1, %%ds\n\t"
+                     "movl %1, %%es\n\t"
+                     "pushfq\n\t" /* sigreturn leaves ID and NT as they are */
+                     "andl $~0x204000, (%%rsp)\n\t"
+                     "popfq\n\t"
+                     "movq %0, %%rsp\n\t"
+                     "movl $15, %%eax\n\t" /* rt_sigreturn */
+                     "syscall\n\t"
+                     "ud2"
+                     :
+                     : "r"(&f->uc), "r"(data_segment)
+                     : "memory");
+    __builtin_unreachable();
+}
+
+static void read_back(Outcome *o, const Instance *in, const State *before)
+{
+    const greg_t *g = caught_registers.gregs;
+    o->state        = *before;
+    for (unsigned i = 0; i < 16; i++) {
+        o->state.gpr[i] = (uint64_t)g[gpr_to_greg[i]];
+    }
+    o->state.rip   = (uint64_t)g[REG_RIP];
+    o->state.flags = (uint64_t)g[REG_EFL] & ~(uint64_t)(FLAG_TF | 0x10000 /* RF, set by the kernel's frame */);
+    memcpy(o->state.fx, caught_fx, N_EXTENDED);
+    uint64_t present = load_le64(caught_fx + 512);
+    if (!(present & 4)) {
+        memset(o->state.fx + 576, 0, 256);
+    }
+    memset(o->state.fx + 416, 0, 160); /* the frame's own, and the header */
+    memcpy(o->state.data, (void *)(uintptr_t)DATA_BASE, DATA_TOTAL);
+
+    o->vector = (int)g[REG_TRAPNO];
+    o->error  = (uint32_t)g[REG_ERR];
+    o->cr2    = o->vector == 14 ? (uint64_t)g[REG_CR2] : 0;
+    if (o->vector == 3 && in->form->mnemonic != ZYDIS_MNEMONIC_INT3) {
+        o->vector = NO_FAULT; /* the breakpoint behind the instruction */
+        o->state.rip -= 1;
+    } else if (o->vector == 1 && in->branch) {
+        o->vector = NO_FAULT;
+    }
+    if (o->vector != 14) {
+        o->cr2 = 0;
+    }
+}
+
+void native_run(const Instance *in, const State *before, Outcome *after)
+{
+    static Frame frame;
+    uint8_t     *code = (uint8_t *)(uintptr_t)CODE_BASE;
+    uint8_t     *at   = code + (in->rip & 0xfff);
+
+    mprotect(code, 0x1000, PROT_READ | PROT_WRITE | PROT_EXEC);
+    memcpy(at, in->code, in->len);
+    memset(at + in->len, 0xcc, 16);
+    /* Reading it back serializes nothing, but the jump through the kernel does. */
+    mprotect((void *)(uintptr_t)RO_BASE, DATA_END - RO_BASE, PROT_READ | PROT_WRITE);
+    memcpy((void *)(uintptr_t)DATA_BASE, before->data, DATA_TOTAL);
+    mprotect((void *)(uintptr_t)RO_BASE, DATA_END - RO_BASE, PROT_READ);
+    syscall(SYS_arch_prctl, ARCH_SET_GS, before->gs_base);
+    make_frame(&frame, in, before);
+    if (sigsetjmp(back, 0) == 0) {
+        running = true;
+        enter_frame(&frame, in->form->mode == MODE_16 ? DS_16 : SS_64);
+    }
+    read_back(after, in, before);
+}
