@@ -111,12 +111,85 @@ static void test_storm_is_bounded(void)
 {
     Rig r;
     open_rig(&r);
-    mem_store(&r.t, timer_reg(0, 0), 1 << 2 | 1 << 3 | 1 << 6, 8);
-    mem_store(&r.t, timer_reg(0, 8), 1, 8);
-    mem_store(&r.t, timer_reg(0, 8), 1, 8); /* every 10 ns */
+    mem_store(&r.t, timer_reg(0, 0), 1 << 2 | 1 << 3 | 1 << 6 | 2 << 9, 8);
+    mem_store(&r.t, timer_reg(0, 8), 3, 8);
+    mem_store(&r.t, timer_reg(0, 8), 3, 8); /* every 30 ns */
     mem_store(&r.t, CONF, 1, 8);
     test_step(&r.t, NS_PER_MS);
-    g_assert_cmpuint(r.t.gsi[0].rises, <=, 101);
+    g_assert_cmpuint(r.t.gsi[2].rises, <=, 101);
+    g_assert_cmpuint(r.t.gsi[2].rises, >, 50);
+    uint64_t counter = mem_load(&r.t, COUNTER, 8), next = mem_load(&r.t, timer_reg(0, 8), 8);
+    g_assert_cmpuint(next, >, counter); /* beats are left out, the count is exact */
+    g_assert_cmpuint(next, <=, counter + 3);
+    g_assert_cmpuint(next % 3, ==, 0);
+    test_platform_close(&r.t);
+}
+
+/* A counter near the end of 64 bits goes on through 0, and a comparator behind the end matches. */
+static void test_wrap(void)
+{
+    Rig r;
+    open_rig(&r);
+    mem_store(&r.t, COUNTER, UINT64_MAX - 9, 8);
+    mem_store(&r.t, timer_reg(1, 0), 1 << 2 | 2 << 9, 8);
+    mem_store(&r.t, timer_reg(1, 8), 10, 8);
+    mem_store(&r.t, CONF, 1, 8);
+    g_assert_cmphex(mem_load(&r.t, COUNTER, 8), ==, UINT64_MAX - 9);
+    test_step(&r.t, 199);
+    g_assert_cmphex(mem_load(&r.t, COUNTER, 8), ==, 9);
+    g_assert_cmpuint(r.t.gsi[2].rises, ==, 0);
+    test_step(&r.t, 1);
+    g_assert_cmpuint(r.t.gsi[2].rises, ==, 1);
+    test_platform_close(&r.t);
+}
+
+/* What matched does not match again because somebody touches the configuration or loads a state. */
+static void test_once(void)
+{
+    Rig r;
+    open_rig(&r);
+    mem_store(&r.t, CONF, 1, 8);
+    mem_store(&r.t, timer_reg(1, 0), 1 << 2 | 2 << 9, 8); /* the comparator was never set: nothing */
+    test_step(&r.t, 1000);
+    g_assert_cmpuint(r.t.gsi[2].rises, ==, 0);
+    mem_store(&r.t, timer_reg(1, 8), 200, 8);
+    test_step(&r.t, 5000);
+    g_assert_cmpuint(r.t.gsi[2].rises, ==, 1);
+    mem_store(&r.t, timer_reg(1, 0), 0, 8);
+    mem_store(&r.t, timer_reg(1, 0), 1 << 2 | 2 << 9, 8);
+    test_save_load((Device *)r.hpet);
+    test_step(&r.t, 5000);
+    g_assert_cmpuint(r.t.gsi[2].rises, ==, 1);
+    mem_store(&r.t, timer_reg(1, 0), 1 << 2 | 3 << 9, 8); /* a pin that it cannot use */
+    mem_store(&r.t, timer_reg(1, 8), 5000, 8);
+    test_step(&r.t, NS_PER_MS);
+    g_assert_cmpuint(r.t.gsi[3].rises, ==, 0);
+    test_platform_close(&r.t);
+}
+
+/* With interrupts disabled a periodic comparator goes on and a level-triggered timer sets its status bit. */
+static void test_disabled(void)
+{
+    Rig r;
+    open_rig(&r);
+    mem_store(&r.t, timer_reg(0, 0), 1 << 3 | 1 << 6, 8);
+    mem_store(&r.t, timer_reg(0, 8), 100, 8);
+    mem_store(&r.t, timer_reg(1, 0), 1 << 1 | 2 << 9, 8);
+    mem_store(&r.t, timer_reg(1, 8), 150, 8);
+    mem_store(&r.t, CONF, 1, 8);
+    test_step(&r.t, 10550);
+    g_assert_cmpuint(mem_load(&r.t, timer_reg(0, 8), 8), ==, 1100);
+    g_assert_cmphex(mem_load(&r.t, STATUS, 8), ==, 2);
+    g_assert_cmpint(r.t.gsi[2].level, ==, 0);
+    mem_store(&r.t, timer_reg(1, 0), 1 << 1 | 1 << 2 | 2 << 9, 8); /* enabled: it is heard */
+    g_assert_cmpint(r.t.gsi[2].level, ==, 1);
+    mem_store(&r.t, timer_reg(2, 0), 1 << 1 | 1 << 2 | 2 << 9, 8); /* two on one pin */
+    mem_store(&r.t, timer_reg(2, 8), 1200, 8);
+    test_step(&r.t, 5000);
+    mem_store(&r.t, STATUS, 2, 8);
+    g_assert_cmpint(r.t.gsi[2].level, ==, 1);
+    mem_store(&r.t, STATUS, 4, 8);
+    g_assert_cmpint(r.t.gsi[2].level, ==, 0);
     test_platform_close(&r.t);
 }
 
@@ -164,8 +237,12 @@ static void test_reset(void)
     mem_store(&r.t, timer_reg(1, 8), 10, 8);
     mem_store(&r.t, CONF, 3, 8);
     test_step(&r.t, 1000);
+    irq_set(&(IrqLine){ hpet_legacy_input(r.hpet, 0) }, 1);
+    g_assert_cmpint(r.t.isa[0].level, ==, 0);
     devices_reset(&r.t.p, RESET_WARM);
     g_assert_cmpint(r.t.gsi[2].level, ==, 0);
+    g_assert_cmpint(r.t.isa[0].level, ==, 1); /* legacy routing is over */
+    irq_set(&(IrqLine){ hpet_legacy_input(r.hpet, 0) }, 0);
     test_reset_is((Device *)r.hpet, fresh);
     test_platform_close(&r.t);
 }
@@ -178,6 +255,9 @@ int main(int argc, char **argv)
     g_test_add_func("/hpet/level", test_level);
     g_test_add_func("/hpet/periodic-legacy", test_periodic_legacy);
     g_test_add_func("/hpet/storm-is-bounded", test_storm_is_bounded);
+    g_test_add_func("/hpet/wrap", test_wrap);
+    g_test_add_func("/hpet/once", test_once);
+    g_test_add_func("/hpet/disabled", test_disabled);
     g_test_add_func("/hpet/messages", test_messages);
     g_test_add_func("/hpet/32-bit-mode", test_32_bit_mode);
     g_test_add_func("/hpet/reset", test_reset);

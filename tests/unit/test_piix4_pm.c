@@ -79,6 +79,30 @@ static void test_sleep(void)
     test_platform_close(&r.t);
 }
 
+/* A byte changes nothing but its half of a register. */
+static void test_bytes(void)
+{
+    Rig r;
+    open_rig(&r);
+    out8(&r.t, PIIX4_APM_CNT, PIIX4_ACPI_ENABLE);
+    out16(&r.t, EN, 0x0121);
+    out8(&r.t, EN + 1, 0x04);
+    g_assert_cmphex(in16(&r.t, EN), ==, 0x0421);
+    g_assert_cmphex(in8(&r.t, EN + 1), ==, 0x04);
+    piix4_pm_power_button(r.pm);
+    piix4_pm_woken(r.pm, ACPI_WAKE_OTHER);
+    g_assert_cmphex(in32(&r.t, STS), ==, 0x04218100);
+    out8(&r.t, STS + 1, 0x80);
+    g_assert_cmphex(in16(&r.t, STS), ==, 0x0100);
+    uint32_t timer = in32(&r.t, TMR);
+    g_assert_cmphex(in8(&r.t, TMR), ==, timer & 0xff);
+    out8(&r.t, CNT + 1, (7 << 10 | 1 << 13) >> 8);
+    g_assert_cmphex(in16(&r.t, CNT), ==, 1 | 7 << 10);
+    out8(&r.t, CNT + 1, (PIIX4_S5_TYPE << 10 | 1 << 13) >> 8);
+    g_assert_cmpuint(r.t.shutdowns, ==, 1);
+    test_platform_close(&r.t);
+}
+
 static void test_gpe(void)
 {
     Rig r;
@@ -130,6 +154,7 @@ int main(int argc, char **argv)
     g_test_add_func("/piix4-pm/timer", test_timer);
     g_test_add_func("/piix4-pm/power-button", test_power_button);
     g_test_add_func("/piix4-pm/sleep", test_sleep);
+    g_test_add_func("/piix4-pm/bytes", test_bytes);
     g_test_add_func("/piix4-pm/gpe", test_gpe);
     g_test_add_func("/piix4-pm/smbus", test_smbus);
     g_test_add_func("/piix4-pm/state", test_state);

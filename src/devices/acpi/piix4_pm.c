@@ -25,6 +25,7 @@ enum { PM_TIMER_HZ = 3579545, PM_TIMER_BITS = 24 };
 enum { APM_PORTS = PIIX4_APM_CNT, DEVACTB_HIGH = 0x5b, APMC_EN = 1 << 1 };
 
 /* SMBus host controller: its registers, and bits that a host without devices needs. */
+enum { SMB_HOST_ENABLED = 0x09 /* configuration D2h: enabled, interrupts as IRQ 9 */ };
 enum { SMB_HSTSTS = 0, SMB_HSTCNT = 2, SMB_SIZE = 0x10, SMB_START = 1 << 6, SMB_DEV_ERR = 1 << 2, SMB_STS_W1C = 0x1e };
 
 struct Piix4Pm {
@@ -99,38 +100,59 @@ static void set_acpi_enabled(Piix4Pm *pm, bool on)
     update_sci(pm);
 }
 
+/* The first eight bytes are 16-bit registers that may be accessed byte by byte; the timer follows. */
+static uint8_t pm_read_byte(Piix4Pm *pm, uint64_t offset)
+{
+    unsigned shift = 8 * (offset & 1);
+    switch (offset & ~UINT64_C(1)) {
+    case PMSTS: account_overflow(pm); return (uint8_t)(pm->sts >> shift);
+    case PMEN: return (uint8_t)(pm->en >> shift);
+    case PMCNTRL: return (uint8_t)(pm->cnt >> shift);
+    default: return 0;
+    }
+}
+
 static uint64_t pm_read(void *opaque, uint64_t offset, unsigned size)
 {
     Piix4Pm *pm = opaque;
-    switch (offset) {
-    case PMSTS: account_overflow(pm); return size == 4 ? pm->sts | (uint32_t)pm->en << 16 : pm->sts;
-    case PMEN: return pm->en;
-    case PMCNTRL: return pm->cnt;
-    case PMTMR: return pm_ticks(pm) & ((1 << PM_TIMER_BITS) - 1);
-    case PMTMR + 2: return (pm_ticks(pm) & ((1 << PM_TIMER_BITS) - 1)) >> 16;
-    default: return 0;
+    if (offset >= PMTMR && offset < PMTMR + 4) {
+        return (pm_ticks(pm) & ((1 << PM_TIMER_BITS) - 1)) >> (8 * (offset - PMTMR));
+    }
+    uint64_t value = 0;
+    for (unsigned i = 0; i < size; i++) {
+        value |= (uint64_t)pm_read_byte(pm, offset + i) << (8 * i);
+    }
+    return value;
+}
+
+static void replace_byte(uint16_t *reg, unsigned shift, uint8_t value)
+{
+    *reg = (uint16_t)((*reg & ~(0xff << shift)) | value << shift);
+}
+
+static void pm_write_byte(Piix4Pm *pm, uint64_t offset, uint8_t value)
+{
+    unsigned shift = 8 * (offset & 1);
+    switch (offset & ~UINT64_C(1)) {
+    case PMSTS:
+        account_overflow(pm);
+        pm->sts &= (uint16_t) ~(value << shift);
+        break;
+    case PMEN: replace_byte(&pm->en, shift, value); break;
+    case PMCNTRL: replace_byte(&pm->cnt, shift, value); break;
+    default: break;
     }
 }
 
 static void pm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     Piix4Pm *pm = opaque;
-    switch (offset) {
-    case PMSTS:
-        account_overflow(pm);
-        pm->sts &= (uint16_t)~value;
-        if (size == 4) {
-            pm->en = (uint16_t)(value >> 16);
-        }
-        break;
-    case PMEN: pm->en = (uint16_t)value; break;
-    case PMCNTRL:
-        pm->cnt = (uint16_t)(value & ~SUS_EN);
-        if (value & SUS_EN) {
-            enter_sleep(pm, (unsigned)(value & SUS_TYP) >> SUS_TYP_SHIFT);
-        }
-        break;
-    default: break;
+    for (unsigned i = 0; i < size; i++) {
+        pm_write_byte(pm, offset + i, (uint8_t)(value >> (8 * i)));
+    }
+    if (pm->cnt & SUS_EN) { /* write-only: it starts the sleep */
+        pm->cnt &= (uint16_t)~SUS_EN;
+        enter_sleep(pm, (unsigned)(pm->cnt & SUS_TYP) >> SUS_TYP_SHIFT);
     }
     update_sci(pm);
 }
@@ -200,11 +222,9 @@ static void smb_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
     }
 }
 
-static const IoOps pm_ops  = { .name   = "piix4-pm",
-                               .access = IO_WORD | IO_LONG,
-                               .accept = IO_BYTE | IO_WORD | IO_LONG,
-                               .read   = pm_read,
-                               .write  = pm_write };
+static const IoOps pm_ops = {
+    .name = "piix4-pm", .access = IO_BYTE | IO_WORD | IO_LONG, .read = pm_read, .write = pm_write
+};
 static const IoOps gpe_ops = { .name = "piix4-gpe0", .access = IO_BYTE, .read = gpe_read, .write = gpe_write };
 static const IoOps apm_ops = { .name = "piix4-apm", .access = IO_BYTE, .read = apm_read, .write = apm_write };
 static const IoOps smb_ops = { .name = "piix4-smbus", .access = IO_BYTE, .read = smb_read, .write = smb_write };
@@ -213,10 +233,14 @@ static const IoOps smb_ops = { .name = "piix4-smbus", .access = IO_BYTE, .read =
 
 static void map_window(Piix4Pm *pm, Region *ports, bool *mapped, bool enabled, uint16_t base)
 {
+    bool wanted = enabled && base;
+    if (wanted == *mapped && (!wanted || ports->addr == base)) {
+        return;
+    }
     if (*mapped) {
         region_unmap(ports);
     }
-    *mapped = enabled && base;
+    *mapped = wanted;
     if (*mapped) {
         isa_map_ports(&pm->pci.dev, ports, base);
     }
@@ -253,7 +277,8 @@ static bool piix4_pm_realize(Device *dev, Error *err)
         pm->pci.wmask[writable[i].offset] = writable[i].mask;
     }
     pci_put32(&pm->pci, PIIX4_PM_BASE_REG, 1); /* bit 0: I/O space */
-    pci_put32(&pm->pci, PIIX4_SMB_BASE_REG, 1);
+    pci_put32(&pm->pci, PIIX4_SMB_BASE_REG, (pm->smb_io_base & 0xfff0) | 1);
+    pci_put8(&pm->pci, PIIX4_SMB_HOST_REG, SMB_HOST_ENABLED);
     region_init_io(&pm->pm_ports, m, "piix4-pm", PM_SIZE, &pm_ops, pm);
     region_init_io(&pm->gpe_ports, m, "piix4-gpe0", PIIX4_GPE0_LEN, &gpe_ops, pm);
     region_init_io(&pm->apm_ports, m, "piix4-apm", 2, &apm_ops, pm);
@@ -310,7 +335,8 @@ static const Field piix4_pm_properties[] = {
     FIELD(Piix4Pm, disable_s4, "disable_s4", .min = 0, .max = 1, .help = "do not offer suspend to disk"),
     FIELD(Piix4Pm, s4_val, "s4_val", .initial = PIIX4_S4_TYPE, .min = 0, .max = 7,
           .help = "sleep type of suspend to disk"),
-    FIELD(Piix4Pm, smb_io_base, "smb_io_base", .initial = PIIX4_SMBUS_BASE, .help = "port of the SMBus host"),
+    FIELD(Piix4Pm, smb_io_base, "smb_io_base", .initial = 0xb100, .max = 0xfff0,
+          .help = "port of the SMBus host after reset"),
     {},
 };
 
@@ -339,6 +365,7 @@ static const PciDeviceInfo piix4_pm_info = {
 
 DEVICE_TYPE(piix4_pm) = {
     .name       = "PIIX4_PM",
+    .parent     = "pci-device",
     .help       = "power management function of the PIIX4",
     .class      = OBJECT_CLASS_DEVICE,
     .size       = sizeof(Piix4Pm),
@@ -368,7 +395,7 @@ void piix4_pm_set_bases(Piix4Pm *pm, uint16_t pm_base, uint16_t smbus_base)
     pci_config_write(&pm->pci, PIIX4_PM_BASE_REG, pm_base | 1u, 4);
     pci_config_write(&pm->pci, PIIX4_PM_MISC_REG, 1, 1);
     pci_config_write(&pm->pci, PIIX4_SMB_BASE_REG, smbus_base | 1u, 4);
-    pci_config_write(&pm->pci, PIIX4_SMB_HOST_REG, 9, 1); /* enabled, interrupts as IRQ 9 */
+    pci_config_write(&pm->pci, PIIX4_SMB_HOST_REG, SMB_HOST_ENABLED, 1);
 }
 
 bool piix4_pm_has_s3(const Piix4Pm *pm)

@@ -35,14 +35,18 @@ enum {
 
 enum { TICK_NS = HPET_PERIOD_FS / 1000000, HPET_VENDOR = 0x8086, HPET_REVISION = 1 };
 
-/* A period shorter than this would keep the main loop busy with nothing else. */
-enum { MIN_PERIOD_TICKS = 10000 / TICK_NS };
+/* Beats of a shorter period are left out: the main loop could do nothing else. */
+enum { MIN_BEAT_TICKS = 10000 / TICK_NS };
+
+#define LATE_TICKS (INT64_C(1) << 31)  /* a comparator written so much too late still matches */
+#define FAR_TICKS  (UINT64_C(1) << 58) /* nobody will see it */
 
 typedef struct HpetTimer {
     Hpet    *hpet;
     uint8_t  n;
     uint64_t conf, comparator, period, fsb;
-    Timer    timer;
+    Timer    timer;  /* runs towards the next match */
+    IrqPin  *driven; /* level-triggered: the pin held high */
 } HpetTimer;
 
 struct Hpet {
@@ -51,8 +55,8 @@ struct Hpet {
     bool      msi;
     uint32_t  intcap;
     uint64_t  conf, status;
-    uint64_t  counter; /* while it stands still */
-    int64_t   origin;  /* virtual-clock time at which a running counter was 0 */
+    uint64_t  counter; /* when it was started, or now while it stands still */
+    int64_t   since;   /* virtual-clock time at which it was started */
     uint8_t   legacy_levels;
     HpetTimer timers[HPET_MAX];
     Region    registers;
@@ -73,49 +77,74 @@ static int64_t now_ns(const Hpet *hpet)
     return clock_now(hpet->dev.platform->clocks, VIRTUAL_CLOCK);
 }
 
+static uint64_t ns_running(const Hpet *hpet)
+{
+    return (uint64_t)now_ns(hpet) - (uint64_t)hpet->since;
+}
+
 static uint64_t counter_now(const Hpet *hpet)
 {
-    return running(hpet) ? (uint64_t)(now_ns(hpet) - hpet->origin) / TICK_NS : hpet->counter;
+    return hpet->counter + (running(hpet) ? ns_running(hpet) / TICK_NS : 0);
 }
 
 /* --- interrupts --- */
 
-static IrqLine timer_line(const HpetTimer *t)
+static IrqPin *timer_pin(const HpetTimer *t)
 {
     const Platform *p     = t->hpet->dev.platform;
     unsigned        route = (unsigned)(t->conf & INT_ROUTE_CNF) >> INT_ROUTE_SHIFT;
     if (legacy(t->hpet) && t->n < 2) {
-        return (IrqLine){ p->isa_irq[t->n ? 8 : 0] };
+        return p->isa_irq[t->n ? 8 : 0];
     }
-    return (IrqLine){ route < G_N_ELEMENTS(p->gsi) ? p->gsi[route] : NULL };
+    return route < G_N_ELEMENTS(p->gsi) && t->hpet->intcap >> route & 1 ? p->gsi[route] : NULL;
 }
 
-static void timer_lower(HpetTimer *t)
+static bool uses_messages(const HpetTimer *t)
 {
-    IrqLine line = timer_line(t);
-    if ((t->conf & INT_TYPE_CNF) && (t->hpet->status >> t->n & 1)) {
-        irq_lower(&line);
+    return t->conf & FSB_EN_CNF && t->hpet->msi;
+}
+
+/* Timers may share a pin: it falls when the last one lets go. */
+static void release_pin(HpetTimer *t)
+{
+    IrqPin *pin = t->driven;
+    t->driven   = NULL;
+    for (unsigned i = 0; pin && i < t->hpet->n_timers; i++) {
+        if (t->hpet->timers[i].driven == pin) {
+            return;
+        }
+    }
+    irq_lower(&(IrqLine){ pin });
+}
+
+/* Holds the pin of a level-triggered timer high while its status bit is set. */
+static void update_line(HpetTimer *t)
+{
+    bool active = t->conf & INT_TYPE_CNF && t->conf & INT_ENB_CNF && !uses_messages(t) && t->hpet->status >> t->n & 1;
+    IrqPin *wanted = active ? timer_pin(t) : NULL;
+    if (t->driven != wanted) {
+        release_pin(t);
+        t->driven = wanted;
+        irq_raise(&(IrqLine){ wanted });
     }
 }
 
-static void timer_raise(HpetTimer *t)
+static void timer_matched(HpetTimer *t)
 {
-    Platform *p    = t->hpet->dev.platform;
-    IrqLine   line = timer_line(t);
+    Platform *p = t->hpet->dev.platform;
     if (t->conf & INT_TYPE_CNF) {
         t->hpet->status |= UINT64_C(1) << t->n;
+        update_line(t);
     }
-    if (!(t->conf & INT_ENB_CNF) || !running(t->hpet)) {
+    if (!(t->conf & INT_ENB_CNF)) {
         return;
     }
-    if ((t->conf & FSB_EN_CNF) && t->hpet->msi) {
+    if (uses_messages(t)) {
         if (p->send_msi) {
             p->send_msi(p, t->fsb >> 32, (uint32_t)t->fsb);
         }
-    } else if (t->conf & INT_TYPE_CNF) {
-        irq_raise(&line);
-    } else {
-        irq_pulse(&line);
+    } else if (!(t->conf & INT_TYPE_CNF)) {
+        irq_pulse(&(IrqLine){ timer_pin(t) });
     }
 }
 
@@ -126,49 +155,65 @@ static bool is32(const HpetTimer *t)
     return t->conf & MODE32_CNF;
 }
 
-/* Ticks until the comparator matches; 0 when it just has: a guest that sets it slightly too late gets its interrupt. */
+static bool is_periodic(const HpetTimer *t)
+{
+    return t->conf & TYPE_CNF && t->period;
+}
+
+/* Ticks until the counter comes (round) to the comparator. */
 static uint64_t ticks_left(const HpetTimer *t, uint64_t counter)
 {
-    if (is32(t)) {
-        int32_t left = (int32_t)(uint32_t)(t->comparator - counter);
-        return left > 0 ? (uint64_t)left : 0;
-    }
-    int64_t left = (int64_t)(t->comparator - counter);
-    return left > 0 ? (uint64_t)left : 0;
+    uint64_t left = t->comparator - counter;
+    return is32(t) ? (uint32_t)left : left;
 }
 
-static void timer_arm(HpetTimer *t)
+/* Ticks since the counter was at the comparator; negative when that is still to come. */
+static int64_t ticks_late(const HpetTimer *t, uint64_t counter)
 {
-    /* Beyond 2^62 ns nobody will see it fire. */
-    uint64_t left = MIN(ticks_left(t, counter_now(t->hpet)), UINT64_C(1) << 58);
-    timer_set(&t->timer, now_ns(t->hpet) + (int64_t)(left * TICK_NS));
+    return is32(t) ? (int32_t)(uint32_t)(counter - t->comparator) : (int64_t)(counter - t->comparator);
 }
 
+/* A periodic comparator that the counter has passed moves on to the next match. */
+static void advance(HpetTimer *t)
+{
+    int64_t late = running(t->hpet) && is_periodic(t) ? ticks_late(t, counter_now(t->hpet)) : -1;
+    if (late >= 0) {
+        t->comparator += ((uint64_t)late / t->period + 1) * t->period;
+        t->comparator = is32(t) ? (uint32_t)t->comparator : t->comparator;
+    }
+}
+
+static void arm(HpetTimer *t, uint64_t left)
+{
+    int64_t into_tick = (int64_t)(ns_running(t->hpet) % TICK_NS);
+    timer_set(&t->timer, now_ns(t->hpet) + (left ? (int64_t)(MIN(left, FAR_TICKS) * TICK_NS) - into_tick : 0));
+}
+
+/* The timer runs when somebody would see a match: by an interrupt or in the status register. A match that is past
+ * and was not delivered yet stays due. */
 static void timer_update(HpetTimer *t)
 {
-    if (running(t->hpet) && ((t->conf & INT_ENB_CNF) || t->n == 0)) {
-        timer_arm(t);
-    } else {
+    if (!running(t->hpet) || !(t->conf & (INT_ENB_CNF | INT_TYPE_CNF))) {
         timer_cancel(&t->timer);
+    } else if (!timer_armed(&t->timer) || t->timer.deadline > now_ns(t->hpet)) {
+        advance(t);
+        arm(t, ticks_left(t, counter_now(t->hpet)));
     }
 }
 
 static void timer_fired(void *opaque)
 {
-    HpetTimer *t       = opaque;
-    uint64_t   counter = counter_now(t->hpet);
-    timer_raise(t);
-    if ((t->conf & TYPE_CNF) && t->period) {
-        uint64_t period = MAX(t->period, MIN_PERIOD_TICKS);
-        uint64_t behind = is32(t) ? (uint32_t)(counter - t->comparator) : counter - t->comparator;
-        t->comparator += (behind / period + 1) * period;
-        if (is32(t)) {
-            t->comparator = (uint32_t)t->comparator;
+    HpetTimer *t = opaque;
+    timer_matched(t);
+    if (is_periodic(t)) {
+        advance(t);
+        uint64_t left = ticks_left(t, counter_now(t->hpet));
+        if (left < MIN_BEAT_TICKS) {
+            left += (MIN_BEAT_TICKS - left + t->period - 1) / t->period * t->period;
         }
-        timer_arm(t);
+        arm(t, left);
     } else if (is32(t)) {
-        /* It matches again when the low half has come round. */
-        timer_set(&t->timer, now_ns(t->hpet) + (INT64_C(1) << 32) * TICK_NS);
+        arm(t, UINT64_C(1) << 32); /* the low half comes round */
     }
 }
 
@@ -196,10 +241,10 @@ static uint64_t register_read(Hpet *hpet, uint64_t offset)
     if (offset >= TIMER_BASE) {
         unsigned n = (unsigned)(offset - TIMER_BASE) / 0x20;
         if (n < hpet->n_timers) {
-            const HpetTimer *t = &hpet->timers[n];
+            HpetTimer *t = &hpet->timers[n];
             switch (offset & 0x1f) {
             case TIMER_CONF: return timer_conf(t);
-            case TIMER_COMP: return t->comparator;
+            case TIMER_COMP: advance(t); return t->comparator;
             case TIMER_FSB: return t->fsb;
             default: break;
             }
@@ -217,8 +262,7 @@ static uint64_t register_read(Hpet *hpet, uint64_t offset)
 
 static void timer_write_conf(HpetTimer *t, uint64_t value)
 {
-    uint64_t old = t->conf;
-    timer_lower(t);
+    advance(t);
     t->conf = value & TIMER_WRITABLE;
     if (!t->hpet->msi) {
         t->conf &= ~(uint64_t)FSB_EN_CNF;
@@ -230,24 +274,31 @@ static void timer_write_conf(HpetTimer *t, uint64_t value)
     if (!(t->conf & INT_TYPE_CNF)) {
         t->hpet->status &= ~(UINT64_C(1) << t->n);
     }
-    /* Setting VAL_SET alone announces a write of the comparator. */
-    if ((old ^ t->conf) & ~(uint64_t)VAL_SET_CNF) {
-        timer_update(t);
-    }
+    update_line(t);
+    timer_update(t);
 }
 
+/* VAL_SET lets a periodic timer's write reach the comparator; without it the write is the period alone. */
 static void timer_write_comparator(HpetTimer *t, uint64_t value)
 {
+    bool sets = !(t->conf & TYPE_CNF) || t->conf & VAL_SET_CNF;
     if (is32(t)) {
         value = (uint32_t)value;
     }
-    if (!(t->conf & TYPE_CNF) || (t->conf & VAL_SET_CNF)) {
-        t->comparator = value;
-    }
+    advance(t);
     if (t->conf & TYPE_CNF) {
         t->period = value;
     }
     t->conf &= ~(uint64_t)VAL_SET_CNF;
+    if (sets) {
+        t->comparator = value;
+        timer_cancel(&t->timer);
+        int64_t late = ticks_late(t, counter_now(t->hpet));
+        if (running(t->hpet) && t->conf & INT_ENB_CNF && late > 0 && late < LATE_TICKS) {
+            arm(t, 0); /* a guest that was slightly too slow gets its interrupt */
+            return;
+        }
+    }
     timer_update(t);
 }
 
@@ -262,22 +313,24 @@ static void pass_legacy_inputs(Hpet *hpet, bool connected)
 static void write_general_conf(Hpet *hpet, uint64_t value)
 {
     uint64_t changed = hpet->conf ^ value;
-    if (changed & LEG_RT_CNF) {
-        for (unsigned i = 0; i < hpet->n_timers; i++) {
-            timer_lower(&hpet->timers[i]);
-        }
-        pass_legacy_inputs(hpet, !(value & LEG_RT_CNF));
-    }
     if (changed & ENABLE_CNF) {
-        if (value & ENABLE_CNF) {
-            hpet->origin = now_ns(hpet) - (int64_t)(hpet->counter * TICK_NS);
-        } else {
-            hpet->counter = counter_now(hpet);
+        for (unsigned i = 0; i < hpet->n_timers; i++) {
+            advance(&hpet->timers[i]);
+            timer_cancel(&hpet->timers[i].timer);
         }
+        hpet->counter = counter_now(hpet);
+        hpet->since   = now_ns(hpet);
+    }
+    if (changed & LEG_RT_CNF && value & LEG_RT_CNF) {
+        pass_legacy_inputs(hpet, false);
     }
     hpet->conf = value & (ENABLE_CNF | LEG_RT_CNF);
     for (unsigned i = 0; i < hpet->n_timers; i++) {
+        update_line(&hpet->timers[i]);
         timer_update(&hpet->timers[i]);
+    }
+    if (changed & LEG_RT_CNF && !(value & LEG_RT_CNF)) {
+        pass_legacy_inputs(hpet, true);
     }
 }
 
@@ -299,12 +352,10 @@ static void register_write(Hpet *hpet, uint64_t offset, uint64_t value)
     switch (offset) {
     case GEN_CONF: write_general_conf(hpet, value); break;
     case GINTR_STA:
-        for (unsigned i = 0; i < hpet->n_timers; i++) {
-            if (value >> i & 1) {
-                timer_lower(&hpet->timers[i]);
-            }
-        }
         hpet->status &= ~value;
+        for (unsigned i = 0; i < hpet->n_timers; i++) {
+            update_line(&hpet->timers[i]);
+        }
         break;
     case MAIN_CNT:
         if (!running(hpet)) {
@@ -381,24 +432,37 @@ static void hpet_unrealize(Device *dev)
 static void hpet_reset(Device *dev, ResetKind kind)
 {
     Hpet *hpet = (Hpet *)dev;
+    bool  took = legacy(hpet);
+    hpet->conf = hpet->status = hpet->counter = 0;
+    hpet->since                               = 0;
     for (unsigned i = 0; i < HPET_MAX; i++) {
         HpetTimer *t = &hpet->timers[i];
         timer_cancel(&t->timer);
-        timer_lower(t);
         t->conf = t->period = t->fsb = 0;
         t->comparator                = UINT64_MAX;
+        update_line(t);
     }
-    hpet->conf = hpet->status = hpet->counter = 0;
-    hpet->origin                              = 0;
+    if (took) {
+        pass_legacy_inputs(hpet, true);
+    }
 }
 
 static bool hpet_post_load(Device *dev, Error *err)
 {
     Hpet *hpet = (Hpet *)dev;
+    if (hpet->since < 0 || hpet->since > INT64_MAX / 2) {
+        return error_set(err, "since: out of range");
+    }
     hpet->conf &= ENABLE_CNF | LEG_RT_CNF;
-    for (unsigned i = 0; i < hpet->n_timers; i++) {
-        hpet->timers[i].conf &= TIMER_WRITABLE;
-        timer_update(&hpet->timers[i]);
+    hpet->status &= (UINT64_C(1) << hpet->n_timers) - 1;
+    hpet->legacy_levels &= 3;
+    for (unsigned i = 0; i < HPET_MAX; i++) {
+        HpetTimer *t = &hpet->timers[i];
+        t->conf &= TIMER_WRITABLE & (hpet->msi ? UINT64_MAX : ~(uint64_t)FSB_EN_CNF);
+        if (i >= hpet->n_timers || !running(hpet)) {
+            timer_cancel(&t->timer);
+        }
+        update_line(t);
     }
     return true;
 }
@@ -415,6 +479,7 @@ static const Field hpet_timer_state[] = {
     FIELD(HpetTimer, comparator, "comparator"),
     FIELD(HpetTimer, period, "period"),
     FIELD(HpetTimer, fsb, "fsb"),
+    FIELD(HpetTimer, timer, "timer", .custom = &timer_field),
     {},
 };
 
@@ -422,7 +487,7 @@ static const Field hpet_state[] = {
     FIELD(Hpet, conf, "conf"),
     FIELD(Hpet, status, "status"),
     FIELD(Hpet, counter, "counter"),
-    FIELD(Hpet, origin, "origin"),
+    FIELD(Hpet, since, "since"),
     FIELD(Hpet, legacy_levels, "legacy-levels"),
     FIELD_ARRAY(Hpet, timers, "timers", .sub = hpet_timer_state),
     {},
@@ -430,6 +495,7 @@ static const Field hpet_state[] = {
 
 DEVICE_TYPE(hpet) = {
     .name       = "hpet",
+    .parent     = "sys-bus-device",
     .help       = "high precision event timers",
     .class      = OBJECT_CLASS_DEVICE,
     .size       = sizeof(Hpet),
