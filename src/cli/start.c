@@ -625,7 +625,7 @@ static bool build(Start *s, Error *err)
     watch_signals(s); /* before there are threads: they inherit what is blocked */
     return configure(s, type, err) && make_accel(s, err) && make_chardevs(s, err) && make_serials(s, err) &&
            add_globals(s, err) && add_objects(s, err) && machine_build(s->machine, err) && add_devices(s, err) &&
-           make_debuggers(s, err) && write_pidfile(s, err);
+           machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
 }
 
 int start_machine(const Cli *cli)

@@ -114,16 +114,22 @@ static CpuView *view_new(Machine *m, X86Cpu *cpu)
     return view;
 }
 
+static void remove_smram(CpuView *view)
+{
+    if (view->has_smram) {
+        region_unmap(&view->smram);
+        region_destroy(&view->smram);
+        view->has_smram = false;
+    }
+}
+
 static void view_free(CpuView *view)
 {
     address_space_free(view->cpu->vcpu.memory);
     region_unmap(apic_region(view->cpu->apic));
     region_unmap(&view->system);
     region_destroy(&view->system);
-    if (view->has_smram) {
-        region_unmap(&view->smram);
-        region_destroy(&view->smram);
-    }
+    remove_smram(view);
     region_destroy(&view->root);
     g_free(view);
 }
@@ -206,6 +212,7 @@ void machine_connect_cpus(Machine *m, int (*ack)(void *opaque), void *opaque, Re
         CpuView *view    = cpu->board;
         view->ack_extint = ack;
         view->opaque     = opaque;
+        remove_smram(view);
         if (smram) {
             region_init_alias(&view->smram, m->platform.memory, "cpu-smram", smram, 0, UINT64_C(1) << 32);
             region_set_enabled(&view->smram, false);

@@ -158,6 +158,9 @@ void machine_free(Machine *m)
         accel_shutdown(m->accel);
     }
     if (p->memory) {
+        if (machine_type(m)->detach) {
+            machine_type(m)->detach(m);
+        }
         devices_free(p);
         machine_remove_cpus(m);
         if (machine_type(m)->free) {

@@ -83,7 +83,8 @@ struct MachineType {
     bool (*build)(Machine *m, Error *err);
     bool (*finish)(Machine *m, Error *err);    /* all devices are there: kernel and firmware tables. May be NULL */
     void (*reset)(Machine *m, ResetKind kind); /* after devices and CPUs were reset: firmware's part of direct boot */
-    void (*free)(Machine *m);                  /* devices and vCPUs are gone. May be NULL */
+    void (*detach)(Machine *m); /* before devices go: takes away what was mapped into them. May be NULL */
+    void (*free)(Machine *m);   /* devices and vCPUs are gone. May be NULL */
 };
 
 typedef enum RunState {
@@ -185,7 +186,7 @@ void machine_remove_cpus(Machine *m);
 void machine_reset_cpus(Machine *m);
 
 /* The board's side of vCPUs: who answers an ExtINT (machine lock held; -1: nothing pending), and what a vCPU in SMM
- * sees over its usual view (may be NULL). */
+ * sees over its usual view (may be NULL). All NULL takes the connection away. */
 void machine_connect_cpus(Machine *m, int (*ack_extint)(void *opaque), void *opaque, Region *smram);
 
 /* Finds a firmware file by name or path in -L and the built-in directories. NULL with an error that names both. */

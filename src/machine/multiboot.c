@@ -260,7 +260,7 @@ bool multiboot_load(BootImage *image, const BootFile *kernel, const BootOptions 
     }
     uint32_t         cmdline_at = strings->len;
     const char      *append     = options->append ? options->append : "";
-    g_autofree char *cmdline    = g_strconcat(kernel->path, *append ? " " : "", append, NULL);
+    g_autofree char *cmdline    = g_strconcat(kernel->path, " ", append, NULL);
     g_byte_array_append(strings, (const uint8_t *)cmdline, (guint)strlen(cmdline) + 1);
     uint32_t name_at = strings->len;
     g_byte_array_append(strings, (const uint8_t *)loader_name, sizeof loader_name);

@@ -389,6 +389,17 @@ static void unmap(Region *r)
     }
 }
 
+static void pc_detach(Machine *m)
+{
+    PcBoard *pc = pc_board(m);
+
+    if (pc) {
+        machine_connect_cpus(m, NULL, NULL, NULL);
+        unmap(&pc->bios_low);
+        unmap(&pc->bios_high);
+    }
+}
+
 static void pc_free(Machine *m)
 {
     PcBoard *pc = pc_board(m);
@@ -396,8 +407,6 @@ static void pc_free(Machine *m)
     if (!pc) {
         return;
     }
-    unmap(&pc->bios_low);
-    unmap(&pc->bios_high);
     unmap(&pc->ram_high);
     unmap(&pc->ram_low);
     ram_block_unref(pc->bios);
@@ -457,5 +466,6 @@ MACHINE_TYPE(pc_9_1) = {
     .build       = pc_build,
     .finish      = pc_finish,
     .reset       = pc_reset,
+    .detach      = pc_detach,
     .free        = pc_free,
 };
