@@ -102,7 +102,7 @@ const char *form_omitted(const Form *form, const ZydisDecodedInstruction *d, con
  * then, where they fault). false: the operands cannot be placed; try another instance. */
 bool state_random(State *s, const Instance *in, GRand *random);
 
-/* Does the explicit memory operand lie on two pages? */
+/* Does a memory operand lie on two pages? */
 bool crosses_page(const Instance *in, const State *before);
 
 /* What need not agree. Set by undefined_mask(). */
@@ -111,6 +111,7 @@ typedef struct Undefined {
     uint16_t fsw;          /* bits of the x87 status word */
     bool     fpu_pointers; /* FIP, FDP, FOP and their selectors */
     uint64_t cr2;          /* bits of the faulting address */
+    uint32_t error;        /* bits of the error code */
     uint64_t fip;          /* bits of FIP and FDP */
     uint16_t gprs;         /* bit mask of registers */
     bool     everything;

@@ -579,7 +579,7 @@ void instance_print(const Instance *in, const State *s, GString *text)
 
 bool crosses_page(const Instance *in, const State *before)
 {
-    for (unsigned i = 0; i < in->d.operand_count_visible; i++) {
+    for (unsigned i = 0; i < in->d.operand_count; i++) {
         const ZydisDecodedOperand *op = &in->op[i];
         if (op->type == ZYDIS_OPERAND_TYPE_MEMORY && op->size) {
             uint64_t at = effective(in, before, op) + (op->mem.segment == ZYDIS_REGISTER_GS ? before->gs_base : 0);
@@ -655,7 +655,7 @@ bool outcome_compare(const Instance *in, const State *before, const Outcome *hos
 
     value(&c, "exception", (uint64_t)(int64_t)host->vector, (uint64_t)(int64_t)ours->vector);
     if (host->vector == ours->vector) {
-        value(&c, "error code", host->error, ours->error);
+        value(&c, "error code", host->error & ~u.error, ours->error & ~u.error);
         value(&c, "cr2", host->cr2 & ~u.cr2, ours->cr2 & ~u.cr2);
     }
     value(&c, "rip", host->state.rip & gpr_mask, ours->state.rip & gpr_mask);

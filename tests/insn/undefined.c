@@ -21,11 +21,12 @@ static const FlagRow flag_rows[] = {
     { ZYDIS_MNEMONIC_AAD, OF | AF | CF },
 };
 
-/* Instructions that access memory in pieces: which of them meets a page fault first is the implementation's choice,
- * so only the page counts. */
+/* Instructions that access memory in pieces: which of them meets a page fault first is the implementation's choice. */
 static bool accesses_in_pieces(ZydisMnemonic mnemonic)
 {
     switch (mnemonic) {
+    case ZYDIS_MNEMONIC_POPA:
+    case ZYDIS_MNEMONIC_POPAD:
     case ZYDIS_MNEMONIC_FNSTENV:
     case ZYDIS_MNEMONIC_FLDENV:
     case ZYDIS_MNEMONIC_FNSAVE:
@@ -69,7 +70,9 @@ Undefined undefined_mask(const Instance *in, const State *before, const Outcome 
     /* FXSAVE on AMD hosts reports the pointers only while an exception is pending. */
     u.fpu_pointers = !(load_le16(native->state.fx + 2) & 0x80);
     if (accesses_in_pieces(in->form->mnemonic)) {
-        u.cr2 = 0xfff;
+        bool two_pages = crosses_page(in, before);
+        u.cr2          = two_pages ? ~UINT64_C(0) : 0xfff;
+        u.error        = two_pages ? 1 : 0; /* present */
     }
     /* How many bits the pointers have is the implementation's choice. */
     u.fip = UINT64_C(0xffff) << 48;

@@ -219,6 +219,7 @@ void guest_set_mode(Guest *g, unsigned n, GuestMode mode, unsigned ring)
 
     write_tables(g, mode);
     memset(cpu->gpr, 0, sizeof cpu->gpr);
+    x86_fpu_reset(cpu);
     cpu->gpr[X86_RSP] = sixteen ? 0x7000 : GUEST_STACK;
     cpu->rip          = guest_code_address(mode);
     cpu->arith        = 0x200;
