@@ -357,6 +357,13 @@ static void test_msi(void)
     config_store(&r, 3, 0, 0x60, 0);
     pci_msi_notify(&p->pci, 3);
     g_assert_cmphex(r.t.msi_data, ==, 0x4041);
+    config_store8(&r, 1, 0, 0x62, 0x0a); /* the pin is silent while MSI is on */
+    pci_set_irq(&p->pci, true);
+    g_assert_cmpint(r.t.isa[10].level, ==, 0);
+    config_store(&r, 3, 0, 0x50, 0);
+    g_assert_cmpint(r.t.isa[10].level, ==, 1);
+    config_store(&r, 3, 0, 0x50, 0x00010000);
+    g_assert_cmpint(r.t.isa[10].level, ==, 0);
     devices_reset(&r.t.p, RESET_WARM);
     g_assert_false(pci_msi_enabled(&p->pci));
     close_rig(&r);

@@ -46,12 +46,9 @@ typedef struct Edu {
 
 static void edu_update_irq(Edu *edu, bool raised)
 {
-    if (pci_msi_enabled(&edu->pci)) {
-        if (raised) {
-            pci_msi_notify(&edu->pci, 0);
-        }
-    } else {
-        pci_set_irq(&edu->pci, edu->irq_status != 0);
+    pci_set_irq(&edu->pci, edu->irq_status != 0); /* not heard while MSI is on */
+    if (raised) {
+        pci_msi_notify(&edu->pci, 0); /* heard only then */
     }
 }
 

@@ -100,6 +100,14 @@ static void update_bar(PciDevice *pci, unsigned n)
     bar->addr   = addr;
 }
 
+/* The pin is silent while INTx is disabled or the function sends messages instead. */
+static void update_pin(PciDevice *pci)
+{
+    bool silent =
+        pci_get16(pci, PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE || pci_msi_enabled(pci) || pci_msix_enabled(pci);
+    pci_bus_drive(pci, pci->irq_asserted && !silent);
+}
+
 /* Makes what the registers say true: BARs, bus mastering, the interrupt pin. */
 static void update_decoding(PciDevice *pci)
 {
@@ -112,7 +120,7 @@ static void update_decoding(PciDevice *pci)
     }
     region_set_enabled(&pci->dma_window, command & PCI_COMMAND_MASTER);
     memory_commit(pci->dev.platform->memory);
-    pci_bus_drive(pci, pci->irq_asserted && !(command & PCI_COMMAND_INTX_DISABLE));
+    update_pin(pci);
 }
 
 void pci_add_bar(PciDevice *pci, unsigned n, PciBarKind kind, bool prefetch, Region *region)
@@ -193,6 +201,8 @@ void pci_config_store_default(PciDevice *pci, unsigned offset, uint32_t value, u
     g_mutex_unlock(&pci->msi_lock);
     if (offset < HEADER_SIZE) {
         update_decoding(pci);
+    } else {
+        update_pin(pci);
     }
     pci_msi_written(pci, offset, size);
     pci_msix_written(pci, offset, size);
@@ -277,7 +287,7 @@ void pci_set_irq(PciDevice *pci, bool level)
     g_assert(pci->config[PCI_INTERRUPT_PIN]);
     pci->irq_asserted = level;
     pci_put16(pci, PCI_STATUS, status | (level ? PCI_STATUS_INTERRUPT : 0));
-    pci_bus_drive(pci, level && !(pci_get16(pci, PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE));
+    update_pin(pci);
 }
 
 /* ---- Life ---- */

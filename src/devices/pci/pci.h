@@ -79,7 +79,7 @@ struct PciDevice {
     RamBlock *rom_ram;
 
     bool          irq_asserted; /* what the device asks for */
-    bool          irq_driven;   /* what the bus sees: not while INTx is disabled */
+    bool          irq_driven;   /* what the bus sees: not while INTx is disabled or MSI is on */
     uint8_t       irq_line;     /* bus line it drives while irq_driven */
     Region        dma_root, dma_window;
     AddressSpace *dma; /* system memory while bus mastering is enabled, empty otherwise */
@@ -170,7 +170,7 @@ bool pci_add_rom(PciDevice *pci, const uint8_t *data, size_t len, Error *err);
 uint8_t pci_add_capability(PciDevice *pci, uint8_t id, uint8_t offset, uint8_t size, Error *err);
 uint8_t pci_find_capability(const PciDevice *pci, uint8_t id); /* 0: none */
 
-/* The interrupt pin (INTx). Level; shared with others. */
+/* The interrupt pin (INTx). Level; shared with others. The bus does not see it while MSI or MSI-X is enabled. */
 void pci_set_irq(PciDevice *pci, bool level);
 
 /* DMA of this function; fails with MEM_UNMAPPED while bus mastering is off. */
