@@ -134,7 +134,7 @@ static void test_edu_registers(void)
     g_assert_cmphex(mem_load(&r.t, reg(0x24), 4), ==, 1);
     g_assert_true(edu->irq_asserted);
     mem_store(&r.t, reg(0x64), 1, 4);
-    g_assert_false(edu->irq_asserted);
+    g_assert_false(edu->irq_driven);
     mem_store(&r.t, reg(8), 0xffffffff, 4); /* no loop of four billion rounds */
     test_step(&r.t, NS_PER_MS);
     g_assert_cmpuint(mem_load(&r.t, reg(8), 4), ==, 0);
@@ -191,7 +191,7 @@ static void test_edu_msi(void)
     mem_store(&r.t, reg(0x60), 2, 4);
     g_assert_cmpuint(r.t.msis, ==, 1);
     g_assert_cmphex(r.t.msi_data, ==, 0x4041);
-    g_assert_false(edu->irq_asserted);
+    g_assert_false(edu->irq_driven);
     test_platform_close(&r.t);
 }
 
