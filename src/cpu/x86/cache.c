@@ -312,6 +312,7 @@ Block *block_find(X86Cpu *cpu)
             bool still = mark(cpu, b);
             if (!still || !bytes_match(b)) {
                 hash_remove(c, b);
+                b->gens[0]--; /* links and the jump cache still lead to it: it must stay stale */
                 b = NULL;
             }
             if (!still) {
