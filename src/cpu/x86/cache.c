@@ -44,7 +44,7 @@ bool x86_exec_init(X86Cpu *cpu, Error *err)
     c->breakpoints  = g_array_new(false, false, sizeof(uint64_t));
     c->request_mask = UINT32_MAX;
     cpu->cache      = c;
-    return x86_vector_init(err) && x86_tlb_init(cpu, err);
+    return x86_vector_init(err) && (cpu->tlb || x86_tlb_init(cpu, err));
 }
 
 void x86_exec_free(X86Cpu *cpu)

@@ -280,11 +280,14 @@ static bool take_requests(X86Cpu *cpu, bool shadow, X86Exit *exit, bool *again)
     }
     if ((requests & cpu->cache->request_mask & ~(uint32_t)(VCPU_REQUEST_CPU - 1)) && !shadow) {
         *again = x86_take_interrupt(cpu);
-        if (cpu->wait_for_sipi) {
-            *exit = X86_EXIT_HALT;
-            return true;
+        update_attention(cpu);
+        if (*again && !cpu->wait_for_sipi) {
+            return delivered(cpu, exit);
         }
-        return *again && delivered(cpu, exit);
+    }
+    if (cpu->wait_for_sipi) {
+        *exit = X86_EXIT_HALT;
+        return true;
     }
     return false;
 }
@@ -312,7 +315,7 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
         c->attention &= ~(uint32_t)ATTENTION_TRAP;
         return deliver_trap(cpu, hits, exit);
     }
-    if (vcpu_requests(&cpu->vcpu)) {
+    if (vcpu_requests(&cpu->vcpu) || cpu->wait_for_sipi) {
         bool again = false;
         if (take_requests(cpu, shadow, exit, &again)) {
             return true;

@@ -296,6 +296,9 @@ static void flush_everything(X86Cpu *cpu)
 
 void x86_tlb_flush(X86Cpu *cpu, bool global_too)
 {
+    if (!cpu->tlb) {
+        return; /* a CPU that is being built */
+    }
     if (!global_too) {
         context_flush(cpu->tlb->current, false);
         cpu->tlb->epoch++;
@@ -403,6 +406,9 @@ void x86_debug_changed(X86Cpu *cpu)
 {
     static const uint8_t lengths[4] = { 1, 2, 8, 4 };
     X86Tlb              *tlb        = cpu->tlb;
+    if (!tlb) {
+        return;
+    }
 
     tlb->n_breakpoints = 0;
     for (unsigned i = 0; i < TLB_BREAKPOINTS; i++) {
