@@ -245,6 +245,29 @@ static void test_smc_others(void)
     guest_free(g);
 }
 
+/* A stale block that was found out through one caller must not look fresh to another that is linked to it. */
+static void test_smc_linked(void)
+{
+    Guest        *g     = guest_in(GUEST_LONG64);
+    X86Cpu       *cpu   = g->cpus[0];
+    const uint8_t one[] = { 0xb8, 1, 0, 0, 0, 0xc3 }, two[] = { 0xb8, 2, 0, 0, 0, 0xc3 };
+    const uint8_t call[] = { 0xe8, 0xfb, 0, 0, 0, 0xf4 }, other[] = { 0xe8, 0xbb, 0, 0, 0, 0xf4 };
+
+    guest_poke(g, GUEST_CODE, call, sizeof call);          /* call f */
+    guest_poke(g, GUEST_CODE + 0x40, other, sizeof other); /* call f */
+    guest_poke(g, GUEST_CODE + 0x100, one, sizeof one);    /* f */
+    guest_run(g, 0);
+    g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 1);
+    guest_poke(g, GUEST_CODE + 0x100, two, sizeof two);
+    cpu->rip = GUEST_CODE + 0x40;
+    guest_run(g, 0);
+    g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 2);
+    cpu->rip = GUEST_CODE;
+    guest_run(g, 0);
+    g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 2);
+    guest_free(g);
+}
+
 /* --- strings --- */
 
 static void fill(uint8_t *to, size_t len)
@@ -595,6 +618,7 @@ int main(int argc, char **argv)
     g_test_add_func("/exec/smc/next-instruction", test_smc_next_instruction);
     g_test_add_func("/exec/smc/loop", test_smc_loop);
     g_test_add_func("/exec/smc/others", test_smc_others);
+    g_test_add_func("/exec/smc/linked", test_smc_linked);
     g_test_add_func("/exec/string/fault", test_string_fault);
     g_test_add_func("/exec/string/copy", test_string_copy);
     g_test_add_func("/exec/string/scan", test_string_scan);

@@ -124,6 +124,14 @@ static void take_gens(Block *b)
     b->gens[1] = atomic_load_explicit(&b->pages[1]->code_gen, memory_order_acquire);
 }
 
+/* Nobody who still points at the block takes it for fresh again. */
+static void discard(X86Cache *c, Block *b)
+{
+    hash_remove(c, b);
+    b->pages[0] = b->pages[1] = &c->no_page;
+    b->gens[0] = b->gens[1] = 1;
+}
+
 static bool bytes_match(const Block *b)
 {
     unsigned first = first_len(b);
@@ -311,8 +319,7 @@ Block *block_find(X86Cpu *cpu)
             take_gens(b); /* before the mark: a write after this makes the block stale again */
             bool still = mark(cpu, b);
             if (!still || !bytes_match(b)) {
-                hash_remove(c, b);
-                b->gens[0]--; /* links and the jump cache still lead to it: it must stay stale */
+                discard(c, b);
                 b = NULL;
             }
             if (!still) {
