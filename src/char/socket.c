@@ -374,14 +374,12 @@ static gpointer attempt_thread(gpointer opaque)
     a->fd = socket_connect(&a->address, &a->error);
 
     g_mutex_lock(&a->mutex);
-    bool waited_for = a->owner != NULL;
-    if (waited_for) {
+    if (a->owner) {
+        g_atomic_int_inc(&a->refs); /* attempt_done()'s: it may be over before we have unlocked */
         loop_defer(a->loop, attempt_done, a);
     }
     g_mutex_unlock(&a->mutex);
-    if (!waited_for) {
-        attempt_unref(a);
-    }
+    attempt_unref(a);
     return NULL;
 }
 

@@ -550,6 +550,7 @@ static void caught_signal(void *opaque, int signal)
     if (signal != SIGINT || !isatty(STDERR_FILENO)) {
         info_report("ended by signal %d (%s)", signal, g_strsignal(signal));
     }
+    char_hub_cancel_waits(m->chars);
     m->platform.request_shutdown(&m->platform, SHUTDOWN_HOST_SIGNAL, 0);
 }
 

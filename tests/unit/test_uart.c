@@ -224,6 +224,21 @@ static void test_break_and_priority(Fixture *f, gconstpointer unused)
     EXPECT(IIR, 0xc1);
 }
 
+/* A break that comes before the last character was read waits for its turn. */
+static void test_early_break(Fixture *f, gconstpointer unused)
+{
+    type(f, "a", 1);
+    char_event(f->uart.fe.chr, CHAR_BREAK);
+    type(f, "b", 1);
+    EXPECT(LSR, 0x61);
+    EXPECT(DATA, 'a');
+    EXPECT(LSR, 0x71);
+    EXPECT(DATA, 0);
+    loop_step(f->loop, false);
+    EXPECT(LSR, 0x61);
+    EXPECT(DATA, 'b');
+}
+
 static void test_loop(Fixture *f, gconstpointer unused)
 {
     SET(MCR, 0x1a);
@@ -264,6 +279,7 @@ int main(int argc, char **argv)
     TEST("receive", test_receive);
     TEST("trigger", test_trigger_and_timeout);
     TEST("break", test_break_and_priority);
+    TEST("early-break", test_early_break);
     TEST("loop", test_loop);
     return g_test_run();
 }

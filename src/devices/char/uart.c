@@ -255,10 +255,19 @@ static void receive(Uart *u, uint16_t c)
     }
 }
 
+static void take_break(Uart *u)
+{
+    if (u->break_waiting && fifo_room(u, &u->receive)) {
+        u->break_waiting = false;
+        receive(u, LSR_BI << 8);
+        start_timeout(u);
+    }
+}
+
 static size_t uart_can_read(void *opaque)
 {
     Uart *u = opaque;
-    return u->mcr & MCR_LOOP ? 0 : fifo_room(u, &u->receive);
+    return u->mcr & MCR_LOOP || u->break_waiting ? 0 : fifo_room(u, &u->receive);
 }
 
 static void uart_take(void *opaque, const uint8_t *buf, size_t len)
@@ -275,8 +284,8 @@ static void uart_event(void *opaque, CharEvent event)
 {
     Uart *u = opaque;
     if (event == CHAR_BREAK && !(u->mcr & MCR_LOOP)) {
-        receive(u, LSR_BI << 8);
-        start_timeout(u);
+        u->break_waiting = true;
+        take_break(u);
         update_irq(u);
     }
 }
@@ -350,6 +359,7 @@ static void write_fcr(Uart *u, uint8_t value)
     }
     /* Without the enable bit the others are not programmed. */
     u->fcr = value & FCR_ENABLE ? value & (FCR_ENABLE | FCR_DMA | FCR_TRIGGER) : 0;
+    take_break(u);
     char_accept_input(&u->fe);
 }
 
@@ -394,6 +404,7 @@ static uint8_t read_rbr(Uart *u)
         c = (uint8_t)fifo_pop(&u->receive);
     }
     start_timeout(u);
+    take_break(u);
     char_accept_input(&u->fe);
     return c;
 }
@@ -509,7 +520,7 @@ void uart_reset(Uart *u)
     u->divisor                                 = 12; /* 9600 */
     fifo_clear(&u->receive);
     fifo_clear(&u->transmit);
-    u->thre_pending = u->timeout_pending = u->breaking = false;
+    u->thre_pending = u->timeout_pending = u->breaking = u->break_waiting = false;
     update_irq(u);
     char_accept_input(&u->fe);
 }
@@ -555,4 +566,5 @@ const Field uart_state[] = { FIELD(Uart, ier, "ier"),
                              FIELD(Uart, thre_pending, "thre-pending"),
                              FIELD(Uart, timeout_pending, "timeout-pending"),
                              FIELD(Uart, breaking, "breaking"),
+                             FIELD(Uart, break_waiting, "break-waiting"),
                              {} };
