@@ -43,7 +43,7 @@ GdbInput gdb_frame_take(GdbFrame *f, uint8_t byte)
     case GDB_FRAME_SUM_HIGH: {
         int digit   = g_ascii_xdigit_value((char)byte);
         f->too_long = f->too_long || digit < 0;
-        f->sent_sum = (uint8_t)(digit << 4);
+        f->sent_sum = (uint8_t)((unsigned)digit << 4);
         f->state    = GDB_FRAME_SUM_LOW;
         break;
     }

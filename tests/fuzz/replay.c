@@ -170,7 +170,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "no inputs\n");
         return 1;
     }
-    static const int signals[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+    static const int signals[] = { SIGABRT, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
     for (unsigned i = 0; i < G_N_ELEMENTS(signals); i++) {
         signal(signals[i], died);
     }

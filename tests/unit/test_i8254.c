@@ -345,6 +345,19 @@ static void test_state(void)
     close_rig(&r);
 }
 
+/* Interrupts that come too fast are put off; that is part of the state. */
+static void test_state_put_off(void)
+{
+    Rig r;
+    open_rig(&r);
+    program(&r, 0, 3, 3, false);
+    for (int i = 0; i < 40; i++) {
+        ticks(&r, 7);
+        test_save_load((Device *)r.pit);
+    }
+    close_rig(&r);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -357,5 +370,6 @@ int main(int argc, char **argv)
     g_test_add_func("/i8254/port61", test_port61);
     g_test_add_func("/i8254/rates", test_rates);
     g_test_add_func("/i8254/state", test_state);
+    g_test_add_func("/i8254/state/put-off", test_state_put_off);
     return g_test_run();
 }

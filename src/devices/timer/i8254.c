@@ -530,9 +530,13 @@ static bool i8254_post_load(Device *dev, Error *err)
         return error_set(err, "irq-tick: out of range");
     }
     pit->port61 &= PORT61_WRITE;
-    int64_t due = pit->irq_tick;
-    update_irq(pit, tick_now(pit));
-    if (due >= 0 && (pit->irq_tick < 0 || due < pit->irq_tick)) { /* what was due has not been delivered yet */
+    const Counter *c   = &pit->counters[0];
+    int64_t        now = tick_now(pit), due = pit->irq_tick;
+    update_irq(pit, now);
+    /* What was due has not been delivered yet; what came too fast was put off. */
+    bool early   = pit->irq_tick < 0 || due < pit->irq_tick;
+    bool put_off = c->count < MIN_IRQ_TICKS && due <= now + MIN_IRQ_TICKS + c->count;
+    if (due >= 0 && (early || put_off)) {
         pit->irq_tick = due;
         timer_set(&pit->timer, ns_of(due));
     }
