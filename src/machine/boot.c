@@ -195,6 +195,21 @@ bool boot_image_add(BootImage *image, const BootPiece *piece, Error *err)
     return true;
 }
 
+bool boot_image_add_segment(BootImage *image, const BootPiece *segment, Error *err)
+{
+    enum { ROMS = 0xa0000, ROMS_END = 0x100000 };
+    BootPiece piece = *segment;
+
+    if (piece.addr >= ROMS && piece.addr < ROMS_END) {
+        uint64_t cut = MIN(ROMS_END - piece.addr, piece.size);
+        piece.addr += cut;
+        piece.size -= cut;
+        piece.data += MIN(cut, piece.len);
+        piece.len -= MIN(cut, piece.len);
+    }
+    return boot_image_add(image, &piece, err);
+}
+
 /* The best place inside one range of RAM, stepping over pieces that are in the way. Each step passes one piece. */
 static bool find_place(const BootImage *image, uint64_t first, uint64_t end, uint64_t size, uint64_t align, bool top,
                        uint64_t *addr)

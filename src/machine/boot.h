@@ -85,6 +85,10 @@ void       boot_image_free(BootImage *image);
 /* Adds a piece at a fixed address. Fails when it is not in RAM or in the way of a piece of another `what`. */
 bool boot_image_add(BootImage *image, const BootPiece *piece, Error *err);
 
+/* The same for a segment of an ELF file. Linkers like to put the file's own headers in front of a kernel that begins
+ * at 1 MiB, where a PC has ROMs: that part is left out. */
+bool boot_image_add_segment(BootImage *image, const BootPiece *segment, Error *err);
+
 /* Finds `size` free bytes in [min, max) and adds a piece there; piece->addr is set. `top` looks from the top. */
 bool boot_image_place(BootImage *image, BootPiece *piece, uint64_t align, uint64_t min, uint64_t max, bool top,
                       Error *err);

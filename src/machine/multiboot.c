@@ -118,7 +118,7 @@ static bool load_elf(BootImage *image, const BootFile *kernel, Error *err)
             image->entry = elf.entry - s->virtual + s->physical;
         }
         any = true;
-        ok  = boot_image_add(image, &piece, err);
+        ok  = boot_image_add_segment(image, &piece, err);
     }
     elf_close(&elf);
     return ok && (any || error_set(err, "an ELF file with nothing to load"));

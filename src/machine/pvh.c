@@ -60,7 +60,7 @@ static bool add_segments(BootImage *image, const ElfFile *elf, Error *err)
                             .data = elf->data + s->offset,
                             .len  = s->file_size,
                             .zero = true };
-        if (!boot_image_add(image, &piece, err)) {
+        if (!boot_image_add_segment(image, &piece, err)) {
             return false;
         }
         any = true;

@@ -334,6 +334,15 @@ static void test_multiboot_elf(void)
     g_unlink(mod1);
     g_unlink(mod2);
 
+    g_autofree uint8_t *low = make_elf(false, false, 0xff000, 0x3000, &size); /* its first page is where ROMs are */
+    put_multiboot_header(low + 0x400, 0);
+    store_le32(low + 24, 0x100000);
+    image = load(low, size, &(BootOptions){ 0 }, &map, &err);
+    g_assert_nonnull(image);
+    g_assert_cmpuint(find_piece(image, "kernel")->addr, ==, 0x100000);
+    g_assert_cmpuint(find_piece(image, "kernel")->size, ==, 0x2000);
+    boot_image_free(image);
+
     put_multiboot_header(elf + 0x400, 0x8);
     expect_failure(elf, size, &(BootOptions){ 0 }, 64 * MiB, "features nobody has defined");
 }
