@@ -41,7 +41,7 @@
         }                                                                                                              \
         X86Rmw          rmw;                                                                                           \
         bool            locked = in->prefixes & X86_PREFIX_LOCK;                                                       \
-        uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, locked, in->seg == X86_SS, &rmw);                \
+        X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, locked, in->seg == X86_SS, &rmw);                \
         if (locked) {                                                                                                  \
             __asm__ volatile(LOAD_FLAGS LOCKED_##op SUFFIX_##bits " %[b], %[a]" SAVE_FLAGS                             \
                              : [a] "+m"(*at), "+&a"(flags)                                                             \

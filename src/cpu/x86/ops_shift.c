@@ -33,7 +33,7 @@
         X86Rmw          rmw;                                                                                           \
         uint8_t         count  = in->aux ? (uint8_t)cpu->gpr[X86_RCX] : (uint8_t)in->imm;                              \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
-        uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
+        X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
         *at                    = op##bits(cpu, *at, count);                                                            \
         x86_rmw_end(cpu, &rmw);                                                                                        \
     }
@@ -95,7 +95,7 @@ bool x86_decode_shift(X86Decode *d)
         X86Rmw          rmw;                                                                                           \
         uint8_t         count  = in->aux ? (uint8_t)cpu->gpr[X86_RCX] : (uint8_t)in->imm;                              \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
-        uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
+        X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
         *at                    = op##bits(cpu, *at, REG##bits(cpu, in->rm), count);                                    \
         x86_rmw_end(cpu, &rmw);                                                                                        \
     }
