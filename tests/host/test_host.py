@@ -63,7 +63,8 @@ class Terminal:
             os.setsid()
             fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
 
-        self.process = subprocess.Popen(command, stdin=self.slave, stdout=self.slave, stderr=self.slave, preexec_fn=own_terminal)
+        self.process = subprocess.Popen(command, stdin=self.slave, stdout=self.slave, stderr=self.slave, preexec_fn=own_terminal,
+                                        env={**os.environ, "ASAN_OPTIONS": "handle_segv=0", "TSAN_OPTIONS": "handle_segv=0"})
 
     def is_raw(self):
         return not termios.tcgetattr(self.slave)[3] & (termios.ICANON | termios.ECHO)
@@ -273,12 +274,13 @@ class Tests:
         with connect(path) as s:
             read_until(s.fileno(), b"ready\r\n")
             text, sent, got = bytes(range(0x30, 0x50)) * 32768, 0, b""
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             s.setblocking(False)
             end = time.monotonic() + 5
             while sent < len(text) and time.monotonic() < end:
                 try:
                     sent += s.send(text[sent:sent + 65536])
-                    end = time.monotonic() + 1
+                    end = time.monotonic() + 0.5
                 except BlockingIOError:
                     time.sleep(0.01)
             s.setblocking(True)
