@@ -103,7 +103,17 @@ bool x86_form_allowed(const X86Form *form)
     if (form->mnemonic > ZYDIS_MNEMONIC_MAX_VALUE) {
         return false;
     }
-    return x86_emit_table[form->mnemonic] & (form->memory ? X86_EMIT_MEMORY : X86_EMIT_REGISTER);
+    uint8_t rule = x86_emit_table[form->mnemonic];
+    if (rule & X86_EMIT_OPCODES) {
+        const X86EmitOpcode *o = x86_emit_opcodes;
+        while (o->mnemonic && (o->mnemonic != form->mnemonic || o->map != form->map || o->opcode != form->opcode)) {
+            o++;
+        }
+        if (!o->mnemonic) {
+            return false;
+        }
+    }
+    return rule & (form->memory ? X86_EMIT_MEMORY : X86_EMIT_REGISTER);
 }
 
 static uint8_t *put_opcode_legacy(uint8_t *p, const X86Form *form, unsigned r, unsigned x, unsigned b)
