@@ -22,7 +22,8 @@ typedef struct CpuView {
     Region   root, system, smram;
     bool     has_smram;
     int (*ack_extint)(void *opaque);
-    void *opaque;
+    void          *opaque;
+    MemoryListener listener;
 } CpuView;
 
 /* ---- What the local APIC asks of its CPU ---- */
@@ -79,6 +80,16 @@ static void show_smram(void *opaque, bool smm)
     }
 }
 
+/* The map of a vCPU's view has changed: host addresses from the old one must not be used any more. */
+static void view_changed(MemoryListener *self, AddressSpace *as)
+{
+    CpuView *view = self->opaque;
+
+    if (view->cpu->vcpu.group) {
+        vcpu_flush_all(view->cpu->vcpu.group, NULL);
+    }
+}
+
 static int ack_extint(void *opaque)
 {
     CpuView *view   = opaque;
@@ -108,6 +119,8 @@ static CpuView *view_new(Machine *m, X86Cpu *cpu)
     cpu->vcpu.memory = address_space_new(memory, &view->root, "cpu-memory");
     cpu->vcpu.io     = m->platform.io_space;
     cpu->board       = view;
+    view->listener   = (MemoryListener){ .changed = view_changed, .opaque = view };
+    address_space_add_listener(cpu->vcpu.memory, &view->listener);
     cpu->ack_extint  = ack_extint;
     cpu->smm_changed = show_smram;
     apic_on_base_change(cpu->apic, place_apic, view);
@@ -125,6 +138,7 @@ static void remove_smram(CpuView *view)
 
 static void view_free(CpuView *view)
 {
+    address_space_remove_listener(view->cpu->vcpu.memory, &view->listener);
     address_space_free(view->cpu->vcpu.memory);
     region_unmap(apic_region(view->cpu->apic));
     region_unmap(&view->system);
