@@ -50,6 +50,12 @@ static void test_power_button(void)
 {
     Rig r;
     open_rig(&r);
+    pci_config_write((PciDevice *)r.pm, 0x58, 1u << 25, 4); /* APMC_EN: writing APM_CNT makes an SMI */
+    out8(&r.t, PIIX4_APM_CNT, 0x12);
+    g_assert_cmpuint(r.smi.rises, ==, 1);
+    pci_config_write((PciDevice *)r.pm, 0x58, 0, 4);
+    out8(&r.t, PIIX4_APM_CNT, 0x12);
+    g_assert_cmpuint(r.smi.rises, ==, 1);
     out16(&r.t, EN, 1 << 8);
     piix4_pm_power_button(r.pm);
     g_assert_cmpint(r.sci.level, ==, 0); /* legacy mode: no SCI */

@@ -280,6 +280,9 @@ static bool piix4_pm_realize(Device *dev, Error *err)
     pci_put32(&pm->pci, PIIX4_PM_BASE_REG, 1); /* bit 0: I/O space */
     pci_put32(&pm->pci, PIIX4_SMB_BASE_REG, (pm->smb_io_base & 0xfff0) | 1);
     pci_put8(&pm->pci, PIIX4_SMB_HOST_REG, SMB_HOST_ENABLED);
+    if (!pm->smi.to) {
+        pci_put8(&pm->pci, DEVACTB_HIGH, APMC_EN); /* firmware takes it for a sign that SMM is set up already */
+    }
     region_init_io(&pm->pm_ports, m, "piix4-pm", PM_SIZE, &pm_ops, pm);
     region_init_io(&pm->gpe_ports, m, "piix4-gpe0", PIIX4_GPE0_LEN, &gpe_ops, pm);
     region_init_io(&pm->apm_ports, m, "piix4-apm", 2, &apm_ops, pm);

@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Runs Debian's SeaBIOS from the reset vector to its "No bootable device" and checks what it found on the way:
+shadowing (PAM), fw_cfg with DMA, PCI, power management, ACPI tables, timers, the keyboard controller.
+
+Usage: test_seabios.py PROGRAM"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+IMAGE = "/usr/share/seabios/bios-256k.bin"
+LIMIT = 60
+LAST = "No bootable device."
+EXPECTED = [
+    "Found QEMU fw_cfg",
+    "QEMU fw_cfg DMA interface supported",
+    "Relocating init from",
+    "Moving pm_base to 0x600",
+    "PCI: init bdf=00:01.3 id=8086:7113",
+    "Using pmtimer, ioport 0x608",
+    "Found 2 cpu(s) max supported 2 cpu(s)",
+    "ACPI: parse DSDT",
+    "PS2 keyboard initialized",
+    LAST,
+]
+
+
+def main():
+    if not os.path.exists(IMAGE):
+        print("1..0 # SKIP " + IMAGE + " is missing (package seabios)")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        log = os.path.join(folder, "debugcon")
+        begin = time.monotonic()
+        process = subprocess.Popen(
+            [sys.argv[1], "-nodefaults", "-display", "none", "-m", "128", "-smp", "2", "-bios", IMAGE,
+             "-chardev", "file,id=log,path=" + log, "-device", "isa-debugcon,iobase=0x402,chardev=log"],
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        text = ""
+        while LAST not in text and process.poll() is None and time.monotonic() < begin + LIMIT:
+            time.sleep(0.1)
+            if os.path.exists(log):
+                with open(log, encoding="utf-8", errors="replace") as file:
+                    text = file.read()
+        seconds = time.monotonic() - begin
+        process.terminate()
+        errors = process.communicate()[1]
+    missing = [line for line in EXPECTED if line not in text]
+    print(f"# {seconds:.1f} s")
+    for line in missing:
+        print("# missing: " + line)
+    if missing:
+        print("# " + (text[-1500:] + errors).replace("\n", "\n# "))
+    print("not ok 1 - seabios" if missing else "ok 1 - seabios")
+    print("1..1")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
