@@ -128,14 +128,9 @@ static uint64_t load_in_page(X86Cpu *cpu, How how, uint64_t linear, unsigned siz
     if (!page->host) {
         return x86_io_load(cpu, cpu->vcpu.memory, page->physical + offset, size);
     }
-    const uint8_t *at = page->host + offset;
-    switch (size) {
-    case 1: return *(volatile X86Guest8 *)at;
-    case 2: return *(volatile X86Guest16 *)at;
-    case 4: return *(volatile X86Guest32 *)at;
-    case 8: return *(volatile X86Guest64 *)at;
-    default: return load_le(at, size);
-    }
+    uint64_t value = 0;
+    ram_copy_out(&value, page->host + offset, size);
+    return value;
 }
 
 /* After a store to RAM that came the slow way. */
@@ -159,14 +154,7 @@ static void store_in_page(X86Cpu *cpu, How how, uint64_t linear, uint64_t value,
         x86_io_store(cpu, cpu->vcpu.memory, page->physical + offset, value, size);
         return;
     }
-    uint8_t *at = page->host + offset;
-    switch (size) {
-    case 1: *(volatile X86Guest8 *)at = (uint8_t)value; break;
-    case 2: *(volatile X86Guest16 *)at = (uint16_t)value; break;
-    case 4: *(volatile X86Guest32 *)at = (uint32_t)value; break;
-    case 8: *(volatile X86Guest64 *)at = value; break;
-    default: store_le(at, value, size); break;
-    }
+    ram_copy_in(page->host + offset, &value, size);
     stored(cpu, how, page, offset, size);
 }
 
@@ -281,12 +269,31 @@ static unsigned piece(uint64_t linear, unsigned len)
     return size;
 }
 
+/* Inline where no sanitizer looks on: vector operands come this way. */
+static inline void copy_out(void *to, const uint8_t *host, unsigned len)
+{
+    if (WITH_TSAN) {
+        ram_copy_out(to, host, len);
+    } else {
+        memcpy(to, host, len);
+    }
+}
+
+static inline void copy_in(uint8_t *host, const void *from, unsigned len)
+{
+    if (WITH_TSAN) {
+        ram_copy_in(host, from, len);
+    } else {
+        memcpy(host, from, len);
+    }
+}
+
 void x86_load_bytes(X86Cpu *cpu, uint64_t linear, void *buf, unsigned len)
 {
     g_assert(len && len <= X86_PAGE_SIZE);
     const X86TlbEntry *e = x86_tlb_slot(cpu, linear);
     if (x86_tlb_hit(e->read, linear, len)) {
-        memcpy(buf, (const void *)(linear + e->addend), len);
+        copy_out(buf, (const void *)(linear + e->addend), len);
         return;
     }
 
@@ -299,7 +306,7 @@ void x86_load_bytes(X86Cpu *cpu, uint64_t linear, void *buf, unsigned len)
         unsigned    offset = linear & X86_PAGE_MASK;
         unsigned    n      = MIN(len, X86_PAGE_SIZE - offset);
         if (page->host) {
-            memcpy(to, page->host + offset, n);
+            ram_copy_out(to, page->host + offset, n);
         } else {
             n = piece(linear, n);
             store_le(to, x86_io_load(cpu, cpu->vcpu.memory, page->physical + offset, n), n);
@@ -315,7 +322,7 @@ void x86_store_bytes(X86Cpu *cpu, uint64_t linear, const void *buf, unsigned len
     g_assert(len && len <= X86_PAGE_SIZE);
     const X86TlbEntry *e = x86_tlb_slot(cpu, linear);
     if (x86_tlb_hit(e->write, linear, len)) {
-        memcpy((void *)(linear + e->addend), buf, len);
+        copy_in((void *)(linear + e->addend), buf, len);
         return;
     }
 
@@ -328,7 +335,7 @@ void x86_store_bytes(X86Cpu *cpu, uint64_t linear, const void *buf, unsigned len
         unsigned    offset = linear & X86_PAGE_MASK;
         unsigned    n      = MIN(len, X86_PAGE_SIZE - offset);
         if (page->host && page->writable) {
-            memcpy(page->host + offset, from, n);
+            ram_copy_in(page->host + offset, from, n);
             stored(cpu, how, page, offset, n);
         } else {
             n = piece(linear, n);
@@ -398,7 +405,7 @@ void *x86_rmw_begin_slow(X86Cpu *cpu, uint64_t linear, unsigned size, bool locke
             }
             /* In an exclusive section: a copy spares the host the split lock. */
             rmw->kind = X86_RMW_COPY;
-            memcpy(rmw->copy, at, size);
+            ram_copy_out(rmw->copy, at, size);
             return rmw->copy;
         }
         if (!locked || exclusive) {

@@ -5,7 +5,7 @@
 
 #include "cpu/x86/cache.h"
 
-enum { CHUNK_SIZE = 1 << 20, MAX_CHUNKS = 128 };
+enum { CHUNK_SIZE = 1 << 20, MAX_CHUNKS = 128, MAX_BLOCK_BYTES = CACHE_BLOCK_INSNS * ZYDIS_MAX_INSTRUCTION_LENGTH };
 
 /* --- memory --- */
 
@@ -134,9 +134,14 @@ static void discard(X86Cache *c, Block *b)
 
 static bool bytes_match(const Block *b)
 {
+    uint8_t  now[MAX_BLOCK_BYTES];
     unsigned first = first_len(b);
-    return memcmp(b->host, b->bytes, first) == 0 &&
-           (!b->two_pages || memcmp(b->host2, b->bytes + first, b->len - first) == 0);
+
+    ram_copy_out(now, b->host, first);
+    if (b->two_pages) {
+        ram_copy_out(now + first, b->host2, b->len - first);
+    }
+    return memcmp(now, b->bytes, b->len) == 0;
 }
 
 /* --- building --- */
@@ -153,7 +158,7 @@ typedef struct Fetch {
 static void fetch_bytes(X86Cpu *cpu, const X86TlbPage *page, unsigned offset, uint8_t *to, unsigned n)
 {
     if (page->host) {
-        memcpy(to, page->host + offset, n);
+        ram_copy_out(to, page->host + offset, n);
         return;
     }
     for (unsigned i = 0; i < n; i++) {
@@ -163,7 +168,7 @@ static void fetch_bytes(X86Cpu *cpu, const X86TlbPage *page, unsigned offset, ui
 
 typedef struct Draft {
     X86Insn    insns[CACHE_BLOCK_INSNS];
-    uint8_t    bytes[CACHE_BLOCK_INSNS * ZYDIS_MAX_INSTRUCTION_LENGTH];
+    uint8_t    bytes[MAX_BLOCK_BYTES];
     unsigned   n, len;
     bool       two_pages;
     X86TlbPage second;

@@ -13,6 +13,8 @@
 
 #include "cpu/x86/mem.h"
 
+#include "base/sanitize.h"
+
 enum {
     X86_PAGE_BITS = 12,
     X86_PAGE_SIZE = 1 << X86_PAGE_BITS,
@@ -71,6 +73,39 @@ typedef uint32_t __attribute__((aligned(1), may_alias)) X86Guest32;
 typedef uint64_t __attribute__((aligned(1), may_alias)) X86Guest64;
 typedef uint8_t __attribute__((may_alias)) X86Guest8;
 
+/* One access of that size to guest memory at a host address. Races on guest memory are the guest's: a sanitizer that
+ * looks for ours is kept from seeing them. */
+#if WITH_TSAN
+#define GUEST_LOAD(insn, letter, to, host)                                                                             \
+    __asm__ volatile(insn " %1, %" letter "0" : "=q"(to) : "m"(*(const char(*)[sizeof(to)])(host)))
+#define GUEST_STORE(insn, letter, host, value)                                                                         \
+    __asm__ volatile(insn " %" letter "1, %0" : "=m"(*(char(*)[sizeof(value)])(host)) : "q"(value))
+#else
+#define GUEST_LOAD(insn, letter, to, host)     ((to) = *(const volatile __typeof__(to) *)(host))
+#define GUEST_STORE(insn, letter, host, value) (*(volatile __typeof__(value) *)(host) = (value))
+#endif
+
+#define DEFINE_GUEST(bits, insn, letter)                                                                               \
+    static inline uint##bits##_t x86_guest_get##bits(const void *host)                                                 \
+    {                                                                                                                  \
+        X86Guest##bits v;                                                                                              \
+        GUEST_LOAD(insn, letter, v, host);                                                                             \
+        return v;                                                                                                      \
+    }                                                                                                                  \
+    static inline void x86_guest_put##bits(void *host, uint##bits##_t value)                                           \
+    {                                                                                                                  \
+        X86Guest##bits v = value;                                                                                      \
+        GUEST_STORE(insn, letter, host, v);                                                                            \
+    }
+
+DEFINE_GUEST(8, "movb", "b")
+DEFINE_GUEST(16, "movw", "w")
+DEFINE_GUEST(32, "movl", "k")
+DEFINE_GUEST(64, "movq", "q")
+#undef DEFINE_GUEST
+#undef GUEST_LOAD
+#undef GUEST_STORE
+
 /* Slow forms: `stack` chooses #SS over #GP for addresses that are not canonical. */
 uint64_t x86_load_slow(X86Cpu *cpu, uint64_t linear, unsigned size, bool stack);
 void     x86_store_slow(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned size, bool stack);
@@ -80,7 +115,7 @@ void     x86_store_slow(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned s
     {                                                                                                                  \
         const X86TlbEntry *e = x86_tlb_slot(cpu, linear);                                                              \
         if (x86_tlb_hit(e->read, linear, bits / 8)) {                                                                  \
-            return *(volatile X86Guest##bits *)(linear + e->addend);                                                   \
+            return x86_guest_get##bits((const void *)(linear + e->addend));                                            \
         }                                                                                                              \
         return (uint##bits##_t)x86_load_slow(cpu, linear, bits / 8, stack);                                            \
     }                                                                                                                  \
@@ -88,7 +123,7 @@ void     x86_store_slow(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned s
     {                                                                                                                  \
         const X86TlbEntry *e = x86_tlb_slot(cpu, linear);                                                              \
         if (x86_tlb_hit(e->write, linear, bits / 8)) {                                                                 \
-            *(volatile X86Guest##bits *)(linear + e->addend) = value;                                                  \
+            x86_guest_put##bits((void *)(linear + e->addend), value);                                                  \
             return;                                                                                                    \
         }                                                                                                              \
         x86_store_slow(cpu, linear, value, bits / 8, stack);                                                           \

@@ -48,9 +48,9 @@
                              : [b] "r"(b)                                                                              \
                              : "cc", "memory");                                                                        \
         } else {                                                                                                       \
-            uint##bits##_t a = *at;                                                                                    \
+            uint##bits##_t a = x86_guest_get##bits(at);                                                                \
             __asm__(LOAD_FLAGS #op " %[b], %[a]" SAVE_FLAGS : [a] "+r"(a), "+a"(flags) : [b] "r"(b) : "cc");           \
-            *at = a;                                                                                                   \
+            x86_guest_put##bits(at, a);                                                                                \
         }                                                                                                              \
         cpu->arith = flags;                                                                                            \
         x86_rmw_end(cpu, &rmw);                                                                                        \

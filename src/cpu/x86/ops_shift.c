@@ -34,7 +34,7 @@
         uint8_t         count  = in->aux ? (uint8_t)cpu->gpr[X86_RCX] : (uint8_t)in->imm;                              \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
         X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
-        *at                    = op##bits(cpu, *at, count);                                                            \
+        x86_guest_put##bits(at, op##bits(cpu, x86_guest_get##bits(at), count));                                        \
         x86_rmw_end(cpu, &rmw);                                                                                        \
     }
 
@@ -96,7 +96,7 @@ bool x86_decode_shift(X86Decode *d)
         uint8_t         count  = in->aux ? (uint8_t)cpu->gpr[X86_RCX] : (uint8_t)in->imm;                              \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
         X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
-        *at                    = op##bits(cpu, *at, REG##bits(cpu, in->rm), count);                                    \
+        x86_guest_put##bits(at, op##bits(cpu, x86_guest_get##bits(at), REG##bits(cpu, in->rm), count));                \
         x86_rmw_end(cpu, &rmw);                                                                                        \
     }
 #define DOUBLE_SIZES(op) DOUBLE_SHIFT(op, 16) DOUBLE_SHIFT(op, 32) DOUBLE_SHIFT(op, 64)
