@@ -64,6 +64,20 @@ static void print_omitted(FILE *to, Mode mode, GPtrArray *forms)
     }
 }
 
+/* What the walk does not come to at all. */
+static void print_not_walked(FILE *to)
+{
+    static const char *const rows[][2] = {
+        { "EVEX (AVX-512)", "not offered to guests: #UD" },
+        { "XOP, FMA4, 3DNow!", "not offered to guests: #UD" },
+        { "real and virtual-8086 mode", "hosts cannot run them; the unit tests and the firmware tests do" },
+        { "faults that need supervisor state (#NM, #TS, CR0.EM, CR4.OSFXSR ...)", "tests/unit/test_vector.c has them" },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        fprintf(to, "--  %-60s left out: %s\n", rows[i][0], rows[i][1]);
+    }
+}
+
 static void run_mode(Mode mode, const Options *o, FILE *to, Totals *totals)
 {
     GPtrArray *forms = forms_walk(mode, o->filter);
@@ -124,6 +138,7 @@ int main(int argc, char **argv)
             fprintf(to, "%s  left out: the host cannot run this mode\n", mode_names[mode]);
         }
     }
+    print_not_walked(to);
     fprintf(to,
             "%" PRIu64 " forms, %" PRIu64 " instances, %" PRIu64 " differences in %" PRIu64 " forms; %" PRIu64
             " forms left out\n",
