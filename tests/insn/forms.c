@@ -45,6 +45,9 @@ static void append_operand(GString *s, const ZydisDecodedOperand *op)
         case ZYDIS_REGCLASS_SEGMENT: g_string_append(s, "sreg"); break;
         case ZYDIS_REGCLASS_CONTROL: g_string_append(s, "cr"); break;
         case ZYDIS_REGCLASS_DEBUG: g_string_append(s, "dr"); break;
+        case ZYDIS_REGCLASS_MASK: g_string_append(s, "k"); break;
+        case ZYDIS_REGCLASS_TMM: g_string_append(s, "tmm"); break;
+        case ZYDIS_REGCLASS_BOUND: g_string_append(s, "bnd"); break;
         default: g_string_append(s, ZydisRegisterGetString(op->reg.value)); break;
         }
         break;
