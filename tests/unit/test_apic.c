@@ -5,6 +5,8 @@
 #include "devices/irq/ioapic.h"
 #include "platform.h"
 
+#include <stdatomic.h>
+
 enum { N_CPUS = 3 };
 
 typedef struct Cpu {
@@ -610,6 +612,73 @@ static void test_state(void)
     close_rig(&r);
 }
 
+/* ---- Several threads ---- */
+
+enum { SENDERS = 2, MESSAGES = 20000 };
+
+typedef struct Traffic {
+    ApicBus    *bus;
+    Apic       *apic;
+    atomic_bool signalled;
+    atomic_uint senders_left;
+    unsigned    taken;
+} Traffic;
+
+static void note_signal(void *opaque, ApicSignal what, uint8_t vector)
+{
+    atomic_store(&((Traffic *)opaque)->signalled, true);
+}
+
+static void *sender(void *opaque)
+{
+    Traffic *t = opaque;
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        apic_bus_send(t->bus, &(ApicMessage){ .destination = 0, .vector = (uint8_t)(0x20 + i % 0xe0) });
+    }
+    atomic_fetch_sub(&t->senders_left, 1);
+    return NULL;
+}
+
+/* A CPU that looks only when it is signalled, as a real one does, loses nothing. */
+static void *receiver(void *opaque)
+{
+    Traffic *t = opaque;
+    for (bool last = false;; last = atomic_load(&t->senders_left) == 0) {
+        while (atomic_exchange(&t->signalled, false)) {
+            for (int vector; (vector = apic_take_vector(t->apic)) >= 0; t->taken++) {
+                region_write(apic_region(t->apic), 0xb0, 4, 0);
+            }
+        }
+        if (last) {
+            return NULL;
+        }
+    }
+}
+
+static void test_threads(void)
+{
+    TestPlatform t;
+    test_platform_open(&t);
+    Traffic  traffic = { .bus = apic_bus_new(t.p.clocks, t.p.log), .senders_left = SENDERS };
+    ApicHost host    = { note_signal, read_tsc, tsc_to_ns, &traffic };
+    traffic.apic     = apic_new(traffic.bus, t.p.memory, 0, true, &host);
+    GThread *threads[SENDERS + 1];
+    region_write(apic_region(traffic.apic), 0xf0, 4, 0x1ff);
+    threads[SENDERS] = g_thread_new("receiver", receiver, &traffic);
+    for (unsigned i = 0; i < SENDERS; i++) {
+        threads[i] = g_thread_new("sender", sender, &traffic);
+    }
+    for (unsigned i = 0; i <= SENDERS; i++) {
+        g_thread_join(threads[i]);
+    }
+    g_assert_false(apic_has_vector(traffic.apic));
+    g_assert_cmpuint(traffic.taken, >=, 0xe0);
+    g_assert_cmpuint(traffic.taken, <=, SENDERS * MESSAGES);
+    apic_free(traffic.apic);
+    apic_bus_free(traffic.bus);
+    test_platform_close(&t);
+}
+
 /* ---- I/O APIC ---- */
 
 static uint32_t io_reg(Rig *r, uint8_t index)
@@ -775,6 +844,7 @@ int main(int argc, char **argv)
     g_test_add_func("/apic/x2apic", test_x2apic);
     g_test_add_func("/apic/msi", test_msi);
     g_test_add_func("/apic/state", test_state);
+    g_test_add_func("/apic/threads", test_threads);
     g_test_add_func("/ioapic/registers", test_ioapic_registers);
     g_test_add_func("/ioapic/edge", test_ioapic_edge);
     g_test_add_func("/ioapic/level", test_ioapic_level);

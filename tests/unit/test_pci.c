@@ -402,8 +402,11 @@ static void test_msix(void)
     mem_store(&r.t, 0xe000001c, 1, 4);
     pci_msix_notify(&p->pci, 1);
     g_assert_cmpuint(r.t.msis, ==, 1);
+    test_save_load(&p->pci.dev);
+    g_assert_cmphex(mem_load(&r.t, 0xe0000800, 8), ==, 2);
     mem_store(&r.t, 0xe000001c, 0, 4);
     g_assert_cmpuint(r.t.msis, ==, 2);
+    g_assert_cmphex(r.t.msi_data, ==, 0x55);
     close_rig(&r);
 }
 

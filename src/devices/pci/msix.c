@@ -95,15 +95,20 @@ static uint64_t table_read(void *opaque, uint64_t offset, unsigned size)
     return value;
 }
 
+/* Messages are aligned, and only the mask bit of the vector control exists. */
+static void clean_entry(uint8_t *entry)
+{
+    store_le32(entry, load_le32(entry) & ~3u);
+    store_le32(entry + ENTRY_CONTROL, load_le32(entry + ENTRY_CONTROL) & ENTRY_MASKED);
+}
+
 static void table_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     PciMsix *msix   = opaque;
     unsigned vector = (unsigned)(offset / ENTRY_SIZE);
     g_mutex_lock(&msix->pci->msi_lock);
     store_le(msix->table + offset, value, size);
-    uint8_t *entry = msix->table + vector * ENTRY_SIZE;
-    store_le32(entry, load_le32(entry) & ~3u); /* messages are aligned */
-    store_le32(entry + ENTRY_CONTROL, load_le32(entry + ENTRY_CONTROL) & ENTRY_MASKED);
+    clean_entry(msix->table + vector * ENTRY_SIZE);
     g_mutex_unlock(&msix->pci->msi_lock);
     send_pending(msix->pci, vector, 1);
 }
@@ -200,3 +205,57 @@ void pci_msix_exit(PciDevice *pci)
     pci->msix     = NULL;
     pci->msix_cap = 0;
 }
+
+/* ---- Saved state: table and pending bits in hexadecimal, null for functions without MSI-X ---- */
+
+static void append_hex(GString *out, const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        g_string_append_printf(out, "%02x", bytes[i]);
+    }
+}
+
+static bool parse_hex(const char *hex, uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int high = g_ascii_xdigit_value(hex[2 * i]), low = g_ascii_xdigit_value(hex[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            return false;
+        }
+        bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
+static Json *print_state(const Field *field, const void *member)
+{
+    const PciMsix *msix = *(PciMsix *const *)member;
+    if (!msix) {
+        return json_new_null();
+    }
+    GString *hex = g_string_new(NULL);
+    append_hex(hex, msix->table, msix->table_size);
+    append_hex(hex, msix->pending, msix->pba_size);
+    Json *value = json_new_string(hex->str);
+    g_string_free(hex, true);
+    return value;
+}
+
+static bool parse_state(const Field *field, void *member, const Json *value, Error *err)
+{
+    PciMsix *msix = *(PciMsix **)member;
+    if (!msix) {
+        return value->kind == JSON_NULL || error_set(err, "the device has no MSI-X");
+    }
+    if (value->kind != JSON_STRING || strlen(value->string) != 2 * ((size_t)msix->table_size + msix->pba_size) ||
+        !parse_hex(value->string, msix->table, msix->table_size) ||
+        !parse_hex(value->string + 2 * (size_t)msix->table_size, msix->pending, msix->pba_size)) {
+        return error_set(err, "not the MSI-X table of %u vectors", msix->vectors);
+    }
+    for (unsigned vector = 0; vector < msix->vectors; vector++) {
+        clean_entry(msix->table + vector * ENTRY_SIZE);
+    }
+    return true;
+}
+
+const FieldCustom pci_msix_state = { .type_name = "msix", .parse = parse_state, .print = print_state };

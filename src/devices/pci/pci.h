@@ -102,8 +102,14 @@ struct PciDevice {
         FIELD(Type, pci.rombar, "rombar", .initial = true, .help = "show the option ROM in its BAR"),                  \
         FIELD(Type, pci.romfile, "romfile", .help = "file with the option ROM; empty: none")
 
-#define PCI_STATE(Type, pci) FIELD_ARRAY(Type, pci.config, "config"), FIELD(Type, pci.irq_asserted, "irq-asserted")
+#define PCI_STATE(Type, pci)                                                                                           \
+    FIELD_ARRAY(Type, pci.config, "config"), FIELD(Type, pci.irq_asserted, "irq-asserted"),                            \
+    {                                                                                                                  \
+        .name = "msix", .kind = FIELD_CUSTOM, .offset = offsetof(Type, pci.msix), .size = sizeof(PciMsix *),           \
+        .count = 1, .custom = &pci_msix_state                                                                          \
+    }
 
+extern const FieldCustom pci_msix_state;
 extern const FieldCustom pci_addr_property;
 
 /* ---- Buses ---- */
