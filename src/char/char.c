@@ -17,12 +17,13 @@
 enum { ID_MAX = 127, STALL_MS = 1000 };
 
 struct CharHub {
-    Loop      *loop;
-    Object    *container; /* "/chardevs" */
-    GPtrArray *chardevs;  /* borrowed: the container owns them */
-    FdSets    *fdsets;
-    int        escape;
-    bool       waits_cancelled;
+    Loop       *loop;
+    Object     *container; /* "/chardevs" */
+    GPtrArray  *chardevs;  /* borrowed: the container owns them */
+    FdSets     *fdsets;
+    int         escape;
+    bool        waits_cancelled;
+    const char *no_stdio;
     void (*quit)(void *opaque);
     void *quit_opaque;
     void (*save)(void *opaque);
@@ -139,6 +140,16 @@ bool char_hub_save(CharHub *hub)
     }
     hub->save(hub->save_opaque);
     return true;
+}
+
+void char_hub_forbid_stdio(CharHub *hub, const char *why)
+{
+    hub->no_stdio = why;
+}
+
+const char *char_hub_stdio_forbidden(const CharHub *hub)
+{
+    return hub->no_stdio;
 }
 
 void char_hub_cancel_waits(CharHub *hub)

@@ -136,6 +136,10 @@ void char_hub_on_save(CharHub *hub, void (*save)(void *opaque), void *opaque);
 void char_hub_quit(CharHub *hub);
 bool char_hub_save(CharHub *hub); /* false: nothing to save */
 
+/* The process has given its terminal up (-daemonize): stdio is refused, and `why` says so. A literal. */
+void        char_hub_forbid_stdio(CharHub *hub, const char *why);
+const char *char_hub_stdio_forbidden(const CharHub *hub); /* NULL: it is not */
+
 /* Makes opens that wait for somebody to connect (server=on,wait=on) fail: for SIGINT during start-up. */
 void char_hub_cancel_waits(CharHub *hub);
 bool char_hub_waits_cancelled(const CharHub *hub);

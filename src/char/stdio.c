@@ -123,6 +123,9 @@ static void input_ended(Chardev *chr)
 static bool stdio_open(Chardev *chr, Error *err)
 {
     Stdio *s = (Stdio *)chr;
+    if (char_hub_stdio_forbidden(chr->hub)) {
+        return error_set(err, "standard input and output cannot be used: %s", char_hub_stdio_forbidden(chr->hub));
+    }
     if (inherited.user) {
         return error_set(err, "chardev '%s' uses standard input and output already", inherited.user->chr.id);
     }

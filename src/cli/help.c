@@ -55,6 +55,14 @@ static bool answer_entry(const CliEntry *entry, Error *err)
         }
         return print(out);
     }
+    if (!strcmp(name, "chardev") && entry->json && json_get(entry->json, "help") && first) {
+        out = g_string_new(NULL);
+        if (!char_print_type_help(first, out, err)) {
+            g_string_free(out, TRUE);
+            return false;
+        }
+        return print(out);
+    }
     if (!strcmp(name, "machine") && entry->json && json_get(entry->json, "help") && first) {
         const MachineType *type = machine_type_find(first, err);
         if (!type) {

@@ -393,6 +393,9 @@ static bool make_chardevs(Start *s, Error *err)
         return error_prefix(err, "-echr %s: ", echr);
     }
     char_hub_set_escape(hub, (int)code);
+    if (cli_has(s->cli, "daemonize")) {
+        char_hub_forbid_stdio(hub, "-daemonize gives them up");
+    }
     for (size_t i = 0; cli_nth(s->cli, "add-fd", i); i++) {
         const CliEntry *entry = cli_nth(s->cli, "add-fd", i);
         FdOptions       o;

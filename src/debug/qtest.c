@@ -84,9 +84,31 @@ static bool target_clock_set(void *opaque, int64_t ns, int64_t *now, Error *err)
     return target_clock_step(opaque, ns - time, now, err);
 }
 
+typedef struct TypeSearch {
+    const char *name;
+    Device     *found;
+    unsigned    count;
+} TypeSearch;
+
+static void match_type(Device *dev, void *opaque)
+{
+    TypeSearch *search = opaque;
+    if (strcmp(dev->obj.type->name, search->name) == 0) {
+        search->found = dev;
+        search->count++;
+    }
+}
+
+/* By path in the object tree, or by its type when there is one of it: tests say "ioapic". */
 static Device *find_device(QTest *q, const char *path, Error *err)
 {
-    Object *obj = object_resolve(q->machine->platform.objects, path);
+    Platform  *p      = &q->machine->platform;
+    Object    *obj    = object_resolve(p->objects, path);
+    TypeSearch search = { .name = path };
+    if (!obj) {
+        devices_foreach(p, match_type, &search);
+        obj = search.count == 1 ? &search.found->obj : NULL;
+    }
     if (!obj || obj->type->class != OBJECT_CLASS_DEVICE) {
         error_set(err, "Unknown device '%s'", path);
         return NULL;

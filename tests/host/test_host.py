@@ -31,6 +31,16 @@ def read_until(fd, what, timeout=TIMEOUT):
     return data
 
 
+def read_line(s):
+    """Without its newline, and without anything that comes behind it."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = s.recv(1)
+        assert byte, f"end of file after {line}"
+        line += byte
+    return line[:-1]
+
+
 def wait_until(condition, what):
     end = time.monotonic() + TIMEOUT
     while not condition():
@@ -257,6 +267,10 @@ class Tests:
                 else:
                     read_until(s.fileno(), b"A")
 
+    def test_no_terminal_for_daemons(self):
+        process = self.start("-serial", "stdio", "-daemonize")
+        assert b"-daemonize gives them up" in self.finish(process)
+
     def test_logfile_and_file(self):
         out, log, typed = self.path("out"), self.path("log"), self.path("typed")
         with open(typed, "wb") as f:
@@ -297,10 +311,11 @@ class Tests:
         process = subprocess.Popen([*self.base, "-accel", "qtest", "-qtest", f"unix:{path},server=on,wait=off", "-qtest-log", self.path("qlog"), "-serial", "null"],
                                    stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         with connect(path) as s:
+            s.settimeout(TIMEOUT)
 
             def ask(line, answer):
                 s.sendall(line.encode() + b"\n")
-                got = read_until(s.fileno(), b"\n").decode().strip()
+                got = read_line(s).decode()
                 assert got == answer, (line, got, answer)
 
             ask("inb 0x3fd", "OK 0x0060")
@@ -309,6 +324,12 @@ class Tests:
             ask("write 0x1000 4 0x01020304", "OK")
             ask("readl 0x1000", "OK 0x0000000004030201")
             ask("clock_step 1000", "OK 1000")
+            ask("irq_intercept_in nobody", "FAIL Unknown device 'nobody'")
+            ask("irq_intercept_in ioapic", "OK")
+            ask("outb 0x3f9 2", "IRQ raise 4")  # the serial port's transmitter is empty
+            assert read_line(s) == b"OK"
+            ask("inb 0x3fa", "IRQ lower 4")
+            assert read_line(s) == b"OK 0x0002"
             ask("bogus", "FAIL Unknown command 'bogus'")
             s.sendall(b"outb 0xf4 0x10\n")
             errors = self.finish(process, 0x21)

@@ -12,7 +12,7 @@ enum { CPUS = 3 };
 typedef struct Counter {
     X86Cpu           cpu; /* first */
     _Atomic uint64_t count;
-    bool             halts; /* after each round */
+    _Atomic bool     halts; /* after each round */
 } Counter;
 
 typedef struct Fixture {

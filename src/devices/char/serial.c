@@ -24,9 +24,9 @@ typedef struct IsaSerial {
 
 static const Field serial_properties[] = {
     FIELD(IsaSerial, chardev, "chardev", .help = "id of the chardev it is connected to"),
-    FIELD(IsaSerial, index, "index", .initial = BY_INDEX, .help = "0 to 3 for COM1 to COM4 (default: the next one)"),
-    FIELD(IsaSerial, iobase, "iobase", .initial = BY_INDEX, .help = "first port (default: by index)"),
-    FIELD(IsaSerial, irq, "irq", .initial = BY_INDEX, .help = "ISA interrupt (default: by index)"),
+    FIELD(IsaSerial, index, "index", .initial = BY_INDEX, .help = "0 to 3 for COM1 to COM4; 4294967295: the next one"),
+    FIELD(IsaSerial, iobase, "iobase", .initial = BY_INDEX, .help = "first port; 4294967295: by index"),
+    FIELD(IsaSerial, irq, "irq", .initial = BY_INDEX, .help = "ISA interrupt; 4294967295: by index"),
     FIELD(IsaSerial, uart.baudbase, "baudbase", .initial = 115200, .min = 1, .max = UINT32_MAX,
           .help = "input clock divided by 16"),
     FIELD(IsaSerial, wakeup, "wakeup", .unsupported = true, .help = "input wakes a sleeping machine up"),
