@@ -140,6 +140,14 @@ void vcpu_run_on(Vcpu *cpu, void (*call)(Vcpu *cpu, void *opaque), void *opaque)
     g_mutex_unlock(&cpu->wake_mutex);
     vcpu_request(cpu, VCPU_REQUEST_EXIT);
 
+    /* Its thread may wait for this one to leave guest code. */
+    g_mutex_lock(&cpu->group->mutex);
+    Vcpu *me = own_vcpu(cpu->group);
+    if (me) {
+        set_outside(me);
+    }
+    g_mutex_unlock(&cpu->group->mutex);
+
     int depth = machine_lock_drop(cpu->lock);
     g_mutex_lock(&cpu->wake_mutex);
     while (!work.done) {
@@ -147,6 +155,11 @@ void vcpu_run_on(Vcpu *cpu, void (*call)(Vcpu *cpu, void *opaque), void *opaque)
     }
     g_mutex_unlock(&cpu->wake_mutex);
     machine_lock_restore(cpu->lock, depth);
+    if (me) {
+        g_mutex_lock(&cpu->group->mutex);
+        set_inside(me);
+        g_mutex_unlock(&cpu->group->mutex);
+    }
     g_cond_clear(&work.ended);
 }
 

@@ -587,6 +587,19 @@ static void test_devices(void)
     g_assert_cmphex(space.offset, ==, 0);
     g_assert_cmpuint(space.size, ==, 1);
 
+    /* A breakpoint on ports 3f8h to 3fbh: in al, dx; out dx, al; both trap. */
+    guest_set_mode(g, 0, GUEST_LONG64, 0);
+    count_debug_traps(g);
+    cpu->cr4 |= CR4_DE;
+    cpu->dr[0] = 0x3f8;
+    cpu->dr[7] = DR7_FIXED | 2 | 0xe << 16;
+    x86_debug_changed(cpu);
+    cpu->gpr[X86_RDX] = 0x3fb;
+    guest_run_code(g, 0, CODE(0xec, 0xee, 0x66, 0xba, 0xfc, 0x03, 0xec));
+    g_assert_cmpuint(cpu->gpr[X86_R15], ==, 2);
+    cpu->dr[7] = DR7_FIXED;
+    x86_debug_changed(cpu);
+
     /* rep insb: 0 bytes into memory from the port. */
     guest_set_mode(g, 0, GUEST_LONG64, 0);
     port.value        = 0x5a;

@@ -67,6 +67,19 @@ static void note_breakpoints(X86Cpu *cpu, uint64_t linear, unsigned size, X86Acc
     }
 }
 
+void x86_note_port(X86Cpu *cpu, uint16_t port, unsigned size)
+{
+    X86Tlb *tlb = cpu->tlb;
+
+    for (unsigned i = 0; i < tlb->n_port_breakpoints && (cpu->cr4 & CR4_DE); i++) {
+        const TlbBreakpoint *b = &tlb->port_breakpoints[i];
+        if (ranges_overlap(port, size, b->linear, b->len)) {
+            tlb->breakpoints_hit |= b->bit;
+            x86_want_trap(cpu);
+        }
+    }
+}
+
 /* --- devices, and letting others run --- */
 
 void x86_take_flush_request(X86Cpu *cpu)

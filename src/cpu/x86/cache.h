@@ -76,6 +76,7 @@ struct X86Cache {
     bool     one_block;    /* the run loop's rounds end after one block */
     bool     no_step_trap; /* this instruction ends without a single-step trap */
     uint32_t request_mask; /* requests that can be taken now */
+    unsigned pauses;       /* PAUSE instructions so far */
     uint32_t attention;    /* ATTENTION_*: the next block needs more than running it */
 };
 

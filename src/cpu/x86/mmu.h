@@ -191,6 +191,9 @@ void x86_exclusive_end(X86Cpu *cpu);
  * ends the block after this instruction when it was changed itself. */
 void x86_ram_written(X86Cpu *cpu, RamBlock *ram, uint64_t offset, unsigned len);
 
+/* Looks whether an I/O instruction has hit a breakpoint on its ports. */
+void x86_note_port(X86Cpu *cpu, uint16_t port, unsigned size);
+
 /* A data breakpoint was hit: a debug trap follows this instruction. */
 void x86_want_trap(X86Cpu *cpu);
 

@@ -13,6 +13,7 @@ static void in_port(X86Cpu *cpu, const X86Insn *in)
     uint16_t port = port_of(cpu, in);
     x86_check_io(cpu, port, in->opsize);
     uint64_t value = x86_io_load(cpu, cpu->vcpu.io, port, in->opsize);
+    x86_note_port(cpu, port, in->opsize);
     if (in->opsize == 1) {
         REG8(cpu, 0) = (uint8_t)value;
     } else {
@@ -26,6 +27,7 @@ static void out_port(X86Cpu *cpu, const X86Insn *in)
     uint64_t value = in->opsize == 1 ? REG8(cpu, 0) : x86_get_sized(cpu, X86_RAX, in->opsize);
     x86_check_io(cpu, port, in->opsize);
     x86_io_store(cpu, cpu->vcpu.io, port, value, in->opsize);
+    x86_note_port(cpu, port, in->opsize);
 }
 
 bool x86_decode_port(X86Decode *d)

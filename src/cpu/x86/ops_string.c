@@ -203,11 +203,13 @@ static void slow_element(X86Cpu *cpu, unsigned op, unsigned size, const Side *fr
     case INS:
         x86_probe_write(cpu, to->linear, size);
         value = x86_io_load(cpu, cpu->vcpu.io, (uint16_t)cpu->gpr[X86_RDX], size);
+        x86_note_port(cpu, (uint16_t)cpu->gpr[X86_RDX], size);
         x86_store_slow(cpu, to->linear, value, size, false);
         break;
     default:
         value = x86_load_slow(cpu, from->linear, size, from->seg == X86_SS);
         x86_io_store(cpu, cpu->vcpu.io, (uint16_t)cpu->gpr[X86_RDX], value, size);
+        x86_note_port(cpu, (uint16_t)cpu->gpr[X86_RDX], size);
         break;
     }
 }

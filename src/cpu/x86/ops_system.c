@@ -1,6 +1,7 @@
 /* System instructions: thin layers over system.h, and those that do nothing here.
  * Specification: Intel SDM 2 (December 2023). vCPU thread, inside x86_run(). */
 
+#include "cpu/x86/cache.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/ops.h"
 
@@ -46,9 +47,16 @@ static void hlt(X86Cpu *cpu, const X86Insn *in)
     x86_want_exit(cpu, X86_EXIT_HALT);
 }
 
+/* Who spins may wait for a vCPU whose thread has no processor. */
 static void pause_insn(X86Cpu *cpu, const X86Insn *in)
 {
-    __builtin_ia32_pause();
+    enum { PAUSES_A_YIELD = 64 };
+
+    if (++cpu->cache->pauses % PAUSES_A_YIELD == 0) {
+        g_thread_yield();
+    } else {
+        __builtin_ia32_pause();
+    }
 }
 
 static void monitor(X86Cpu *cpu, const X86Insn *in)

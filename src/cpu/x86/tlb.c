@@ -410,18 +410,21 @@ void x86_debug_changed(X86Cpu *cpu)
         return;
     }
 
-    tlb->n_breakpoints = 0;
+    tlb->n_breakpoints = tlb->n_port_breakpoints = 0;
     for (unsigned i = 0; i < TLB_BREAKPOINTS; i++) {
-        bool     enabled = cpu->dr[7] >> (2 * i) & 3;
-        unsigned type    = cpu->dr[7] >> (16 + 4 * i) & 3;
-        unsigned len     = lengths[cpu->dr[7] >> (18 + 4 * i) & 3];
+        bool          enabled = cpu->dr[7] >> (2 * i) & 3;
+        unsigned      type    = cpu->dr[7] >> (16 + 4 * i) & 3;
+        unsigned      len     = lengths[cpu->dr[7] >> (18 + 4 * i) & 3];
+        TlbBreakpoint b       = {
+                  .linear = cpu->dr[i] & ~(uint64_t)(len - 1),
+                  .len    = (uint8_t)len,
+                  .bit    = (uint8_t)(1 << i),
+                  .access = type == 3,
+        };
         if (enabled && (type == 1 || type == 3)) {
-            tlb->breakpoints[tlb->n_breakpoints++] = (TlbBreakpoint){
-                .linear = cpu->dr[i] & ~(uint64_t)(len - 1),
-                .len    = (uint8_t)len,
-                .bit    = (uint8_t)(1 << i),
-                .access = type == 3,
-            };
+            tlb->breakpoints[tlb->n_breakpoints++] = b;
+        } else if (enabled && type == 2) {
+            tlb->port_breakpoints[tlb->n_port_breakpoints++] = b;
         }
     }
     flush_everything(cpu);

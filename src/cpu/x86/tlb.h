@@ -65,6 +65,8 @@ struct X86Tlb {
 
     TlbBreakpoint breakpoints[TLB_BREAKPOINTS]; /* data breakpoints of DR7 */
     unsigned      n_breakpoints;
+    TlbBreakpoint port_breakpoints[TLB_BREAKPOINTS]; /* those on ports (CR4.DE) */
+    unsigned      n_port_breakpoints;
     uint32_t      breakpoints_hit; /* DR6 bits for the trap after this instruction */
     unsigned      exclusive;       /* inside x86_exclusive_begin() */
 };
