@@ -859,6 +859,86 @@ static void test_priorities(void)
     stub_free(s);
 }
 
+/* --- system management mode --- */
+
+static void smm_changed(void *opaque, bool smm)
+{
+    *(int *)opaque += smm ? 1 : 100;
+}
+
+static void test_smm(void)
+{
+    Stub   *s        = long_mode(3);
+    X86Cpu *cpu      = s->cpu;
+    int     changes  = 0;
+    cpu->board       = &changes;
+    cpu->smm_changed = smm_changed;
+    cpu->cr4 |= CR4_OSFXSR;
+    cpu->cr3 = 0x5000;
+    for (unsigned i = 0; i < 16; i++) {
+        cpu->gpr[i] = UINT64_C(0x1111111111111111) * i;
+    }
+    x86_set_eflags(cpu, EFLAGS_IF | EFLAGS_ZF | EFLAGS_DF, UINT64_MAX);
+    x86_set_null_segment(cpu, X86_DS, 0);
+    x86_update_mode(cpu);
+    X86Cpu *before = g_memdup2(cpu, sizeof *cpu);
+
+    STUB_RAISES(s, x86_rsm(cpu), X86_UD, -1);
+    vcpu_request(&cpu->vcpu, X86_REQUEST_SMI);
+    g_assert_true(x86_take_interrupt(cpu));
+    g_assert_true(cpu->smm);
+    g_assert_cmpint(changes, ==, 1);
+    g_assert_cmpuint(cpu->cpl, ==, 0);
+    g_assert_cmpint(cpu->code_size, ==, X86_CODE16);
+    g_assert_cmphex(cpu->seg[X86_CS].base + cpu->rip, ==, 0x38000);
+    g_assert_cmphex(cpu->seg[X86_DS].limit, ==, UINT32_MAX);
+    g_assert_cmphex(cpu->cr0, ==, CR0_ET);
+    g_assert_true(cpu->cr4 == 0 && cpu->efer == 0);
+    /* Where firmware looks: revision, SMBASE, RIP, RAX. */
+    g_assert_cmphex(stub_get(s, 0x3fefc, 4), ==, 0x20064);
+    g_assert_cmphex(stub_get(s, 0x3ff00, 4), ==, 0x30000);
+    g_assert_cmphex(stub_get(s, 0x3ff78, 8), ==, 0x7000);
+    g_assert_cmphex(stub_get(s, 0x3fff0, 8), ==, 0x1111111111111111); /* RCX */
+    g_assert_cmphex(stub_get(s, 0x3fed0, 8), ==, before->efer);
+    /* NMI, SMI and INIT wait. */
+    vcpu_request(&cpu->vcpu, X86_REQUEST_SMI | X86_REQUEST_NMI | X86_REQUEST_INIT);
+    g_assert_false(x86_has_wakeup(cpu) || x86_take_interrupt(cpu));
+    cpu->vcpu.requests = 0;
+
+    stub_put(s, 0x3ff00, 0x60000, 4); /* SMBASE moves */
+    bool halted = true;
+    STUB_OK(s, halted = x86_rsm(cpu));
+    g_assert_false(halted || cpu->smm || cpu->in_shutdown || cpu->nmi_blocked);
+    g_assert_cmpint(changes, ==, 101);
+    g_assert_cmphex(cpu->smbase, ==, 0x60000);
+    g_assert_true(memcmp(cpu->gpr, before->gpr, sizeof cpu->gpr) == 0);
+    g_assert_true(memcmp(cpu->seg, before->seg, sizeof cpu->seg) == 0);
+    g_assert_true(memcmp(&cpu->tr, &before->tr, sizeof cpu->tr) == 0);
+    g_assert_cmphex(cpu->gdt.base, ==, before->gdt.base);
+    g_assert_cmphex(cpu->idt.limit, ==, before->idt.limit);
+    g_assert_cmphex(x86_get_eflags(cpu), ==, x86_get_eflags(before));
+    g_assert_true(cpu->cr0 == before->cr0 && cpu->cr3 == before->cr3 && cpu->cr4 == before->cr4);
+    g_assert_true(cpu->efer == before->efer && cpu->rip == before->rip && cpu->mode_key == before->mode_key);
+
+    /* Out of HLT and back into it; then a state that cannot be. */
+    cpu->vcpu.halted = true;
+    x86_enter_smm(cpu);
+    g_assert_cmphex(cpu->seg[X86_CS].base, ==, 0x60000);
+    g_assert_false(cpu->vcpu.halted);
+    STUB_OK(s, halted = x86_rsm(cpu));
+    g_assert_true(halted);
+    x86_enter_smm(cpu);
+    stub_put(s, 0x6ff58, CR0_ET | CR0_PG, 8);
+    STUB_OK(s, x86_rsm(cpu));
+    g_assert_true(cpu->in_shutdown && cpu->smm);
+    g_assert_cmpuint(cpu->smi_count, ==, 3);
+    x86_reset(cpu, false);
+    g_assert_false(cpu->smm);
+    g_assert_cmpint(changes, ==, 303);
+    g_free(before);
+    stub_free(s);
+}
+
 /* --- control registers --- */
 
 typedef struct ControlCase {
@@ -1231,6 +1311,7 @@ int main(int argc, char **argv)
     g_test_add_func("/x86-system/delivery-64", test_delivery_64);
     g_test_add_func("/x86-system/delivery-real", test_delivery_real);
     g_test_add_func("/x86-system/priorities", test_priorities);
+    g_test_add_func("/x86-system/smm", test_smm);
     g_test_add_func("/x86-system/control-registers", test_control_registers);
     g_test_add_func("/x86-system/long-mode", test_long_mode_activation);
     g_test_add_func("/x86-system/debug-registers", test_debug_registers);

@@ -89,6 +89,11 @@ void x86_tlb_flush(X86Cpu *cpu, bool global_too)
     stub->flushes++;
 }
 
+void x86_tlb_drop(X86Cpu *cpu)
+{
+    stub->flushes++;
+}
+
 void x86_tlb_select(X86Cpu *cpu)
 {
 }
@@ -105,6 +110,20 @@ void x86_load_cr3(X86Cpu *cpu, uint64_t value)
 uint64_t address_space_load(AddressSpace *as, uint64_t addr, unsigned size)
 {
     return stub_get(stub, (uint32_t)addr, size);
+}
+
+MemResult address_space_read(AddressSpace *as, uint64_t addr, void *buf, size_t len)
+{
+    g_assert_cmpuint(addr + len, <=, STUB_MEMORY);
+    memcpy(buf, stub->memory + addr, len);
+    return MEM_OK;
+}
+
+MemResult address_space_write(AddressSpace *as, uint64_t addr, const void *buf, size_t len)
+{
+    g_assert_cmpuint(addr + len, <=, STUB_MEMORY);
+    memcpy(stub->memory + addr, buf, len);
+    return MEM_OK;
 }
 
 /* --- vcpu.c, clock.c --- */

@@ -6,6 +6,7 @@
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/fpu.h"
 #include "cpu/x86/mem.h"
+#include "cpu/x86/msr.h"
 #include "cpu/x86/segment.h"
 #include "cpu/x86/system.h"
 #include "devices/irq/apic.h"
@@ -66,14 +67,14 @@ static bool pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
     return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(efer & EFER_LMA);
 }
 
+#define CR0_KNOWN (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+
 static void write_cr0(X86Cpu *cpu, uint64_t value)
 {
-    static const uint64_t known =
-        CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
     if (value >> 32) {
         raise_gp(cpu);
     }
-    value            = (value & known) | CR0_ET;
+    value            = (value & CR0_KNOWN) | CR0_ET;
     uint64_t changed = value ^ cpu->cr0;
     uint64_t efer    = cpu->efer;
     if (((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD))) {
@@ -156,6 +157,44 @@ static uint64_t cr4_known(const X86Cpu *cpu)
         }
     }
     return known;
+}
+
+static uint64_t efer_known(const X86Cpu *cpu)
+{
+    uint64_t known = x86_has(cpu, X86_FEATURE_LM) ? EFER_LMA | EFER_LME : 0;
+    known |= x86_has(cpu, X86_FEATURE_SYSCALL) ? EFER_SCE : 0;
+    known |= x86_has(cpu, X86_FEATURE_NX) && !(cpu->misc_enable & MISC_ENABLE_XD_DISABLE) ? EFER_NXE : 0;
+    known |= x86_has(cpu, X86_FEATURE_FXSR_OPT) ? EFER_FFXSR : 0;
+    known |= x86_has(cpu, X86_FEATURE_AUTO_IBRS) ? EFER_AIBRS : 0;
+    return known;
+}
+
+bool x86_write_efer(X86Cpu *cpu, uint64_t value)
+{
+    value            = (value & ~EFER_LMA) | (cpu->efer & EFER_LMA); /* LMA follows CR0.PG only */
+    uint64_t changed = value ^ cpu->efer;
+    if ((value & ~(efer_known(cpu) | EFER_LMA)) || ((changed & EFER_LME) && (cpu->cr0 & CR0_PG))) {
+        return false;
+    }
+    cpu->efer = value;
+    if (changed & EFER_NXE) {
+        x86_tlb_flush(cpu, true);
+    }
+    x86_update_mode(cpu);
+    return true;
+}
+
+bool x86_valid_control(const X86Cpu *cpu, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer)
+{
+    bool     lma          = efer & EFER_LMA;
+    uint64_t cr3_reserved = lma ? address_bits_above(cpu) & ~(UINT64_C(1) << 63) : ~UINT64_C(0xffffffff);
+    if ((cr0 & ~CR0_KNOWN) || ((cr0 & CR0_PG) && !(cr0 & CR0_PE)) || ((cr0 & CR0_NW) && !(cr0 & CR0_CD))) {
+        return false;
+    }
+    if ((cr4 & ~cr4_known(cpu)) || (efer & ~efer_known(cpu)) || (cr3 & cr3_reserved)) {
+        return false;
+    }
+    return lma == ((cr0 & CR0_PG) && (efer & EFER_LME)) && (lma ? cr4 & CR4_PAE : !(cr4 & CR4_PCIDE));
 }
 
 static void write_cr4(X86Cpu *cpu, uint64_t value)

@@ -377,10 +377,12 @@ bool x86_take_interrupt(X86Cpu *cpu)
         }
         return true;
     }
-    if (requests & X86_REQUEST_SMI) {
-        x86_raise_missing(cpu, "system management mode");
+    if ((requests & X86_REQUEST_SMI) && !cpu->smm) {
+        vcpu_request_done(&cpu->vcpu, X86_REQUEST_SMI);
+        x86_enter_smm(cpu);
+        return true;
     }
-    if (requests & X86_REQUEST_INIT) {
+    if ((requests & X86_REQUEST_INIT) && !cpu->smm) {
         take_init(cpu);
         return true;
     }
@@ -403,7 +405,7 @@ bool x86_has_wakeup(X86Cpu *cpu)
     if (cpu->wait_for_sipi) {
         return requests & (X86_REQUEST_SIPI | X86_REQUEST_INIT);
     }
-    if (requests & (X86_REQUEST_INIT | X86_REQUEST_SMI | X86_REQUEST_MCE)) {
+    if ((requests & X86_REQUEST_MCE) || ((requests & (X86_REQUEST_INIT | X86_REQUEST_SMI)) && !cpu->smm)) {
         return true;
     }
     if ((requests & X86_REQUEST_NMI) && !cpu->nmi_blocked) {

@@ -672,7 +672,6 @@ X86Model *x86_model_parse(const char *text, Error *err)
         .check    = true,
     };
     if (!parse(&p, text, err)) {
-        error_prefix(err, "-cpu %s: ", text);
         x86_model_free(p.model);
         p.model = NULL;
     }

@@ -311,24 +311,7 @@ static bool get_arch_capabilities(X86Cpu *cpu, const Msr *msr, uint32_t index, u
 
 static bool set_efer(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t value)
 {
-    bool     no_nx = !x86_has(cpu, X86_FEATURE_NX) || (cpu->misc_enable & MISC_ENABLE_XD_DISABLE);
-    uint64_t known = EFER_LMA;
-    known |= x86_has(cpu, X86_FEATURE_SYSCALL) ? EFER_SCE : 0;
-    known |= x86_has(cpu, X86_FEATURE_LM) ? EFER_LME : 0;
-    known |= no_nx ? 0 : EFER_NXE;
-    known |= x86_has(cpu, X86_FEATURE_FXSR_OPT) ? EFER_FFXSR : 0;
-    known |= x86_has(cpu, X86_FEATURE_AUTO_IBRS) ? EFER_AIBRS : 0;
-    value            = (value & ~EFER_LMA) | (cpu->efer & EFER_LMA); /* LMA follows CR0.PG only */
-    uint64_t changed = value ^ cpu->efer;
-    if ((value & ~known) || ((changed & EFER_LME) && (cpu->cr0 & CR0_PG))) {
-        return false;
-    }
-    cpu->efer = value;
-    if (changed & EFER_NXE) {
-        x86_tlb_flush(cpu, true);
-    }
-    x86_update_mode(cpu);
-    return true;
+    return x86_write_efer(cpu, value);
 }
 
 static bool get_segment_base(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t *value)
@@ -427,7 +410,7 @@ static const Msr msrs[] = {
     { 0x0000001b, 1, "APIC_BASE", WITH(APIC), CALLS(get_apic_base, set_apic_base) },
     { 0x0000002a, 1, "EBL_CR_POWERON", INTEL, CONSTANT(0) },
     { 0x0000002c, 1, "EBC_FREQUENCY_ID", INTEL, CONSTANT(1 << 24) },
-    { 0x00000034, 1, "SMI_COUNT", INTEL, CONSTANT(0) },
+    { 0x00000034, 1, "SMI_COUNT", INTEL, .member = offsetof(X86Cpu, smi_count), .get = get_member, .set = refuse_set },
     { 0x0000003a, 1, "FEATURE_CONTROL", INTEL, .reserved = ~UINT64_C(1), .member = offsetof(X86Cpu, feature_control),
       .get = get_member, .set = set_feature_control },
     { 0x0000003b, 1, "TSC_ADJUST", WITH(TSC_ADJUST), .member = offsetof(X86Cpu, tsc_adjust), .get = get_member,

@@ -453,10 +453,13 @@ static void wrbase(X86Cpu *cpu, const X86Insn *in)
 
 static void rsm(X86Cpu *cpu, const X86Insn *in)
 {
-    if (!cpu->smm) {
-        x86_raise(cpu, X86_UD);
+    bool halted = x86_rsm(cpu);
+    if (cpu->in_shutdown) {
+        x86_want_exit(cpu, X86_EXIT_SHUTDOWN);
+    } else if (halted) {
+        x86_want_exit(cpu, X86_EXIT_HALT);
     }
-    x86_raise_missing(cpu, "RSM");
+    cpu->branch = X86_BRANCH_SYSTEM;
 }
 
 /* --- decoding --- */
@@ -546,6 +549,7 @@ bool x86_decode_system(X86Decode *d)
         }
     }
     switch (d->z->mnemonic) {
+    case ZYDIS_MNEMONIC_RSM: in->flags |= X86_INSN_ENDS | X86_INSN_TRANSFER; break;
     case ZYDIS_MNEMONIC_MONITOR:
         in->seg = d->z->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS   ? X86_FS
                   : d->z->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS ? X86_GS

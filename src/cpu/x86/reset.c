@@ -22,6 +22,7 @@ static void reset_msrs(X86Cpu *cpu)
     cpu->smbase                                              = 0x30000;
     cpu->feature_control                                     = 0;
     cpu->xcr0                                                = XCR0_X87;
+    cpu->smi_count                                           = 0;
     cpu->xss                                                 = 0;
     cpu->misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL;
     if (x86_words_have(cpu->model->features, X86_FEATURE_MONITOR)) {
@@ -72,6 +73,12 @@ void x86_reset(X86Cpu *cpu, bool init_only)
         x86_dump_vectors(cpu, text);
         log_print(cpu->vcpu.log, LOG_CPU_RESET, "CPU Reset (CPU %d)\n%s", cpu->vcpu.index, text->str);
     }
+    if (cpu->smm) {
+        cpu->smm = false;
+        if (cpu->smm_changed) {
+            cpu->smm_changed(cpu->board, false);
+        }
+    }
     memset(cpu->gpr, 0, sizeof cpu->gpr);
     cpu->gpr[X86_RDX] = x86_cpu_signature(cpu);
     cpu->rip          = 0xfff0;
@@ -85,7 +92,6 @@ void x86_reset(X86Cpu *cpu, bool init_only)
     cpu->dr[6] = DR6_FIXED;
     cpu->dr[7] = DR7_FIXED;
 
-    cpu->smm              = false;
     cpu->nmi_blocked      = false;
     cpu->interrupt_shadow = false;
     cpu->in_shutdown      = false;
@@ -94,6 +100,7 @@ void x86_reset(X86Cpu *cpu, bool init_only)
     cpu->monitor_address  = 0;
     cpu->insn             = NULL;
     if (!init_only) {
+        vcpu_request_done(&cpu->vcpu, ~(uint32_t)(VCPU_REQUEST_CPU - 1)); /* of a machine that is no more */
         reset_msrs(cpu);
         x86_fpu_reset(cpu);
     }

@@ -53,11 +53,20 @@ bool x86_take_interrupt(X86Cpu *cpu);
 /* Would x86_take_interrupt() find something that ends HLT? Any thread. */
 bool x86_has_wakeup(X86Cpu *cpu);
 
+/* --- smm.c: system management mode --- */
+void x86_enter_smm(X86Cpu *cpu);
+bool x86_rsm(X86Cpu *cpu); /* #UD outside SMM; true: the SMI interrupted HLT, which goes on; may set in_shutdown */
+
 /* --- control.c: control and debug registers --- */
 uint64_t x86_read_cr(X86Cpu *cpu, unsigned n);
 void     x86_write_cr(X86Cpu *cpu, unsigned n, uint64_t value); /* 0, 2, 3, 4, 8 */
 uint64_t x86_read_dr(X86Cpu *cpu, unsigned n);
 void     x86_write_dr(X86Cpu *cpu, unsigned n, uint64_t value);
+bool     x86_write_efer(X86Cpu *cpu, uint64_t value); /* false: #GP, nothing has changed */
+
+/* Could the CPU be in this state? For RSM and saved state: all the checks of x86_write_cr() and EFER, for all at once.
+ */
+bool     x86_valid_control(const X86Cpu *cpu, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer);
 void     x86_lmsw(X86Cpu *cpu, uint16_t value);
 void     x86_clts(X86Cpu *cpu);
 void     x86_xsetbv(X86Cpu *cpu, uint32_t index, uint64_t value);
@@ -109,7 +118,7 @@ uint32_t     x86_cpu_signature(const X86Cpu *cpu); /* EAX of leaf 1 */
 
 /* --- reset.c --- */
 /* Power-on values, or what INIT changes (SDM 3, table 10-1); the local APIC with them. The vCPU is outside, or it is
- * its own thread. Does not touch pending requests. */
+ * its own thread. Power-on drops pending interrupt requests. */
 void x86_reset(X86Cpu *cpu, bool init_only);
 
 /* --- dump.c --- */

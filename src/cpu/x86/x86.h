@@ -239,7 +239,7 @@ struct X86Cpu {
     uint64_t pat, tsc_aux, misc_enable, spec_ctrl, smbase;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
     uint64_t mcg_status, mcg_ctl, mc_bank[10][4];
-    uint64_t feature_control;
+    uint64_t feature_control, smi_count;
     uint64_t syscfg, hwcr, de_cfg; /* AMD's models */
 
     /* Guest TSC = ticks of the host's TSC (or of the virtual clock) at the guest's frequency + tsc_offset, or
@@ -285,7 +285,8 @@ struct X86Cpu {
 
     /* Asks the board for the vector of an ExtINT (8259); machine lock taken inside. -1: none after all. */
     int (*ack_extint)(void *opaque);
-    /* Tells the board that the CPU entered or left SMM, so that its view of memory follows; vCPU thread. May be NULL. */
+    /* Tells the board that the CPU entered or left SMM, so that its view of memory follows; vCPU thread. May be NULL.
+     */
     void (*smm_changed)(void *opaque, bool smm);
     void *board;
 };
