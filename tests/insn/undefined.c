@@ -54,6 +54,19 @@ static bool may_read_half(const Instance *in, const State *before)
     return !in->form->vex && in->form->memory && load_le32(before->fx + 24) & 1u << 17 && crosses_page(in, before);
 }
 
+/* FXSAVE and FXRSTOR of a misaligned image: #AC or #GP, as the implementation likes (SDM 2). */
+static bool either_alignment_fault(const Instance *in, const State *before, const Outcome *native)
+{
+    switch (in->form->mnemonic) {
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64: break;
+    default: return false;
+    }
+    return before->flags & 0x40000 && (native->vector == 13 || native->vector == 17);
+}
+
 Undefined undefined_mask(const Instance *in, const State *before, const Outcome *native)
 {
     Undefined u = { 0 };
@@ -76,7 +89,7 @@ Undefined undefined_mask(const Instance *in, const State *before, const Outcome 
     }
     /* How many bits the pointers have is the implementation's choice. */
     u.fip = UINT64_C(0xffff) << 48;
-    if (may_read_half(in, before)) {
+    if (may_read_half(in, before) || either_alignment_fault(in, before, native)) {
         u.everything = true;
     }
     return u;
