@@ -424,30 +424,43 @@ static Chardev *short_chardev(Start *s, const char *id, const char *text, Error 
     return chr;
 }
 
-static bool make_serials(Start *s, Error *err)
+/* The ports that -serial or -parallel ask for, in order; without any the first one goes to `otherwise`. */
+static bool make_ports(Start *s, const char *option, Chardev **chardevs, bool *present, size_t max,
+                       const char *otherwise, Error *err)
 {
-    MachineConfig *c = &s->machine->config;
-    size_t         n = 0;
-    for (; cli_nth(s->cli, "serial", n); n++) {
-        const CliEntry *entry = cli_nth(s->cli, "serial", n);
-        if (n == G_N_ELEMENTS(c->serial)) {
-            error_set(err, "a PC has at most %zu serial ports", G_N_ELEMENTS(c->serial));
+    size_t n = 0;
+    for (; cli_nth(s->cli, option, n); n++) {
+        const CliEntry *entry = cli_nth(s->cli, option, n);
+        if (n == max) {
+            error_set(err, "a PC has at most %zu %s ports", max, option);
             return cli_blame(entry, err);
         }
-        g_autofree char *id  = g_strdup_printf("serial%zu", n);
-        c->serial[n]         = short_chardev(s, id, entry->text, err);
-        c->serial_present[n] = c->serial[n] != NULL;
+        g_autofree char *id = g_strdup_printf("%s%zu", option, n);
+        chardevs[n]         = short_chardev(s, id, entry->text, err);
+        present[n]          = chardevs[n] != NULL;
         if (error_is_set(err)) {
             return cli_blame(entry, err);
         }
     }
-    if (!n && !c->no_defaults) {
-        /* Without a window the first port is in the terminal; otherwise it exists and what it says is dropped. */
-        c->serial[0]         = short_chardev(s, "serial0", cli_has(s->cli, "nographic") ? "mon:stdio" : "null", err);
-        c->serial_present[0] = true;
+    if (!n && !s->machine->config.no_defaults) {
+        g_autofree char *id = g_strdup_printf("%s0", option);
+        chardevs[0]         = short_chardev(s, id, otherwise, err);
+        present[0]          = true;
         if (error_is_set(err)) {
-            return error_prefix(err, "-nographic: ");
+            return error_prefix(err, "%s port 0: ", option);
         }
+    }
+    return true;
+}
+
+static bool make_all_ports(Start *s, Error *err)
+{
+    MachineConfig *c = &s->machine->config;
+    /* Without a window the first serial port is in the terminal; otherwise it exists and what it says is dropped. */
+    if (!make_ports(s, "serial", c->serial, c->serial_present, G_N_ELEMENTS(c->serial),
+                    cli_has(s->cli, "nographic") ? "mon:stdio" : "null", err) ||
+        !make_ports(s, "parallel", c->parallel, c->parallel_present, G_N_ELEMENTS(c->parallel), "null", err)) {
+        return false;
     }
     const char *debugcon = cli_text(s->cli, "debugcon");
     if (debugcon) {
@@ -627,7 +640,7 @@ static bool build(Start *s, Error *err)
         return error_prefix(err, "-machine: ");
     }
     watch_signals(s); /* before there are threads: they inherit what is blocked */
-    return configure(s, type, err) && make_accel(s, err) && make_chardevs(s, err) && make_serials(s, err) &&
+    return configure(s, type, err) && make_accel(s, err) && make_chardevs(s, err) && make_all_ports(s, err) &&
            add_globals(s, err) && add_objects(s, err) && machine_build(s->machine, err) && add_devices(s, err) &&
            machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
 }

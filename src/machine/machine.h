@@ -59,6 +59,7 @@ typedef struct MachineConfig {
     Chardev       *serial[4];         /* NULL: no such port */
     bool           serial_present[4]; /* a port with or without a chardev */
     Chardev       *parallel[3];
+    bool           parallel_present[3];
     Chardev       *debugcon; /* -debugcon */
     bool           no_defaults;
     RebootAction   reboot_action;

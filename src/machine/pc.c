@@ -171,6 +171,11 @@ static bool make_isa_devices(PcBoard *pc, Error *err)
             return error_prefix(err, "serial port %d: ", i);
         }
     }
+    for (int i = 0; i < (int)G_N_ELEMENTS(m->config.parallel); i++) {
+        if (m->config.parallel_present[i] && !make_char_device(pc, "isa-parallel", m->config.parallel[i], i, err)) {
+            return error_prefix(err, "parallel port %d: ", i);
+        }
+    }
     if (m->config.debugcon && !make_char_device(pc, "isa-debugcon", m->config.debugcon, -1, err)) {
         return error_prefix(err, "-debugcon: ");
     }
@@ -281,6 +286,15 @@ static void note_isa_device(Device *dev, void *opaque)
             if (port == usual[i]) {
                 hw->serial[i]     = (uint16_t)port;
                 hw->serial_irq[i] = (uint8_t)irq;
+            }
+        }
+    } else if (strcmp(type, "isa-parallel") == 0) {
+        uint64_t port = get_number(dev, "iobase"), irq = get_number(dev, "irq");
+        for (unsigned i = 0; i < 3; i++) {
+            static const uint16_t usual[3] = { 0x378, 0x278, 0x3bc };
+            if (port == usual[i]) {
+                hw->parallel[i]     = (uint16_t)port;
+                hw->parallel_irq[i] = (uint8_t)irq;
             }
         }
     } else if (strcmp(type, "pvpanic") == 0) {
