@@ -6,6 +6,7 @@ ECHO is a guest that sends back what it gets on its serial port with the case of
 
 import fcntl
 import os
+import resource
 import pty
 import select
 import signal
@@ -17,7 +18,7 @@ import termios
 import time
 
 EXIT = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
-TIMEOUT = 20
+TIMEOUT = 60
 
 
 def read_until(fd, what, timeout=TIMEOUT):
@@ -70,6 +71,7 @@ class Terminal:
         self.before = termios.tcgetattr(self.slave)
 
         def own_terminal():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # tests that crash it on purpose want no core files
             os.setsid()
             fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
 
