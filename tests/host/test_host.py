@@ -6,8 +6,8 @@ ECHO is a guest that sends back what it gets on its serial port with the case of
 
 import fcntl
 import os
-import resource
 import pty
+import resource
 import select
 import signal
 import socket
@@ -71,7 +71,7 @@ class Terminal:
         self.before = termios.tcgetattr(self.slave)
 
         def own_terminal():
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # tests that crash it on purpose want no core files
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # tests that crash it on purpose want no core files
             os.setsid()
             fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
 
