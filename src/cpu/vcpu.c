@@ -42,8 +42,9 @@ static void set_inside(Vcpu *cpu)
     while (group->exclusive && group->exclusive != &thread_mark) {
         g_cond_wait(&group->changed, &group->mutex);
     }
-    cpu->inside = true;
-    cpu->runner = &thread_mark;
+    cpu->inside  = true;
+    cpu->runner  = &thread_mark;
+    cpu->left_at = cpu->group->ticket; /* it comes in after those flushes, and was asked to leave by none of them */
 }
 
 /* The vCPU that this thread runs, if it is inside. */

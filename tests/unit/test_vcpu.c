@@ -193,11 +193,54 @@ static void test_mutual(void)
     world_free(w);
 }
 
+/* A vCPU that was outside when a flush began and enters while it waits for another one: nobody asks it to leave, so
+ * nobody may wait for it. */
+static gpointer flush_alone(gpointer data)
+{
+    World *w = data;
+    vcpu_flush_all(w->group, NULL);
+    g_atomic_int_set(&w->stop, true);
+    return NULL;
+}
+
+static gpointer enter_late(gpointer data)
+{
+    World *w = data;
+    vcpu_enter(&w->cpus[1]);
+    g_atomic_int_inc(&w->inside);
+    for (unsigned i = 0; i < 5000 && !g_atomic_int_get(&w->stop); i++) {
+        g_usleep(1000); /* stays inside for as long as the flush takes, or 5 s */
+    }
+    bool in_time = g_atomic_int_get(&w->stop);
+    vcpu_leave(&w->cpus[1]);
+    return GINT_TO_POINTER(in_time);
+}
+
+static void test_late(void)
+{
+    World *w = world_new();
+
+    vcpu_enter(&w->cpus[0]);
+    GThread *flusher = g_thread_new("flush", flush_alone, w);
+    while (!(vcpu_requests(&w->cpus[0]) & VCPU_REQUEST_FLUSH)) {
+        g_usleep(100);
+    }
+    GThread *late = g_thread_new("late", enter_late, w);
+    while (!g_atomic_int_get(&w->inside)) {
+        g_usleep(100);
+    }
+    vcpu_leave(&w->cpus[0]);
+    g_assert_true(GPOINTER_TO_INT(g_thread_join(late)));
+    g_thread_join(flusher);
+    world_free(w);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vcpu/sections", test_sections);
     g_test_add_func("/vcpu/flush-and-work", test_flush_and_work);
     g_test_add_func("/vcpu/mutual", test_mutual);
+    g_test_add_func("/vcpu/late", test_late);
     return g_test_run();
 }
