@@ -30,7 +30,8 @@ struct CharType {
     const char *alias;   /* "tty" for "serial" */
     const char *missing; /* not NULL: known but not built; says "not supported yet" */
     bool (*open)(Chardev *chr, Error *err);
-    /* Returns how many bytes were taken, 0 when it would block (on_writable is called later), -1 when it is gone. */
+    /* Returns how many bytes were taken, 0 when it would block (the back end calls char_writable() later), -1 when it
+     * is gone. */
     ssize_t (*write)(Chardev *chr, const uint8_t *buf, size_t len);
     void (*accept_input)(Chardev *chr);                   /* the front end has room again; may be NULL */
     bool (*set_line)(Chardev *chr, const CharLine *line); /* may be NULL */

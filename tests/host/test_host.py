@@ -250,6 +250,34 @@ class Tests:
             s.sendall(b"Q")
             self.finish(process)
 
+    def test_websocket(self):
+        path = self.path("websocket")
+        process = self.start("-chardev", f"socket,id=w,path={path},server=on,wait=off,websocket=on", "-serial", "chardev:w")
+        with connect(path) as s:
+            s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                      b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+                      b"\x82\x82\x01\x02\x03\x04" + bytes((ord("a") ^ 1, ord("B") ^ 2)))
+            got = read_until(s.fileno(), b"\x82\x01b")
+            assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in got, got
+            assert got.endswith(b"\x82\x01A\x82\x01b"), got
+            s.sendall(b"\x82\x81\x01\x02\x03\x04" + bytes((ord("Q") ^ 1,)))
+            self.finish(process)
+
+    def test_host_serial_port(self):
+        """A terminal stands for the host's port; the guest leaves the divisor at 9600 and sets 8N1."""
+        master, slave = pty.openpty()
+        process = self.start("-serial", os.ttyname(slave))
+        read_until(master, b"ready\r\n")
+        iflag, oflag, cflag, lflag, ispeed, ospeed, _ = termios.tcgetattr(slave)
+        assert ospeed == termios.B9600 and cflag & termios.CSIZE == termios.CS8 and not cflag & termios.PARENB, (ospeed, cflag)
+        assert not lflag & (termios.ICANON | termios.ECHO)
+        os.write(master, b"aB")
+        read_until(master, b"Ab")
+        os.write(master, b"Q")
+        self.finish(process)
+        os.close(master)
+        os.close(slave)
+
     def test_client_that_tries_again(self):
         path = self.path("again")
         process = self.start("-serial", f"unix:{path},reconnect-ms=50")
