@@ -48,6 +48,32 @@ void accel_print_help(GString *out)
     }
 }
 
+static const AccelType *find_type(const char *name, Error *err)
+{
+    TypeSearch search = { .name = name };
+    object_type_foreach(match_type, &search);
+    if (!search.found) {
+        object_type_unknown(OBJECT_CLASS_ACCEL, "accelerator", name, err);
+    } else if (search.found->missing) {
+        error_set_unsupported(err, "%s (%s)", name, search.found->missing);
+        return NULL;
+    }
+    return search.found;
+}
+
+bool accel_print_type_help(const char *name, GString *out, Error *err)
+{
+    const AccelType *type = find_type(name, err);
+    if (!type) {
+        return false;
+    }
+    g_string_append_printf(out, "%s options:\n", name);
+    if (type->properties) {
+        fields_print_help(type->properties, out);
+    }
+    return true;
+}
+
 Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *clocks, const AccelHost *host,
                  Error *err)
 {
@@ -59,15 +85,8 @@ Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *c
         error_set(err, "no accelerator given ('help' lists them)");
         return NULL;
     }
-    TypeSearch search = { .name = name };
-    object_type_foreach(match_type, &search);
-    const AccelType *type = search.found;
+    const AccelType *type = find_type(name, err);
     if (!type) {
-        object_type_unknown(OBJECT_CLASS_ACCEL, "accelerator", name, err);
-        return NULL;
-    }
-    if (type->missing) {
-        error_set_unsupported(err, "%s (%s)", name, type->missing);
         return NULL;
     }
     Accel *accel  = object_new((const ObjectType *)type);

@@ -60,6 +60,9 @@ Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *c
 void   accel_free(Accel *accel);
 void   accel_print_help(GString *out);
 
+/* The properties of one accelerator. false: there is none of that name, or it is not built. */
+bool accel_print_type_help(const char *name, GString *out, Error *err);
+
 /* Adds the vCPU to the accelerator's group and starts its thread, stopped. */
 bool accel_add_vcpu(Accel *accel, X86Cpu *cpu, Error *err);
 

@@ -98,6 +98,10 @@ bool cli_add_group(Cli *cli, const char *group, Json *json, Error *err)
     const Option *option = cli_option_find_group(group);
     if (!option) {
         json_free(json);
+        const Option *named = cli_option_find(group);
+        if (named && named->missing) {
+            return error_set_unsupported(err, "-%s", group);
+        }
         NameMatch match = { .word = group };
         for (const Option *o = cli_options; o->name; o++) {
             if (o->form == OPTION_KEYS && !o->means) {

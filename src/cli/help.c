@@ -63,6 +63,14 @@ static bool answer_entry(const CliEntry *entry, Error *err)
         }
         return print(out);
     }
+    if (!strcmp(name, "accel") && entry->json && json_get(entry->json, "help") && first) {
+        out = g_string_new(NULL);
+        if (!accel_print_type_help(first, out, err)) {
+            g_string_free(out, TRUE);
+            return false;
+        }
+        return print(out);
+    }
     if (!strcmp(name, "machine") && entry->json && json_get(entry->json, "help") && first) {
         const MachineType *type = machine_type_find(first, err);
         if (!type) {
@@ -89,6 +97,8 @@ static bool answer_entry(const CliEntry *entry, Error *err)
         device_print_help(out);
     } else if (!strcmp(name, "chardev")) {
         char_print_help(out);
+    } else if (!strcmp(name, "display") || !strcmp(name, "vga")) {
+        g_string_append_printf(out, "Available %s:\nnone\n", *name == 'd' ? "display types" : "graphics cards");
     } else if (!strcmp(name, "object")) {
         g_string_append(out, "List of user creatable objects:\n");
         object_type_foreach(print_user_object, out);

@@ -283,6 +283,11 @@ static bool configure_fw_cfg(Start *s, MachineConfig *c, Error *err)
         } else if (ok && strlen(o.name) > 55) {
             ok = error_set(err, "the name is longer than 55 characters");
         }
+        for (guint k = 0; ok && k < c->fw_cfg->len; k++) {
+            if (!strcmp(((FwCfgBlob *)c->fw_cfg->pdata[k])->name, o.name)) {
+                ok = error_set(err, "an earlier -fw_cfg has the name '%s' already", o.name);
+            }
+        }
         char *data                = NULL;
         gsize len                 = 0;
         g_autoptr(GError) failure = NULL;
@@ -370,7 +375,8 @@ static bool configure(Start *s, const MachineType *type, Error *err)
     c->firmware_dirs    = collect_text(s->cli, "L");
     c->option_roms      = g_ptr_array_new_with_free_func(g_free);
     if (smp && !smp_parse(smp, true, true, type->max_cpus, &c->smp, err)) {
-        return error_prefix(err, "-smp %s: ", cli_text(s->cli, "smp"));
+        const char *text = cli_text(s->cli, "smp");
+        return error_prefix(err, "-smp%s%s: ", text ? " " : "", text ? text : "");
     }
     if (!smp && !smp_parse(NULL, true, true, type->max_cpus, &c->smp, err)) {
         return false;
@@ -548,7 +554,8 @@ static bool make_accel(Start *s, Error *err)
         error_clear(err);
         m->accel = accel_new(wanted->pdata[i], true, m->platform.lock, m->platform.clocks, &host, err);
         if (!m->accel) {
-            error_prefix(err, "-accel %s: ", json_get_string(wanted->pdata[i], "accel"));
+            const char *name = json_get_string(wanted->pdata[i], "accel");
+            error_prefix(err, "-accel%s%s: ", name ? " " : "", name ? name : "");
             if (i + 1 < wanted->len) {
                 warn_report("%s; trying the next accelerator", err->text);
             }
@@ -602,6 +609,8 @@ static bool make_debuggers(Start *s, Error *err)
         if (!chr || !(s->qtest = qtest_new(s->machine, chr, cli_text(s->cli, "qtest-log"), err))) {
             return error_prefix(err, "-qtest %s: ", text);
         }
+    } else if (cli_has(s->cli, "qtest-log")) {
+        return error_set(err, "-qtest-log needs a -qtest");
     }
     return true;
 }

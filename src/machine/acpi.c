@@ -391,7 +391,7 @@ static bool add_user_table(Builder *b, const Json *options, Error *err)
     bool ok = fields_parse(acpi_table_fields, &opt, options, true, NULL, err) && build_user_table(table, &opt, err);
     fields_clear(acpi_table_fields, &opt);
     if (!ok) {
-        return error_prefix(err, "-acpitable ");
+        return error_prefix(err, "-acpitable: ");
     }
     while (b->blob->data->len % 8) {
         put(b->blob->data, 0, 1);

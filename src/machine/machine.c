@@ -244,10 +244,15 @@ void machine_print_firmware_dirs(GString *out)
     }
 }
 
+static bool is_readable_file(const char *path)
+{
+    return access(path, R_OK) == 0 && !g_file_test(path, G_FILE_TEST_IS_DIR);
+}
+
 static char *try_firmware(const char *dir, const char *name)
 {
     char *path = g_build_filename(dir, name, NULL);
-    if (access(path, R_OK) == 0) {
+    if (is_readable_file(path)) {
         return path;
     }
     g_free(path);
@@ -258,7 +263,7 @@ char *machine_find_firmware(Machine *m, const char *name, Error *err)
 {
     char *path = NULL;
 
-    if (access(name, R_OK) == 0) {
+    if (is_readable_file(name)) {
         return g_strdup(name);
     }
     for (guint i = 0; !path && m->config.firmware_dirs && i < m->config.firmware_dirs->len; i++) {

@@ -674,7 +674,7 @@ static bool read_options(Settings *s, const Json *options, Error *err)
         }
         s->t0.given |= type == 0;
         s->t2.given |= type == 2;
-        return ok || error_prefix(err, "-smbios type=%s,", text);
+        return ok || error_prefix(err, "-smbios type=%s: ", text);
     }
     return error_set(err, "-smbios type=%s: this type has no fields (0, 1, 2, 3, 4, 8, 9, 11, 17 and 41 have)", text);
 }
