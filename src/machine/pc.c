@@ -48,7 +48,10 @@ static void choose_windows(PcBoard *pc)
     uint64_t      end = UINT64_C(1) << MIN(cpu->phys_bits, 52);
     PcHardware   *hw  = &pc->hw;
 
-    hw->pci32_first = hw->ram_below_4g <= BIG_LOW_RAM ? BIG_LOW_RAM : MAX_LOW_RAM;
+    /* As SeaBIOS chooses it; a power of two long, for one MTRR. */
+    hw->pci32_first = hw->ram_below_4g <= 2 * GiB       ? 2 * GiB
+                      : hw->ram_below_4g <= BIG_LOW_RAM ? BIG_LOW_RAM
+                                                        : MAX_LOW_RAM;
     hw->pci32_last  = PCI32_LAST;
     if (end >= top && end - top >= PCI64_SIZE) {
         hw->pci64_first = top;
