@@ -22,7 +22,7 @@ enum { REG_REG, REG_IMM, REG_MEM, MEM_REG, MEM_IMM, LOCK_MEM_REG, LOCK_MEM_IMM, 
         cpu->arith = flags;                                                                                            \
         return a;                                                                                                      \
     }                                                                                                                  \
-    static inline void op##bits##_mem(X86Cpu *cpu, uint##bits##_t *at, uint##bits##_t b)                               \
+    static inline void op##bits##_mem(X86Cpu *cpu, X86Guest##bits *at, uint##bits##_t b)                               \
     {                                                                                                                  \
         uint16_t flags;                                                                                                \
         __asm__ volatile(carry #op " %[b], %[a]" SAVE_FLAGS                                                            \
@@ -31,7 +31,7 @@ enum { REG_REG, REG_IMM, REG_MEM, MEM_REG, MEM_IMM, LOCK_MEM_REG, LOCK_MEM_IMM, 
                          : "cc", "memory");                                                                            \
         cpu->arith = flags;                                                                                            \
     }                                                                                                                  \
-    static inline void op##bits##_lock(X86Cpu *cpu, uint##bits##_t *at, uint##bits##_t b)                              \
+    static inline void op##bits##_lock(X86Cpu *cpu, X86Guest##bits *at, uint##bits##_t b)                              \
     {                                                                                                                  \
         uint16_t flags;                                                                                                \
         __asm__ volatile(carry "lock " #op " %[b], %[a]" SAVE_FLAGS                                                    \
@@ -200,7 +200,7 @@ enum { INC, DEC, NEG, NOT, N_UNARY };
         X86Rmw          rmw;                                                                                           \
         uint16_t        flags;                                                                                         \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
-        uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
+        X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
         __asm__ volatile(carry #op SUFFIX_##bits " %[a]" SAVE_FLAGS                                                    \
                          : [a] "+m"(*at), "=&a"(flags)                                                                 \
                          : [f] "m"(cpu->arith)                                                                         \
@@ -213,7 +213,7 @@ enum { INC, DEC, NEG, NOT, N_UNARY };
         X86Rmw          rmw;                                                                                           \
         uint16_t        flags;                                                                                         \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
-        uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, true, in->seg == X86_SS, &rmw);                  \
+        X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, true, in->seg == X86_SS, &rmw);                  \
         __asm__ volatile(carry "lock " #op SUFFIX_##bits " %[a]" SAVE_FLAGS                                            \
                          : [a] "+m"(*at), "=&a"(flags)                                                                 \
                          : [f] "m"(cpu->arith)                                                                         \
@@ -235,7 +235,7 @@ FOR_SIZES(UNARY, neg, "")
     {                                                                                                                  \
         X86Rmw          rmw;                                                                                           \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
-        uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
+        X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, false, in->seg == X86_SS, &rmw);                 \
         __asm__ volatile("not" SUFFIX_##bits " %0" : "+m"(*at) : : "memory");                                          \
         x86_rmw_end(cpu, &rmw);                                                                                        \
     }                                                                                                                  \
@@ -243,7 +243,7 @@ FOR_SIZES(UNARY, neg, "")
     {                                                                                                                  \
         X86Rmw          rmw;                                                                                           \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
-        uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, true, in->seg == X86_SS, &rmw);                  \
+        X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, true, in->seg == X86_SS, &rmw);                  \
         __asm__ volatile("lock not" SUFFIX_##bits " %0" : "+m"(*at) : : "memory");                                     \
         x86_rmw_end(cpu, &rmw);                                                                                        \
     }
@@ -288,7 +288,7 @@ bool x86_decode_unary(X86Decode *d)
         uint16_t        flags;                                                                                         \
         bool            locked = in->prefixes & X86_PREFIX_LOCK;                                                       \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
-        uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, locked, in->seg == X86_SS, &rmw);                \
+        X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, locked, in->seg == X86_SS, &rmw);                \
         uint##bits##_t  b      = REG##bits(cpu, in->reg);                                                              \
         if (locked) {                                                                                                  \
             __asm__ volatile("lock xadd %[b], %[a]" SAVE_FLAGS                                                         \
@@ -335,7 +335,7 @@ bool x86_decode_xadd(X86Decode *d)
         X86Rmw          rmw;                                                                                           \
         bool            locked = in->prefixes & X86_PREFIX_LOCK;                                                       \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
-        uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, locked, in->seg == X86_SS, &rmw);                \
+        X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, locked, in->seg == X86_SS, &rmw);                \
         uint64_t        rax    = cpu->gpr[X86_RAX], acc;                                                               \
         unsigned        source = in->reg;                                                                              \
         if (locked) {                                                                                                  \
@@ -396,12 +396,12 @@ static void set_zero_flag(X86Cpu *cpu, bool zero)
 
 static void cmpxchg8b(X86Cpu *cpu, const X86Insn *in)
 {
-    X86Rmw    rmw;
-    bool      locked = in->prefixes & X86_PREFIX_LOCK;
-    uint64_t  linear = x86_ea(cpu, in, 8, X86_WRITE);
-    uint64_t *at     = x86_rmw_begin(cpu, linear, 8, locked, in->seg == X86_SS, &rmw);
-    uint64_t  old    = (uint64_t)REG32(cpu, X86_RDX) << 32 | REG32(cpu, X86_RAX);
-    uint64_t new     = (uint64_t)REG32(cpu, X86_RCX) << 32 | REG32(cpu, X86_RBX);
+    X86Rmw      rmw;
+    bool        locked = in->prefixes & X86_PREFIX_LOCK;
+    uint64_t    linear = x86_ea(cpu, in, 8, X86_WRITE);
+    X86Guest64 *at     = x86_rmw_begin(cpu, linear, 8, locked, in->seg == X86_SS, &rmw);
+    uint64_t    old    = (uint64_t)REG32(cpu, X86_RDX) << 32 | REG32(cpu, X86_RAX);
+    uint64_t new       = (uint64_t)REG32(cpu, X86_RCX) << 32 | REG32(cpu, X86_RBX);
     bool equal;
 
     __asm__ volatile("lock cmpxchgq %[b], %[a]" : [a] "+m"(*at), "+a"(old), "=@ccz"(equal) : [b] "r"(new) : "memory");

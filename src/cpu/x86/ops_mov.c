@@ -213,7 +213,7 @@ bool x86_decode_mov_extend(X86Decode *d)
     {                                                                                                                  \
         X86Rmw          rmw;                                                                                           \
         uint64_t        linear = x86_ea(cpu, in, bits / 8, X86_WRITE);                                                 \
-        uint##bits##_t *at     = x86_rmw_begin(cpu, linear, bits / 8, true, in->seg == X86_SS, &rmw);                  \
+        X86Guest##bits *at     = x86_rmw_begin(cpu, linear, bits / 8, true, in->seg == X86_SS, &rmw);                  \
         uint##bits##_t  b      = REG##bits(cpu, in->reg);                                                              \
         __asm__ volatile("xchg %[b], %[a]" : [a] "+m"(*at), [b] "+q"(b) : : "memory");                                 \
         x86_set##bits(cpu, in->reg, b);                                                                                \
