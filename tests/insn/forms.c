@@ -261,10 +261,18 @@ static void walk_opcode(Walk *w, Form f)
     }
 }
 
+static void form_free(gpointer data)
+{
+    Form *f = data;
+    g_free(f->name);
+    g_free(f->key);
+    g_free(f);
+}
+
 GPtrArray *forms_walk(Mode mode, const char *filter)
 {
     static const uint8_t prefixes[4] = { 0, 0x66, 0xf3, 0xf2 };
-    Walk                 w           = { mode, filter, g_hash_table_new(g_str_hash, g_str_equal), g_ptr_array_new() };
+    Walk w = { mode, filter, g_hash_table_new(g_str_hash, g_str_equal), g_ptr_array_new_with_free_func(form_free) };
 
     for (unsigned vex = 0; vex < 2; vex++) {
         for (unsigned map = vex; map < 4; map++) {

@@ -84,7 +84,7 @@ typedef struct Instance {
     bool                    branch; /* single-stepped, because it may go anywhere */
 } Instance;
 
-/* All forms of a mode, in opcode order; `filter` (NULL: all) is a glob on mnemonics. */
+/* All forms of a mode, in opcode order; `filter` (NULL: all) is a glob on mnemonics. The array owns them. */
 GPtrArray *forms_walk(Mode mode, const char *filter);
 
 /* Makes one instance with random registers, addressing, immediates and ignored bits. false: none found this time. */
@@ -131,6 +131,7 @@ void instance_print(const Instance *in, const State *s, GString *text);
 void native_init(void);
 bool native_has_mode(Mode mode);
 void native_run(const Instance *in, const State *before, Outcome *after);
+void native_free(void);
 
 void executor_init(void);
 void executor_run(const Instance *in, const State *before, Outcome *after);

@@ -82,12 +82,12 @@ static void run_mode(Mode mode, const Options *o, FILE *to, Totals *totals)
 {
     GPtrArray *forms = forms_walk(mode, o->filter);
     for (unsigned i = 0; i < forms->len; i++) {
-        Form    *f    = g_ptr_array_index(forms, i);
-        GString *text = g_string_new(NULL);
+        Form *f = g_ptr_array_index(forms, i);
         if (f->omitted) {
             totals->omitted++;
             continue;
         }
+        GString *text = g_string_new(NULL);
         run_form(f, o, text);
         totals->forms++;
         totals->runs += f->count;
@@ -98,6 +98,7 @@ static void run_mode(Mode mode, const Options *o, FILE *to, Totals *totals)
         g_string_free(text, TRUE);
     }
     print_omitted(to, mode, forms);
+    g_ptr_array_unref(forms);
 }
 
 int main(int argc, char **argv)
@@ -147,6 +148,9 @@ int main(int argc, char **argv)
     printf("insn-test: %" PRIu64 " forms, %" PRIu64 " instances, %" PRIu64 " differences in %" PRIu64 " forms\n",
            totals.forms, totals.runs, totals.differences, totals.differing);
     executor_free();
+    native_free();
+    g_free(o.report);
+    g_free(o.filter);
     g_option_context_free(context);
     return totals.differences != 0;
 }
