@@ -20,6 +20,9 @@ import time
 EXIT = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
 TIMEOUT = 60
 
+# A signal from outside ends the program as it does without a sanitizer.
+KEEP_SIGNALS = {name: os.environ.get(name, "") + ":handle_segv=0" for name in ("ASAN_OPTIONS", "TSAN_OPTIONS")}
+
 
 def read_until(fd, what, timeout=TIMEOUT):
     """Reads from a descriptor until `what` has come; returns all that came."""
@@ -76,7 +79,7 @@ class Terminal:
             fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
 
         self.process = subprocess.Popen(command, stdin=self.slave, stdout=self.slave, stderr=self.slave, preexec_fn=own_terminal,
-                                        env={**os.environ, "ASAN_OPTIONS": "handle_segv=0", "TSAN_OPTIONS": "handle_segv=0"})
+                                        env={**os.environ, **KEEP_SIGNALS})
 
     def is_raw(self):
         return not termios.tcgetattr(self.slave)[3] & (termios.ICANON | termios.ECHO)
