@@ -5,7 +5,7 @@ BUILD ?= build
 MESON_OPTIONS ?=
 PROGRAM = $(BUILD)/qemu-system-x86_64
 
-.PHONY: all build setup run guest test test-long bench install lint format clean
+.PHONY: all build setup run guest test test-long sanitize bench install lint format clean
 
 all: build
 
@@ -25,13 +25,25 @@ guest:
 run: build guest
 	@tools/guest/run.sh $(PROGRAM) $(ARGS)
 
-test: build guest
+# The tests, and those without boots once more in a build with AddressSanitizer and UndefinedBehaviorSanitizer.
+test: build guest build-asan/build.ninja
 	@tools/setup.sh build guest test
-	@tools/run-tests.py --build $(BUILD) $(TESTS)
+	@tools/run-tests.py --build $(BUILD) --sanitized build-asan $(TESTS)
 
 test-long: build guest
 	@tools/setup.sh build guest test
 	@tools/run-tests.py --build $(BUILD) --long $(TESTS)
+
+# The tests without boots, in a build with AddressSanitizer and UndefinedBehaviorSanitizer and one with ThreadSanitizer.
+sanitize: build-asan/build.ninja build-tsan/build.ninja
+	@tools/setup.sh build test
+	@tools/run-tests.py --sanitized build-asan --sanitized build-tsan $(TESTS)
+
+build-asan/build.ninja: | setup
+	@meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false
+
+build-tsan/build.ninja: | setup
+	@meson setup build-tsan -Db_sanitize=thread -Db_lundef=false
 
 bench: build guest
 	@tools/setup.sh build guest bench
