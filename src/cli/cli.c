@@ -5,6 +5,7 @@
 #include "base/optstr.h"
 #include "base/text.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 static void entry_free(gpointer data)
@@ -230,6 +231,30 @@ Json *cli_merged(const Cli *cli, const char *name)
         }
     }
     return merged;
+}
+
+char *cli_path(const Cli *cli, const char *path, int flags, Error *err)
+{
+    static const char prefix[] = "/dev/fdset/";
+    if (!path || !g_str_has_prefix(path, prefix)) {
+        return g_strdup(path);
+    }
+    for (size_t i = 0; cli_nth(cli, "add-fd", i); i++) {
+        const Json *entry = cli_nth(cli, "add-fd", i)->json;
+        const char *set = json_get_string(entry, "set"), *fd = json_get_string(entry, "fd");
+        uint64_t    number;
+        g_auto(Error) ignored = { 0 }; /* what is wrong with -add-fd itself is told where it is carried out */
+        if (!set || !fd || strcmp(set, path + strlen(prefix)) || !text_parse_uint(fd, INT32_MAX, &number, &ignored)) {
+            continue;
+        }
+        int mode = fcntl((int)number, F_GETFL);
+        if (mode >= 0 && ((mode & O_ACCMODE) == O_RDWR || (mode & O_ACCMODE) == (flags & O_ACCMODE))) {
+            return g_strdup_printf("/proc/self/fd/%d", (int)number);
+        }
+    }
+    error_set(err, "%s: -add-fd has put no descriptor that is open for %s into that set", path,
+              (flags & O_ACCMODE) == O_RDONLY ? "reading" : "writing");
+    return NULL;
 }
 
 static void append_help(GString *out, const Option *o)

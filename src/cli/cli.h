@@ -60,6 +60,10 @@ Json *cli_merged(const Cli *cli, const char *name);
 /* The n-th entry of that name, or NULL. */
 const CliEntry *cli_nth(const Cli *cli, const char *name, size_t n);
 
+/* The path to open for `path`: itself, or for /dev/fdset/N the descriptor that -add-fd put into that set and that is
+ * open for what `flags` (O_RDONLY, O_WRONLY, O_RDWR) says. NULL when there is none. The caller frees. */
+char *cli_path(const Cli *cli, const char *path, int flags, Error *err);
+
 /* Puts "-name text: " in front of an error. Returns false. */
 bool cli_blame(const CliEntry *entry, Error *err);
 

@@ -167,10 +167,7 @@ const Option cli_options[] = {
       .argument = "DEV",
       .help = "host end of the next serial port: stdio, mon:stdio, null, none, file:F, pipe:F, pty, tcp:..., udp:...,\n"
               "telnet:..., unix:..., chardev:ID, /dev/ttyX" },
-    { .name     = "parallel",
-      .form     = OPTION_TEXT,
-      .argument = "DEV",
-      .help     = "host end of the next parallel port" },
+    { .name = "parallel", .form = OPTION_TEXT, .argument = "DEV", .help = "host end of the next parallel port" },
     { .name     = "monitor",
       .form     = OPTION_TEXT,
       .argument = "DEV",

@@ -164,8 +164,11 @@ static bool set_log(Start *s, Error *err)
 {
     const char *text;
     s->log.file = stderr;
-    if ((text = cli_text(s->cli, "D")) && !log_open_file(&s->log, text, err)) {
-        return error_prefix(err, "-D %s: ", text);
+    if ((text = cli_text(s->cli, "D"))) {
+        g_autofree char *path = cli_path(s->cli, text, O_WRONLY, err);
+        if (!path || !log_open_file(&s->log, path, err)) {
+            return error_prefix(err, "-D %s: ", text);
+        }
     }
     if ((text = cli_text(s->cli, "dfilter")) && !log_parse_filter(&s->log, text, err)) {
         return error_prefix(err, "-dfilter %s: ", text);
@@ -291,7 +294,10 @@ static bool configure_fw_cfg(Start *s, MachineConfig *c, Error *err)
         char *data                = NULL;
         gsize len                 = 0;
         g_autoptr(GError) failure = NULL;
-        if (ok && o.file && !g_file_get_contents(o.file, &data, &len, &failure)) {
+        g_autofree char *path     = ok && o.file ? cli_path(s->cli, o.file, O_RDONLY, err) : NULL;
+        if (ok && o.file && !path) {
+            ok = false;
+        } else if (path && !g_file_get_contents(path, &data, &len, &failure)) {
             ok = error_set(err, "%s", failure->message);
         } else if (ok && o.string) {
             data = g_strdup(o.string);
@@ -337,12 +343,40 @@ static GPtrArray *collect_text(const Cli *cli, const char *name)
     return list;
 }
 
+/* The file that an option names; NULL when it was not given. */
+static bool take_path(Start *s, const char *option, char **path, Error *err)
+{
+    const char *text = cli_text(s->cli, option);
+    *path            = text ? cli_path(s->cli, text, O_RDONLY, err) : NULL;
+    return *path || !text || error_prefix(err, "-%s: ", option);
+}
+
+/* The files that entries of -smbios and -acpitable name. */
+static bool take_paths(Start *s, const char *option, GPtrArray *entries, Error *err)
+{
+    static const char *const keys[] = { "file", "data", "path" };
+    for (guint i = 0; i < entries->len * G_N_ELEMENTS(keys); i++) {
+        Json            *entry = entries->pdata[i / G_N_ELEMENTS(keys)];
+        const char      *key   = keys[i % G_N_ELEMENTS(keys)];
+        const char      *text  = json_get_string(entry, key);
+        g_autofree char *path  = text ? cli_path(s->cli, text, O_RDONLY, err) : NULL;
+        if (text && !path) {
+            return error_prefix(err, "-%s %s=: ", option, key);
+        }
+        if (path && strcmp(path, text)) {
+            json_set(entry, key, json_new_string(path));
+        }
+    }
+    return true;
+}
+
 static bool configure_boot(Start *s, MachineConfig *c, Error *err)
 {
-    c->kernel = g_strdup(cli_text(s->cli, "kernel"));
-    c->initrd = g_strdup(cli_text(s->cli, "initrd"));
     c->append = g_strdup(cli_text(s->cli, "append"));
-    c->bios   = g_strdup(cli_text(s->cli, "bios"));
+    if (!take_path(s, "kernel", &c->kernel, err) || !take_path(s, "initrd", &c->initrd, err) ||
+        !take_path(s, "bios", &c->bios, err)) {
+        return false;
+    }
     if (!c->kernel && (c->initrd || c->append)) {
         return error_set(err, "-%s needs a -kernel", c->initrd ? "initrd" : "append");
     }
@@ -384,7 +418,8 @@ static bool configure(Start *s, const MachineType *type, Error *err)
     if (c->smp.max_cpus > c->smp.cpus) {
         return error_set_unsupported(err, "-smp: CPU hotplug (maxcpus above cpus)");
     }
-    return configure_memory(s, c, type, err) && configure_rtc(s, c, err) && configure_actions(s, c, err) &&
+    return take_paths(s, "smbios", c->smbios, err) && take_paths(s, "acpitable", c->acpi_tables, err) &&
+           configure_memory(s, c, type, err) && configure_rtc(s, c, err) && configure_actions(s, c, err) &&
            configure_fw_cfg(s, c, err) && configure_boot(s, c, err);
 }
 

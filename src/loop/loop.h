@@ -49,5 +49,4 @@ void loop_on_signal(Loop *loop, int signal, void (*caught)(void *opaque, int sig
 void thread_use_names(void);
 void thread_set_name(const char *name);
 
-
 #endif

@@ -83,7 +83,7 @@ static void test_formats(void)
     test_step(&r.t, 10 * NS_PER_SECOND);
     expect_date(&r, "2024-02-29 12:00:00 5"); /* 12 a.m. */
     put(&r, 11, 0x80);
-    put(&r, 4, 0x92); /* 12 p.m. */
+    put(&r, 4, 0x92);  /* 12 p.m. */
     put(&r, 11, 0x00); /* what the registers say is read in the format of now */
     expect_date(&r, "2024-02-29 92:00:00 5");
     put(&r, 11, 0x02);

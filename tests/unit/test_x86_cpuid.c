@@ -96,19 +96,16 @@ static void test_errors(void)
         { "Haswell-v4", "CPU model 'Haswell-v4': not supported yet" },
         { "max,+avx3", "no CPU feature 'avx3' (did you mean 'avx'?)" },
         { "max,vender=x", "no CPU feature or property 'vender' (did you mean 'vendor'?)" },
-        { "max,vendor=Intel",
-          "vendor: 'Intel' does not have the 12 characters of a vendor (such as GenuineIntel)" },
+        { "max,vendor=Intel", "vendor: 'Intel' does not have the 12 characters of a vendor (such as GenuineIntel)" },
         { "max,hv-relaxed", "hv-relaxed=on: not supported yet" },
-        { "max,phys-bits=64",
-          "phys-bits: 64 is not between 32 and 52 (or 0 for the model's own)" },
+        { "max,phys-bits=64", "phys-bits: 64 is not between 32 and 52 (or 0 for the model's own)" },
         { "max,pmu=on", "pmu=on: not supported yet" },
         { "max,,x", "no CPU model 'max,x' (did you mean 'max'?); -cpu help lists them" },
         { "max,", "an empty name (a comma too many?)" },
         { "qemu64,+svm,enforce", "cannot be offered: svm (not supported yet)" },
         { "qemu64,+avx2,enforce", NULL },
-        { "qemu64,tsc-frequency=fast",
-          "tsc-frequency: 'fast' is not a frequency between 1 MHz and 100 GHz "
-          "(examples: 2400000000, 2.4G)" },
+        { "qemu64,tsc-frequency=fast", "tsc-frequency: 'fast' is not a frequency between 1 MHz and 100 GHz "
+                                       "(examples: 2400000000, 2.4G)" },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_auto(Error) err = { 0 };

@@ -95,9 +95,7 @@ static void decode_memory(const X86Cpu *cpu, X86Insn *in, const ZydisDecodedInst
     in->base  = has_no_base(z) ? X86_NO_REG : x86_decode_register(op->mem.base);
     in->index = x86_decode_register(op->mem.index);
     in->scale = scales[op->mem.scale];
-    in->disp  = has_no_base(z)                ? z->raw.disp.value
-                : op->mem.disp.has_displacement ? op->mem.disp.value
-                                                : 0;
+    in->disp  = has_no_base(z) ? z->raw.disp.value : op->mem.disp.has_displacement ? op->mem.disp.value : 0;
     in->seg   = op->mem.segment >= ZYDIS_REGISTER_ES && op->mem.segment <= ZYDIS_REGISTER_GS
                     ? (uint8_t)(op->mem.segment - ZYDIS_REGISTER_ES)
                     : X86_DS;

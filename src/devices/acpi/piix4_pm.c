@@ -276,7 +276,7 @@ static bool piix4_pm_realize(Device *dev, Error *err)
     for (size_t i = 0; i < G_N_ELEMENTS(writable); i++) {
         pm->pci.wmask[writable[i].offset] = writable[i].mask;
     }
-    pci_put16(&pm->pci, PCI_STATUS, 0x0280); /* medium DEVSEL timing, fast back-to-back */
+    pci_put16(&pm->pci, PCI_STATUS, 0x0280);   /* medium DEVSEL timing, fast back-to-back */
     pci_put32(&pm->pci, PIIX4_PM_BASE_REG, 1); /* bit 0: I/O space */
     pci_put32(&pm->pci, PIIX4_SMB_BASE_REG, (pm->smb_io_base & 0xfff0) | 1);
     pci_put8(&pm->pci, PIIX4_SMB_HOST_REG, SMB_HOST_ENABLED);
