@@ -283,7 +283,8 @@ static void test_signals(void)
 
 typedef struct Contender {
     MachineLock *lock;
-    int          before, after;
+    _Atomic int  before;
+    int          after;
     bool         tried;
 } Contender;
 
@@ -327,7 +328,9 @@ static void test_lock(void)
 
     Contender c      = { .lock = &lock };
     GThread  *thread = g_thread_new("contender", contend, &c);
-    g_usleep(3000);
+    while (c.before == 0) { /* however late the thread starts */
+        g_usleep(100);
+    }
     int depth = machine_lock_drop(&lock);
     g_assert_cmpint(depth, ==, 3);
     g_assert_false(machine_lock_held(&lock));
