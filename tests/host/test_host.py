@@ -75,6 +75,8 @@ class Terminal:
 
         def own_terminal():
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # tests that crash it on purpose want no core files
+            for number in (signal.SIGINT, signal.SIGQUIT):  # shells make their background jobs ignore these
+                signal.signal(number, signal.SIG_DFL)
             os.setsid()
             fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
 
