@@ -65,6 +65,12 @@ void vcpu_destroy(Vcpu *cpu);
 /* Makes bits visible to the vCPU and wakes it when it sleeps. Any thread, any locks but wake_mutex. */
 void vcpu_request(Vcpu *cpu, uint32_t bits);
 
+/* The same by the vCPU's own thread while it does not sleep. */
+static inline void vcpu_request_self(Vcpu *cpu, uint32_t bits)
+{
+    atomic_fetch_or_explicit(&cpu->requests, bits, memory_order_acq_rel);
+}
+
 static inline uint32_t vcpu_requests(const Vcpu *cpu)
 {
     return atomic_load_explicit(&cpu->requests, memory_order_acquire);

@@ -153,7 +153,7 @@ DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, un
         bool too_long = status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA;
         in->run       = too_long ? raise_gp : raise_ud;
         in->len       = (uint8_t)len; /* whatever decided it */
-        in->flags     = X86_INSN_ENDS;
+        in->flags     = X86_INSN_ENDS | X86_INSN_PARKED;
         return DECODE_OK;
     }
 
@@ -195,10 +195,11 @@ DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, un
         ok = m->family(&d);
     } else if (!m) {
         ok = x86_vector_decode(cpu, &z, op, in);
+        in->flags |= X86_INSN_PARKED;
     }
     if (!ok) {
         in->run = raise_ud;
-        in->flags |= X86_INSN_ENDS;
+        in->flags |= X86_INSN_ENDS | X86_INSN_PARKED;
     }
     return DECODE_OK;
 }

@@ -1,76 +1,12 @@
 /* The plain executor's run loop: blocks one after the other, and between them faults, interrupts, traps and requests.
  *
  * vCPU thread. While a block runs, cpu->rip is the address of its first instruction and cpu->insn the instruction
- * itself; a fault leaves through siglongjmp, and the loop puts cpu->rip at the instruction before delivering it. */
+ * itself; a fault leaves through x86_longjmp(), and the loop puts cpu->rip at the instruction before delivering it. */
 
 #include "cpu/x86/cache.h"
 #include "cpu/x86/tlb.h"
 
 #include <inttypes.h>
-
-/* More than X86_THROW_FAULT and X86_THROW_MISSING: cache->software_event. */
-enum { THROW_SOFTWARE = 3 };
-
-/* --- raising --- */
-
-void x86_raise_error(X86Cpu *cpu, X86Vector vector, uint32_t code)
-{
-    cpu->fault.vector    = vector;
-    cpu->fault.has_error = true;
-    cpu->fault.error     = code;
-    siglongjmp(cpu->fault_exit, X86_THROW_FAULT);
-}
-
-void x86_raise(X86Cpu *cpu, X86Vector vector)
-{
-    /* Vectors with an error code: 8, 10 to 14, 17 (SDM 3, table 6-1). */
-    bool has_error       = vector < 32 && (UINT32_C(0x27d00) >> vector & 1);
-    cpu->fault.vector    = vector;
-    cpu->fault.has_error = has_error;
-    cpu->fault.error     = 0;
-    siglongjmp(cpu->fault_exit, X86_THROW_FAULT);
-}
-
-void x86_raise_page_fault(X86Cpu *cpu, uint64_t address, uint32_t code)
-{
-    cpu->cr2 = address;
-    x86_raise_error(cpu, X86_PF, code);
-}
-
-void x86_raise_missing(X86Cpu *cpu, const char *what)
-{
-    cpu->exit_detail = (uint64_t)(uintptr_t)what;
-    siglongjmp(cpu->fault_exit, X86_THROW_MISSING);
-}
-
-void x86_raise_software(X86Cpu *cpu, X86Event event, unsigned vector)
-{
-    cpu->cache->software_event  = event;
-    cpu->cache->software_vector = vector;
-    siglongjmp(cpu->fault_exit, THROW_SOFTWARE);
-}
-
-void x86_want_exit(X86Cpu *cpu, X86Exit exit)
-{
-    cpu->exit_wanted = (uint8_t)(exit + 1);
-    cpu->cache->attention |= ATTENTION_EXIT;
-}
-
-void x86_want_trap(X86Cpu *cpu)
-{
-    cpu->cache->attention |= ATTENTION_TRAP;
-    if (cpu->insn) {
-        cpu->insn_end = cpu->insn + 1;
-    }
-}
-
-void x86_ram_written(X86Cpu *cpu, RamBlock *ram, uint64_t offset, unsigned len)
-{
-    ram_block_written(ram, offset, len);
-    if (cpu->insn && cpu->cache->current && !block_fresh(cpu->cache->current)) {
-        cpu->insn_end = cpu->insn + 1;
-    }
-}
 
 /* --- what the loop has to look at --- */
 
@@ -255,7 +191,7 @@ static bool deliver_thrown(X86Cpu *cpu, int thrown, X86Exit *exit)
         *exit = X86_EXIT_MISSING;
         return true;
     }
-    if (thrown == THROW_SOFTWARE) {
+    if (thrown == X86_THROW_SOFTWARE) {
         x86_deliver(cpu, c->software_event, c->software_vector, false, 0, next);
     } else {
         x86_deliver(cpu, X86_EVENT_EXCEPTION, cpu->fault.vector, cpu->fault.has_error, cpu->fault.error, next);
@@ -297,7 +233,7 @@ static bool take_requests(X86Cpu *cpu, bool shadow, X86Exit *exit, bool *again)
 static bool run_round(X86Cpu *cpu, X86Exit *exit)
 {
     X86Cache *c      = cpu->cache;
-    int       thrown = sigsetjmp(cpu->fault_exit, 0);
+    int       thrown = x86_setjmp(cpu->fault_exit);
     if (thrown) {
         return deliver_thrown(cpu, thrown, exit);
     }

@@ -3,10 +3,12 @@
  * Specification: Intel SDM 3, 4.10 (caching translation information), December 2023.
  *
  * A flush visits only the slots that were filled since the last one. Global entries survive where the architecture
- * lets them; another address space finds them by a walk of its own. vCPU thread. */
+ * lets them; another address space finds them by a walk of its own. vCPU thread. Hot set (park.h). */
 
+#include "cpu/x86/park.h"
 #include "cpu/x86/tlb.h"
 
+#include "base/hot.h"
 #include "memory/ram.h"
 
 /* --- tables --- */
@@ -22,7 +24,8 @@ static TlbTable *table_new(void)
 
 TlbTable *tlb_table(X86Cpu *cpu, TlbContext *context, X86TlbMode mode)
 {
-    if (!context->tables[mode]) {
+    if (__builtin_expect(!context->tables[mode], 0)) {
+        x86_park(cpu);
         context->tables[mode] = table_new();
     }
     return context->tables[mode];
@@ -97,31 +100,52 @@ bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page)
 
 /* --- the physical side --- */
 
-const TlbPhys *tlb_phys(X86Cpu *cpu, uint64_t physical)
+/* Makes it the first. */
+static const TlbRange *promote(X86Tlb *tlb, unsigned i)
 {
-    uint64_t page = physical & ~(uint64_t)X86_PAGE_MASK;
-    TlbPhys *p    = &cpu->tlb->phys[(page >> X86_PAGE_BITS) % TLB_PHYS_SIZE];
-
-    if (p->page != (page | 1)) {
-        MemTarget t   = address_space_lookup(cpu->vcpu.memory, page);
-        bool      ram = t.host && t.len >= X86_PAGE_SIZE && !(t.ram_offset & X86_PAGE_MASK);
-        *p            = (TlbPhys){
-                       .page       = page | 1,
-                       .host       = ram ? t.host : NULL,
-                       .ram        = ram ? t.ram : NULL,
-                       .ram_offset = ram ? t.ram_offset : 0,
-                       .writable   = ram && t.writable,
-        };
+    TlbRange r = tlb->ranges[i];
+    for (; i; i--) {
+        tlb->ranges[i] = tlb->ranges[i - 1];
     }
-    return p;
+    tlb->ranges[0] = r;
+    return &tlb->ranges[0];
+}
+
+const TlbRange *tlb_find_range(X86Cpu *cpu, uint64_t physical)
+{
+    X86Tlb *tlb = cpu->tlb;
+
+    for (unsigned i = 0; i < TLB_RANGES; i++) {
+        if (physical - tlb->ranges[i].start < tlb->ranges[i].len) {
+            return promote(tlb, i);
+        }
+    }
+
+    uint64_t page = physical & ~(uint64_t)X86_PAGE_MASK;
+    x86_park(cpu);
+    MemTarget t = address_space_lookup(cpu->vcpu.memory, page);
+    if (!t.host || t.len < X86_PAGE_SIZE || (t.ram_offset & X86_PAGE_MASK)) {
+        return NULL;
+    }
+    unsigned use = TLB_RANGES - 1;
+    uint64_t len = t.len & ~(uint64_t)X86_PAGE_MASK;
+    for (unsigned i = 0; i < TLB_RANGES; i++) {
+        if (tlb->ranges[i].len && tlb->ranges[i].start + tlb->ranges[i].len == page + len) {
+            use = i; /* the rest of the same stretch */
+        }
+    }
+    tlb->ranges[use] = (TlbRange){
+        .start = page, .len = len, .host = t.host, .ram = t.ram, .ram_offset = t.ram_offset, .writable = t.writable
+    };
+    return promote(tlb, use);
 }
 
 uint64_t tlb_read_entry(X86Cpu *cpu, uint64_t physical, unsigned size)
 {
-    const TlbPhys *p = tlb_phys(cpu, physical);
+    const TlbRange *r = tlb_range(cpu, physical);
 
-    if (p->host) {
-        const uint8_t *at = p->host + (physical & X86_PAGE_MASK);
+    if (r) {
+        const uint8_t *at = r->host + (physical - r->start);
         return size == 8 ? __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED)
                          : __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
     }
@@ -133,34 +157,37 @@ uint64_t tlb_read_entry(X86Cpu *cpu, uint64_t physical, unsigned size)
 X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t physical, unsigned rights, unsigned shift,
                      bool global)
 {
-    X86Tlb        *tlb  = cpu->tlb;
-    TlbTable      *t    = tlb_table(cpu, tlb->current, mode);
-    uint64_t       page = linear & ~(uint64_t)X86_PAGE_MASK;
-    unsigned       slot = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
-    const TlbPhys *p    = tlb_phys(cpu, physical);
-    bool           fast = p->host && !tlb_page_has_breakpoint(tlb, page);
+    X86Tlb         *tlb  = cpu->tlb;
+    TlbTable       *t    = tlb_table(cpu, tlb->current, mode);
+    uint64_t        page = linear & ~(uint64_t)X86_PAGE_MASK;
+    unsigned        slot = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
+    uint64_t        at   = physical & ~(uint64_t)X86_PAGE_MASK;
+    const TlbRange *r    = tlb_range(cpu, at);
+    bool            fast = r && !tlb_page_has_breakpoint(tlb, page);
 
-    t->pages[slot] = (X86TlbPage){
-        .linear     = page | 1,
-        .physical   = physical & ~(uint64_t)X86_PAGE_MASK,
-        .host       = p->host,
-        .ram        = p->ram,
-        .ram_offset = p->ram_offset,
-        .rights     = (uint8_t)rights,
-        .shift      = (uint8_t)shift,
-        .global     = global,
-        .writable   = p->writable,
-    };
+    X86TlbPage p = { .linear   = page | 1,
+                     .physical = at,
+                     .rights   = (uint8_t)rights,
+                     .shift    = (uint8_t)shift,
+                     .global   = global };
+    if (r) {
+        p.host       = r->host + (at - r->start);
+        p.ram        = r->ram;
+        p.ram_offset = r->ram_offset + (at - r->start);
+        p.writable   = r->writable;
+    }
+    t->pages[slot] = p;
 
     bool read  = fast && (rights & 1 << X86_READ);
-    bool write = fast && (rights & 1 << X86_WRITE) && p->writable && !ram_page_watched(p->ram, p->ram_offset);
-    bool fetch = p->host && (rights & 1 << X86_FETCH);
+    bool write = fast && (rights & 1 << X86_WRITE) && p.writable && !ram_page_watched(p.ram, p.ram_offset);
+    bool fetch = r && (rights & 1 << X86_FETCH);
 
+    uint64_t none    = tlb_no_tag(slot);
     t->entries[slot] = (X86TlbEntry){
-        .read   = read ? page : tlb_no_tag(slot),
-        .write  = write ? page : tlb_no_tag(slot),
-        .fetch  = fetch ? page : tlb_no_tag(slot),
-        .addend = (uintptr_t)p->host - page,
+        .read   = read ? page : none,
+        .write  = write ? page : none,
+        .fetch  = fetch ? page : none,
+        .addend = (uintptr_t)p.host - page,
     };
 
     uint8_t list = global ? TLB_LISTED_GLOBAL : TLB_LISTED_LOCAL;
@@ -280,7 +307,7 @@ bool tlb_load_pdptes(X86Cpu *cpu, uint64_t cr3)
             return false;
         }
     }
-    memcpy(cpu->tlb->pdpte, pdpte, sizeof pdpte);
+    __builtin_memcpy(cpu->tlb->pdpte, pdpte, sizeof pdpte);
     return true;
 }
 
@@ -289,7 +316,7 @@ static void flush_everything(X86Cpu *cpu)
     X86Tlb *tlb = cpu->tlb;
 
     contexts_flush(tlb, true);
-    memset(tlb->large, 0, sizeof tlb->large);
+    hot_zero(tlb->large, sizeof tlb->large);
     tlb->huge = false;
     tlb->epoch++;
 }
@@ -314,8 +341,8 @@ void x86_tlb_flush(X86Cpu *cpu, bool global_too)
 void x86_tlb_drop(X86Cpu *cpu)
 {
     flush_everything(cpu);
-    for (unsigned i = 0; i < TLB_PHYS_SIZE; i++) {
-        cpu->tlb->phys[i].page = 0;
+    for (unsigned i = 0; i < TLB_RANGES; i++) {
+        cpu->tlb->ranges[i].len = 0;
     }
 }
 
