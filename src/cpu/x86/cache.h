@@ -94,6 +94,12 @@ static inline bool block_fresh(const Block *b)
            b->gens[1] == atomic_load_explicit(&b->pages[1]->code_gen, memory_order_acquire);
 }
 
+/* Has the block that is running changed itself? */
+static inline bool x86_code_changed(const X86Cpu *cpu)
+{
+    return cpu->cache->current && !block_fresh(cpu->cache->current);
+}
+
 /* The block at cpu->rip, found or decoded. Raises what fetching it raises. */
 Block *block_find(X86Cpu *cpu);
 

@@ -22,7 +22,7 @@ typedef struct X86JumpRegs {
 } X86Jump[1];
 
 /* Returns 0, and once more, with `what`, for each x86_longjmp() while the caller has not returned. */
-int x86_setjmp(X86Jump buf) __attribute__((returns_twice));
+int            x86_setjmp(X86Jump buf) __attribute__((returns_twice));
 _Noreturn void x86_longjmp(X86Jump buf, int what); /* what: not 0 */
 
 #endif

@@ -1,7 +1,8 @@
 /* Model-specific registers: one table of all that exist.
  *
  * Specification: Intel SDM 4, table 2-2 (December 2023); AMD APM 2, appendix A. vCPU thread, or any thread while the
- * vCPU is stopped. What is not in the table, or not offered by the CPU model, is #GP and a guest_errors line. Hot set (park.h).
+ * vCPU is stopped. What is not in the table, or not offered by the CPU model, is #GP and a guest_errors line. Hot set
+ * (park.h).
  */
 
 #include "cpu/x86/msr.h"

@@ -295,7 +295,7 @@ static inline __attribute__((always_inline)) void string(X86Cpu *cpu, const X86I
         if (count == n || (compares && (bool)(cpu->arith & 0x4000) != equal)) {
             break;
         }
-        if (vcpu_requests(&cpu->vcpu) || cpu->cache->attention || (!direct && !block_fresh(cpu->cache->current))) {
+        if (vcpu_requests(&cpu->vcpu) || cpu->cache->attention || (!direct && x86_code_changed(cpu))) {
             cpu->rip    = x86_insn_rip(cpu, in); /* goes on after whatever it is */
             cpu->branch = X86_BRANCH_SYSTEM;
             return;

@@ -1,5 +1,5 @@
-/* How an instruction ends early: faults and software interrupts, exits and traps that follow it, and code that it changed
- * under itself.
+/* How an instruction ends early: faults and software interrupts, exits and traps that follow it, and code that it
+ * changed under itself.
  *
  * vCPU thread, inside x86_run() or whoever else armed cpu->fault_exit. Hot set (park.h). */
 
@@ -60,7 +60,7 @@ void x86_want_trap(X86Cpu *cpu)
 void x86_ram_written(X86Cpu *cpu, RamBlock *ram, uint64_t offset, unsigned len)
 {
     ram_block_written(ram, offset, len);
-    if (cpu->insn && cpu->cache->current && !block_fresh(cpu->cache->current)) {
+    if (cpu->insn && x86_code_changed(cpu)) {
         cpu->insn_end = cpu->insn + 1;
     }
 }

@@ -5,8 +5,8 @@
  * A flush visits only the slots that were filled since the last one. Global entries survive where the architecture
  * lets them; another address space finds them by a walk of its own. vCPU thread. Hot set (park.h). */
 
-#include "cpu/x86/park.h"
 #include "cpu/x86/tlb.h"
+#include "cpu/x86/park.h"
 
 #include "base/hot.h"
 #include "memory/ram.h"
@@ -165,11 +165,9 @@ X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t phy
     const TlbRange *r    = tlb_range(cpu, at);
     bool            fast = r && !tlb_page_has_breakpoint(tlb, page);
 
-    X86TlbPage p = { .linear   = page | 1,
-                     .physical = at,
-                     .rights   = (uint8_t)rights,
-                     .shift    = (uint8_t)shift,
-                     .global   = global };
+    X86TlbPage p = {
+        .linear = page | 1, .physical = at, .rights = (uint8_t)rights, .shift = (uint8_t)shift, .global = global
+    };
     if (r) {
         p.host       = r->host + (at - r->start);
         p.ram        = r->ram;
@@ -461,6 +459,7 @@ void x86_debug_changed(X86Cpu *cpu)
 
 bool x86_tlb_init(X86Cpu *cpu, Error *err)
 {
+    x86_park(cpu);
     X86Tlb *tlb = g_new0(X86Tlb, 1);
 
     tlb->epoch = 1;

@@ -180,6 +180,6 @@ void x86_tsc_use_clock(X86Cpu *cpu)
     cpu->tsc_from_clock = true;
     cpu->tsc_frozen     = false; /* the clock itself stops with the machine */
     update_plain(cpu);
-    cpu->tsc_offset     = 0;
-    cpu->tsc_offset     = (int64_t)(value - x86_rdtsc(cpu));
+    cpu->tsc_offset = 0;
+    cpu->tsc_offset = (int64_t)(value - x86_rdtsc(cpu));
 }

@@ -1,8 +1,8 @@
 /* Local APIC: which interrupt comes next, and the accesses that follow each one: EOI and the task priority.
  * Specification: Intel SDM volume 3, 11.8 (December 2023).
  *
- * apic_has_vector() and apic_get_tpr() on any thread, the rest on the vCPU's. Calls nothing else: it is part of the CPU's hot set
- * (cpu/x86/park.h). */
+ * apic_has_vector() and apic_get_tpr() on any thread, the rest on the vCPU's. Calls nothing else: it is part of the
+ * CPU's hot set (cpu/x86/park.h). */
 
 #include "devices/irq/apic_internal.h"
 
