@@ -207,6 +207,7 @@ X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t phy
 
 void x86_tlb_forbid_writes(X86Cpu *cpu, const uint8_t *host_page)
 {
+    cpu->tlb->changes.any = cpu->tlb->changes.writes = true;
     for (unsigned c = 0; c < TLB_CONTEXTS; c++) {
         for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
             TlbTable *t = cpu->tlb->contexts[c].tables[mode];
@@ -317,6 +318,7 @@ static void flush_everything(X86Cpu *cpu)
     hot_zero(tlb->large, sizeof tlb->large);
     tlb->huge = false;
     tlb->epoch++;
+    tlb_note_all(tlb);
 }
 
 void x86_tlb_flush(X86Cpu *cpu, bool global_too)
@@ -327,6 +329,7 @@ void x86_tlb_flush(X86Cpu *cpu, bool global_too)
     if (!global_too) {
         context_flush(cpu->tlb->current, false);
         cpu->tlb->epoch++;
+        tlb_note_local(cpu->tlb);
         return;
     }
     flush_everything(cpu);
@@ -344,14 +347,19 @@ void x86_tlb_drop(X86Cpu *cpu)
     }
 }
 
+/* May the address lie in a 2 or 4 MiB mapping? */
+static bool tlb_in_large(const X86Tlb *tlb, uint64_t linear)
+{
+    unsigned here = large_bit(linear), beside = large_bit(linear ^ 1 << 21);
+    return (tlb->large[here / 64] >> (here % 64) & 1) || (tlb->large[beside / 64] >> (beside % 64) & 1);
+}
+
 /* Drops the page at `linear` from one context, with all of a larger mapping that it may be part of. */
 static void context_flush_page(X86Tlb *tlb, TlbContext *context, uint64_t linear, bool global_only)
 {
     uint64_t page  = linear & ~(uint64_t)X86_PAGE_MASK;
     unsigned slot  = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
-    unsigned bit   = large_bit(linear);
-    bool     large = tlb->huge || (tlb->large[bit / 64] >> (bit % 64) & 1) ||
-                 (tlb->large[large_bit(linear ^ 1 << 21) / 64] >> (large_bit(linear ^ 1 << 21) % 64) & 1);
+    bool     large = tlb->huge || tlb_in_large(tlb, linear);
 
     for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
         TlbTable *t = context->tables[mode];
@@ -382,6 +390,11 @@ void x86_tlb_flush_page(X86Cpu *cpu, uint64_t linear)
         context_flush_page(tlb, &tlb->contexts[i], linear, &tlb->contexts[i] != tlb->current);
     }
     tlb->epoch++;
+    if (tlb->huge || tlb_in_large(tlb, linear)) {
+        tlb_note_all(tlb);
+    } else {
+        tlb_note_page(tlb, linear);
+    }
 }
 
 void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear)
@@ -405,6 +418,7 @@ void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear)
         }
     }
     tlb->epoch++;
+    tlb_note_all(tlb);
 }
 
 void x86_load_cr3(X86Cpu *cpu, uint64_t value)
@@ -423,6 +437,7 @@ void x86_load_cr3(X86Cpu *cpu, uint64_t value)
     }
     select_context(cpu, context);
     tlb->epoch++;
+    tlb_note_local(tlb);
 }
 
 /* --- debug registers --- */

@@ -48,7 +48,17 @@ typedef struct TlbBreakpoint {
     bool     access; /* reads too */
 } TlbBreakpoint;
 
+/* What has been dropped since the translator looked: it has caches of its own. */
+typedef struct TlbChanges {
+    bool     any;
+    bool     all, local; /* everything; all but global entries */
+    bool     writes;     /* rights to write fast */
+    uint8_t  n_pages;
+    uint64_t pages[8]; /* linear addresses; more become `all` */
+} TlbChanges;
+
 struct X86Tlb {
+    TlbChanges  changes;
     TlbContext  contexts[TLB_CONTEXTS];
     TlbContext *current;
     X86TlbEntry never[X86_TLB_SIZE]; /* a table that never hits: alignment checks */
@@ -70,6 +80,26 @@ struct X86Tlb {
     uint32_t      breakpoints_hit; /* DR6 bits for the trap after this instruction */
     unsigned      exclusive;       /* inside x86_exclusive_begin() */
 };
+
+static inline void tlb_note_all(X86Tlb *tlb)
+{
+    tlb->changes.any = tlb->changes.all = true;
+}
+
+static inline void tlb_note_local(X86Tlb *tlb)
+{
+    tlb->changes.any = tlb->changes.local = true;
+}
+
+static inline void tlb_note_page(X86Tlb *tlb, uint64_t linear)
+{
+    if (tlb->changes.n_pages == sizeof tlb->changes.pages / sizeof tlb->changes.pages[0]) {
+        tlb_note_all(tlb);
+        return;
+    }
+    tlb->changes.any                            = true;
+    tlb->changes.pages[tlb->changes.n_pages++] = linear;
+}
 
 /* What no address of slot n matches. */
 static inline uint64_t tlb_no_tag(unsigned slot)
