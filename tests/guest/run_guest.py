@@ -16,12 +16,14 @@ def main():
     parser.add_argument("--append", default="")
     parser.add_argument("--timeout", type=float, default=180)
     parser.add_argument("--cpu", default="max")
-    parser.add_argument("options", nargs="*")
-    args = parser.parse_args()
+    own, options = sys.argv[1:], []
+    if "--" in own:
+        own, options = own[:own.index("--")], own[own.index("--") + 1:]
+    args = parser.parse_args(own)
 
     command = [args.program, "-nodefaults", "-display", "none", "-cpu", args.cpu, "-smp", str(args.cpus), "-m", "128",
                "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-debugcon", "stdio", "-kernel", args.kernel,
-               "-append", f"cpus={args.cpus} {args.append}", *args.options]
+               "-append", f"cpus={args.cpus} {args.append}", *options]
     try:
         result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=args.timeout)
         status, out, err = result.returncode, result.stdout, result.stderr
