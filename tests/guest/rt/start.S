@@ -248,3 +248,5 @@ main_stacks:
         .skip   8 * STACK_SIZE
 trap_stacks:
         .skip   8 * STACK_SIZE
+
+        .section .note.GNU-stack, "", @progbits
