@@ -399,6 +399,9 @@ bool emit_can(const DbtInsn *in)
         /* Both register operands, with RAX among them or RDX borrowed. */
         return in->memory || (dbt_host_register[in->reg] != H_NONE && in->rm != 0 && in->rm != in->reg);
     }
+    if (in->t == T_BITMEM && in->addrsize == 4 && in->seg > 3) {
+        return false; /* the sum is cut before the base */
+    }
     if (in->t == T_GEN && in->memory) {
         bool flags = in->read != 0;
         if (!in->ext && is_high(in->reg) && (flags || in->rm_size != 1 || in->lock || in->op == 0x86)) {

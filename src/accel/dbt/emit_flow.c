@@ -229,8 +229,8 @@ void emit_flow(Tr *t, const DbtInsn *in)
         put_dispatch(t, -(int)in->opsize);
         break;
     case T_JMPI:
+        flags_save(t); /* through RAX */
         load_target(t, in);
-        flags_save(t);
         put_dispatch(t, 0);
         break;
     case T_RET: {

@@ -172,7 +172,7 @@ static void put_address(Asm *a, const MemSpec *m)
         asm_rm(a, true, 0x03, H_RAX, asm_frame(m->seg == X86_FS ? DBT_FRAME(fs_base) : DBT_FRAME(gs_base)));
     }
     if (m->bit_offset) {
-        asm_rm(a, true, 0x03, H_RAX, asm_frame(DBT_FRAME(keep[0])));
+        asm_rm(a, wide, 0x03, H_RAX, asm_frame(DBT_FRAME(keep[0])));
     }
 }
 
