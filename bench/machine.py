@@ -43,8 +43,10 @@ class Run:
     """One process run to its end. `lines` are (seconds since exec, text) of its standard output, `problem` says why it
     did not end by itself with status 0, `busy` is how much of one CPU other processes used meanwhile."""
 
-    def __init__(self, command, silence, cpus=None):
-        """Kills the process when it prints nothing for `silence` seconds. `cpus`: where it may run."""
+    def __init__(self, command, silence, cpus=None, watch=None):
+        """Kills the process when it prints nothing for `silence` seconds. `cpus`: where it may run. `watch` is called
+        with each line as it comes."""
+        self.watch = watch
         all_before, ours_before = cpu_seconds_of_all(), cpu_seconds_of_ours()
         start = time.monotonic()
         prepare = (lambda: os.sched_setaffinity(0, cpus)) if cpus else None
@@ -80,7 +82,10 @@ class Run:
             data = os.read(process.stdout.fileno(), 65536)
             at = time.monotonic() - start
             *complete, pending = (pending + (data or b"\n")).split(b"\n")
-            self.lines += [(at, line.decode(errors="replace").rstrip("\r")) for line in complete]
+            for line in complete:
+                self.lines.append((at, line.decode(errors="replace").rstrip("\r")))
+                if self.watch:
+                    self.watch(self.lines[-1][1])
             if not data:
                 return
 
@@ -96,8 +101,8 @@ class Run:
 class Rows(Run):
     """A run of the runner. `rows` maps names to (seconds, checksum), `failed` names to what went wrong."""
 
-    def __init__(self, command, names, silence, cpus=None):
-        super().__init__(command, silence, cpus)
+    def __init__(self, command, names, silence, cpus=None, watch=None):
+        super().__init__(command, silence, cpus, watch)
         self.rows, self.failed, clocks = {}, {}, []
         for at, line in self.lines:
             if match := re.fullmatch(r"row (\S+) ([\d.]+) ([0-9a-f]{16})", line):
@@ -120,15 +125,15 @@ class System:
     def __init__(self, name, program=None, options=()):
         self.name, self.program, self.options = name, program, list(options)
 
-    def run(self, folder, names, scale, silence, cpus=1):
+    def run(self, folder, names, scale, silence, cpus=1, watch=None):
         root = os.path.join(folder, "root")
         if not self.program:
             bench = os.path.join(root, "bench")
             command = [os.path.join(bench, "runner"), "-d", bench, "-s", str(scale), os.path.join(bench, "rows"), ",".join(names)]
-            return Rows(command, names, silence, sorted(os.sched_getaffinity(0))[-cpus:])
+            return Rows(command, names, silence, sorted(os.sched_getaffinity(0))[-cpus:], watch)
         command = self.command(os.path.join(folder, "bench.cpio"), cpus,
                                f"console=ttyS0 quiet panic=-1 bench_rows={','.join(names)} bench_scale={scale}")
-        return Rows(command, names, silence)
+        return Rows(command, names, silence, watch=watch)
 
     def command(self, initrd, cpus, append):
         return [self.program, *self.options, "-m", "1G", "-cpu", "max", "-smp", str(cpus), "-nographic", "-no-reboot",

@@ -27,7 +27,8 @@ class Measurement:
         """Runs all rows once in `system`; again while the machine was busy with something else, but not for ever."""
         label = label or system.name
         for attempt in range(1 + self.args.busy_repeats):
-            run = system.run(self.folder, self.names, self.args.scale, self.args.silence, cpus)
+            run = system.run(self.folder, self.names, self.args.scale, self.args.silence, cpus,
+                             (lambda line: self.say(f"    {line}")) if self.args.verbose else None)
             self.runs.append({"system": label, "round": number, "attempt": attempt, "busy": run.busy, "seconds": run.seconds,
                               "clock_error": run.clock_error, "rows": run.rows, "failed": run.failed})
             self.say(f"  round {number} {label}: {run.seconds:.1f} s" + (f", others used {run.busy:.0%} of a CPU" if run.busy > 0.01 else ""))
@@ -38,8 +39,8 @@ class Measurement:
         self._take(label, number, run)
 
     def _take(self, label, number, run):
-        for name, what in run.failed.items():
-            self._problem(f"{label}: {name} failed: {what}")
+        for what in dict.fromkeys(run.failed.values()):
+            self._problem(f"{label}: {', '.join(name for name in run.failed if run.failed[name] == what)} failed: {what}")
         if abs(run.clock_error) > CLOCK_TOLERANCE:
             self._problem(f"{label}, round {number}: its clock differs from the host's by {run.clock_error:+.1%}")
         for name, (seconds, checksum) in run.rows.items():

@@ -36,6 +36,7 @@ def parse():
     parser.add_argument("--busy-limit", type=float, default=0.1, help="share of a CPU that others may use in a run (default: %(default)s)")
     parser.add_argument("--busy-repeats", type=int, default=3, help="how often a disturbed run is repeated (default: %(default)s)")
     parser.add_argument("--silence", type=float, default=300, help="seconds without output after which a run has failed (default: %(default)s)")
+    parser.add_argument("--verbose", action="store_true", help="show each line of each run as it comes")
     parser.add_argument("--json", metavar="FILE", help="write everything measured to FILE")
     args = parser.parse_args()
     args.parts = args.parts or list(PARTS)

@@ -123,7 +123,7 @@ def source():
 
 def main():
     folder = sys.argv[1]
-    for name, content in (("text", text()), ("unit.c", source())):
+    for name, content in (("text", text()), ("unit.i", source())):
         with open(os.path.join(folder, name), "w", encoding="ascii") as f:
             f.write(content)
     with open(os.path.join(folder, "text"), "rb") as plain, open(os.path.join(folder, "text.lzma"), "wb") as packed:

@@ -1,59 +1,86 @@
-/* AVX2 and FMA: integer vectors of 256 bits, then a fused multiply-add over floats, in 16 KiB: avx2 ROUNDS. */
+/* AVX2 and FMA: the rounds of ChaCha20 (RFC 8439) on two blocks at a time, then polynomials of floats by Horner's
+ * scheme with fused multiply-adds: avx2 ROUNDS. */
 
 #include "bench.h"
 
 #include <immintrin.h>
 
-#define SIZE   (16 << 10)
-#define FLOATS 2048
+#define BLOCKS 64
+#define DEGREE 32
+#define FLOATS 64
 
-static uint8_t data[SIZE] __attribute__((aligned(32)));
-static float   x[FLOATS] __attribute__((aligned(32))), y[FLOATS] __attribute__((aligned(32)));
-
-static __m256i integers(__m256i sums)
+static __m256i rotate(__m256i v, int n)
 {
-    __m256i order   = _mm256_setr_epi8(3, 1, 4, 15, 9, 2, 6, 5, 8, 7, 0, 11, 10, 13, 12, 14, 3, 1, 4, 15, 9, 2, 6, 5, 8,
-                                       7, 0, 11, 10, 13, 12, 14);
-    __m256i weights = _mm256_set1_epi16(77);
-
-    for (int i = 0; i < SIZE; i += 32) {
-        __m256i v = _mm256_load_si256((__m256i *)(data + i));
-        v         = _mm256_shuffle_epi8(v, order);
-        v         = _mm256_permute4x64_epi64(v, 0x93);
-        sums      = _mm256_add_epi32(sums, _mm256_madd_epi16(v, weights));
-        sums      = _mm256_xor_si256(sums, _mm256_sllv_epi32(v, _mm256_set1_epi32(3)));
-        _mm256_store_si256((__m256i *)(data + i), _mm256_sub_epi8(v, _mm256_max_epu8(v, sums)));
-    }
-    return sums;
+    return _mm256_or_si256(_mm256_slli_epi32(v, n), _mm256_srli_epi32(v, 32 - n));
 }
 
-static void floats(float factor)
+/* Four quarter rounds at once, in each half of the registers. */
+static void quarter_rounds(__m256i v[4])
 {
-    __m256 f = _mm256_set1_ps(factor);
+    v[0] = _mm256_add_epi32(v[0], v[1]);
+    v[3] = rotate(_mm256_xor_si256(v[3], v[0]), 16);
+    v[2] = _mm256_add_epi32(v[2], v[3]);
+    v[1] = rotate(_mm256_xor_si256(v[1], v[2]), 12);
+    v[0] = _mm256_add_epi32(v[0], v[1]);
+    v[3] = rotate(_mm256_xor_si256(v[3], v[0]), 8);
+    v[2] = _mm256_add_epi32(v[2], v[3]);
+    v[1] = rotate(_mm256_xor_si256(v[1], v[2]), 7);
+}
 
-    for (int i = 0; i < FLOATS; i += 8) {
-        __m256 v = _mm256_fmadd_ps(_mm256_load_ps(x + i), f, _mm256_load_ps(y + i));
-        _mm256_store_ps(y + i, _mm256_min_ps(v, _mm256_set1_ps(1000.0f)));
+static void blocks(__m256i state[4])
+{
+    __m256i v[4] = { state[0], state[1], state[2], state[3] };
+
+    for (int i = 0; i < 10; i++) {
+        quarter_rounds(v);
+        v[1] = _mm256_shuffle_epi32(v[1], 0x39);
+        v[2] = _mm256_shuffle_epi32(v[2], 0x4e);
+        v[3] = _mm256_shuffle_epi32(v[3], 0x93);
+        quarter_rounds(v);
+        v[1] = _mm256_shuffle_epi32(v[1], 0x93);
+        v[2] = _mm256_shuffle_epi32(v[2], 0x4e);
+        v[3] = _mm256_shuffle_epi32(v[3], 0x39);
     }
+    for (int i = 0; i < 4; i++)
+        state[i] = _mm256_add_epi32(state[i], v[i]);
+}
+
+static __m256 polynomial(__m256 x, const float *coefficients)
+{
+    __m256 value = _mm256_setzero_ps();
+
+    for (int i = 0; i < DEGREE; i++)
+        value = _mm256_fmadd_ps(value, x, _mm256_broadcast_ss(coefficients + i));
+    return value;
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t rounds = bench_argument(argc, argv, 1), state = 88172645463325252u, sum = 0, words[4];
+    uint64_t rounds = bench_argument(argc, argv, 1), random = 88172645463325252u, sum = 0, words[4];
+    float    coefficients[DEGREE], x[FLOATS] = { 0 };
+    __m256i  state[4];
 
-    for (int i = 0; i < SIZE; i++)
-        data[i] = (uint8_t)bench_random(&state);
-    for (int i = 0; i < FLOATS; i++)
-        x[i] = (float)(bench_random(&state) >> 44) * 0x1p-20f - 0.5f;
-    __m256i sums = _mm256_setzero_si256();
-    for (uint64_t round = 0; round < rounds; round++) {
-        sums = integers(sums);
-        floats((float)(round % 17) * 0.25f - 2.0f);
+    for (int i = 0; i < DEGREE; i++)
+        coefficients[i] = (float)(bench_random(&random) >> 44) * 0x1p-20f - 0.5f;
+    for (int i = 0; i < 4; i++) {
+        for (int j = 0; j < 4; j++)
+            words[j] = bench_random(&random);
+        state[i] = _mm256_loadu_si256((__m256i *)words);
     }
-    _mm256_storeu_si256((__m256i *)words, sums);
-    for (int i = 0; i < 4; i++)
-        sum = bench_mix(sum, words[i]);
+    for (uint64_t round = 0; round < rounds; round++) {
+        for (int i = 0; i < BLOCKS; i++)
+            blocks(state);
+        for (int i = 0; i < FLOATS; i += 8) {
+            __m256 v = _mm256_add_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps((float)(round % 17) * 0.03125f));
+            _mm256_storeu_ps(x + i, _mm256_mul_ps(polynomial(v, coefficients), _mm256_set1_ps(0.125f)));
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        _mm256_storeu_si256((__m256i *)words, state[i]);
+        for (int j = 0; j < 4; j++)
+            sum = bench_mix(sum, words[j]);
+    }
     for (int i = 0; i < FLOATS; i++)
-        sum = bench_mix_double(sum, (double)y[i]);
+        sum = bench_mix_double(sum, (double)x[i]);
     return bench_result(sum);
 }
