@@ -39,9 +39,20 @@ def cpu_seconds_of_ours():
     return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 
 
+def cpu_seconds_of(pid):
+    """Processor seconds of a process that runs, without its children's."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Run:
-    """One process run to its end. `lines` are (seconds since exec, text) of its standard output, `problem` says why it
-    did not end by itself with status 0, `busy` is how much of one CPU other processes used meanwhile."""
+    """One process run to its end. `lines` are (seconds since exec, text) of its standard output, `cpu` what processor
+    time it had used at each, `problem` says why it did not end by itself with status 0, `busy` is how much of one CPU
+    other processes used meanwhile."""
 
     def __init__(self, command, silence, cpus=None, watch=None):
         """Kills the process when it prints nothing for `silence` seconds. `cpus`: where it may run. `watch` is called
@@ -53,7 +64,7 @@ class Run:
         messages = tempfile.TemporaryFile()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages,
                                    start_new_session=True, preexec_fn=prepare)
-        self.lines, self.problem = [], None
+        self.lines, self.cpu, self.problem = [], [], None
         try:
             self._read(process, start, silence)
             if self.problem is None:
@@ -80,10 +91,11 @@ class Run:
                 self.problem = f"nothing printed for {silence} s"
                 return
             data = os.read(process.stdout.fileno(), 65536)
-            at = time.monotonic() - start
+            at, cpu = time.monotonic() - start, cpu_seconds_of(process.pid)
             *complete, pending = (pending + (data or b"\n")).split(b"\n")
             for line in complete:
                 self.lines.append((at, line.decode(errors="replace").rstrip("\r")))
+                self.cpu.append(cpu)
                 if self.watch:
                     self.watch(self.lines[-1][1])
             if not data:
@@ -99,14 +111,18 @@ class Run:
 
 
 class Rows(Run):
-    """A run of the runner. `rows` maps names to (seconds, checksum), `failed` names to what went wrong."""
+    """A run of the runner. `rows` maps names to (seconds, processor seconds, checksum), `failed` names to what went
+    wrong. Processor seconds are the host's: a VM's process as a whole, natively the programs."""
 
-    def __init__(self, command, names, silence, cpus=None, watch=None):
+    def __init__(self, command, names, silence, cpus=None, watch=None, native=False):
         super().__init__(command, silence, cpus, watch)
-        self.rows, self.failed, clocks = {}, {}, []
-        for at, line in self.lines:
-            if match := re.fullmatch(r"row (\S+) ([\d.]+) ([0-9a-f]{16})", line):
-                self.rows[match.group(1)] = (float(match.group(2)), match.group(3))
+        self.rows, self.failed, clocks, begin = {}, {}, [], 0.0
+        for (at, line), cpu in zip(self.lines, self.cpu):
+            if line.startswith("begin "):
+                begin = cpu
+            elif match := re.fullmatch(r"row (\S+) ([\d.]+) ([\d.]+) ([0-9a-f]{16})", line):
+                used = float(match.group(3)) if native else cpu - begin
+                self.rows[match.group(1)] = (float(match.group(2)), used, match.group(4))
             elif match := re.fullmatch(r"failed (\S+) (.*)", line):
                 self.failed[match.group(1)] = match.group(2)
             elif match := re.fullmatch(r"clock ([\d.]+)", line):
@@ -130,7 +146,7 @@ class System:
         if not self.program:
             bench = os.path.join(root, "bench")
             command = [os.path.join(bench, "runner"), "-d", bench, "-s", str(scale), os.path.join(bench, "rows"), ",".join(names)]
-            return Rows(command, names, silence, sorted(os.sched_getaffinity(0))[-cpus:], watch)
+            return Rows(command, names, silence, sorted(os.sched_getaffinity(0))[-cpus:], watch, native=True)
         command = self.command(os.path.join(folder, "bench.cpio"), cpus,
                                f"console=ttyS0 quiet panic=-1 bench_rows={','.join(names)} bench_scale={scale}")
         return Rows(command, names, silence, watch=watch)

@@ -43,7 +43,8 @@ class Measurement:
             self._problem(f"{label}: {', '.join(name for name in run.failed if run.failed[name] == what)} failed: {what}")
         if abs(run.clock_error) > CLOCK_TOLERANCE:
             self._problem(f"{label}, round {number}: its clock differs from the host's by {run.clock_error:+.1%}")
-        for name, (seconds, checksum) in run.rows.items():
+        for name, (wall, cpu, checksum) in run.rows.items():
+            seconds = max(cpu, 0.001) if self.args.cpu_time else wall
             self.seconds.setdefault(label, {}).setdefault(name, []).append(seconds)
             first = self.checksums.setdefault(name, (checksum, label))
             if checksum != first[0]:

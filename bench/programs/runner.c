@@ -6,7 +6,8 @@
  * of ROWS. Lines of output:
  *
  *     clock SECONDS                    CLOCK_MONOTONIC, first and last, for who wants to compare clocks
- *     row NAME SECONDS CHECKSUM        FNV-1a of the standard output, in hexadecimal
+ *     begin NAME
+ *     row NAME SECONDS CPU CHECKSUM    CPU: processor seconds; FNV-1a of the standard output, in hexadecimal
  *     failed NAME WHAT
  *
  * What a row prints goes to memory and is summed up outside its time. */
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -39,6 +41,13 @@ static double now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double cpu_of_children(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_CHILDREN, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
 }
 
 static void die(const char *what)
@@ -115,11 +124,12 @@ static uint64_t checksum(int file)
 
 static void row_run(const Row *row)
 {
-    double seconds = 0;
-    int    output  = memfd_create("output", MFD_CLOEXEC);
+    double seconds = 0, cpu = cpu_of_children();
+    int    output = memfd_create("output", MFD_CLOEXEC);
 
     if (output < 0)
         die("memfd_create");
+    printf("begin %s\n", row->name);
     for (uint64_t i = 0; i < row->repeat; i++) {
         int status;
         if (ftruncate(output, 0) || lseek(output, 0, SEEK_SET))
@@ -142,7 +152,8 @@ static void row_run(const Row *row)
             return;
         }
     }
-    printf("row %s %.6f %016" PRIx64 "\n", row->name, seconds, checksum(output));
+    cpu = cpu_of_children() - cpu;
+    printf("row %s %.6f %.6f %016" PRIx64 "\n", row->name, seconds, cpu, checksum(output));
     close(output);
 }
 
