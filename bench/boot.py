@@ -10,31 +10,37 @@ FIRST, LAST = "Linux version", "first line of /init"
 APPEND = "console=ttyS0 earlyprintk=ttyS0 panic=-1"
 
 
-def boot_once(system, options, folder, silence):
+def boot_once(command, args, say):
     """(seconds from exec, seconds from the kernel's first line), or the run when it did not get there."""
-    command = system.command(os.path.join(folder, "boot.cpio.gz"), 1, APPEND) + options
-    run = Run(command, silence)
-    first, last = run.when(FIRST), run.when(LAST)
-    return (last, last - first) if first is not None and last is not None else run
+    watch = (lambda line: say(f"    {line}")) if args.verbose else None
+    for _ in range(1 + args.busy_repeats):
+        run = Run(command, args.silence, watch=watch)
+        first, last = run.when(FIRST), run.when(LAST)
+        if not first or not last:
+            return run
+        if run.busy <= args.busy_limit:
+            break
+    clock = 1 if args.cpu_time else 0
+    return last[clock], last[clock] - first[clock]
 
 
 def report(systems, folder, args, say):
     """Prints the medians of all rounds and returns them, and what went wrong."""
-    unpack = ["-machine", "pc,unpack-kernel=on"]
-    cases = []
+    initrd = os.path.join(folder, "boot.cpio.gz")
+    commands = {}
     for system in systems:
-        cases.append((system.name, system, []))
+        commands[system.name] = system.command(initrd, 1, APPEND)
         if system.name == "quern":
-            cases.append(("quern, unpack-kernel=on", system, unpack))
-    times, problems = {name: [] for name, _, _ in cases}, []
+            commands["quern, unpack-kernel=on"] = system.command(initrd, 1, APPEND) + ["-machine", "pc,unpack-kernel=on"]
+    times, problems = {name: [] for name in commands}, []
     for _ in range(args.rounds):
-        for name, system, options in cases:
-            result = boot_once(system, options, folder, args.silence)
+        for name, command in commands.items():
+            result = boot_once(command, args, say)
             if isinstance(result, Run):
                 problems.append(f"boot, {name}: {result.explain()}")
             else:
                 times[name].append(result)
-    say("boot of Debian's kernel (-m 1G -cpu max): seconds to the first line of /init")
+    say(f"boot of Debian's kernel (-m 1G -cpu max): {'processor ' if args.cpu_time else ''}seconds to the first line of /init")
     say(f"{'':26}{'from exec':>10}{'of TCG':>8}{'from Linux version':>20}{'of TCG':>8}")
     figures = {name: [statistics.median(column) for column in zip(*t)] for name, t in times.items() if t}
     peer = figures.get("tcg")

@@ -11,7 +11,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GUEST_TOOLS = os.path.join(os.path.dirname(HERE), "tools", "guest")
-CLOCK_TOLERANCE = 0.02  # how far the guest's clock may be from the host's, as a share of the time that passed
+CLOCK_TOLERANCE = 0.02  # how far the guest's clock may be from the host's, as a share of the time that passed,
+CLOCK_DELAY = 0.5  # and how many seconds the lines that tell may be late
 
 
 def output_of(*command):
@@ -102,8 +103,8 @@ class Run:
                 return
 
     def when(self, text):
-        """Seconds since exec at which a line with `text` came, or None."""
-        return next((at for at, line in self.lines if text in line), None)
+        """(seconds since exec, processor seconds) at which a line with `text` came, or None."""
+        return next(((at, cpu) for (at, line), cpu in zip(self.lines, self.cpu) if text in line), None)
 
     def explain(self):
         """The problem and the last lines, for a person."""
@@ -131,8 +132,10 @@ class Rows(Run):
             if name not in self.rows and name not in self.failed:
                 self.failed[name] = self.explain()
         self.clock_error = 0.0
-        if len(clocks) == 2 and (host := clocks[1][0] - clocks[0][0]) > 1:
-            self.clock_error = (clocks[1][1] - clocks[0][1]) / host - 1
+        if len(clocks) == 2:
+            host, guest = (clocks[1][i] - clocks[0][i] for i in (0, 1))
+            if abs(guest - host) > CLOCK_DELAY:
+                self.clock_error = guest / host - 1
 
 
 class System:

@@ -42,6 +42,8 @@ def parse():
     parser.add_argument("--json", metavar="FILE", help="write everything measured to FILE")
     args = parser.parse_args()
     if args.cpu_time:
+        if not args.parts or set(args.parts) - {"rows", "boot"}:
+            parser.error("--cpu-time is for the parts rows and boot; name them")
         args.busy_repeats = 0
     args.parts = args.parts or list(PARTS)
     if unknown := set(args.parts) - set(PARTS):
