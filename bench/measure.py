@@ -9,6 +9,9 @@ from machine import CLOCK_TOLERANCE
 HERE = os.path.dirname(os.path.abspath(__file__))
 GROUPS = ("integer", "fp-simd", "kernel", "whole")
 
+# What each group's geometric mean is to reach: time as a multiple of native at most, speed relative to TCG at least.
+FLOORS = {"integer": (1.6, 3), "fp-simd": (1.35, 10), "kernel": (None, 2), "whole": (2.7, 2.8)}
+
 
 def row_list():
     """[(name, group)] of bench/rows, in its order."""
@@ -77,6 +80,15 @@ def text(value, form, width):
     return format("-" if value is None else format(value, form), f">{width}")
 
 
+def floor_text(group, means):
+    """What of a group's floors is missed, for its line of the report."""
+    most, least = FLOORS.get(group, (None, None))
+    missed = [f"{name} {bound}" for name, bound, value, sign in (("at most", most, means["quern_to_native"], 1),
+                                                                ("at least", least, means["speed_to_tcg"], -1))
+              if bound and value and (value - bound) * sign > 0]
+    return "          wanted: " + ", ".join(missed) if missed else ""
+
+
 def report_rows(m, systems, rows, say):
     """Prints the table and returns it as [{row, group, native, ...}] and {group: means}."""
     names = [s.name for s in systems]
@@ -95,7 +107,7 @@ def report_rows(m, systems, rows, say):
         of_group = [e for e in table if group in (e["group"], "all")]
         means[group] = {key: geometric_mean(e[key] for e in of_group) for key in ("quern_to_native", "tcg_to_native", "speed_to_tcg")}
         say(f"{group:14}{'':9}{text(means[group]['quern_to_native'], '.2f', 9)}{text(means[group]['tcg_to_native'], '.2f', 8)}"
-            f"{text(means[group]['speed_to_tcg'], '.2f', 10)}")
+            f"{text(means[group]['speed_to_tcg'], '.2f', 10)}{floor_text(group, means[group])}")
     slower = [e["row"] for e in table if e["speed_to_tcg"] and e["speed_to_tcg"] < 1]
     if slower:
         say("slower than TCG: " + ", ".join(slower))

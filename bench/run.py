@@ -110,7 +110,7 @@ def main():
 
     if "startup" in args.parts:
         multiboot = os.path.join(os.path.dirname(os.path.abspath(args.program)), "tests", "guest", "multiboot.elf")
-        startup.report(args.program, args.peer, multiboot)
+        results["startup"] = startup.report(args.program, args.peer if known["tcg"] in systems else None, multiboot)
     folder = machine.image() if set(args.parts) - {"startup"} else None
     if "boot" in args.parts:
         results["boot"], failed = boot.report(machines, folder, args, say)
