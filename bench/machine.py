@@ -55,9 +55,9 @@ class Run:
     time it had used at each, `problem` says why it did not end by itself with status 0, `busy` is how much of one CPU
     other processes used meanwhile."""
 
-    def __init__(self, command, silence, cpus=None, watch=None):
-        """Kills the process when it prints nothing for `silence` seconds. `cpus`: where it may run. `watch` is called
-        with each line as it comes."""
+    def __init__(self, command, silence, steps=1, cpus=None, watch=None):
+        """Kills the process when it prints nothing for `silence` seconds, or when its `steps` take longer than that each.
+        `cpus`: where it may run. `watch` is called with each line as it comes."""
         self.watch = watch
         all_before, ours_before = cpu_seconds_of_all(), cpu_seconds_of_ours()
         start = time.monotonic()
@@ -67,7 +67,7 @@ class Run:
                                    start_new_session=True, preexec_fn=prepare)
         self.lines, self.cpu, self.problem = [], [], None
         try:
-            self._read(process, start, silence)
+            self._read(process, start, silence, steps)
             if self.problem is None:
                 status = process.wait(timeout=silence)
                 self.problem = f"exit status {status}" if status else None
@@ -85,11 +85,14 @@ class Run:
         foreign = cpu_seconds_of_all() - all_before - (cpu_seconds_of_ours() - ours_before)
         self.busy = max(0.0, foreign) / self.seconds
 
-    def _read(self, process, start, silence):
+    def _read(self, process, start, silence, steps):
         pending = b""
         while True:
             if not select.select([process.stdout], [], [], silence)[0]:
-                self.problem = f"nothing printed for {silence} s"
+                self.problem = f"nothing printed for {silence:g} s"
+                return
+            if time.monotonic() - start > silence * (steps + 1):
+                self.problem = f"still not done after {silence * (steps + 1):g} s"
                 return
             data = os.read(process.stdout.fileno(), 65536)
             at, cpu = time.monotonic() - start, cpu_seconds_of(process.pid)
@@ -116,7 +119,7 @@ class Rows(Run):
     wrong. Processor seconds are the host's: a VM's process as a whole, natively the programs."""
 
     def __init__(self, command, names, silence, cpus=None, watch=None, native=False):
-        super().__init__(command, silence, cpus, watch)
+        super().__init__(command, silence, len(names), cpus, watch)
         self.rows, self.failed, clocks, begin = {}, {}, [], 0.0
         for (at, line), cpu in zip(self.lines, self.cpu):
             if line.startswith("begin "):

@@ -3,7 +3,7 @@
 #     root/bench     the programs of bench/programs, Debian's programs, their data and bench/rows
 #     bench.cpio     root as an initramfs (not compressed: unpacking it is not what is measured)
 #     boot.cpio.gz   busybox and an /init that prints a line and powers off
-# The folder is made anew when a source file or a package changed; the last three are kept.
+# The folder is made anew when a source file or a package changed; the three used last are kept.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../tools/guest/cache.sh"
@@ -58,7 +58,8 @@ if [ ! -d "$folder" ]; then
 
     chmod 755 "$work"
     mv -T "$work" "$folder" 2>/dev/null || [ -d "$folder" ] # another run may have been faster
-    # shellcheck disable=SC2012 # names are our own
+    # shellcheck disable=SC2010 # names are our own
     (cd "$cache/bench" && ls -t | grep -v '^new\.' | tail -n +4 | xargs -r rm -rf)
 fi
+touch "$folder" # it was used
 printf '%s\n' "$folder"
