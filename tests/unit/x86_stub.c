@@ -21,7 +21,7 @@ void x86_raise(X86Cpu *cpu, X86Vector vector)
     cpu->fault.vector    = vector;
     cpu->fault.has_error = has_error_code(vector);
     cpu->fault.error     = 0;
-    siglongjmp(cpu->fault_exit, X86_THROW_FAULT);
+    x86_longjmp(cpu->fault_exit, X86_THROW_FAULT);
 }
 
 void x86_raise_error(X86Cpu *cpu, X86Vector vector, uint32_t code)
@@ -29,7 +29,7 @@ void x86_raise_error(X86Cpu *cpu, X86Vector vector, uint32_t code)
     cpu->fault.vector    = vector;
     cpu->fault.has_error = true;
     cpu->fault.error     = code;
-    siglongjmp(cpu->fault_exit, X86_THROW_FAULT);
+    x86_longjmp(cpu->fault_exit, X86_THROW_FAULT);
 }
 
 void x86_raise_page_fault(X86Cpu *cpu, uint64_t address, uint32_t code)
@@ -41,7 +41,7 @@ void x86_raise_page_fault(X86Cpu *cpu, uint64_t address, uint32_t code)
 void x86_raise_missing(X86Cpu *cpu, const char *what)
 {
     cpu->exit_detail = (uintptr_t)what;
-    siglongjmp(cpu->fault_exit, X86_THROW_MISSING);
+    x86_longjmp(cpu->fault_exit, X86_THROW_MISSING);
 }
 
 void x86_fpu_reset(X86Cpu *cpu)
@@ -197,6 +197,16 @@ uint8_t apic_get_tpr(const Apic *apic)
 void apic_set_tpr(Apic *apic, uint8_t cr8)
 {
     stub->tpr = cr8;
+}
+
+void apic_set_tpr_quietly(Apic *apic, uint8_t cr8)
+{
+    stub->tpr = cr8;
+}
+
+bool apic_write_msr_quickly(Apic *apic, uint32_t index, uint64_t value)
+{
+    return false;
 }
 
 bool apic_has_vector(const Apic *apic)

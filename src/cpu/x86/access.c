@@ -1,13 +1,15 @@
 /* Guest memory accesses that miss the TLB's fast path: page crossings, faults, watched pages, ROM, MMIO, breakpoints,
  * atomics; segment limits; and the functions of mem.h that other parts of the CPU use.
  *
- * vCPU thread, inside x86_run(). */
+ * vCPU thread, inside x86_run(). Hot set (park.h). */
 
 #include "cpu/x86/ops.h"
+#include "cpu/x86/park.h"
 #include "cpu/x86/tlb.h"
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/hot.h"
 #include "memory/ram.h"
 
 /* Where and how an access is made. */
@@ -102,6 +104,7 @@ static void after_io(X86Cpu *cpu)
 
 uint64_t x86_io_load(X86Cpu *cpu, AddressSpace *as, uint64_t address, unsigned size)
 {
+    x86_park(cpu);
     uint64_t value = address_space_load(as, address, size);
     after_io(cpu);
     return value;
@@ -109,12 +112,14 @@ uint64_t x86_io_load(X86Cpu *cpu, AddressSpace *as, uint64_t address, unsigned s
 
 void x86_io_store(X86Cpu *cpu, AddressSpace *as, uint64_t address, uint64_t value, unsigned size)
 {
+    x86_park(cpu);
     address_space_store(as, address, value, size);
     after_io(cpu);
 }
 
 void x86_exclusive_begin(X86Cpu *cpu)
 {
+    x86_park(cpu);
     /* The lock first: it must not be waited for inside the section, where an MMIO access may need it. */
     machine_lock(cpu->vcpu.lock);
     vcpu_exclusive_begin(cpu->vcpu.group, &cpu->vcpu);
@@ -125,6 +130,7 @@ void x86_exclusive_begin(X86Cpu *cpu)
 void x86_exclusive_end(X86Cpu *cpu)
 {
     if (cpu->tlb->exclusive) {
+        x86_park(cpu);
         cpu->tlb->exclusive = false;
         vcpu_exclusive_end(cpu->vcpu.group, &cpu->vcpu);
         machine_unlock(cpu->vcpu.lock);
@@ -288,7 +294,7 @@ static inline void copy_out(void *to, const uint8_t *host, unsigned len)
     if (WITH_TSAN) {
         ram_copy_out(to, host, len);
     } else {
-        memcpy(to, host, len);
+        hot_copy(to, host, len);
     }
 }
 
@@ -297,7 +303,7 @@ static inline void copy_in(uint8_t *host, const void *from, unsigned len)
     if (WITH_TSAN) {
         ram_copy_in(host, from, len);
     } else {
-        memcpy(host, from, len);
+        hot_copy(host, from, len);
     }
 }
 

@@ -1,9 +1,10 @@
 /* Page walks: 32-bit, PAE, 4-level and 5-level paging, rights, accessed and dirty bits, page faults.
  *
  * Specification: Intel SDM 3, chapter 4 (December 2023). vCPU thread, inside x86_run(), but for
- * x86_debug_translate(). */
+ * x86_debug_translate(). Hot set (park.h). */
 
 #include "cpu/x86/cpuid.h"
+#include "cpu/x86/park.h"
 #include "cpu/x86/tlb.h"
 
 #include "memory/ram.h"
@@ -191,15 +192,16 @@ static bool walk_set_bits(X86Cpu *cpu, const Walk *w, bool write)
         if (want == e->value) {
             continue;
         }
-        const TlbPhys *p = tlb_phys(cpu, e->physical);
-        if (!p->host) {
+        const TlbRange *r = tlb_range(cpu, e->physical);
+        if (!r) {
             x86_io_store(cpu, cpu->vcpu.memory, e->physical, want, w->entry_size);
             continue;
         }
-        if (!p->writable) {
+        if (!r->writable) {
             continue;
         }
-        uint8_t *at = p->host + (e->physical & X86_PAGE_MASK);
+        uint64_t offset = e->physical - r->start;
+        uint8_t *at     = r->host + offset;
         bool     same;
         if (w->entry_size == 8) {
             uint64_t old = e->value;
@@ -212,8 +214,8 @@ static bool walk_set_bits(X86Cpu *cpu, const Walk *w, bool write)
         if (!same) {
             return false;
         }
-        if (ram_page_watched(p->ram, p->ram_offset)) {
-            x86_ram_written(cpu, p->ram, p->ram_offset + (e->physical & X86_PAGE_MASK), w->entry_size);
+        if (ram_page_watched(r->ram, r->ram_offset + offset)) {
+            x86_ram_written(cpu, r->ram, r->ram_offset + offset, w->entry_size);
         }
     }
     return true;
@@ -226,8 +228,11 @@ _Noreturn static void walk_fault(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, 
     error |= access == X86_WRITE ? PF_W : 0;
     error |= mode == X86_TLB_USER ? PF_U : 0;
     error |= access == X86_FETCH && fetch_told ? PF_I : 0;
-    log_print(cpu->vcpu.log, LOG_MMU, "mmu: cpu %d: page fault at %#018" PRIx64 ", error %#x, cr3 %#" PRIx64 "\n",
-              cpu->vcpu.index, linear, error, cpu->cr3);
+    if (log_on(cpu->vcpu.log, LOG_MMU)) {
+        x86_park(cpu);
+        log_print(cpu->vcpu.log, LOG_MMU, "mmu: cpu %d: page fault at %#018" PRIx64 ", error %#x, cr3 %#" PRIx64 "\n",
+                  cpu->vcpu.index, linear, error, cpu->cr3);
+    }
     x86_raise_page_fault(cpu, linear, error);
 }
 
@@ -261,6 +266,7 @@ X86TlbPage *x86_translate(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, X86Acce
         rights &= ~(1u << X86_WRITE); /* the first write has to set the dirty bit */
     }
     if (log_on(cpu->vcpu.log, LOG_MMU)) {
+        x86_park(cpu);
         log_print(cpu->vcpu.log, LOG_MMU, "mmu: cpu %d: %#018" PRIx64 " is %#" PRIx64 ", rights %s%s%s, %s\n",
                   cpu->vcpu.index, linear, w.physical, rights & 1 << X86_READ ? "r" : "-",
                   rights & 1 << X86_WRITE ? "w" : "-", rights & 1 << X86_FETCH ? "x" : "-",

@@ -3,10 +3,12 @@
  * Specification: Intel SDM 3, 4.10 (caching translation information), December 2023.
  *
  * A flush visits only the slots that were filled since the last one. Global entries survive where the architecture
- * lets them; another address space finds them by a walk of its own. vCPU thread. */
+ * lets them; another address space finds them by a walk of its own. vCPU thread. Hot set (park.h). */
 
 #include "cpu/x86/tlb.h"
+#include "cpu/x86/park.h"
 
+#include "base/hot.h"
 #include "memory/ram.h"
 
 /* --- tables --- */
@@ -22,7 +24,8 @@ static TlbTable *table_new(void)
 
 TlbTable *tlb_table(X86Cpu *cpu, TlbContext *context, X86TlbMode mode)
 {
-    if (!context->tables[mode]) {
+    if (__builtin_expect(!context->tables[mode], 0)) {
+        x86_park(cpu);
         context->tables[mode] = table_new();
     }
     return context->tables[mode];
@@ -97,31 +100,52 @@ bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page)
 
 /* --- the physical side --- */
 
-const TlbPhys *tlb_phys(X86Cpu *cpu, uint64_t physical)
+/* Makes it the first. */
+static const TlbRange *promote(X86Tlb *tlb, unsigned i)
 {
-    uint64_t page = physical & ~(uint64_t)X86_PAGE_MASK;
-    TlbPhys *p    = &cpu->tlb->phys[(page >> X86_PAGE_BITS) % TLB_PHYS_SIZE];
-
-    if (p->page != (page | 1)) {
-        MemTarget t   = address_space_lookup(cpu->vcpu.memory, page);
-        bool      ram = t.host && t.len >= X86_PAGE_SIZE && !(t.ram_offset & X86_PAGE_MASK);
-        *p            = (TlbPhys){
-                       .page       = page | 1,
-                       .host       = ram ? t.host : NULL,
-                       .ram        = ram ? t.ram : NULL,
-                       .ram_offset = ram ? t.ram_offset : 0,
-                       .writable   = ram && t.writable,
-        };
+    TlbRange r = tlb->ranges[i];
+    for (; i; i--) {
+        tlb->ranges[i] = tlb->ranges[i - 1];
     }
-    return p;
+    tlb->ranges[0] = r;
+    return &tlb->ranges[0];
+}
+
+const TlbRange *tlb_find_range(X86Cpu *cpu, uint64_t physical)
+{
+    X86Tlb *tlb = cpu->tlb;
+
+    for (unsigned i = 0; i < TLB_RANGES; i++) {
+        if (physical - tlb->ranges[i].start < tlb->ranges[i].len) {
+            return promote(tlb, i);
+        }
+    }
+
+    uint64_t page = physical & ~(uint64_t)X86_PAGE_MASK;
+    x86_park(cpu);
+    MemTarget t = address_space_lookup(cpu->vcpu.memory, page);
+    if (!t.host || t.len < X86_PAGE_SIZE || (t.ram_offset & X86_PAGE_MASK)) {
+        return NULL;
+    }
+    unsigned use = TLB_RANGES - 1;
+    uint64_t len = t.len & ~(uint64_t)X86_PAGE_MASK;
+    for (unsigned i = 0; i < TLB_RANGES; i++) {
+        if (tlb->ranges[i].len && tlb->ranges[i].start + tlb->ranges[i].len == page + len) {
+            use = i; /* the rest of the same stretch */
+        }
+    }
+    tlb->ranges[use] = (TlbRange){
+        .start = page, .len = len, .host = t.host, .ram = t.ram, .ram_offset = t.ram_offset, .writable = t.writable
+    };
+    return promote(tlb, use);
 }
 
 uint64_t tlb_read_entry(X86Cpu *cpu, uint64_t physical, unsigned size)
 {
-    const TlbPhys *p = tlb_phys(cpu, physical);
+    const TlbRange *r = tlb_range(cpu, physical);
 
-    if (p->host) {
-        const uint8_t *at = p->host + (physical & X86_PAGE_MASK);
+    if (r) {
+        const uint8_t *at = r->host + (physical - r->start);
         return size == 8 ? __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED)
                          : __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
     }
@@ -133,34 +157,35 @@ uint64_t tlb_read_entry(X86Cpu *cpu, uint64_t physical, unsigned size)
 X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t physical, unsigned rights, unsigned shift,
                      bool global)
 {
-    X86Tlb        *tlb  = cpu->tlb;
-    TlbTable      *t    = tlb_table(cpu, tlb->current, mode);
-    uint64_t       page = linear & ~(uint64_t)X86_PAGE_MASK;
-    unsigned       slot = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
-    const TlbPhys *p    = tlb_phys(cpu, physical);
-    bool           fast = p->host && !tlb_page_has_breakpoint(tlb, page);
+    X86Tlb         *tlb  = cpu->tlb;
+    TlbTable       *t    = tlb_table(cpu, tlb->current, mode);
+    uint64_t        page = linear & ~(uint64_t)X86_PAGE_MASK;
+    unsigned        slot = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
+    uint64_t        at   = physical & ~(uint64_t)X86_PAGE_MASK;
+    const TlbRange *r    = tlb_range(cpu, at);
+    bool            fast = r && !tlb_page_has_breakpoint(tlb, page);
 
-    t->pages[slot] = (X86TlbPage){
-        .linear     = page | 1,
-        .physical   = physical & ~(uint64_t)X86_PAGE_MASK,
-        .host       = p->host,
-        .ram        = p->ram,
-        .ram_offset = p->ram_offset,
-        .rights     = (uint8_t)rights,
-        .shift      = (uint8_t)shift,
-        .global     = global,
-        .writable   = p->writable,
+    X86TlbPage p = {
+        .linear = page | 1, .physical = at, .rights = (uint8_t)rights, .shift = (uint8_t)shift, .global = global
     };
+    if (r) {
+        p.host       = r->host + (at - r->start);
+        p.ram        = r->ram;
+        p.ram_offset = r->ram_offset + (at - r->start);
+        p.writable   = r->writable;
+    }
+    t->pages[slot] = p;
 
     bool read  = fast && (rights & 1 << X86_READ);
-    bool write = fast && (rights & 1 << X86_WRITE) && p->writable && !ram_page_watched(p->ram, p->ram_offset);
-    bool fetch = p->host && (rights & 1 << X86_FETCH);
+    bool write = fast && (rights & 1 << X86_WRITE) && p.writable && !ram_page_watched(p.ram, p.ram_offset);
+    bool fetch = r && (rights & 1 << X86_FETCH);
 
+    uint64_t none    = tlb_no_tag(slot);
     t->entries[slot] = (X86TlbEntry){
-        .read   = read ? page : tlb_no_tag(slot),
-        .write  = write ? page : tlb_no_tag(slot),
-        .fetch  = fetch ? page : tlb_no_tag(slot),
-        .addend = (uintptr_t)p->host - page,
+        .read   = read ? page : none,
+        .write  = write ? page : none,
+        .fetch  = fetch ? page : none,
+        .addend = (uintptr_t)p.host - page,
     };
 
     uint8_t list = global ? TLB_LISTED_GLOBAL : TLB_LISTED_LOCAL;
@@ -182,6 +207,7 @@ X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t phy
 
 void x86_tlb_forbid_writes(X86Cpu *cpu, const uint8_t *host_page)
 {
+    cpu->tlb->changes.any = cpu->tlb->changes.writes = true;
     for (unsigned c = 0; c < TLB_CONTEXTS; c++) {
         for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
             TlbTable *t = cpu->tlb->contexts[c].tables[mode];
@@ -280,7 +306,7 @@ bool tlb_load_pdptes(X86Cpu *cpu, uint64_t cr3)
             return false;
         }
     }
-    memcpy(cpu->tlb->pdpte, pdpte, sizeof pdpte);
+    __builtin_memcpy(cpu->tlb->pdpte, pdpte, sizeof pdpte);
     return true;
 }
 
@@ -289,9 +315,10 @@ static void flush_everything(X86Cpu *cpu)
     X86Tlb *tlb = cpu->tlb;
 
     contexts_flush(tlb, true);
-    memset(tlb->large, 0, sizeof tlb->large);
+    hot_zero(tlb->large, sizeof tlb->large);
     tlb->huge = false;
     tlb->epoch++;
+    tlb_note_all(tlb);
 }
 
 void x86_tlb_flush(X86Cpu *cpu, bool global_too)
@@ -302,6 +329,7 @@ void x86_tlb_flush(X86Cpu *cpu, bool global_too)
     if (!global_too) {
         context_flush(cpu->tlb->current, false);
         cpu->tlb->epoch++;
+        tlb_note_local(cpu->tlb);
         return;
     }
     flush_everything(cpu);
@@ -314,9 +342,16 @@ void x86_tlb_flush(X86Cpu *cpu, bool global_too)
 void x86_tlb_drop(X86Cpu *cpu)
 {
     flush_everything(cpu);
-    for (unsigned i = 0; i < TLB_PHYS_SIZE; i++) {
-        cpu->tlb->phys[i].page = 0;
+    for (unsigned i = 0; i < TLB_RANGES; i++) {
+        cpu->tlb->ranges[i].len = 0;
     }
+}
+
+/* May the address lie in a 2 or 4 MiB mapping? */
+static bool tlb_in_large(const X86Tlb *tlb, uint64_t linear)
+{
+    unsigned here = large_bit(linear), beside = large_bit(linear ^ 1 << 21);
+    return (tlb->large[here / 64] >> (here % 64) & 1) || (tlb->large[beside / 64] >> (beside % 64) & 1);
 }
 
 /* Drops the page at `linear` from one context, with all of a larger mapping that it may be part of. */
@@ -324,9 +359,7 @@ static void context_flush_page(X86Tlb *tlb, TlbContext *context, uint64_t linear
 {
     uint64_t page  = linear & ~(uint64_t)X86_PAGE_MASK;
     unsigned slot  = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
-    unsigned bit   = large_bit(linear);
-    bool     large = tlb->huge || (tlb->large[bit / 64] >> (bit % 64) & 1) ||
-                 (tlb->large[large_bit(linear ^ 1 << 21) / 64] >> (large_bit(linear ^ 1 << 21) % 64) & 1);
+    bool     large = tlb->huge || tlb_in_large(tlb, linear);
 
     for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
         TlbTable *t = context->tables[mode];
@@ -357,6 +390,11 @@ void x86_tlb_flush_page(X86Cpu *cpu, uint64_t linear)
         context_flush_page(tlb, &tlb->contexts[i], linear, &tlb->contexts[i] != tlb->current);
     }
     tlb->epoch++;
+    if (tlb->huge || tlb_in_large(tlb, linear)) {
+        tlb_note_all(tlb);
+    } else {
+        tlb_note_page(tlb, linear);
+    }
 }
 
 void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear)
@@ -380,6 +418,7 @@ void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear)
         }
     }
     tlb->epoch++;
+    tlb_note_all(tlb);
 }
 
 void x86_load_cr3(X86Cpu *cpu, uint64_t value)
@@ -398,6 +437,7 @@ void x86_load_cr3(X86Cpu *cpu, uint64_t value)
     }
     select_context(cpu, context);
     tlb->epoch++;
+    tlb_note_local(tlb);
 }
 
 /* --- debug registers --- */
@@ -434,6 +474,7 @@ void x86_debug_changed(X86Cpu *cpu)
 
 bool x86_tlb_init(X86Cpu *cpu, Error *err)
 {
+    x86_park(cpu);
     X86Tlb *tlb = g_new0(X86Tlb, 1);
 
     tlb->epoch = 1;

@@ -9,7 +9,7 @@
 enum {
     TLB_CONTEXTS    = 8,    /* address spaces (PCIDs) kept at a time */
     TLB_LARGE_BITS  = 4096, /* bits of the filter that knows 2 MiB ranges with large mappings */
-    TLB_PHYS_SIZE   = 1024,
+    TLB_RANGES      = 8,
     TLB_BREAKPOINTS = 4,
 };
 
@@ -32,14 +32,14 @@ typedef struct TlbContext {
     uint64_t  stamp; /* of the last selection */
 } TlbContext;
 
-/* A page of the physical address space, looked up in the map. */
-typedef struct TlbPhys {
-    uint64_t  page; /* bit 0 set; 0: empty */
-    uint8_t  *host; /* NULL: not RAM or ROM throughout */
+/* A stretch of physical addresses that is RAM or ROM, whole pages, looked up in the map. */
+typedef struct TlbRange {
+    uint64_t  start, len; /* len 0: empty */
+    uint8_t  *host;       /* of start */
     RamBlock *ram;
     uint64_t  ram_offset;
     bool      writable;
-} TlbPhys;
+} TlbRange;
 
 typedef struct TlbBreakpoint {
     uint64_t linear;
@@ -48,7 +48,17 @@ typedef struct TlbBreakpoint {
     bool     access; /* reads too */
 } TlbBreakpoint;
 
+/* What has been dropped since the translator looked: it has caches of its own. */
+typedef struct TlbChanges {
+    bool     any;
+    bool     all, local; /* everything; all but global entries */
+    bool     writes;     /* rights to write fast */
+    uint8_t  n_pages;
+    uint64_t pages[8]; /* linear addresses; more become `all` */
+} TlbChanges;
+
 struct X86Tlb {
+    TlbChanges  changes;
     TlbContext  contexts[TLB_CONTEXTS];
     TlbContext *current;
     X86TlbEntry never[X86_TLB_SIZE]; /* a table that never hits: alignment checks */
@@ -61,7 +71,7 @@ struct X86Tlb {
     uint64_t large[TLB_LARGE_BITS / 64]; /* filter of 2 MiB ranges filled from larger mappings */
     bool     huge;                       /* some fill came from a 1 GiB mapping */
 
-    TlbPhys phys[TLB_PHYS_SIZE];
+    TlbRange ranges[TLB_RANGES]; /* the one found last comes first */
 
     TlbBreakpoint breakpoints[TLB_BREAKPOINTS]; /* data breakpoints of DR7 */
     unsigned      n_breakpoints;
@@ -70,6 +80,26 @@ struct X86Tlb {
     uint32_t      breakpoints_hit; /* DR6 bits for the trap after this instruction */
     unsigned      exclusive;       /* inside x86_exclusive_begin() */
 };
+
+static inline void tlb_note_all(X86Tlb *tlb)
+{
+    tlb->changes.any = tlb->changes.all = true;
+}
+
+static inline void tlb_note_local(X86Tlb *tlb)
+{
+    tlb->changes.any = tlb->changes.local = true;
+}
+
+static inline void tlb_note_page(X86Tlb *tlb, uint64_t linear)
+{
+    if (tlb->changes.n_pages == sizeof tlb->changes.pages / sizeof tlb->changes.pages[0]) {
+        tlb_note_all(tlb);
+        return;
+    }
+    tlb->changes.any                            = true;
+    tlb->changes.pages[tlb->changes.n_pages++] = linear;
+}
 
 /* What no address of slot n matches. */
 static inline uint64_t tlb_no_tag(unsigned slot)
@@ -83,8 +113,14 @@ TlbTable *tlb_table(X86Cpu *cpu, TlbContext *context, X86TlbMode mode);
 X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t physical, unsigned rights, unsigned shift,
                      bool global);
 
-/* The physical page, through the cache of the map. */
-const TlbPhys *tlb_phys(X86Cpu *cpu, uint64_t physical);
+const TlbRange *tlb_find_range(X86Cpu *cpu, uint64_t physical);
+
+/* The RAM or ROM that the whole page of this address is; NULL: something else. Valid until the next call. */
+static inline const TlbRange *tlb_range(X86Cpu *cpu, uint64_t physical)
+{
+    const TlbRange *r = &cpu->tlb->ranges[0];
+    return __builtin_expect(physical - r->start < r->len, 1) ? r : tlb_find_range(cpu, physical);
+}
 
 /* Has a data breakpoint of DR7 a byte in this page? */
 bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page);

@@ -68,6 +68,11 @@ void     apic_tsc_changed(Apic *apic);
 uint8_t apic_get_tpr(const Apic *apic); /* 0..15 */
 void    apic_set_tpr(Apic *apic, uint8_t cr8);
 
+/* The same, and what of apic_write_msr() needs nobody else (false: nothing was done), without signal and without a
+ * call: for code that may not call. The caller looks at apic_has_vector() itself. vCPU thread. */
+void apic_set_tpr_quietly(Apic *apic, uint8_t cr8);
+bool apic_write_msr_quickly(Apic *apic, uint32_t index, uint64_t value);
+
 /* The vCPU is ready for an interrupt: moves the highest vector above PPR from IRR to ISR and returns it.
  * -1: none. APIC_EXTINT: LINT0 is in ExtINT mode (or the APIC is off) and its line is high: ask the 8259. */
 enum { APIC_EXTINT = -2 };

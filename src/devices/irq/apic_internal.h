@@ -1,4 +1,4 @@
-/* What apic.c and apic_bus.c share. */
+/* What apic.c, apic_priority.c and apic_bus.c share. */
 
 #ifndef QUERN_DEVICES_IRQ_APIC_INTERNAL_H
 #define QUERN_DEVICES_IRQ_APIC_INTERNAL_H
@@ -93,6 +93,47 @@ static inline ApicMode apic_mode(const Apic *apic)
     uint64_t base = atomic_load_explicit(&apic->base, memory_order_acquire);
     return !(base & BASE_ENABLE) ? APIC_MODE_OFF : base & BASE_X2APIC ? APIC_MODE_X2 : APIC_MODE_X;
 }
+
+/* --- registers that other threads read --- */
+
+static inline uint32_t apic_load32(const _Atomic uint32_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static inline void apic_store32(_Atomic uint32_t *word, uint32_t value)
+{
+    atomic_store_explicit(word, value, memory_order_relaxed);
+}
+
+static inline int apic_highest_bit(const _Atomic uint32_t *words)
+{
+    for (int i = 7; i >= 0; i--) {
+        uint32_t word = atomic_load_explicit(&words[i], memory_order_acquire);
+        if (word) {
+            return 32 * i + 31 - __builtin_clz(word);
+        }
+    }
+    return -1;
+}
+
+static inline void apic_set_bit(_Atomic uint32_t *words, unsigned bit)
+{
+    atomic_fetch_or_explicit(&words[bit / 32], 1u << bit % 32, memory_order_acq_rel);
+}
+
+static inline void apic_clear_bit(_Atomic uint32_t *words, unsigned bit)
+{
+    atomic_fetch_and_explicit(&words[bit / 32], ~(1u << bit % 32), memory_order_acq_rel);
+}
+
+static inline bool apic_test_bit(const _Atomic uint32_t *words, unsigned bit)
+{
+    return atomic_load_explicit(&words[bit / 32], memory_order_acquire) >> bit % 32 & 1;
+}
+
+/* apic_priority.c */
+void apic_update_ppr(Apic *apic);
 
 /* apic.c: a fixed interrupt arrives. Any thread. */
 void apic_accept(Apic *apic, uint8_t vector, bool level);
