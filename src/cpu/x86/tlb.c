@@ -88,6 +88,12 @@ static unsigned large_bit(uint64_t linear)
     return (unsigned)((n ^ n >> 12 ^ n >> 24) % TLB_LARGE_BITS);
 }
 
+static uint64_t huge_bit(uint64_t linear)
+{
+    uint64_t n = linear >> 30;
+    return UINT64_C(1) << ((n ^ n >> 6 ^ n >> 12) & 63);
+}
+
 bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page)
 {
     for (unsigned i = 0; i < tlb->n_breakpoints; i++) {
@@ -100,15 +106,21 @@ bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page)
 
 /* --- the physical side --- */
 
-/* Makes it the first. */
-static const TlbRange *promote(X86Tlb *tlb, unsigned i)
+/* Puts a new range where its size says; what falls off the end is small. */
+static const TlbRange *insert_range(X86Tlb *tlb, TlbRange r)
 {
-    TlbRange r = tlb->ranges[i];
-    for (; i; i--) {
-        tlb->ranges[i] = tlb->ranges[i - 1];
+    unsigned at = TLB_RANGES - 1;
+
+    for (unsigned i = 0; i < TLB_RANGES; i++) {
+        if (tlb->ranges[i].len && tlb->ranges[i].start + tlb->ranges[i].len == r.start + r.len) {
+            at = i; /* the rest of the same stretch: the new one begins earlier */
+        }
     }
-    tlb->ranges[0] = r;
-    return &tlb->ranges[0];
+    for (; at && tlb->ranges[at - 1].len < r.len; at--) {
+        tlb->ranges[at] = tlb->ranges[at - 1];
+    }
+    tlb->ranges[at] = r;
+    return &tlb->ranges[at];
 }
 
 const TlbRange *tlb_find_range(X86Cpu *cpu, uint64_t physical)
@@ -117,7 +129,7 @@ const TlbRange *tlb_find_range(X86Cpu *cpu, uint64_t physical)
 
     for (unsigned i = 0; i < TLB_RANGES; i++) {
         if (physical - tlb->ranges[i].start < tlb->ranges[i].len) {
-            return promote(tlb, i);
+            return &tlb->ranges[i];
         }
     }
 
@@ -127,17 +139,14 @@ const TlbRange *tlb_find_range(X86Cpu *cpu, uint64_t physical)
     if (!t.host || t.len < X86_PAGE_SIZE || (t.ram_offset & X86_PAGE_MASK)) {
         return NULL;
     }
-    unsigned use = TLB_RANGES - 1;
-    uint64_t len = t.len & ~(uint64_t)X86_PAGE_MASK;
-    for (unsigned i = 0; i < TLB_RANGES; i++) {
-        if (tlb->ranges[i].len && tlb->ranges[i].start + tlb->ranges[i].len == page + len) {
-            use = i; /* the rest of the same stretch */
-        }
-    }
-    tlb->ranges[use] = (TlbRange){
-        .start = page, .len = len, .host = t.host, .ram = t.ram, .ram_offset = t.ram_offset, .writable = t.writable
-    };
-    return promote(tlb, use);
+    return insert_range(tlb, (TlbRange){
+                                 .start      = page,
+                                 .len        = t.len & ~(uint64_t)X86_PAGE_MASK,
+                                 .host       = t.host,
+                                 .ram        = t.ram,
+                                 .ram_offset = t.ram_offset,
+                                 .writable   = t.writable,
+                             });
 }
 
 uint64_t tlb_read_entry(X86Cpu *cpu, uint64_t physical, unsigned size)
@@ -200,7 +209,7 @@ X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t phy
     if (shift > X86_PAGE_BITS && shift < 32) {
         unsigned bit = large_bit(linear);
         tlb->large[bit / 64] |= UINT64_C(1) << (bit % 64);
-        tlb->huge |= shift == 30;
+        tlb->huge |= shift == 30 ? huge_bit(linear) : 0;
     }
     return &t->pages[slot];
 }
@@ -315,7 +324,7 @@ static void flush_everything(X86Cpu *cpu)
 
     contexts_flush(tlb, true);
     hot_zero(tlb->large, sizeof tlb->large);
-    tlb->huge = false;
+    tlb->huge = 0;
     tlb->epoch++;
 }
 
@@ -344,42 +353,65 @@ void x86_tlb_drop(X86Cpu *cpu)
     }
 }
 
-/* Drops the page at `linear` from one context, with all of a larger mapping that it may be part of. */
-static void context_flush_page(X86Tlb *tlb, TlbContext *context, uint64_t linear, bool global_only)
+/* Drops what a larger mapping around `linear` has filled, of up to 1 << shift bytes. */
+static void table_flush_large(TlbTable *t, uint64_t linear, unsigned shift, bool global_only)
 {
-    uint64_t page  = linear & ~(uint64_t)X86_PAGE_MASK;
-    unsigned slot  = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
-    unsigned bit   = large_bit(linear);
-    bool     large = tlb->huge || (tlb->large[bit / 64] >> (bit % 64) & 1) ||
-                 (tlb->large[large_bit(linear ^ 1 << 21) / 64] >> (large_bit(linear ^ 1 << 21) % 64) & 1);
+    uint64_t base = linear >> shift << (shift - X86_PAGE_BITS); /* in pages */
+    uint64_t n    = MIN(UINT64_C(1) << (shift - X86_PAGE_BITS), (uint64_t)X86_TLB_SIZE);
+
+    for (uint64_t i = 0; i < n; i++) {
+        unsigned    s = (unsigned)(base + i) % X86_TLB_SIZE;
+        X86TlbPage *p = &t->pages[s];
+        if (p->linear && (p->linear ^ linear) >> p->shift == 0 && (!global_only || p->global)) {
+            slot_clear(t, s);
+        }
+    }
+}
+
+/* Drops the page at `linear` from one context, with all of a larger mapping that it may be part of: shift is how large
+ * that may be. */
+static void context_flush_page(TlbContext *context, uint64_t linear, unsigned shift, bool global_only)
+{
+    uint64_t page = linear & ~(uint64_t)X86_PAGE_MASK;
+    unsigned slot = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
 
     for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
         TlbTable *t = context->tables[mode];
         if (!t) {
             continue;
         }
-        if (!large) {
-            if (t->pages[slot].linear == (page | 1) && (!global_only || t->pages[slot].global)) {
-                slot_clear(t, slot);
-            }
-            continue;
-        }
-        for (unsigned i = 0; i < t->n_local + t->n_global; i++) {
-            unsigned    s = i < t->n_local ? t->local[i] : t->global[i - t->n_local];
-            X86TlbPage *p = &t->pages[s];
-            if (p->linear && (p->linear ^ linear) >> p->shift == 0 && (!global_only || p->global)) {
-                slot_clear(t, s);
-            }
+        if (shift > X86_PAGE_BITS) {
+            table_flush_large(t, linear, shift, global_only);
+        } else if (t->pages[slot].linear == (page | 1) && (!global_only || t->pages[slot].global)) {
+            slot_clear(t, slot);
         }
     }
 }
 
+/* The largest mapping that may have filled something around it. */
+static unsigned largest_mapping(const X86Tlb *tlb, uint64_t linear)
+{
+    if (tlb->huge & huge_bit(linear)) {
+        return 30;
+    }
+    for (unsigned half = 0; half < 2; half++) { /* 4 MiB pages fill two of the filter's ranges */
+        unsigned bit = large_bit(linear ^ (uint64_t)half << 21);
+        if (tlb->large[bit / 64] >> (bit % 64) & 1) {
+            return 22;
+        }
+    }
+    return X86_PAGE_BITS;
+}
+
 void x86_tlb_flush_page(X86Cpu *cpu, uint64_t linear)
 {
-    X86Tlb *tlb = cpu->tlb;
+    X86Tlb  *tlb   = cpu->tlb;
+    unsigned shift = largest_mapping(tlb, linear);
 
     for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
-        context_flush_page(tlb, &tlb->contexts[i], linear, &tlb->contexts[i] != tlb->current);
+        if (tlb->contexts[i].used) {
+            context_flush_page(&tlb->contexts[i], linear, shift, &tlb->contexts[i] != tlb->current);
+        }
     }
     tlb->epoch++;
 }
@@ -398,7 +430,7 @@ void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear)
             context_flush(c, false);
         } else if (c->used && c->pcid == pcid) {
             if (type == 0) {
-                context_flush_page(tlb, c, linear, false);
+                context_flush_page(c, linear, largest_mapping(tlb, linear), false);
             } else {
                 context_flush(c, false);
             }

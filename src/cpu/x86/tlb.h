@@ -59,9 +59,9 @@ struct X86Tlb {
     uint64_t    pdpte[4]; /* PAE paging */
 
     uint64_t large[TLB_LARGE_BITS / 64]; /* filter of 2 MiB ranges filled from larger mappings */
-    bool     huge;                       /* some fill came from a 1 GiB mapping */
+    uint64_t huge;                       /* the same of 1 GiB ranges with 1 GiB mappings */
 
-    TlbRange ranges[TLB_RANGES]; /* the one found last comes first */
+    TlbRange ranges[TLB_RANGES]; /* by size, the largest first */
 
     TlbBreakpoint breakpoints[TLB_BREAKPOINTS]; /* data breakpoints of DR7 */
     unsigned      n_breakpoints;
@@ -88,8 +88,10 @@ const TlbRange *tlb_find_range(X86Cpu *cpu, uint64_t physical);
 /* The RAM or ROM that the whole page of this address is; NULL: something else. Valid until the next call. */
 static inline const TlbRange *tlb_range(X86Cpu *cpu, uint64_t physical)
 {
-    const TlbRange *r = &cpu->tlb->ranges[0];
-    return __builtin_expect(physical - r->start < r->len, 1) ? r : tlb_find_range(cpu, physical);
+    const TlbRange *r = cpu->tlb->ranges; /* below and above 4 GiB, as a rule */
+    return physical - r[0].start < r[0].len   ? &r[0]
+           : physical - r[1].start < r[1].len ? &r[1]
+                                              : tlb_find_range(cpu, physical);
 }
 
 /* Has a data breakpoint of DR7 a byte in this page? */
