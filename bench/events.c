@@ -290,12 +290,12 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < G_N_ELEMENTS(events); i++) {
         const Event *e    = &events[i];
         double       best = 1e9;
-        for (unsigned round = 0; round < 5; round++) {
+        for (unsigned round = 0; round < 100; round++) {
             double start = now();
-            for (unsigned k = 0; k < n / 5; k++) {
+            for (unsigned k = 0; k < n / 100; k++) {
                 e->run(cpu);
             }
-            best = MIN(best, (now() - start) / (n / 5) / e->per_run);
+            best = MIN(best, (now() - start) / (n / 100) / e->per_run);
         }
         printf("%-48s %7.1f ns\n", e->name, best);
     }
