@@ -7,7 +7,6 @@
 #include "cpu/x86/park.h"
 #include "cpu/x86/tlb.h"
 
-#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/hot.h"
 #include "memory/ram.h"
@@ -368,7 +367,8 @@ void x86_load_bytes(X86Cpu *cpu, uint64_t linear, void *buf, unsigned len)
             ram_copy_out(to, page->host + offset, n);
         } else {
             n = piece(linear, n);
-            store_le(to, x86_io_load(cpu, cpu->vcpu.memory, page->physical + offset, n), n);
+            uint64_t value = x86_io_load(cpu, cpu->vcpu.memory, page->physical + offset, n);
+            hot_copy(to, &value, n);
         }
         linear = linear_plus(cpu, linear, n);
         to += n;
@@ -398,7 +398,9 @@ void x86_store_bytes(X86Cpu *cpu, uint64_t linear, const void *buf, unsigned len
             stored(cpu, how, page, offset, n);
         } else {
             n = piece(linear, n);
-            x86_io_store(cpu, cpu->vcpu.memory, page->physical + offset, load_le(from, n), n);
+            uint64_t value = 0;
+            hot_copy(&value, from, n);
+            x86_io_store(cpu, cpu->vcpu.memory, page->physical + offset, value, n);
         }
         linear = linear_plus(cpu, linear, n);
         from += n;

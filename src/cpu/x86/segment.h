@@ -1,4 +1,5 @@
-/* Descriptors and stacks as the system side sees them: shared by seg.c, far.c, task.c, intr.c and quick.c, and by nobody else.
+/* Descriptors and stacks as the system side sees them: shared by seg.c, far.c, task.c, intr.c and quick.c, and by
+ * nobody else.
  *
  * Specification: Intel SDM 3, chapters 3, 5 and 8 (December 2023). vCPU thread, inside x86_run(). */
 
