@@ -73,10 +73,16 @@ static void context_flush(TlbContext *context, bool global_too)
     }
 }
 
-static void contexts_flush(X86Tlb *tlb, bool global_too)
+/* What was found by linear address in this address space is found again from now on. */
+static void renew_epoch(X86Tlb *tlb, TlbContext *context)
+{
+    context->epoch = ++tlb->last_epoch;
+}
+
+static void renew_epochs(X86Tlb *tlb)
 {
     for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
-        context_flush(&tlb->contexts[i], global_too);
+        renew_epoch(tlb, &tlb->contexts[i]);
     }
 }
 
@@ -86,6 +92,12 @@ static unsigned large_bit(uint64_t linear)
 {
     uint64_t n = linear >> 21;
     return (unsigned)((n ^ n >> 12 ^ n >> 24) % TLB_LARGE_BITS);
+}
+
+static unsigned code_bit(uint64_t linear)
+{
+    uint64_t n = linear >> X86_PAGE_BITS;
+    return (unsigned)((n ^ n >> 15 ^ n >> 30) % TLB_CODE_BITS);
 }
 
 static uint64_t huge_bit(uint64_t linear)
@@ -206,6 +218,10 @@ X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t phy
             t->local[t->n_local++] = (uint16_t)slot;
         }
     }
+    if (rights & 1 << X86_FETCH) {
+        unsigned bit = code_bit(linear);
+        tlb->code[bit / 64] |= UINT64_C(1) << (bit % 64);
+    }
     if (shift > X86_PAGE_BITS && shift < 32) {
         unsigned bit = large_bit(linear);
         tlb->large[bit / 64] |= UINT64_C(1) << (bit % 64);
@@ -246,7 +262,7 @@ X86TlbMode x86_tlb_system_mode(const X86Cpu *cpu)
 
 uint64_t x86_tlb_epoch(const X86Cpu *cpu)
 {
-    return cpu->tlb->epoch;
+    return cpu->tlb->current->epoch;
 }
 
 void x86_tlb_select(X86Cpu *cpu)
@@ -285,6 +301,7 @@ static TlbContext *find_context(X86Tlb *tlb, uint16_t pcid)
         }
     }
     context_flush(oldest, true);
+    renew_epoch(tlb, oldest);
     oldest->used = true;
     oldest->pcid = pcid;
     return oldest;
@@ -322,10 +339,13 @@ static void flush_everything(X86Cpu *cpu)
 {
     X86Tlb *tlb = cpu->tlb;
 
-    contexts_flush(tlb, true);
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+        context_flush(&tlb->contexts[i], true);
+    }
     hot_zero(tlb->large, sizeof tlb->large);
+    hot_zero(tlb->code, sizeof tlb->code);
     tlb->huge = 0;
-    tlb->epoch++;
+    renew_epochs(tlb);
 }
 
 void x86_tlb_flush(X86Cpu *cpu, bool global_too)
@@ -335,7 +355,7 @@ void x86_tlb_flush(X86Cpu *cpu, bool global_too)
     }
     if (!global_too) {
         context_flush(cpu->tlb->current, false);
-        cpu->tlb->epoch++;
+        renew_epoch(cpu->tlb, cpu->tlb->current);
         return;
     }
     flush_everything(cpu);
@@ -403,6 +423,14 @@ static unsigned largest_mapping(const X86Tlb *tlb, uint64_t linear)
     return X86_PAGE_BITS;
 }
 
+/* Can code have been found through the mapping of this page? Whoever finds code by linear address has filled the TLB
+ * with the right to fetch it. */
+static bool may_be_code(const X86Tlb *tlb, uint64_t linear, unsigned shift)
+{
+    unsigned bit = code_bit(linear);
+    return shift > X86_PAGE_BITS || (tlb->code[bit / 64] >> (bit % 64) & 1);
+}
+
 void x86_tlb_flush_page(X86Cpu *cpu, uint64_t linear)
 {
     X86Tlb  *tlb   = cpu->tlb;
@@ -413,7 +441,9 @@ void x86_tlb_flush_page(X86Cpu *cpu, uint64_t linear)
             context_flush_page(&tlb->contexts[i], linear, shift, &tlb->contexts[i] != tlb->current);
         }
     }
-    tlb->epoch++;
+    if (may_be_code(tlb, linear, shift)) {
+        renew_epochs(tlb);
+    }
 }
 
 void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear)
@@ -428,15 +458,20 @@ void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear)
         TlbContext *c = &tlb->contexts[i];
         if (type == 3) { /* all contexts but for global entries */
             context_flush(c, false);
+            renew_epoch(tlb, c);
         } else if (c->used && c->pcid == pcid) {
             if (type == 0) {
-                context_flush_page(c, linear, largest_mapping(tlb, linear), false);
+                unsigned shift = largest_mapping(tlb, linear);
+                context_flush_page(c, linear, shift, false);
+                if (may_be_code(tlb, linear, shift)) {
+                    renew_epoch(tlb, c);
+                }
             } else {
                 context_flush(c, false);
+                renew_epoch(tlb, c);
             }
         }
     }
-    tlb->epoch++;
 }
 
 void x86_load_cr3(X86Cpu *cpu, uint64_t value)
@@ -452,9 +487,9 @@ void x86_load_cr3(X86Cpu *cpu, uint64_t value)
     TlbContext *context = find_context(tlb, current_pcid(cpu));
     if (!keep) {
         context_flush(context, false);
+        renew_epoch(tlb, context);
     }
     select_context(cpu, context);
-    tlb->epoch++;
 }
 
 /* --- debug registers --- */
@@ -494,7 +529,7 @@ bool x86_tlb_init(X86Cpu *cpu, Error *err)
     x86_park(cpu);
     X86Tlb *tlb = g_new0(X86Tlb, 1);
 
-    tlb->epoch = 1;
+    renew_epochs(tlb);
     for (unsigned i = 0; i < X86_TLB_SIZE; i++) {
         uint64_t none = tlb_no_tag(i);
         tlb->never[i] = (X86TlbEntry){ .read = none, .write = none, .fetch = none };

@@ -11,6 +11,7 @@ enum {
     TLB_LARGE_BITS  = 4096, /* bits of the filter that knows 2 MiB ranges with large mappings */
     TLB_RANGES      = 8,
     TLB_BREAKPOINTS = 4,
+    TLB_CODE_BITS   = 32768, /* bits of the filter that knows pages from which code may be fetched */
 };
 
 /* Which list of a table names the slot. */
@@ -30,6 +31,7 @@ typedef struct TlbContext {
     bool      used;
     uint16_t  pcid;
     uint64_t  stamp; /* of the last selection */
+    uint64_t  epoch; /* see x86_tlb_epoch(): unlike all others' */
 } TlbContext;
 
 /* A stretch of physical addresses that is RAM or ROM, whole pages, looked up in the map. */
@@ -55,10 +57,11 @@ struct X86Tlb {
     X86TlbMode  mode, system_mode;
     bool        check_alignment;
     uint64_t    stamp;
-    uint64_t    epoch;
+    uint64_t    last_epoch;
     uint64_t    pdpte[4]; /* PAE paging */
 
     uint64_t large[TLB_LARGE_BITS / 64]; /* filter of 2 MiB ranges filled from larger mappings */
+    uint64_t code[TLB_CODE_BITS / 64];   /* filter of pages filled with the right to fetch */
     uint64_t huge;                       /* the same of 1 GiB ranges with 1 GiB mappings */
 
     TlbRange ranges[TLB_RANGES]; /* by size, the largest first */
