@@ -17,7 +17,7 @@ REGISTERS = re.compile(r"%([xyzt]mm\d+|mm[0-7]|st\b|k[0-7]\b)")
 # All x87 instructions begin with f, and no others.
 MNEMONICS = re.compile(r"^(f[a-z0-9]+|emms|v?(ld|st)mxcsr|vzero(upper|all)|xsave\w*|xrstor\w*)$")
 KINDS = {"data", "abort", "parked", "outside", "insn"}
-PARK = "x86_park_slow"
+PARK = {"x86_park_slow", "x86_park"}
 
 
 def run(*command):
@@ -54,6 +54,9 @@ def check(path, symbols, instructions, defined, used):
         if reloc:
             # The parts that gcc splits off belong to their function.
             called.setdefault(function.split(".")[0], set()).add(reloc[1])
+        local = re.search(r"\s(?:call|jmp)\s+[0-9a-f]+ <(\w+)>", line)
+        if local:
+            called.setdefault(function.split(".")[0], set()).add(local[1])
         insn = re.match(r"^\s+[0-9a-f]+:\s+(?:(?:lock|rep\w*|bnd|notrack|data16)\s+)*(\S+)(.*)$", line)
         if not insn or insn[1].startswith("R_X86"):
             continue
@@ -67,7 +70,7 @@ def check(path, symbols, instructions, defined, used):
             wrong.append(f"{name}: calls {symbol}, which is neither hot nor in hot-symbols.txt")
     for function, names in called.items():
         parked = sorted(n for n in names if symbols.get(n) == "parked" and n not in defined)
-        if parked and PARK not in names:
+        if parked and not PARK & names:
             wrong.append(f"{name}: {function}: calls {parked[0]} without x86_park()")
     return wrong
 
@@ -88,7 +91,7 @@ def main():
         defined.update(line.split()[-1] for line in run("nm", "--defined-only", path).splitlines())
     for path in objects:
         wrong += check(path, symbols, instructions, defined, used)
-    for symbol in sorted(set(symbols) - used):
+    for symbol in sorted({s for s, kind in symbols.items() if kind != "data"} - used):
         wrong.append(f"hot-symbols.txt: nothing uses {symbol} any more")
     for line in wrong:
         print(line, file=sys.stderr)

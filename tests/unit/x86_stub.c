@@ -126,6 +126,19 @@ MemResult address_space_write(AddressSpace *as, uint64_t addr, const void *buf, 
     return MEM_OK;
 }
 
+/* --- quick.c: there is no TLB --- */
+
+bool x86_quick_deliver(X86Cpu *cpu, unsigned vector, bool software, bool has_error, uint32_t error, uint64_t rip,
+                       uint64_t flags)
+{
+    return false;
+}
+
+bool x86_quick_iret(X86Cpu *cpu)
+{
+    return false;
+}
+
 /* --- vcpu.c, clock.c --- */
 
 void vcpu_request(Vcpu *cpu, uint32_t bits)

@@ -53,7 +53,7 @@ static inline uint64_t stub_get(Stub *s, uint32_t at, unsigned size)
     do {                                                                                                               \
         stub_vector = -1;                                                                                              \
         stub_code   = 0;                                                                                               \
-        if (x86_setjmp((s)->cpu->fault_exit) == 0) {                                                                 \
+        if (x86_setjmp((s)->cpu->fault_exit) == 0) {                                                                   \
             statement;                                                                                                 \
         } else {                                                                                                       \
             stub_vector = (int)(s)->cpu->fault.vector;                                                                 \

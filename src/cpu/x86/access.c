@@ -7,7 +7,6 @@
 #include "cpu/x86/park.h"
 #include "cpu/x86/tlb.h"
 
-#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/hot.h"
 #include "memory/ram.h"
@@ -245,24 +244,64 @@ static How access_of_cpl(const X86Cpu *cpu, unsigned cpl)
     };
 }
 
+/* The TLB entry of a mode that need not be the current one; NULL: no table yet. */
+static const X86TlbEntry *entry_of(const X86Cpu *cpu, X86TlbMode mode, uint64_t linear)
+{
+    const TlbTable *t = cpu->tlb->current->tables[mode];
+    return t ? &t->entries[(linear >> X86_PAGE_BITS) % X86_TLB_SIZE] : NULL;
+}
+
+static inline __attribute__((always_inline)) uint64_t load_as(X86Cpu *cpu, How how, uint64_t linear, unsigned size)
+{
+    const X86TlbEntry *e = entry_of(cpu, how.mode, linear);
+
+    if (e && !how.align && x86_tlb_hit(e->read, linear, size)) {
+        const void *at = (const void *)(linear + e->addend);
+        switch (size) {
+        case 8: return x86_guest_get64(at);
+        case 4: return x86_guest_get32(at);
+        case 2: return x86_guest_get16(at);
+        default: break;
+        }
+    }
+    return load(cpu, how, linear, size);
+}
+
+static inline __attribute__((always_inline)) void store_as(X86Cpu *cpu, How how, uint64_t linear, uint64_t value,
+                                                           unsigned size)
+{
+    const X86TlbEntry *e = entry_of(cpu, how.mode, linear);
+
+    if (e && !how.align && x86_tlb_hit(e->write, linear, size)) {
+        void *at = (void *)(linear + e->addend);
+        switch (size) {
+        case 8: x86_guest_put64(at, value); return;
+        case 4: x86_guest_put32(at, (uint32_t)value); return;
+        case 2: x86_guest_put16(at, (uint16_t)value); return;
+        default: break;
+        }
+    }
+    store(cpu, how, linear, value, size);
+}
+
 uint64_t x86_load_cpl(X86Cpu *cpu, uint64_t linear, unsigned size, unsigned cpl)
 {
-    return load(cpu, access_of_cpl(cpu, cpl), linear, size);
+    return load_as(cpu, access_of_cpl(cpu, cpl), linear, size);
 }
 
 void x86_store_cpl(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned size, unsigned cpl)
 {
-    store(cpu, access_of_cpl(cpu, cpl), linear, value, size);
+    store_as(cpu, access_of_cpl(cpu, cpl), linear, value, size);
 }
 
 uint64_t x86_load_system(X86Cpu *cpu, uint64_t linear, unsigned size)
 {
-    return load(cpu, system_access(cpu), linear, size);
+    return load_as(cpu, system_access(cpu), linear, size);
 }
 
 void x86_store_system(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned size)
 {
-    store(cpu, system_access(cpu), linear, value, size);
+    store_as(cpu, system_access(cpu), linear, value, size);
 }
 
 /* --- longer ones --- */
@@ -328,7 +367,8 @@ void x86_load_bytes(X86Cpu *cpu, uint64_t linear, void *buf, unsigned len)
             ram_copy_out(to, page->host + offset, n);
         } else {
             n = piece(linear, n);
-            store_le(to, x86_io_load(cpu, cpu->vcpu.memory, page->physical + offset, n), n);
+            uint64_t value = x86_io_load(cpu, cpu->vcpu.memory, page->physical + offset, n);
+            hot_copy(to, &value, n);
         }
         linear = linear_plus(cpu, linear, n);
         to += n;
@@ -358,7 +398,9 @@ void x86_store_bytes(X86Cpu *cpu, uint64_t linear, const void *buf, unsigned len
             stored(cpu, how, page, offset, n);
         } else {
             n = piece(linear, n);
-            x86_io_store(cpu, cpu->vcpu.memory, page->physical + offset, load_le(from, n), n);
+            uint64_t value = 0;
+            hot_copy(&value, from, n);
+            x86_io_store(cpu, cpu->vcpu.memory, page->physical + offset, value, n);
         }
         linear = linear_plus(cpu, linear, n);
         from += n;

@@ -263,16 +263,15 @@ static void deliver_once(X86Cpu *cpu, const Delivery *d)
     }
 }
 
-void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, uint32_t error, uint64_t next)
+/* Faults on the way become the next thing to deliver. */
+static __attribute__((noinline)) void deliver_checked(X86Cpu *cpu, const Delivery *first)
 {
     X86Jump           outer;
-    volatile Delivery now = { .event = event, .vector = vector, .has_error = has_error, .error = error, .next = next };
+    volatile Delivery now = *first;
     /* A guest can make benign faults follow each other for ever (#AC on a handler's stack): processors hang, we stop.
      */
     volatile unsigned budget = 8;
 
-    cpu->insn             = NULL;
-    cpu->interrupt_shadow = false;
     x86_jump_copy(outer, cpu->fault_exit);
     int thrown = x86_setjmp(cpu->fault_exit);
     if (thrown == X86_THROW_FAULT) {
@@ -305,6 +304,20 @@ void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, u
     deliver_once(cpu, &copy);
     cpu->pending_vector = -1;
     x86_jump_copy(cpu->fault_exit, outer);
+}
+
+void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, uint32_t error, uint64_t next)
+{
+    Delivery d = { .event = event, .vector = vector, .has_error = has_error, .error = error, .next = next };
+
+    cpu->insn             = NULL;
+    cpu->interrupt_shadow = false;
+    if (!log_on(cpu->vcpu.log, LOG_INT) && vector != X86_DB &&
+        x86_quick_deliver(cpu, vector, is_software(&d), has_error, error, return_rip(cpu, &d), pushed_flags(cpu, &d))) {
+        cpu->n_events++;
+        return;
+    }
+    deliver_checked(cpu, &d);
 }
 
 /* --- which event comes first --- */

@@ -163,6 +163,58 @@ static bool walk_find(X86Cpu *cpu, uint64_t linear, Walk *w, uint32_t *error)
     }
 }
 
+/* The common case at full speed: four or five levels in RAM, everything present, and no bit to be set. false: it is not
+ * that; nothing has been done. */
+static inline bool walk_plain(X86Cpu *cpu, uint64_t linear, bool write, Walk *w)
+{
+    static const uint64_t address = UINT64_C(0x000ffffffffff000);
+
+    if (!cpu->long_mode) {
+        return false;
+    }
+    /* What must be set and what must not in every entry. */
+    uint64_t no    = (address & ~physical_mask(cpu)) | (cpu->efer & EFER_NXE ? 0 : PTE_XD);
+    uint64_t table = cpu->cr3 & address, all = ~UINT64_C(0), any = 0, value;
+    unsigned shift = cpu->cr4 & CR4_LA57 ? 48 : 39;
+
+    for (;; shift -= 9) {
+        uint64_t        at = table + (linear >> shift & 511) * 8;
+        const TlbRange *r  = tlb_range(cpu, at);
+        if (!r) {
+            return false;
+        }
+        value = __atomic_load_n((const uint64_t *)(r->host + (at - r->start)), __ATOMIC_RELAXED);
+        all &= value;
+        any |= value;
+        if ((value & (PTE_P | PTE_A | no)) != (PTE_P | PTE_A)) {
+            return false;
+        }
+        if (shift == 12) {
+            break;
+        }
+        if (value & PTE_PS) {
+            if (shift == 21 ? value & UINT64_C(0x1fe000)
+                            : shift != 30 || (value & UINT64_C(0x3fffe000)) || !x86_has(cpu, X86_FEATURE_PDPE1GB)) {
+                return false; /* reserved */
+            }
+            break;
+        }
+        table = value & address;
+    }
+    if (write && !(value & PTE_D)) {
+        return false;
+    }
+    uint64_t inside = (UINT64_C(1) << shift) - 1;
+    w->physical     = ((value & address & ~inside) | (linear & inside)) & ~(uint64_t)X86_PAGE_MASK;
+    w->shift        = shift;
+    w->user         = all & PTE_U;
+    w->write        = all & PTE_W;
+    w->execute      = !(any & PTE_XD);
+    w->global       = (value & PTE_G) && (cpu->cr4 & CR4_PGE);
+    w->dirty        = value & PTE_D;
+    return true;
+}
+
 /* The rights that the mapping gives in `mode`, as bits 1 << X86Access. */
 static unsigned walk_rights(const X86Cpu *cpu, const Walk *w, X86TlbMode mode)
 {
@@ -249,18 +301,25 @@ X86TlbPage *x86_translate(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, X86Acce
                         false);
     }
 
-    Walk     w;
+    Walk     w __attribute__((uninitialized)); /* clearing it takes as long as walking */
     uint32_t error;
     unsigned rights;
-    do {
-        if (!walk_find(cpu, linear, &w, &error)) {
-            walk_fault(cpu, mode, linear, access, error);
-        }
+    if (walk_plain(cpu, linear, access == X86_WRITE, &w)) {
         rights = walk_rights(cpu, &w, mode);
         if (!(rights & 1 << access)) {
             walk_fault(cpu, mode, linear, access, PF_P);
         }
-    } while (!walk_set_bits(cpu, &w, access == X86_WRITE));
+    } else {
+        do {
+            if (!walk_find(cpu, linear, &w, &error)) {
+                walk_fault(cpu, mode, linear, access, error);
+            }
+            rights = walk_rights(cpu, &w, mode);
+            if (!(rights & 1 << access)) {
+                walk_fault(cpu, mode, linear, access, PF_P);
+            }
+        } while (!walk_set_bits(cpu, &w, access == X86_WRITE));
+    }
 
     if (!w.dirty && access != X86_WRITE) {
         rights &= ~(1u << X86_WRITE); /* the first write has to set the dirty bit */

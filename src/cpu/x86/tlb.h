@@ -11,6 +11,7 @@ enum {
     TLB_LARGE_BITS  = 4096, /* bits of the filter that knows 2 MiB ranges with large mappings */
     TLB_RANGES      = 8,
     TLB_BREAKPOINTS = 4,
+    TLB_CODE_BITS   = 32768, /* bits of the filter that knows pages from which code may be fetched */
 };
 
 /* Which list of a table names the slot. */
@@ -30,6 +31,7 @@ typedef struct TlbContext {
     bool      used;
     uint16_t  pcid;
     uint64_t  stamp; /* of the last selection */
+    uint64_t  epoch; /* see x86_tlb_epoch(): unlike all others' */
 } TlbContext;
 
 /* A stretch of physical addresses that is RAM or ROM, whole pages, looked up in the map. */
@@ -53,6 +55,7 @@ typedef struct TlbChanges {
     bool     any;
     bool     all, local; /* everything; all but global entries */
     bool     writes;     /* rights to write fast */
+    bool     data;       /* pages from which nothing can have been fetched */
     uint8_t  n_pages;
     uint64_t pages[8]; /* linear addresses; more become `all` */
 } TlbChanges;
@@ -65,13 +68,14 @@ struct X86Tlb {
     X86TlbMode  mode, system_mode;
     bool        check_alignment;
     uint64_t    stamp;
-    uint64_t    epoch;
+    uint64_t    last_epoch;
     uint64_t    pdpte[4]; /* PAE paging */
 
     uint64_t large[TLB_LARGE_BITS / 64]; /* filter of 2 MiB ranges filled from larger mappings */
-    bool     huge;                       /* some fill came from a 1 GiB mapping */
+    uint64_t code[TLB_CODE_BITS / 64];   /* filter of pages filled with the right to fetch */
+    uint64_t huge;                       /* the same of 1 GiB ranges with 1 GiB mappings */
 
-    TlbRange ranges[TLB_RANGES]; /* the one found last comes first */
+    TlbRange ranges[TLB_RANGES]; /* by size, the largest first */
 
     TlbBreakpoint breakpoints[TLB_BREAKPOINTS]; /* data breakpoints of DR7 */
     unsigned      n_breakpoints;
@@ -118,8 +122,10 @@ const TlbRange *tlb_find_range(X86Cpu *cpu, uint64_t physical);
 /* The RAM or ROM that the whole page of this address is; NULL: something else. Valid until the next call. */
 static inline const TlbRange *tlb_range(X86Cpu *cpu, uint64_t physical)
 {
-    const TlbRange *r = &cpu->tlb->ranges[0];
-    return __builtin_expect(physical - r->start < r->len, 1) ? r : tlb_find_range(cpu, physical);
+    const TlbRange *r = cpu->tlb->ranges; /* below and above 4 GiB, as a rule */
+    return physical - r[0].start < r[0].len   ? &r[0]
+           : physical - r[1].start < r[1].len ? &r[1]
+                                              : tlb_find_range(cpu, physical);
 }
 
 /* Has a data breakpoint of DR7 a byte in this page? */
