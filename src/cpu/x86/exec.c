@@ -141,7 +141,7 @@ static void run_blocks(X86Cpu *cpu, unsigned max)
         unsigned       n      = MIN(b->n, max);
         uint64_t       start  = cpu->rip;
         max                   = CACHE_BLOCK_INSNS;
-        cpu->interrupt_shadow = false;
+        cpu->interrupt_shadow = X86_SHADOW_NONE;
         cpu->insn_end         = in + n;
         do {
             cpu->insn = in;
@@ -308,8 +308,9 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
         cpu->exit_wanted = 0;
         return true;
     }
-    bool shadow = cpu->interrupt_shadow;
-    if (cpu->tlb->breakpoints_hit && !shadow) {
+    bool shadow     = cpu->interrupt_shadow != X86_SHADOW_NONE;
+    bool traps_held = cpu->interrupt_shadow == X86_SHADOW_SS;
+    if (cpu->tlb->breakpoints_hit && !traps_held) {
         uint32_t hits             = cpu->tlb->breakpoints_hit;
         cpu->tlb->breakpoints_hit = 0;
         c->attention &= ~(uint32_t)ATTENTION_TRAP;
@@ -333,7 +334,7 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
             return true;
         }
         unsigned hits = cpu->eflags & EFLAGS_RF ? 0 : code_breakpoints_at(cpu, linear, 1);
-        if (hits && !shadow) {
+        if (hits && !traps_held) {
             cpu->eflags |= EFLAGS_RF; /* a fault: the image on the stack says so */
             return deliver_trap(cpu, hits, exit);
         }
@@ -350,7 +351,7 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
     run_blocks(cpu, max);
     c->current = NULL;
 
-    if (stepping && !cpu->interrupt_shadow && !c->no_step_trap) {
+    if (stepping && cpu->interrupt_shadow != X86_SHADOW_SS && !c->no_step_trap) {
         uint32_t hits             = cpu->tlb->breakpoints_hit;
         cpu->tlb->breakpoints_hit = 0;
         c->attention &= ~(uint32_t)ATTENTION_TRAP;

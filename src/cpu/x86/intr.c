@@ -271,7 +271,7 @@ void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, u
     volatile unsigned budget = 8;
 
     cpu->insn             = NULL;
-    cpu->interrupt_shadow = false;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
     memcpy(outer, cpu->fault_exit, sizeof outer);
     int thrown = sigsetjmp(cpu->fault_exit, 0);
     if (thrown == X86_THROW_FAULT) {

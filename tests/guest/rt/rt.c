@@ -263,11 +263,21 @@ int attempt(void (*function)(void *), void *argument)
     return vector;
 }
 
-static void set_gate(unsigned vector, u64 to, unsigned ist, unsigned dpl)
+void set_gate(unsigned vector, u64 to, unsigned ist, unsigned dpl)
 {
     idt[2 * vector] = (to & 0xffff) | CS64 << 16 | (u64)ist << 32 | (u64)(0x8e | dpl << 5) << 40 |
                       (to >> 16 & 0xffff) << 48;
     idt[2 * vector + 1] = to >> 32;
+}
+
+void reset_gate(unsigned vector)
+{
+    set_gate(vector, (u64)stubs + 16ull * vector, 1, vector == 3 || vector == 4 || vector == 0x80 ? 3 : 0);
+}
+
+void set_ist(Cpu *cpu, unsigned n, u64 top)
+{
+    memcpy(cpu->tss + 36 + 8 * (n - 1), &top, 8);
 }
 
 void set_segment(Cpu *cpu, unsigned selector, u32 base, u32 limit, u32 attributes)
@@ -443,9 +453,11 @@ void rt_main(unsigned index)
         wait_for_work(cpu);
     }
     for (unsigned i = 0; i < 256; i++) {
-        set_gate(i, (u64)stubs + 16ull * i, 1, i == 3 || i == 4 || i == 0x80 ? 3 : 0);
+        reset_gate(i);
     }
     map_window();
     set_cpu_tables(cpu);
+    outb(0x21, 0xff); /* the PIC stays silent */
+    outb(0xa1, 0xff);
     run_tests();
 }

@@ -129,6 +129,12 @@ extern unsigned n_cpus;
 Frame frame_at(u64 rip, u64 rsp, bool user);
 /* Enters f; returns the vector that ended it, with f as it was when that was raised. */
 unsigned run(Frame *f);
+/* Points a vector elsewhere: a handler of one's own, and one of the stacks of set_ist(), 0: the one that is in use. */
+void set_gate(unsigned vector, u64 to, unsigned ist, unsigned dpl);
+/* The runtime's own handler again. */
+void reset_gate(unsigned vector);
+/* Stacks 2 to 7 of this vCPU; 1 is the runtime's. */
+void set_ist(Cpu *cpu, unsigned n, u64 top);
 /* run() of a function of ours in ring 0; -1 when it returned. For what may fault without being looked at closely. */
 int attempt(void (*function)(void *), void *argument);
 
