@@ -69,10 +69,15 @@ static void expect_steps(const char *what, u64 start, const int *offsets)
     }
 }
 
-#define OFFSETS(...) (const int[]){ __VA_ARGS__, -1 }
+#define OFFSETS(...)                                                                                                   \
+    (const int[])                                                                                                      \
+    {                                                                                                                  \
+        __VA_ARGS__, -1                                                                                                \
+    }
 
 CODE(plain, "nop\n inc %eax\n dec %ecx\n nop")
-CODE(branches, "mov $3, %ecx\n 1: dec %ecx\n jnz 1b\n nop\n jmp 2f\n ud2\n 2: jz 3f\n ud2\n 3: call 4f\n ud2\n 4: pop %rax")
+CODE(branches,
+     "mov $3, %ecx\n 1: dec %ecx\n jnz 1b\n nop\n jmp 2f\n ud2\n 2: jz 3f\n ud2\n 3: call 4f\n ud2\n 4: pop %rax")
 CODE(rep, "mov $4, %ecx\n rep movsb\n rep movsb\n nop")
 CODE(pushes, "pushf\n pop %rax\n nop")
 CODE(ret, "lea 1f(%rip), %rax\n push %rax\n ret\n ud2\n 1: jmp *%rdx\n ud2\n 2: nop")
@@ -242,9 +247,7 @@ static u8 *random_alu(u8 *p)
         *p++ = (u8)((random32() & 1 ? 0x40 : 0x90) | (random32() & 15));
         *p++ = registers;
         break;
-    case 4: /* stc, clc, cmc */
-        *p++ = (u8[]){ 0xf9, 0xf8, 0xf5 }[random32() % 3];
-        break;
+    case 4: /* stc, clc, cmc */ *p++ = (u8[]){ 0xf9, 0xf8, 0xf5 }[random32() % 3]; break;
     }
     return p;
 }
@@ -355,7 +358,9 @@ typedef struct Case {
 } Case;
 
 #define CASE(id, vector, user, offset, error, flags)                                                                   \
-    { #id, id, SIZE_OF(id), vector, user, offset, error, flags }
+    {                                                                                                                  \
+#id, id, SIZE_OF(id), vector, user, offset, error, flags                                                       \
+    }
 
 TEST(exceptions, "each exception with its error code, RIP and untouched registers")
 {
@@ -427,8 +432,9 @@ static bool fix_fp(Cpu *cpu, Frame *f)
 
 CODE(x87_divide, "fninit\n mov $0x37b, %eax\n push %rax\n fldcw (%rsp)\n fld1\n fldz\n fdivrp\n nop\n mov $5, %ecx\n"
                  "fld1\n fstp %st(0)\n mov $6, %edx\n pop %rax")
-CODE(sse_divide, "mov $0x1d80, %eax\n push %rax\n ldmxcsr (%rsp)\n xorps %xmm1, %xmm1\n mov $0x3f800000, %eax\n movd %eax, %xmm0\n"
-                 "movaps %xmm0, %xmm2\n divss %xmm1, %xmm2\n movd %xmm2, %edx\n mov $7, %ecx\n pop %rax")
+CODE(sse_divide,
+     "mov $0x1d80, %eax\n push %rax\n ldmxcsr (%rsp)\n xorps %xmm1, %xmm1\n mov $0x3f800000, %eax\n movd %eax, %xmm0\n"
+     "movaps %xmm0, %xmm2\n divss %xmm1, %xmm2\n movd %xmm2, %edx\n mov $7, %ecx\n pop %rax")
 TEST(fp_faults, "#MF and #XM, mended by the handler")
 {
     WRITE_CR(4, READ_CR(4) | 1 << 10);
@@ -495,7 +501,7 @@ __asm__(".pushsection .text\n nested_handler:\n push %rax\n nested_touch: movq 0
         "movq 0x40102000, %rbx\n" /* the first fault: raise another one, on the same stack */
         "1: movq fault_ptes(%rip), %rbx\n cmpq $0x40102000, %rax\n jne 2f\n movq fault_ptes+8(%rip), %rbx\n"
         "2: orq $1, (%rbx)\n incq fault_count(%rip)\n pop %rbx\n pop %rax\n add $8, %rsp\n iretq\n .popsection");
-u64 fault_ptes[2], fault_count;
+u64             fault_ptes[2], fault_count;
 extern const u8 fault_handler[];
 
 CODE(ud_then, "nop\n ud2\n inc %ecx")
@@ -624,8 +630,9 @@ TEST(endless, "the timer interrupts endless loops")
     const struct {
         const u8 *code;
         size_t    len;
-    } loops[] = { { self_jump, SIZE_OF(self_jump) }, { counting, SIZE_OF(counting) },   { calling, SIZE_OF(calling) },
-                  { pausing, SIZE_OF(pausing) },     { indirect, SIZE_OF(indirect) },   { conditional, SIZE_OF(conditional) },
+    } loops[] = { { self_jump, SIZE_OF(self_jump) }, { counting, SIZE_OF(counting) },
+                  { calling, SIZE_OF(calling) },     { pausing, SIZE_OF(pausing) },
+                  { indirect, SIZE_OF(indirect) },   { conditional, SIZE_OF(conditional) },
                   { loops_rep, SIZE_OF(loops_rep) } };
     for (unsigned i = 0; i < 7 * 4; i++) {
         Frame f = frame_for(loops[i / 4].code, loops[i / 4].len, i & 2 ? 0xffe : 0, i & 1);
