@@ -59,7 +59,7 @@ static Ran run_insn(DbtFrame *f, const X86Insn *from, const DbtUnit *unit)
     f->insn               = *from;
     cpu->insn             = &f->insn;
     cpu->insn_end         = &f->insn + 2;
-    cpu->interrupt_shadow = false;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
     x86_insn_run(cpu, &f->insn);
     bool stop = cpu->insn_end != &f->insn + 2;
     cpu->insn = NULL;
