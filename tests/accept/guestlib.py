@@ -204,8 +204,8 @@ class Test:
             result = {"verdict": "failed", **problem.figures, "why": str(problem)}
         except OutOfTime as problem:
             result = {"verdict": "unfinished", "why": str(problem)}
-        except subprocess.SubprocessError as problem:
-            result = {"verdict": "failed", "why": str(problem)}
+        except (subprocess.SubprocessError, LookupError, ValueError, OSError) as problem:
+            result = {"verdict": "failed", "why": f"{type(problem).__name__}: {problem}"}
         self.steps[name] = result
         print(f"{self.name}: {name}: " + result["verdict"] + "".join(f"; {k} {v}" for k, v in result.items() if k != "verdict"), flush=True)
 
