@@ -43,15 +43,15 @@ class OutOfTime(Exception):
 class Guest:
     """One boot to power-off. `lines` are the console's."""
 
-    def __init__(self, test, selection, script, files, smp=1, on_sample=None, sample_every=10.0, options=(), append=""):
-        self.lines, self.seconds, self.test = [], 0.0, test
+    def __init__(self, test, selection, script, files, smp=1, on_sample=None, sample_every=10.0, on_line=None, options=(), append=""):
+        self.lines, self.seconds, self.test, self.on_line = [], 0.0, test, on_line
         limit = test.left()
         with tempfile.TemporaryDirectory(prefix="quern-guest.") as work:
             initrd, errors = os.path.join(work, "initrd"), os.path.join(work, "stderr")
             guestroot.write_initrd(initrd, selection, script, files)
             command = [test.program, "-nographic", "-no-reboot", "-m", "1G", "-smp", str(smp), "-cpu", "max", *test.extra, *options,
                        "-kernel", guestroot.cached("fetch-kernel.sh"), "-initrd", initrd,
-                       "-append", f"console=ttyS0 loglevel=3 panic=-1 log_buf_len=8M script=run {append}".strip()]
+                       "-append", f"console=ttyS0 loglevel={8 if test.args.verbose else 3} panic=-1 log_buf_len=8M script=run {append}".strip()]
             environment = {"ASAN_OPTIONS": "halt_on_error=1:abort_on_error=1:detect_leaks=1:quarantine_size_mb=32",
                            "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1:print_stacktrace=1", **os.environ}
             start = time.monotonic()
@@ -101,6 +101,8 @@ class Guest:
             self.last = time.monotonic()
             line = line.decode(errors="replace").rstrip("\r\n")
             self.lines.append(line)
+            if self.on_line:
+                self.on_line(line)
             if self.test.args.verbose:
                 print(f"# [{self.last - self.test.start:.1f}] {line}", flush=True)
 

@@ -37,7 +37,7 @@ class Selection:
         self.root = cached("make-root.sh")
         self.paths = set()
         self.modules = "usr/lib/modules/" + os.listdir(os.path.join(self.root, "usr/lib/modules"))[0]
-        for name in ("bin", "sbin", "lib", "lib64", "tmp", "job", "dev", "proc"):
+        for name in ("bin", "sbin", "lib", "lib64", "tmp", "job", "dev", "proc", "sys"):
             self.paths.add(name)
 
     def add(self, *names):
@@ -61,7 +61,7 @@ class Selection:
         self.add(gcc + "cc1", gcc + "collect2", gcc + "lto-wrapper", gcc + "liblto_plugin.so", gcc + "libgcc.a", gcc + "libgcc_s.so",
                  gcc + "crt*.o", gcc + "include", LIBRARIES + "/*crt*.o", LIBRARIES + "/libc.so", LIBRARIES + "/libc_nonshared.a",
                  LIBRARIES + "/libm.so*", LIBRARIES + "/libmvec.so*", LIBRARIES + "/libgcc_s.so.1")
-        for name in ("*.h", "asm-generic", "linux/*.h", "x86_64-linux-gnu/asm", "x86_64-linux-gnu/bits", "x86_64-linux-gnu/gnu",
+        for name in ("*.h", "arpa", "netinet", "asm-generic", "linux/*.h", "x86_64-linux-gnu/asm", "x86_64-linux-gnu/bits", "x86_64-linux-gnu/gnu",
                      "x86_64-linux-gnu/sys"):
             self.add("usr/include/" + name)
         return self

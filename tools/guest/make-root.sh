@@ -50,7 +50,7 @@ if [ "$(cat "$root/.want" 2>/dev/null)" != "$want" ]; then
     # The module list as depmod makes it, by the unpacked program itself.
     library=$work/root/usr/lib/x86_64-linux-gnu
     "$library/ld-linux-x86-64.so.2" --argv0 depmod --library-path "$library" "$work/root/usr/bin/kmod" -b "$work/root" "$(basename "$work"/root/lib/modules/*)"
-    mkdir -p "$work/root/tmp" "$work/root/job" "$work/root/dev" "$work/root/proc"
+    mkdir -p "$work/root/tmp" "$work/root/job" "$work/root/dev" "$work/root/proc" "$work/root/sys"
     printf '%s\n' "$want" >"$work/root/.want"
     rm -rf "$root"
     mv "$work/root" "$root"

@@ -6,6 +6,7 @@ job=/debian/job
 [ ! -f $job/env ] || . $job/env
 mount --bind /dev /debian/dev
 mount -t proc proc /debian/proc
+mount -t sysfs sysfs /debian/sys
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 
