@@ -48,6 +48,10 @@ struct Vcpu {
     GMutex   wake_mutex; /* guards the sleep of a halted vCPU; never held while taking the machine lock */
     GQueue   work;       /* guarded by wake_mutex */
     void    *accel;
+    void    *accel_cpu; /* the accelerator's own part of this vCPU */
+    /* Makes a thread that does not poll `requests` (it is in the kernel) look at them. Any thread, any locks. NULL: it
+     * polls. */
+    void (*kick)(Vcpu *cpu);
 
     /* vcpu.c's, guarded by the group. */
     bool       inside;

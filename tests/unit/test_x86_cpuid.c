@@ -109,7 +109,7 @@ static void test_errors(void)
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_auto(Error) err = { 0 };
-        g_assert_null(x86_model_parse(cases[i].text, &err));
+        g_assert_null(x86_model_parse(cases[i].text, NULL, &err));
         if (cases[i].error) {
             g_assert_cmpstr(err.text, ==, cases[i].error);
         } else {

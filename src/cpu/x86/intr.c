@@ -307,7 +307,7 @@ void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, u
 
 /* --- which event comes first --- */
 
-static void start_at_sipi(X86Cpu *cpu)
+void x86_start_at_sipi(X86Cpu *cpu)
 {
     X86Segment *cs     = &cpu->seg[X86_CS];
     cs->selector       = (uint16_t)(cpu->sipi_vector << 8);
@@ -361,7 +361,7 @@ bool x86_take_interrupt(X86Cpu *cpu)
         }
         vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI);
         log_print(cpu->vcpu.log, LOG_INT, "CPU %d: SIPI, vector %02x\n", cpu->vcpu.index, cpu->sipi_vector);
-        start_at_sipi(cpu);
+        x86_start_at_sipi(cpu);
         return true;
     }
     if (requests & X86_REQUEST_SIPI) {
