@@ -74,12 +74,50 @@ bool accel_print_type_help(const char *name, GString *out, Error *err)
     return true;
 }
 
+static const Field       no_properties[]  = { {} };
+static const char *const not_properties[] = { "accel", NULL };
+
+static bool parse_properties(Accel *accel, const Json *options, bool lenient, Error *err)
+{
+    const AccelType *type = accel_type(accel);
+    return fields_parse(type->properties ? type->properties : no_properties, accel, options, lenient, not_properties,
+                        err);
+}
+
+bool accel_check(const Json *options, bool lenient, Error *err)
+{
+    const char *name   = json_get_string(options, "accel");
+    TypeSearch  search = { .name = name };
+    if (!name) {
+        return error_set(err, "no accelerator given ('help' lists them)");
+    }
+    object_type_foreach(match_type, &search);
+    if (!search.found) {
+        return object_type_unknown(OBJECT_CLASS_ACCEL, "accelerator", name, err);
+    }
+    if (search.found->missing) {
+        return true;
+    }
+    Accel *accel = object_new((const ObjectType *)search.found);
+    bool   ok    = parse_properties(accel, options, lenient, err);
+    object_discard(&accel->obj);
+    return ok;
+}
+
+bool accel_suits(const char *name, char **why)
+{
+    TypeSearch search = { .name = name };
+    object_type_foreach(match_type, &search);
+    if (!search.found || search.found->missing) {
+        *why = g_strdup("it is not built");
+        return false;
+    }
+    return !search.found->suits || search.found->suits(why);
+}
+
 Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *clocks, const AccelHost *host,
                  Error *err)
 {
-    static const Field       none[] = { {} };
-    static const char *const skip[] = { "accel", NULL };
-
     const char *name = json_get_string(options, "accel");
     if (!name) {
         error_set(err, "no accelerator given ('help' lists them)");
@@ -96,8 +134,7 @@ Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *c
     accel->group  = vcpu_group_new();
     g_cond_init(&accel->state_changed);
     g_mutex_init(&accel->state_mutex);
-    if (!fields_parse(type->properties ? type->properties : none, accel, options, lenient, skip, err) ||
-        (type->init && !type->init(accel, err))) {
+    if (!parse_properties(accel, options, lenient, err) || (type->init && !type->init(accel, err))) {
         accel_free(accel);
         return NULL;
     }

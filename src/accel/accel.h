@@ -43,6 +43,7 @@ struct AccelType {
     const char *missing;               /* not NULL: known but not built */
 
     /* All may be NULL: nothing to do. */
+    bool (*suits)(char **why); /* see accel_suits() */
     void (*free)(Accel *accel);
     bool (*attach)(Accel *accel, const AccelBoard *board, Error *err);
     void (*detach)(Accel *accel);
@@ -81,8 +82,13 @@ typedef enum VcpuResume { VCPU_STAY, VCPU_RUN, VCPU_STEP } VcpuResume;
         (const ObjectType *)&identifier##_type;                                                                        \
     static const AccelType identifier##_type
 
-/* Makes the accelerator that `options` ("accel": name, properties) ask for. Each of several -accel options (or of
- * -machine accel=a:b) is tried in order. */
+/* Is there such an accelerator, and are its properties right? True also for what is known but not built. */
+bool accel_check(const Json *options, bool lenient, Error *err);
+
+/* Would this accelerator be a good choice on this host? If not, *why says why, for the caller to free. */
+bool accel_suits(const char *name, char **why);
+
+/* Makes the accelerator that `options` ("accel": name, properties) ask for. */
 Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *clocks, const AccelHost *host,
                  Error *err);
 void   accel_free(Accel *accel);

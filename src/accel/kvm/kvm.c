@@ -271,6 +271,7 @@ ACCEL_TYPE(kvm) = {
     .class       = OBJECT_CLASS_ACCEL,
     .size        = sizeof(Kvm),
     .properties  = kvm_properties,
+    .suits       = kvm_probe,
     .init        = kvm_init,
     .free        = kvm_free,
     .vcpu_init   = kvm_vcpu_init,

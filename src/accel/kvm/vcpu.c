@@ -216,6 +216,9 @@ static Stop do_halt(KvmVcpu *k)
     cpu->vcpu.halted = true;
     x86_set_eflags(cpu, k->run->if_flag ? EFLAGS_IF : 0, EFLAGS_IF); /* what accel_vcpu_sleep() looks at */
     cpu->nmi_blocked = false;
+    if (has_interrupt(k)) {
+        vcpu_request(&cpu->vcpu, X86_REQUEST_INTR); /* offer_interrupt() has taken that bit */
+    }
     vcpu_leave(&cpu->vcpu);
     bool awake = accel_vcpu_sleep(cpu);
     vcpu_enter(&cpu->vcpu);
