@@ -1,7 +1,7 @@
 /* The probe VM: does KVM run guest code at the speed of the hardware, or does it emulate it?
  *
  * A loop of a million instructions in 32-bit protected mode has to end within 5 ms of this thread's CPU time; hardware
- * takes a tenth of that. A timer interrupts it each millisecond: after the first one it is plain already that an
+ * takes a tenth of that. A timer interrupts it each half millisecond: after the first one it is plain already that an
  * emulation will not make it, and a host that is busy with something else costs patience instead of a wrong answer. */
 
 #include "accel/kvm/kvm.h"
@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOOPS = 500000, CODE_AT = 0x1000, RAM_SIZE = 0x2000, LIMIT_US = 5000, TICK_US = 1000, MAX_TICKS = 50 };
+enum { LOOPS = 500000, CODE_AT = 0x1000, RAM_SIZE = 0x2000, LIMIT_US = 5000, TICK_US = 500, MAX_TICKS = 50 };
 
 /* mov ecx, LOOPS; again: dec ecx; jnz again; hlt */
 static const uint8_t code[] = { 0xb9, LOOPS & 0xff, LOOPS >> 8 & 0xff, LOOPS >> 16 & 0xff, 0, 0x49, 0x75, 0xfd, 0xf4 };
