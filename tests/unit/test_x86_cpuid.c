@@ -35,6 +35,9 @@ static void test_models(void)
     x86_host_features(offered);
     const char *name;
     for (unsigned i = 0; (name = x86_model_name(i)) != NULL; i++) {
+        if (strcmp(name, "host") == 0) {
+            continue; /* a hypervisor's only */
+        }
         Stub *s = stub_new(name);
         check_words(s);
         for (unsigned w = 0; w < X86_N_WORDS; w++) {
