@@ -38,9 +38,13 @@ def run(test, smp, steps, rounds, probes, loops=5, workers="compute fork shell f
 def main():
     test = guestlib.Test("guest_tracing", __doc__, limit=3600)
     test.parser.add_argument("--rounds", type=int, default=5)
+    test.parser.add_argument("--cpus", type=int, default=2, help="vCPUs with --quick and --only (default: %(default)d)")
+    test.parser.add_argument("--only", choices=[*STEPS, "bpf"], help="one kind of patching, once")
     args = test.parse()
-    if args.quick:
-        test.step("quick", run, test, 2, STEPS, 1, 12, 1, "fork shell")
+    if args.only:
+        test.step(args.only, run, test, args.cpus, [args.only], 1, 12, 1, "fork shell")
+    elif args.quick:
+        test.step("quick", run, test, args.cpus, STEPS, 1, 12, 1, "fork shell")
     else:
         test.step("one-cpu", run, test, 1, STEPS, args.rounds, 150)
         test.step("two-cpus", run, test, 2, STEPS, args.rounds, 150)
