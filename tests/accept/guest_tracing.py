@@ -5,7 +5,11 @@ kprobes on entries, inside functions (INT3, then optimized to jumps, and back) a
 statistics, delay accounting and the preemption model (static keys and static calls), the kernel's own test of static keys;
 BPF programs through the kernel's JIT (test_bpf). With one vCPU and with two.
 
-Tracers and probes must see exactly as many calls as a program makes, and the kernel's log stays clean."""
+Tracers and probes must see exactly as many calls as a program makes, and the kernel's log stays clean.
+
+Debian's QEMU passes with one vCPU. With two it gets no further than turning the function tracer on: patching 45,000 places
+takes minutes, in which both vCPUs are reported as stuck. The plain executor passes, on a busy host only with --slow: the
+kernel does not schedule while it patches, and its watchdog barks after 20 s."""
 
 import sys
 
