@@ -60,7 +60,7 @@ class Guest:
             start = time.monotonic()
             with open(errors, "wb") as error_file:
                 self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=error_file,
-                                                env=environment, start_new_session=True)
+                                                env=environment)
             self.last = start
             self.stopped = None
             reader = threading.Thread(target=self._read)
@@ -84,7 +84,7 @@ class Guest:
                         pass
             finally:
                 if self.process.poll() is None:
-                    os.killpg(self.process.pid, signal.SIGKILL)
+                    self.process.kill()
                 self.status = self.process.wait()
                 reader.join()
             self.seconds = time.monotonic() - start
@@ -158,6 +158,8 @@ class Test:
 
     def parse(self):
         self.args = self.parser.parse_args()
+        # Who ends the test ends its guest too and leaves no folder behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         self.start = time.monotonic()
         self.program = PEER if self.args.peer else self.args.program
         self.extra = (["-accel", "tcg"] if self.args.peer else []) + shlex.split(self.args.args)
