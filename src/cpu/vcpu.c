@@ -105,7 +105,7 @@ void vcpu_destroy(Vcpu *cpu)
 
 void vcpu_request(Vcpu *cpu, uint32_t bits)
 {
-    atomic_fetch_or_explicit(&cpu->requests, bits, memory_order_acq_rel);
+    vcpu_request_self(cpu, bits);
     g_mutex_lock(&cpu->wake_mutex);
     g_cond_broadcast(&cpu->wake);
     g_mutex_unlock(&cpu->wake_mutex);
@@ -253,7 +253,7 @@ void vcpu_exclusive_begin(VcpuGroup *group, Vcpu *self)
         for (unsigned i = 0; i < group->cpus->len; i++) {
             Vcpu *cpu = g_ptr_array_index(group->cpus, i);
             if (cpu->inside) {
-                atomic_fetch_or_explicit(&cpu->requests, VCPU_REQUEST_YIELD, memory_order_acq_rel);
+                vcpu_request_self(cpu, VCPU_REQUEST_YIELD);
                 waiting = true;
             }
         }
@@ -288,7 +288,7 @@ void vcpu_flush_all(VcpuGroup *group, Vcpu *self)
             continue;
         }
         uint32_t bits = VCPU_REQUEST_FLUSH | (cpu->inside && cpu != me ? VCPU_REQUEST_YIELD : 0);
-        atomic_fetch_or_explicit(&cpu->requests, bits, memory_order_acq_rel);
+        vcpu_request_self(cpu, bits);
         waiting |= cpu->inside && cpu != me;
     }
 

@@ -37,6 +37,10 @@ struct Vcpu {
     AddressSpace *io;
 
     _Atomic uint32_t requests;
+    /* Where a word is set to kick_value with each request, so that translated code leaves; NULL: nowhere. It lives in
+     * the vCPU thread's stack. */
+    _Atomic uint64_t *_Atomic kick;
+    uint64_t                  kick_value;
     bool             halted;      /* waiting for an interrupt; written by its own thread */
     bool             stopped;     /* stopped by the user or the machine; machine lock */
     bool             debug_stop;  /* stopped at a breakpoint or step; for the debugger */
@@ -65,10 +69,14 @@ void vcpu_destroy(Vcpu *cpu);
 /* Makes bits visible to the vCPU and wakes it when it sleeps. Any thread, any locks but wake_mutex. */
 void vcpu_request(Vcpu *cpu, uint32_t bits);
 
-/* The same by the vCPU's own thread while it does not sleep. */
+/* The same without waking it from sleep: by its own thread, or while it is known to be inside. */
 static inline void vcpu_request_self(Vcpu *cpu, uint32_t bits)
 {
     atomic_fetch_or_explicit(&cpu->requests, bits, memory_order_acq_rel);
+    _Atomic uint64_t *kick = atomic_load_explicit(&cpu->kick, memory_order_acquire);
+    if (kick) {
+        atomic_store_explicit(kick, cpu->kick_value, memory_order_release);
+    }
 }
 
 static inline uint32_t vcpu_requests(const Vcpu *cpu)

@@ -81,14 +81,40 @@ void ram_block_written(RamBlock *ram, uint64_t offset, uint64_t len)
         uint64_t start = page << RAM_PAGE_BITS;
         uint64_t hit   = chunk_mask(MAX(offset, start), MIN(last, start + RAM_PAGE_SIZE - 1));
         if (atomic_load_explicit(&p->code_mask, memory_order_relaxed) & hit) {
+            const RamCodeListener *listener = atomic_load_explicit(&ram->code_listener, memory_order_acquire);
             /* The mark goes first: one that is set after this belongs to bytes read after it. */
-            atomic_fetch_and(&p->code_mask, ~hit);
+            if (!listener) {
+                atomic_fetch_and(&p->code_mask, ~hit);
+            }
             atomic_fetch_add(&p->code_gen, 1);
+            if (listener) {
+                listener->written(listener->opaque, ram, start, MAX(offset, start), MIN(last, start + RAM_PAGE_SIZE - 1));
+            }
         }
         if (clients) {
             atomic_fetch_or_explicit(&p->dirty, clients, memory_order_relaxed);
         }
     }
+}
+
+bool ram_block_hits_code(RamBlock *ram, uint64_t offset, uint64_t len)
+{
+    uint64_t last = offset + len - 1;
+    for (uint64_t page = offset >> RAM_PAGE_BITS; page <= last >> RAM_PAGE_BITS; page++) {
+        uint64_t start = page << RAM_PAGE_BITS;
+        uint64_t mask  = chunk_mask(MAX(offset, start), MIN(last, start + RAM_PAGE_SIZE - 1));
+        if (atomic_load_explicit(&ram->pages[page].code_mask, memory_order_relaxed) & mask) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void ram_block_keep_marks(RamBlock *ram, uint64_t page, uint64_t keep)
+{
+    RamPage *p = ram_block_page(ram, page);
+    atomic_fetch_and(&p->code_mask, keep);
+    atomic_fetch_add(&p->code_gen, 1);
 }
 
 bool ram_block_mark_code(RamBlock *ram, uint64_t offset, uint64_t len)

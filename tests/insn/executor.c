@@ -1,5 +1,6 @@
-/* Runs an instruction in the plain executor: a ring 3 guest under long mode, whose page tables put the test's memory at
- * the same linear addresses as natively. One x86_step(); a fault shows as the frame that its delivery has pushed. */
+/* Runs code in Quern: a ring 3 guest under long mode, whose page tables put the test's memory at the same linear
+ * addresses as natively. What ends it, a fault or the breakpoint behind the code, shows as the frame that its delivery
+ * has pushed. */
 
 #include "insn.h"
 
@@ -10,8 +11,9 @@
 /* Physical memory of the test's own. */
 enum {
     PHYS_TABLES = 0x600000, /* one page table for code, one for data */
-    PHYS_CODE   = 0x610000,
+    PHYS_CODE   = 0x610000, /* pages of both lie apart and in the opposite order */
     PHYS_DATA   = 0x620000,
+    PHYS_LOOP   = 0x630000,
     PAGE        = 0x1000,
 };
 
@@ -22,9 +24,47 @@ typedef struct Template {
     uint64_t   cr0, cr4;
 } Template;
 
+const char *const runner_names[N_RUNNERS] = { "step", "run" };
+
+static Runner   runner;
 static Guest   *guest;
 static X86Cpu  *cpu;
 static Template templates[N_MODES];
+
+static uint64_t physical_page(uint64_t first, unsigned pages, unsigned n)
+{
+    return first + (uint64_t)(pages - 1 - n) * 2 * PAGE;
+}
+
+/* Copies between the data as one piece and its pages. */
+static void data_out(const uint8_t *from)
+{
+    for (unsigned i = 0; i < DATA_TOTAL / PAGE; i++) {
+        memcpy(guest->host + physical_page(PHYS_DATA, DATA_TOTAL / PAGE, i), from + i * PAGE, PAGE);
+    }
+}
+
+static void data_in(uint8_t *to)
+{
+    for (unsigned i = 0; i < DATA_TOTAL / PAGE; i++) {
+        memcpy(to + i * PAGE, guest->host + physical_page(PHYS_DATA, DATA_TOTAL / PAGE, i), PAGE);
+    }
+}
+
+/* Both pages whole, where they are not as wanted already: code may have written to itself. */
+static void code_out(const Code *code)
+{
+    uint8_t bytes[CODE_SIZE];
+
+    memset(bytes, 0xcc, sizeof bytes);
+    memcpy(bytes + (code->rip & (CODE_SIZE - 1)), code->bytes, code->len);
+    for (unsigned i = 0; i < CODE_SIZE; i += 64) {
+        uint64_t to = physical_page(PHYS_CODE, CODE_SIZE / PAGE, i / PAGE) + (i & (PAGE - 1));
+        if (memcmp(guest->host + to, bytes + i, 64) != 0) {
+            guest_poke(guest, to, bytes + i, 64);
+        }
+    }
+}
 
 static void map(uint64_t linear, uint64_t physical, unsigned pages, unsigned writable)
 {
@@ -38,7 +78,7 @@ static void map(uint64_t linear, uint64_t physical, unsigned pages, unsigned wri
     pd[linear >> 21]       = table | 7;
     memset(pt, 0, PAGE);
     for (unsigned i = 0; i < pages; i++) {
-        pt[i] = (physical + i * PAGE) | (i < writable ? PTE_WRITE : PTE_READ);
+        pt[i] = physical_page(physical, pages, i) | (i < writable ? PTE_WRITE : PTE_READ);
     }
 }
 
@@ -67,8 +107,20 @@ static void make_template(Mode mode)
     templates[mode].cr4 = cpu->cr4;
 }
 
-void executor_init(void)
+/* What is the guest's own is out of reach for ring 3, as the host's is. */
+static void hide_the_rest(void)
 {
+    uint64_t *pd = (uint64_t *)(guest->host + GUEST_TABLES + 0x2000);
+    for (unsigned i = 0; i < 512; i++) {
+        if (pd[i] & 0x80) {
+            pd[i] &= ~UINT64_C(4);
+        }
+    }
+}
+
+void executor_init(Runner how)
+{
+    runner            = how;
     g_auto(Error) err = { 0 };
     if (!x86_vector_init(&err)) {
         g_error("%s", err.text);
@@ -79,8 +131,10 @@ void executor_init(void)
     for (unsigned mode = 0; mode < N_MODES; mode++) {
         make_template((Mode)mode);
     }
-    map(CODE_BASE, PHYS_CODE, 1, 1);
+    map(CODE_BASE, PHYS_CODE, CODE_SIZE / PAGE, CODE_SIZE / PAGE);
     map(DATA_BASE, PHYS_DATA, DATA_TOTAL / PAGE, DATA_SIZE / PAGE);
+    ((uint64_t *)(guest->host + PHYS_TABLES + PAGE))[LOOP_BASE >> 12 & 511] = PHYS_LOOP | PTE_WRITE;
+    hide_the_rest();
     x86_tlb_flush(cpu, true);
 }
 
@@ -89,15 +143,14 @@ void executor_free(void)
     guest_free(guest);
 }
 
-static void load(const Instance *in, const State *s)
+static void load(const Code *code, const State *s)
 {
-    const Template *t = &templates[in->form->mode];
-    uint8_t         code[32];
+    const Template *t = &templates[code->mode];
 
-    memcpy(code, in->code, in->len);
-    memset(code + in->len, 0xcc, 16);
-    guest_poke(guest, PHYS_CODE + (in->rip & 0xfff), code, in->len + 16u);
-    memcpy(guest->host + PHYS_DATA, s->data, DATA_TOTAL);
+    code_out(code);
+    data_out(s->data);
+    memset(guest->host + PHYS_LOOP, 0, PAGE);
+    guest->host[PHYS_LOOP] = code->loops;
 
     memcpy(cpu->seg, t->seg, sizeof cpu->seg);
     cpu->seg[X86_GS].base = s->gs_base;
@@ -106,7 +159,8 @@ static void load(const Instance *in, const State *s)
     memcpy(cpu->gpr, s->gpr, sizeof s->gpr);
     cpu->rip    = s->rip;
     cpu->eflags = 0;
-    x86_set_eflags(cpu, s->flags | EFLAGS_IF | EFLAGS_ONE, ~UINT64_C(0));
+    x86_set_eflags(cpu, s->flags | EFLAGS_IF | EFLAGS_ONE | (code->step && runner != RUNNER_STEP ? EFLAGS_TF : 0),
+                   ~UINT64_C(0));
     memcpy(cpu->xsave, s->fx, N_EXTENDED);
     cpu->fpu_cs = cpu->fpu_ds = 0;
     cpu->cr2                  = 0;
@@ -121,7 +175,7 @@ static bool has_error_code(int vector)
 }
 
 /* Takes rip, flags and rsp from the frame on the ring 0 stack. */
-static void read_frame(Outcome *o)
+static void read_frame(Outcome *o, const Code *code)
 {
     const uint8_t *frame = guest->host + cpu->gpr[X86_RSP];
     o->vector            = (int)((cpu->rip - GUEST_STUBS) / 16);
@@ -133,13 +187,31 @@ static void read_frame(Outcome *o)
     o->state.flags  = load_le64(frame + 16);
     o->state.gpr[4] = load_le64(frame + 24);
     o->cr2          = o->vector == 14 ? cpu->cr2 : 0;
+    if (o->vector == 3 && o->state.rip == code->rip + code->len + 1) {
+        o->vector = NO_FAULT; /* the breakpoint behind the code */
+        o->state.rip -= 1;
+    } else if (o->vector == 1 && code->step) {
+        o->vector = NO_FAULT;
+    }
 }
 
-void executor_run(const Instance *in, const State *before, Outcome *after)
+/* Until the code has ended: the stub of an exception halts. A single step ends with the instruction. */
+static X86Exit run(const Code *code)
 {
-    load(in, before);
+    X86Exit exit;
+    switch (runner) {
+    case RUNNER_STEP: do { exit = x86_step(cpu);
+        } while (exit == X86_EXIT_DEBUG && cpu->cpl == 3 && !code->step);
+        return exit == X86_EXIT_DEBUG ? X86_EXIT_HALT : exit;
+    default: return x86_run(cpu);
+    }
+}
+
+void executor_run(const Code *code, const State *before, Outcome *after)
+{
+    load(code, before);
     vcpu_enter(&cpu->vcpu);
-    X86Exit exit = x86_step(cpu);
+    X86Exit exit = run(code);
     vcpu_leave(&cpu->vcpu);
 
     after->state  = *before;
@@ -151,14 +223,14 @@ void executor_run(const Instance *in, const State *before, Outcome *after)
     after->state.flags = x86_get_eflags(cpu);
     memcpy(after->state.fx, cpu->xsave, N_EXTENDED);
     memset(after->state.fx + 416, 0, 160);
-    memcpy(after->state.data, guest->host + PHYS_DATA, DATA_TOTAL);
-    if (exit == X86_EXIT_DEBUG && cpu->cpl == 0) {
-        read_frame(after);
-    } else if (exit != X86_EXIT_DEBUG) {
-        after->vector = 1000 + (int)exit; /* no exception at all: missing, shutdown, halted */
+    data_in(after->state.data);
+    if (exit != X86_EXIT_HALT) {
+        after->vector = 1000 + (int)exit; /* no exception at all: missing, shutdown */
         if (exit == X86_EXIT_MISSING) {
             g_printerr("missing: %s\n", (const char *)(uintptr_t)cpu->exit_detail);
         }
+    } else if (cpu->cpl == 0) {
+        read_frame(after, code);
     }
     after->state.flags &= ~(uint64_t)(EFLAGS_TF | EFLAGS_RF);
 }

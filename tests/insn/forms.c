@@ -405,3 +405,9 @@ bool form_instance(const Form *form, GRand *random, Instance *out)
     }
     return false;
 }
+
+void instance_code(const Instance *in, Code *code)
+{
+    *code = (Code){ .mode = in->form->mode, .step = in->branch, .rip = in->rip, .len = in->len };
+    memcpy(code->bytes, in->code, in->len);
+}

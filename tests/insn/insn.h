@@ -4,9 +4,12 @@
  *   forms.c      walks the opcode maps, names the forms, makes instances of them
  *   omitted.c    which forms are left out, and why
  *   undefined.c  what the architecture leaves undefined, and is not compared
- *   state.c      random and boundary states; comparison
- *   native.c     runs an instance on the host
+ *   state.c      random and boundary states
+ *   compare.c    comparison of outcomes
+ *   native.c     runs code on the host
  *   executor.c   runs it in Quern
+ *   block.c      random blocks of several instructions
+ *   blocks.c     runs them, and makes those that differ small
  *   main.c       options and the report
  *
  * One thread; the process's signals and a few fixed low addresses belong to the test. */
@@ -25,12 +28,14 @@
 /* --- where things are, natively and in the guest ---
  * Low addresses, so that all modes reach them. 16-bit code sees them through segments with these bases. */
 enum {
-    CODE_BASE  = 0x10000000, /* one page; the instruction ends in it */
+    CODE_BASE  = 0x10000000, /* two pages; the code ends in them */
+    CODE_SIZE  = 0x2000,
     DATA_BASE  = 0x20000000, /* DATA_SIZE bytes that can be written, then one page that can be read, then nothing */
     DATA_SIZE  = 0x2000,
     RO_BASE    = DATA_BASE + DATA_SIZE,
     DATA_END   = RO_BASE + 0x1000,
     DATA_TOTAL = DATA_END - DATA_BASE,
+    LOOP_BASE  = DATA_BASE + 0x100000, /* one page, for the counter of loops */
 };
 
 typedef enum Mode { MODE_64, MODE_32, MODE_16, N_MODES } Mode;
@@ -46,7 +51,17 @@ typedef struct State {
     uint8_t  data[DATA_TOTAL];
 } State;
 
-enum { NO_FAULT = -1 };
+enum { NO_FAULT = -1, HANGS = 999 /* natively: a block that patches itself may loop for ever */ };
+
+/* What runs: bytes, and behind them the breakpoint that ends the run. */
+typedef struct Code {
+    Mode     mode;
+    bool     step;  /* one instruction that may go anywhere: the trap flag ends it */
+    uint8_t  loops; /* value of the byte at LOOP_BASE */
+    uint64_t rip;   /* as code sees it */
+    unsigned len;
+    uint8_t  bytes[512];
+} Code;
 
 /* How an instance ended: the state after it, or at a fault. */
 typedef struct Outcome {
@@ -105,24 +120,55 @@ bool state_random(State *s, const Instance *in, GRand *random);
 /* Does a memory operand lie on two pages? */
 bool crosses_page(const Instance *in, const State *before);
 
+/* A random value of a register, as instructions find interesting. */
+uint64_t state_integer(GRand *random);
+
+/* Fills all registers: those of `n_gprs` general ones, flags, x87 and vector state. Clears the rest, but for data. */
+void state_registers(State *s, Mode mode, GRand *random);
+
+/* Fills the data with values of all kinds. */
+void state_data(State *s, GRand *random);
+
+/* An offset from DATA_BASE for an operand of `size` bytes: mostly where it can be read and written. */
+unsigned state_place(unsigned size, GRand *random);
+
+/* The linear address of a memory operand in this state; 16-bit code: the offset. Without FS and GS. */
+uint64_t operand_address(const Instance *in, const State *s, const ZydisDecodedOperand *op);
+/* Which bits of its registers an address uses. */
+uint64_t operand_mask(const Instance *in, const ZydisDecodedOperand *op);
+
+/* Rewrites the displacement in the code. false: there is none. */
+bool instance_set_displacement(Instance *in, uint64_t value);
+
+/* --- comparison --- */
+
 /* What need not agree. Set by undefined_mask(). */
 typedef struct Undefined {
-    uint64_t flags;        /* bits of RFLAGS */
-    uint16_t fsw;          /* bits of the x87 status word */
+    uint64_t flags; /* bits of RFLAGS */
+    uint16_t fsw;   /* bits of the x87 status word */
+    uint32_t mxcsr;
     bool     fpu_pointers; /* FIP, FDP, FOP and their selectors */
     uint64_t cr2;          /* bits of the faulting address */
     uint32_t error;        /* bits of the error code */
     uint64_t fip;          /* bits of FIP and FDP */
     uint16_t gprs;         /* bit mask of registers */
+    bool     memory;       /* data */
+    bool     vectors;      /* XMM and YMM */
+    bool     stack;        /* x87 registers and tags */
     bool     everything;
 } Undefined;
 
-Undefined undefined_mask(const Instance *in, const State *before, const Outcome *native);
+/* `before` may be NULL: of an instruction inside a block nothing is known but how the block ended. */
+Undefined undefined_mask(const Instance *in, const State *before, const Outcome *native, const Outcome *ours);
+
+/* Does a memory operand lie on two pages? */
+bool crosses_page(const Instance *in, const State *before);
 
 /* Compares; appends one line for each difference to `text` (may be NULL). Returns whether they agree. */
-bool outcome_compare(const Instance *in, const State *before, const Outcome *native, const Outcome *ours,
+bool outcome_compare(Mode mode, const Undefined *u, const State *before, const Outcome *native, const Outcome *ours,
                      GString *text);
 
+void state_print(const State *s, GString *text);
 void instance_print(const Instance *in, const State *s, GString *text);
 
 /* --- runners --- */
@@ -130,11 +176,38 @@ void instance_print(const Instance *in, const State *s, GString *text);
 /* Maps memory, makes segments, installs signal handlers. After executor_init(): SIGFPE is shared with its thunks. */
 void native_init(void);
 bool native_has_mode(Mode mode);
-void native_run(const Instance *in, const State *before, Outcome *after);
+void native_run(const Code *code, const State *before, Outcome *after);
 void native_free(void);
 
-void executor_init(void);
-void executor_run(const Instance *in, const State *before, Outcome *after);
+/* How Quern runs the code. */
+typedef enum Runner {
+    RUNNER_STEP, /* x86_step(), instruction by instruction */
+    RUNNER_RUN,  /* x86_run() */
+    N_RUNNERS
+} Runner;
+
+extern const char *const runner_names[N_RUNNERS];
+
+void executor_init(Runner runner);
+void executor_run(const Code *code, const State *before, Outcome *after);
 void executor_free(void);
+
+/* The code of one instance. */
+void instance_code(const Instance *in, Code *code);
+
+/* --- blocks --- */
+
+typedef struct BlockOptions {
+    int         blocks, first, seed;
+    bool        minimize;
+    const char *only; /* glob on mnemonics, or NULL */
+} BlockOptions;
+
+typedef struct BlockTotals {
+    uint64_t blocks, instructions, runs, faults, differences;
+} BlockTotals;
+
+/* Runs the blocks of a mode; reports to `to`, and what differs to stdout. */
+void blocks_run(Mode mode, const BlockOptions *o, FILE *to, BlockTotals *totals);
 
 #endif

@@ -1,8 +1,10 @@
 /* insn-test: see insn.h.
  *
- *   insn-test [--report FILE] [--count N] [--seed S] [--filter MNEMONIC] [--mode 64|32|16] [--verbose]
+ *   insn-test [--report FILE] [--count N] [--seed S] [--filter MNEMONIC] [--mode 64|32|16] [--runner step|run]
+ *   insn-test --blocks N [--first K] [--minimize] [--report FILE] [--seed S] [--filter MNEMONIC] ...
  *
- * The filter is a pattern with * and ?. Exits with 1 when anything differs. */
+ * The filter is a pattern with * and ?. The second form runs N random blocks in each mode, from number K on. Exits
+ * with 1 when anything differs. */
 
 #include "insn.h"
 
@@ -10,9 +12,9 @@
 #include <string.h>
 
 typedef struct Options {
-    char    *report, *filter;
-    int      count, seed, mode, keep;
-    gboolean verbose;
+    char    *report, *filter, *runner;
+    int      count, seed, mode, keep, blocks, first;
+    gboolean minimize;
 } Options;
 
 typedef struct Totals {
@@ -27,6 +29,7 @@ static void run_form(Form *form, const Options *o, GString *text)
     static State   before;
     static Outcome host, ours;
     Instance       in;
+    Code           code;
     guint32        seeds[2] = { (guint32)o->seed, g_str_hash(form->key) };
     GRand         *random   = g_rand_new_with_seed_array(seeds, 2);
     unsigned       failed   = 0;
@@ -39,15 +42,17 @@ static void run_form(Form *form, const Options *o, GString *text)
             failed++;
             continue;
         }
-        native_run(&in, &before, &host);
-        executor_run(&in, &before, &ours);
+        instance_code(&in, &code);
+        native_run(&code, &before, &host);
+        executor_run(&code, &before, &ours);
         form->count++;
         form->faults += host.vector != NO_FAULT;
-        if (!outcome_compare(&in, &before, &host, &ours, NULL)) {
+        Undefined u = undefined_mask(&in, &before, &host, &ours);
+        if (!outcome_compare(in.form->mode, &u, &before, &host, &ours, NULL)) {
             form->differences++;
             if (form->differences <= (uint64_t)o->keep) {
                 instance_print(&in, &before, text);
-                outcome_compare(&in, &before, &host, &ours, text);
+                outcome_compare(in.form->mode, &u, &before, &host, &ours, text);
             }
         }
     }
@@ -101,13 +106,56 @@ static void run_mode(Mode mode, const Options *o, FILE *to, Totals *totals)
     g_ptr_array_unref(forms);
 }
 
+static void run_forms(const Options *o, FILE *to, Totals *totals)
+{
+    for (Mode mode = MODE_64; mode < N_MODES; mode++) {
+        if (o->mode && o->mode != mode_numbers[mode]) {
+            continue;
+        }
+        if (native_has_mode(mode)) {
+            run_mode(mode, o, to, totals);
+        } else {
+            fprintf(to, "%s  left out: the host cannot run this mode\n", mode_names[mode]);
+        }
+    }
+    print_not_walked(to);
+    fprintf(to,
+            "%" PRIu64 " forms, %" PRIu64 " instances, %" PRIu64 " differences in %" PRIu64 " forms; %" PRIu64
+            " forms left out\n",
+            totals->forms, totals->runs, totals->differences, totals->differing, totals->omitted);
+    printf("insn-test: %" PRIu64 " forms, %" PRIu64 " instances, %" PRIu64 " differences in %" PRIu64 " forms\n",
+           totals->forms, totals->runs, totals->differences, totals->differing);
+}
+
+static void run_blocks(const Options *o, FILE *to, Totals *totals)
+{
+    BlockOptions options = {
+        .blocks = o->blocks, .first = o->first, .seed = o->seed, .minimize = o->minimize, .only = o->filter
+    };
+    BlockTotals sum = { 0 };
+
+    for (Mode mode = MODE_64; mode < N_MODES; mode++) {
+        if ((!o->mode || o->mode == mode_numbers[mode]) && native_has_mode(mode)) {
+            blocks_run(mode, &options, to, &sum);
+        }
+    }
+    totals->differences += sum.differences;
+    printf("insn-test: %" PRIu64 " blocks of %" PRIu64 " instructions, %" PRIu64 " runs of which %" PRIu64
+           " faulted, seed %d, runner %s: %" PRIu64 " differences\n",
+           sum.blocks, sum.instructions, sum.runs, sum.faults, o->seed, o->runner, sum.differences);
+}
+
 int main(int argc, char **argv)
 {
     Options      o         = { .count = 20, .seed = 1, .keep = 1 };
     GOptionEntry entries[] = {
         { "report", 0, 0, G_OPTION_ARG_FILENAME, &o.report, "where to write the report (default: nowhere)", "FILE" },
         { "count", 0, 0, G_OPTION_ARG_INT, &o.count, "instances of each form", "N" },
+        { "blocks", 0, 0, G_OPTION_ARG_INT, &o.blocks, "random blocks of each mode instead of single forms", "N" },
+        { "first", 0, 0, G_OPTION_ARG_INT, &o.first, "number of the first block", "K" },
+        { "minimize", 0, 0, G_OPTION_ARG_NONE, &o.minimize, "drop what a block's difference does not need", NULL },
         { "seed", 0, 0, G_OPTION_ARG_INT, &o.seed, "of the random numbers", "S" },
+        { "runner", 0, 0, G_OPTION_ARG_STRING, &o.runner, "how Quern runs it: step (default), run", "HOW" },
         { "filter", 0, 0, G_OPTION_ARG_STRING, &o.filter, "only mnemonics that match", "PATTERN" },
         { "mode", 0, 0, G_OPTION_ARG_INT, &o.mode, "only this mode: 64, 32 or 16", "BITS" },
         { "keep", 0, 0, G_OPTION_ARG_INT, &o.keep, "differences to show for each form", "N" },
@@ -121,35 +169,35 @@ int main(int argc, char **argv)
         fprintf(stderr, "insn-test: %s\n", error->message);
         return 2;
     }
+    if (!o.runner) {
+        o.runner = g_strdup(runner_names[o.blocks ? RUNNER_RUN : RUNNER_STEP]);
+    }
+    Runner runner = RUNNER_STEP;
+    while (runner < N_RUNNERS && strcmp(o.runner, runner_names[runner]) != 0) {
+        runner++;
+    }
+    if (runner == N_RUNNERS) {
+        fprintf(stderr, "insn-test: no runner '%s'\n", o.runner);
+        return 2;
+    }
     FILE *to = o.report ? fopen(o.report, "w") : fopen("/dev/null", "w");
     if (!to) {
         fprintf(stderr, "insn-test: cannot write '%s'\n", o.report);
         return 2;
     }
-    executor_init();
+    executor_init(runner);
     native_init();
     Totals totals = { 0 };
-    for (Mode mode = MODE_64; mode < N_MODES; mode++) {
-        if (o.mode && o.mode != mode_numbers[mode]) {
-            continue;
-        }
-        if (native_has_mode(mode)) {
-            run_mode(mode, &o, to, &totals);
-        } else {
-            fprintf(to, "%s  left out: the host cannot run this mode\n", mode_names[mode]);
-        }
+    if (o.blocks) {
+        run_blocks(&o, to, &totals);
+    } else {
+        run_forms(&o, to, &totals);
     }
-    print_not_walked(to);
-    fprintf(to,
-            "%" PRIu64 " forms, %" PRIu64 " instances, %" PRIu64 " differences in %" PRIu64 " forms; %" PRIu64
-            " forms left out\n",
-            totals.forms, totals.runs, totals.differences, totals.differing, totals.omitted);
     fclose(to);
-    printf("insn-test: %" PRIu64 " forms, %" PRIu64 " instances, %" PRIu64 " differences in %" PRIu64 " forms\n",
-           totals.forms, totals.runs, totals.differences, totals.differing);
     executor_free();
     native_free();
     g_free(o.report);
+    g_free(o.runner);
     g_free(o.filter);
     g_option_context_free(context);
     return totals.differences != 0;

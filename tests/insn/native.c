@@ -1,6 +1,6 @@
-/* Runs an instruction on the host CPU: a made-up signal frame and rt_sigreturn load the whole state at once (general
- * registers, flags, code segment, vector and x87 registers), and the signal that the instruction or the breakpoint
- * behind it raises brings the whole state back. */
+/* Runs code on the host CPU: a made-up signal frame and rt_sigreturn load the whole state at once (general
+ * registers, flags, code segment, vector and x87 registers), and the signal that an instruction or the breakpoint
+ * behind the code raises brings the whole state back. */
 
 #include "insn.h"
 
@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -56,6 +57,7 @@ static sigjmp_buf       back;
 static uint8_t          caught_fx[N_EXTENDED];
 static mcontext_t       caught_registers;
 static bool             running;
+static uint64_t         runs, runs_at_tick; /* the clock breaks what still runs after a whole tick */
 static stack_t          signal_stack;
 static struct sigaction thunks_sigfpe; /* Quern's handler, for what runs in the executor */
 static bool             has_16, has_32;
@@ -82,7 +84,13 @@ void                       on_signal(int number, siginfo_t *info, void *context)
 __attribute__((used)) void on_signal(int number, siginfo_t *info, void *context)
 {
     ucontext_t *uc = context;
-    if (!running) {
+    if (number == SIGALRM) {
+        if (!running || runs != runs_at_tick) {
+            runs_at_tick = runs;
+            return;
+        }
+        uc->uc_mcontext.gregs[REG_TRAPNO] = HANGS;
+    } else if (!running) {
         if (number == SIGFPE && thunks_sigfpe.sa_sigaction) {
             thunks_sigfpe.sa_sigaction(number, info, context);
         } else {
@@ -132,17 +140,20 @@ static bool ldt_entry(unsigned n, uint32_t base, unsigned contents)
 
 void native_init(void)
 {
-    map_fixed(CODE_BASE, 0x1000, PROT_READ | PROT_WRITE | PROT_EXEC);
+    map_fixed(CODE_BASE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
+    map_fixed(LOOP_BASE, 0x1000, PROT_READ | PROT_WRITE);
     map_fixed(DATA_BASE, DATA_TOTAL, PROT_READ | PROT_WRITE);
     mprotect((void *)(uintptr_t)RO_BASE, DATA_END - RO_BASE, PROT_READ);
 
     signal_stack = (stack_t){ .ss_sp = g_malloc(ALT_STACK), .ss_size = ALT_STACK };
     sigaltstack(&signal_stack, NULL);
-    static const int numbers[] = { SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
+    static const int numbers[] = { SIGALRM, SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
     sigaction(SIGFPE, NULL, &thunks_sigfpe);
     for (unsigned i = 0; i < G_N_ELEMENTS(numbers); i++) {
         install(numbers[i]);
     }
+    struct itimerval tick = { .it_interval.tv_sec = 1, .it_value.tv_sec = 1 };
+    setitimer(ITIMER_REAL, &tick, NULL);
     has_16 = ldt_entry(LDT_CODE, CODE_BASE, 2) && ldt_entry(LDT_DATA, DATA_BASE, 0);
     has_32 = true; /* a kernel without compatibility mode has no descriptor 23h and fails below */
 }
@@ -152,10 +163,10 @@ bool native_has_mode(Mode mode)
     return mode == MODE_64 || (mode == MODE_32 ? has_32 : has_16);
 }
 
-static void make_frame(Frame *f, const Instance *in, const State *s)
+static void make_frame(Frame *f, const Code *code, const State *s)
 {
     mcontext_t *m     = &f->uc.uc_mcontext;
-    Mode        mode  = in->form->mode;
+    Mode        mode  = code->mode;
     unsigned    cs    = mode == MODE_64 ? CS_64 : mode == MODE_32 ? CS_32 : CS_16;
     unsigned    ss    = mode == MODE_16 ? DS_16 : SS_64;
     FrameExtra  extra = { FRAME_MAGIC1, sizeof f->fx + 4, 7, sizeof f->fx };
@@ -170,7 +181,7 @@ static void make_frame(Frame *f, const Instance *in, const State *s)
         m->gregs[gpr_to_greg[i]] = (greg_t)s->gpr[i];
     }
     m->gregs[REG_RIP]    = (greg_t)s->rip;
-    m->gregs[REG_EFL]    = (greg_t)(s->flags | 0x202 | (in->branch ? FLAG_TF : 0));
+    m->gregs[REG_EFL]    = (greg_t)(s->flags | 0x202 | (code->step ? FLAG_TF : 0));
     m->gregs[REG_CSGSFS] = (greg_t)(cs | (uint64_t)ss << 48);
     m->fpregs            = (fpregset_t)(void *)f->fx;
     f->uc.uc_stack       = signal_stack; /* the kernel takes it from here */
@@ -194,7 +205,7 @@ static void __attribute__((noinline, noreturn)) enter_frame(Frame *f, unsigned d
     __builtin_unreachable();
 }
 
-static void read_back(Outcome *o, const Instance *in, const State *before)
+static void read_back(Outcome *o, const Code *code, const State *before)
 {
     const greg_t *g = caught_registers.gregs;
     o->state        = *before;
@@ -214,10 +225,10 @@ static void read_back(Outcome *o, const Instance *in, const State *before)
     o->vector = (int)g[REG_TRAPNO];
     o->error  = (uint32_t)g[REG_ERR];
     o->cr2    = o->vector == 14 ? (uint64_t)g[REG_CR2] : 0;
-    if (o->vector == 3 && in->form->mnemonic != ZYDIS_MNEMONIC_INT3) {
-        o->vector = NO_FAULT; /* the breakpoint behind the instruction */
+    if (o->vector == 3 && o->state.rip == code->rip + code->len + 1) {
+        o->vector = NO_FAULT; /* the breakpoint behind the code */
         o->state.rip -= 1;
-    } else if (o->vector == 1 && in->branch) {
+    } else if (o->vector == 1 && code->step) {
         o->vector = NO_FAULT;
     }
     if (o->vector != 14) {
@@ -225,30 +236,33 @@ static void read_back(Outcome *o, const Instance *in, const State *before)
     }
 }
 
-void native_run(const Instance *in, const State *before, Outcome *after)
+void native_run(const Code *code, const State *before, Outcome *after)
 {
     static Frame frame;
-    uint8_t     *code = (uint8_t *)(uintptr_t)CODE_BASE;
-    uint8_t     *at   = code + (in->rip & 0xfff);
+    uint8_t     *at = (uint8_t *)(uintptr_t)CODE_BASE + (code->rip & (CODE_SIZE - 1));
 
-    mprotect(code, 0x1000, PROT_READ | PROT_WRITE | PROT_EXEC);
-    memcpy(at, in->code, in->len);
-    memset(at + in->len, 0xcc, 16);
+    memset((void *)(uintptr_t)CODE_BASE, 0xcc, CODE_SIZE);
+    memcpy(at, code->bytes, code->len);
     /* Reading it back serializes nothing, but the jump through the kernel does. */
     mprotect((void *)(uintptr_t)RO_BASE, DATA_END - RO_BASE, PROT_READ | PROT_WRITE);
     memcpy((void *)(uintptr_t)DATA_BASE, before->data, DATA_TOTAL);
     mprotect((void *)(uintptr_t)RO_BASE, DATA_END - RO_BASE, PROT_READ);
+    memset((void *)(uintptr_t)LOOP_BASE, 0, 0x1000);
+    *(uint8_t *)(uintptr_t)LOOP_BASE = code->loops;
     syscall(SYS_arch_prctl, ARCH_SET_GS, before->gs_base);
-    make_frame(&frame, in, before);
+    make_frame(&frame, code, before);
+    runs++;
     if (sigsetjmp(back, 0) == 0) {
         running = true;
-        enter_frame(&frame, in->form->mode == MODE_16 ? DS_16 : SS_64);
+        enter_frame(&frame, code->mode == MODE_16 ? DS_16 : SS_64);
     }
-    read_back(after, in, before);
+    read_back(after, code, before);
 }
 
 void native_free(void)
 {
+    struct itimerval never = { 0 };
+    setitimer(ITIMER_REAL, &never, NULL);
     stack_t none = { .ss_flags = SS_DISABLE };
     sigaltstack(&none, NULL);
     g_free(signal_stack.ss_sp);

@@ -1,4 +1,4 @@
-/* Random and boundary-valued states, operands put where memory is, and the comparison of outcomes. */
+/* Random and boundary-valued states, and operands put where memory is. */
 
 #include "insn.h"
 
@@ -21,7 +21,7 @@ static uint64_t bits64(GRand *random)
     return (uint64_t)g_rand_int(random) << 32 | g_rand_int(random);
 }
 
-static uint64_t integer(GRand *random)
+uint64_t state_integer(GRand *random)
 {
     static const uint64_t edges[] = {
         0,
@@ -184,7 +184,7 @@ static void vector_bytes(uint8_t *out, unsigned len, GRand *random)
         switch (style) {
         case 0: store_le64(out + i, (uint64_t)float32(random) << 32 | float32(random)); break;
         case 1: store_le64(out + i, float64(random)); break;
-        case 2: store_le64(out + i, integer(random)); break;
+        case 2: store_le64(out + i, state_integer(random)); break;
         case 3: store_le64(out + i, bits64(random) & bits64(random) & 0x7f7f7f7f7f7f7f7f); break;
         default: store_le64(out + i, bits64(random)); break;
         }
@@ -230,16 +230,17 @@ static uint32_t random_mxcsr(GRand *random)
     return value;
 }
 
-static void random_registers(State *s, const Instance *in, GRand *random)
+void state_registers(State *s, Mode mode, GRand *random)
 {
-    bool     wide = in->form->mode == MODE_64;
+    bool     wide = mode == MODE_64;
     unsigned n    = wide ? 16 : 8;
 
+    memset(s, 0, offsetof(State, data));
+
     for (unsigned i = 0; i < 16; i++) {
-        s->gpr[i] = i >= n ? 0 : wide ? integer(random) : (uint32_t)integer(random);
+        s->gpr[i] = i >= n ? 0 : wide ? state_integer(random) : (uint32_t)state_integer(random);
     }
     s->flags = (g_rand_int(random) & 0x8d5) | (chance(random, 4) ? 0x400 : 0) | (chance(random, 12) ? 0x40000 : 0);
-    s->rip   = in->rip;
     random_x87(s->fx, random);
     store_le32(s->fx + 24, random_mxcsr(random));
     for (unsigned i = 0; i < 16; i++) {
@@ -252,10 +253,17 @@ static void random_registers(State *s, const Instance *in, GRand *random)
     }
 }
 
+void state_data(State *s, GRand *random)
+{
+    for (unsigned i = 0; i < DATA_TOTAL; i += 64) {
+        vector_bytes(s->data + i, 64, random);
+    }
+}
+
 /* --- operands in memory ----------------------------------------------------------------------------------------- */
 
 /* An offset from DATA_BASE for an operand of `size` bytes. */
-static unsigned random_place(unsigned size, GRand *random)
+unsigned state_place(unsigned size, GRand *random)
 {
     unsigned inside = DATA_SIZE - size - 512;
     switch (below(random, 32)) {
@@ -294,7 +302,7 @@ static uint64_t address_mask(const Instance *in)
 }
 
 /* Stack accesses have the stack's width, whatever the address size. */
-static uint64_t operand_mask(const Instance *in, const ZydisDecodedOperand *op)
+uint64_t operand_mask(const Instance *in, const ZydisDecodedOperand *op)
 {
     static const uint64_t stack[N_MODES] = { ~UINT64_C(0), 0xffffffff, 0xffff };
     bool                  implicit       = op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && is_gpr(op->mem.base) &&
@@ -302,7 +310,7 @@ static uint64_t operand_mask(const Instance *in, const ZydisDecodedOperand *op)
     return implicit ? stack[in->form->mode] : address_mask(in);
 }
 
-static uint64_t effective(const Instance *in, const State *s, const ZydisDecodedOperand *op)
+uint64_t operand_address(const Instance *in, const State *s, const ZydisDecodedOperand *op)
 {
     uint64_t a = (uint64_t)op->mem.disp.value;
     if (op->mem.base == ZYDIS_REGISTER_RIP || op->mem.base == ZYDIS_REGISTER_EIP) {
@@ -325,7 +333,7 @@ static void set_address(State *s, uint64_t mask, unsigned reg, uint64_t value)
 }
 
 /* Rewrites the displacement in the code. */
-static bool patch_displacement(Instance *in, uint64_t value)
+bool instance_set_displacement(Instance *in, uint64_t value)
 {
     unsigned size = in->d.raw.disp.size / 8;
     if (!size) {
@@ -350,7 +358,7 @@ static bool place_gather(State *s, Instance *in, const ZydisDecodedOperand *op, 
         store_le(at, (uint64_t)value, wide ? 8 : 4);
     }
     if (!is_gpr(op->mem.base)) {
-        return in->d.raw.disp.size == 32 && patch_displacement(in, DATA_BASE + 0x1000);
+        return in->d.raw.disp.size == 32 && instance_set_displacement(in, DATA_BASE + 0x1000);
     }
     uint64_t base = DATA_BASE + 0x1000 + below(random, 64);
     set_address(s, operand_mask(in, op), gpr_number(op->mem.base), base - (uint64_t)op->mem.disp.value);
@@ -366,17 +374,17 @@ static bool place_operand(State *s, Instance *in, unsigned n, GRand *random)
     unsigned size = MAX(op->size / 8, 1);
     bool     pushes =
         op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && is_gpr(op->mem.base) && gpr_number(op->mem.base) == 4;
-    uint64_t target = random_place(MIN(size, 1024u), random) + (in->form->mode == MODE_16 ? 0 : (unsigned)DATA_BASE);
+    uint64_t target = state_place(MIN(size, 1024u), random) + (in->form->mode == MODE_16 ? 0 : (unsigned)DATA_BASE);
     if (pushes && chance(random, 2)) {
         target &= ~UINT64_C(15);
     }
     if (op->mem.segment == ZYDIS_REGISTER_GS && in->form->mode == MODE_64) {
         target -= s->gs_base;
     }
-    uint64_t delta = target - effective(in, s, op);
+    uint64_t delta = target - operand_address(in, s, op);
     unsigned base  = gpr_number(op->mem.base);
     if (op->mem.base == ZYDIS_REGISTER_RIP || op->mem.base == ZYDIS_REGISTER_EIP) {
-        return patch_displacement(in, (uint64_t)op->mem.disp.value + delta);
+        return instance_set_displacement(in, (uint64_t)op->mem.disp.value + delta);
     }
     if (is_gpr(op->mem.base)) {
         uint64_t factor =
@@ -387,17 +395,17 @@ static bool place_operand(State *s, Instance *in, unsigned n, GRand *random)
             return false;
         }
         if (factor > 1) {
-            uint64_t rest = effective(in, s, op) - factor * s->gpr[base];
+            uint64_t rest = operand_address(in, s, op) - factor * s->gpr[base];
             set_address(s, operand_mask(in, op), base, ((target - rest) & operand_mask(in, op)) / factor);
         } else {
             set_address(s, operand_mask(in, op), base, s->gpr[base] + delta);
         }
     } else if (is_gpr(op->mem.index)) {
         unsigned index = gpr_number(op->mem.index);
-        uint64_t rest  = effective(in, s, op) - s->gpr[index] * op->mem.scale;
+        uint64_t rest  = operand_address(in, s, op) - s->gpr[index] * op->mem.scale;
         set_address(s, operand_mask(in, op), index, ((target - rest) & operand_mask(in, op)) / op->mem.scale);
     } else {
-        return patch_displacement(in, target);
+        return instance_set_displacement(in, target);
     }
     return true;
 }
@@ -409,7 +417,7 @@ static void place_image(State *s, const Instance *in, GRand *random)
     if (op->type != ZYDIS_OPERAND_TYPE_MEMORY || op->size < 512 * 8) {
         return;
     }
-    uint64_t at = effective(in, s, op) - (in->form->mode == MODE_16 ? 0 : (unsigned)DATA_BASE) +
+    uint64_t at = operand_address(in, s, op) - (in->form->mode == MODE_16 ? 0 : (unsigned)DATA_BASE) +
                   (op->mem.segment == ZYDIS_REGISTER_GS ? s->gs_base : 0);
     if (at >= DATA_TOTAL || DATA_TOTAL - at < N_EXTENDED) {
         return;
@@ -441,7 +449,7 @@ static bool operand_is_safe(const State *s, const Instance *in, const ZydisDecod
     if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB) {
         return true; /* as placed */
     }
-    uint64_t a = effective(in, s, op);
+    uint64_t a = operand_address(in, s, op);
     if (in->form->mode == MODE_16) {
         return a <= 0xffff;
     }
@@ -498,8 +506,8 @@ bool state_random(State *s, const Instance *constant, GRand *random)
 {
     Instance *in = (Instance *)constant; /* displacements are rewritten */
 
-    memset(s, 0, offsetof(State, data));
-    random_registers(s, in, random);
+    state_registers(s, in->form->mode, random);
+    s->rip     = in->rip;
     s->gs_base = in->form->mode == MODE_64 ? below(random, 0x1000) * 16 : 0;
     place_special(s, in, random);
     for (unsigned i = 0; i < in->d.operand_count; i++) {
@@ -530,7 +538,7 @@ bool state_random(State *s, const Instance *constant, GRand *random)
     /* Fresh operands: most of memory keeps what it had. */
     for (unsigned i = 0; i < in->d.operand_count; i++) {
         if (in->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY) {
-            uint64_t at = effective(in, s, &in->op[i]) - (in->form->mode == MODE_16 ? 0 : (unsigned)DATA_BASE) +
+            uint64_t at = operand_address(in, s, &in->op[i]) - (in->form->mode == MODE_16 ? 0 : (unsigned)DATA_BASE) +
                           (in->op[i].mem.segment == ZYDIS_REGISTER_GS ? s->gs_base : 0);
             if (at < DATA_TOTAL - 64) {
                 vector_bytes(s->data + at, 64, random);
@@ -544,145 +552,11 @@ bool state_random(State *s, const Instance *constant, GRand *random)
     }
     place_image(s, in, random);
     if (in->d.mnemonic == ZYDIS_MNEMONIC_LDMXCSR || in->d.mnemonic == ZYDIS_MNEMONIC_VLDMXCSR) {
-        uint64_t at = effective(in, s, &in->op[0]) - (in->form->mode == MODE_16 ? 0 : (unsigned)DATA_BASE) +
+        uint64_t at = operand_address(in, s, &in->op[0]) - (in->form->mode == MODE_16 ? 0 : (unsigned)DATA_BASE) +
                       (in->op[0].mem.segment == ZYDIS_REGISTER_GS ? s->gs_base : 0);
         if (at < DATA_TOTAL - 4 && !chance(random, 6)) {
             store_le32(s->data + at, random_mxcsr(random));
         }
     }
     return true;
-}
-
-/* --- comparison ------------------------------------------------------------------------------------------------- */
-
-static const char *const gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                           "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
-
-void instance_print(const Instance *in, const State *s, GString *text)
-{
-    ZydisFormatter formatter;
-    char           line[128];
-    ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-    ZydisFormatterFormatInstruction(&formatter, &in->d, in->op, in->d.operand_count_visible, line, sizeof line, in->rip,
-                                    NULL);
-    g_string_append_printf(text, "    %s   [", line);
-    for (unsigned i = 0; i < in->len; i++) {
-        g_string_append_printf(text, "%s%02x", i ? " " : "", in->code[i]);
-    }
-    g_string_append_printf(text, "] flags %" PRIx64 " mxcsr %x fcw %x fsw %x ftw %x\n", s->flags, load_le32(s->fx + 24),
-                           load_le16(s->fx), load_le16(s->fx + 2), s->fx[4]);
-    for (unsigned i = 0; i < 16; i++) {
-        g_string_append_printf(text, "%s%s %" PRIx64 "%s", i % 8 ? " " : "      ", gpr_names[i], s->gpr[i],
-                               i % 8 == 7 ? "\n" : "");
-    }
-}
-
-bool crosses_page(const Instance *in, const State *before)
-{
-    for (unsigned i = 0; i < in->d.operand_count; i++) {
-        const ZydisDecodedOperand *op = &in->op[i];
-        if (op->type == ZYDIS_OPERAND_TYPE_MEMORY && op->size) {
-            uint64_t at = effective(in, before, op) + (op->mem.segment == ZYDIS_REGISTER_GS ? before->gs_base : 0);
-            return (at ^ (at + op->size / 8 - 1)) & ~UINT64_C(0xfff);
-        }
-    }
-    return false;
-}
-
-typedef struct Compare {
-    GString *text;
-    bool     differ;
-} Compare;
-
-static void value(Compare *c, const char *name, uint64_t host, uint64_t ours)
-{
-    if (host != ours) {
-        c->differ = true;
-        if (c->text) {
-            g_string_append_printf(c->text, "      %s: host %#" PRIx64 ", ours %#" PRIx64 "\n", name, host, ours);
-        }
-    }
-}
-
-static void bytes(Compare *c, const char *name, unsigned number, const uint8_t *before, const uint8_t *host,
-                  const uint8_t *ours, unsigned len)
-{
-    if (memcmp(host, ours, len) == 0) {
-        return;
-    }
-    c->differ = true;
-    if (!c->text) {
-        return;
-    }
-    const uint8_t *const rows[]  = { before, host, ours };
-    static const char   *names[] = { "was", "host", "ours" };
-    for (unsigned r = 0; r < 3; r++) {
-        g_string_append_printf(c->text, "      %s%u %4s ", name, number, names[r]);
-        for (unsigned i = len; i-- > 0;) {
-            g_string_append_printf(c->text, "%02x%s", rows[r][i], i % 8 == 0 && i ? "_" : "");
-        }
-        g_string_append_c(c->text, '\n');
-    }
-}
-
-static void memory(Compare *c, const State *before, const Outcome *host, const Outcome *ours)
-{
-    if (memcmp(host->state.data, ours->state.data, DATA_TOTAL) == 0) {
-        return;
-    }
-    unsigned first = 0;
-    while (host->state.data[first] == ours->state.data[first]) {
-        first++;
-    }
-    first = MIN(first & ~7u, DATA_TOTAL - 32u);
-    if (c->text) {
-        g_string_append_printf(c->text, "      memory at %#x:\n", DATA_BASE + first);
-    }
-    bytes(c, "memory", 0, before->data + first, host->state.data + first, ours->state.data + first, 32);
-    c->differ = true;
-}
-
-bool outcome_compare(const Instance *in, const State *before, const Outcome *host, const Outcome *ours, GString *text)
-{
-    Compare   c        = { text, false };
-    Undefined u        = undefined_mask(in, before, host);
-    uint64_t  gpr_mask = in->form->mode == MODE_64 ? ~UINT64_C(0) : 0xffffffff;
-    unsigned  n_vec    = 16;
-
-    if (u.everything) {
-        return true;
-    }
-
-    value(&c, "exception", (uint64_t)(int64_t)host->vector, (uint64_t)(int64_t)ours->vector);
-    if (host->vector == ours->vector) {
-        value(&c, "error code", host->error & ~u.error, ours->error & ~u.error);
-        value(&c, "cr2", host->cr2 & ~u.cr2, ours->cr2 & ~u.cr2);
-    }
-    value(&c, "rip", host->state.rip & gpr_mask, ours->state.rip & gpr_mask);
-    value(&c, "flags", host->state.flags & 0xfffeffff & ~u.flags & ~UINT64_C(2),
-          ours->state.flags & 0xfffeffff & ~u.flags & ~UINT64_C(2));
-    for (unsigned i = 0; i < (in->form->mode == MODE_64 ? 16 : 8); i++) {
-        if (!(u.gprs >> i & 1)) {
-            value(&c, gpr_names[i], host->state.gpr[i] & gpr_mask, ours->state.gpr[i] & gpr_mask);
-        }
-    }
-    const uint8_t *h = host->state.fx, *o = ours->state.fx, *b = before->fx;
-    value(&c, "fcw", load_le16(h), load_le16(o));
-    value(&c, "fsw", load_le16(h + 2) & ~(unsigned)u.fsw, load_le16(o + 2) & ~(unsigned)u.fsw);
-    value(&c, "ftw", h[4], o[4]);
-    if (!u.fpu_pointers) {
-        value(&c, "fop", load_le16(h + 6), load_le16(o + 6));
-        value(&c, "fip", load_le64(h + 8) & ~u.fip, load_le64(o + 8) & ~u.fip);
-        value(&c, "fdp", load_le64(h + 16) & ~u.fip, load_le64(o + 16) & ~u.fip);
-    }
-    value(&c, "mxcsr", load_le32(h + 24), load_le32(o + 24));
-    for (unsigned i = 0; i < 8; i++) {
-        bytes(&c, "st", i, b + 32 + 16 * i, h + 32 + 16 * i, o + 32 + 16 * i, 10);
-    }
-    for (unsigned i = 0; i < n_vec; i++) {
-        bytes(&c, "xmm", i, b + 160 + 16 * i, h + 160 + 16 * i, o + 160 + 16 * i, 16);
-        bytes(&c, "ymm high ", i, b + 576 + 16 * i, h + 576 + 16 * i, o + 576 + 16 * i, 16);
-    }
-    memory(&c, before, host, ours);
-    return !c.differ;
 }

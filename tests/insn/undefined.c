@@ -3,6 +3,8 @@
 
 #include "insn.h"
 
+#include <string.h>
+
 enum { CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800 };
 
 /* Flags that SDM 2 calls undefined, of instructions that do not exist in 64-bit mode: the executor cannot ask the host
@@ -47,33 +49,157 @@ static bool accesses_in_pieces(ZydisMnemonic mnemonic)
     }
 }
 
+static bool is_x87(const Instance *in)
+{
+    return in->d.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && in->d.opcode >= 0xd8 && in->d.opcode <= 0xdf;
+}
+
+static bool same_end(const Outcome *native, const Outcome *ours)
+{
+    return native->vector == ours->vector && native->state.rip == ours->state.rip;
+}
+
+static unsigned memory_size(const Instance *in)
+{
+    for (unsigned i = 0; i < in->d.operand_count; i++) {
+        if (in->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY && in->op[i].mem.type != ZYDIS_MEMOP_TYPE_AGEN) {
+            return in->op[i].size / 8;
+        }
+    }
+    return 0;
+}
+
 /* Legacy SSE instructions may fetch only the half of a 16-byte operand that they use (SDM 2, UNPCKLPS). That shows
  * when the operand is misaligned, which MXCSR.MM allows, and crosses a page. */
-static bool may_read_half(const Instance *in, const State *before)
+static bool may_read_half(const Instance *in, const State *before, const Outcome *native)
 {
-    return !in->form->vex && in->form->memory && load_le32(before->fx + 24) & 1u << 17 && crosses_page(in, before);
+    return !in->form->vex && in->form->memory && load_le32(native->state.fx + 24) & 1u << 17 &&
+           (!before || crosses_page(in, before));
 }
 
-/* FXSAVE and FXRSTOR of a misaligned image: #AC or #GP, as the implementation likes (SDM 2). */
-static bool either_alignment_fault(const Instance *in, const State *before, const Outcome *native)
+/* Whether #AC is raised for what is wider than 8 bytes, and before or after other faults, is the implementation's
+ * choice: AMD's raise it for VEX instructions, Intel's do not (SDM 3, 6.15, interrupt 17). So is #AC or #GP for
+ * misaligned FXSAVE and XSAVE images (SDM 2). Instructions that end without an access because of an unmasked x87
+ * exception may have checked it first, or not. */
+static bool either_alignment_fault(const Instance *in, const Outcome *native, const Outcome *ours)
 {
-    switch (in->form->mnemonic) {
-    case ZYDIS_MNEMONIC_FXSAVE:
-    case ZYDIS_MNEMONIC_FXSAVE64:
-    case ZYDIS_MNEMONIC_FXRSTOR:
-    case ZYDIS_MNEMONIC_FXRSTOR64: break;
-    default: return false;
+    if (same_end(native, ours) || (native->vector != 17 && ours->vector != 17)) {
+        return false;
     }
-    return before->flags & 0x40000 && (native->vector == 13 || native->vector == 17);
+    return memory_size(in) >= 10 || in->form->vex || is_x87(in) || in->d.meta.isa_ext == ZYDIS_ISA_EXT_MMX;
 }
 
-Undefined undefined_mask(const Instance *in, const State *before, const Outcome *native)
+/* A store that an unmasked exception prevents: whether its address is looked at first. */
+static bool store_without_access(const Instance *in, const Outcome *native, const Outcome *ours)
+{
+    if (same_end(native, ours) || !in->form->memory) {
+        return false;
+    }
+    return in->form->mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH ||
+           (is_x87(in) && (load_le16(native->state.fx + 2) | load_le16(ours->state.fx + 2)) & 0x80);
+}
+
+/* Outside a segment: vector and x87 operands may be checked for alignment, or be read in part, before their limit is
+ * looked at; what lies across the end of a segment of 4 GiB faults in one way or the other (SDM 3, 5.3.1); masked
+ * elements count for the limit, or do not. */
+static bool either_segment_fault(const Instance *in, const Outcome *native, const Outcome *ours)
+{
+    static const uint32_t addressing = 1 << 12 | 1 << 13 | 1 << 14;
+
+    if (in->form->mode == MODE_64 || native->vector == ours->vector) {
+        return false;
+    }
+    if (strstr(ZydisMnemonicGetString(in->d.mnemonic), "maskmov") &&
+        (native->vector == NO_FAULT || ours->vector == NO_FAULT)) {
+        return true;
+    }
+    if (native->vector < 0 || native->vector > 31 || ours->vector < 0 || ours->vector > 31 ||
+        !(addressing >> native->vector & 1) || !(addressing >> ours->vector & 1)) {
+        return false;
+    }
+    return in->form->vex || is_x87(in) || memory_size(in) >= 8 ||
+           (in->form->mode == MODE_32 && (uint32_t)(native->cr2 + 0x100) < 0x200);
+}
+
+/* BOUND may read and check one limit before the other; CMPS reads its operands in either order; pieces may lie on
+ * both sides of a segment's limit. */
+static bool either_fault(const Instance *in, const Outcome *native, const Outcome *ours)
+{
+    if (native->vector == NO_FAULT || ours->vector == NO_FAULT) {
+        return false;
+    }
+    switch (in->form->mnemonic) {
+    case ZYDIS_MNEMONIC_BOUND: return native->vector != ours->vector;
+    case ZYDIS_MNEMONIC_CMPSB:
+    case ZYDIS_MNEMONIC_CMPSW:
+    case ZYDIS_MNEMONIC_CMPSD:
+    case ZYDIS_MNEMONIC_CMPSQ: return native->vector != ours->vector || native->cr2 != ours->cr2;
+    default: return accesses_in_pieces(in->form->mnemonic) && native->vector != ours->vector;
+    }
+}
+
+/* What a memory operand that faults leaves behind on some hosts: CALL its return address (Intel: when the target is not
+ * canonical), PUSHA what it has pushed, MMX instructions TOP and tags, FSTP its first eight bytes, VCVTPS2PH the flags
+ * of its rounding, gathers cleared upper parts and any elements above the one that faults (SDM 2, VGATHERDPS). Masked
+ * stores report any byte. */
+static void mask_faulting(const Instance *in, Undefined *u)
+{
+    const char *name = ZydisMnemonicGetString(in->d.mnemonic);
+
+    if (accesses_in_pieces(in->form->mnemonic) && strstr(name, "rst")) { /* what of the state is loaded by then */
+        u->vectors = u->stack = true;
+        u->fsw                = 0xffff;
+        u->mxcsr              = UINT32_MAX;
+    }
+    u->memory |= in->form->mnemonic == ZYDIS_MNEMONIC_CALL || in->form->mnemonic == ZYDIS_MNEMONIC_PUSHA ||
+                 in->form->mnemonic == ZYDIS_MNEMONIC_PUSHAD || (is_x87(in) && memory_size(in) == 10);
+    u->mxcsr |= in->form->mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH ? 0x3f : 0;
+    if (in->d.meta.isa_ext == ZYDIS_ISA_EXT_MMX || strstr(name, "pi2p") ||
+        (in->d.operand_count > 1 && ZydisRegisterGetClass(in->op[1].reg.value) == ZYDIS_REGCLASS_MMX)) {
+        u->stack = true;
+        u->fsw |= 0x3800;
+    }
+    if (strstr(name, "gather")) {
+        u->vectors = true;
+    }
+    if (strstr(name, "maskmov")) {
+        u->cr2 = ~UINT64_C(0);
+        u->error |= 1;
+    }
+}
+
+static bool is_rep_compare(const Instance *in)
+{
+    return in->d.attributes & (ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
+}
+
+/* Rotates by more than one leave OF undefined, and encodings differ. */
+static bool is_long_rotate(const Instance *in)
+{
+    if (in->form->mnemonic != ZYDIS_MNEMONIC_ROL && in->form->mnemonic != ZYDIS_MNEMONIC_ROR &&
+        in->form->mnemonic != ZYDIS_MNEMONIC_RCL && in->form->mnemonic != ZYDIS_MNEMONIC_RCR) {
+        return false;
+    }
+    return in->form->opcode == 0xc0 || in->form->opcode == 0xc1 || in->form->opcode == 0xd2 || in->form->opcode == 0xd3;
+}
+
+Undefined undefined_mask(const Instance *in, const State *before, const Outcome *native, const Outcome *ours)
 {
     Undefined u = { 0 };
     for (unsigned i = 0; i < G_N_ELEMENTS(flag_rows); i++) {
         if (in->form->mnemonic == flag_rows[i].mnemonic) {
             u.flags = flag_rows[i].flags;
         }
+    }
+    if (is_long_rotate(in) && native->vector == NO_FAULT) {
+        u.flags |= OF;
+    }
+    /* Intel's restore the flags that they had before (SDM 2, REP), AMD's do not say. */
+    if (is_rep_compare(in) && native->vector != NO_FAULT) {
+        u.flags |= CF | PF | AF | ZF | SF | OF;
+    }
+    if (native->vector != NO_FAULT) {
+        mask_faulting(in, &u);
     }
     /* POPA that faults half way: some hosts have written registers by then. */
     if (native->vector != NO_FAULT &&
@@ -83,14 +209,15 @@ Undefined undefined_mask(const Instance *in, const State *before, const Outcome 
     /* FXSAVE on AMD hosts reports the pointers only while an exception is pending. */
     u.fpu_pointers = !(load_le16(native->state.fx + 2) & 0x80);
     if (accesses_in_pieces(in->form->mnemonic)) {
-        bool two_pages = crosses_page(in, before);
-        u.cr2          = two_pages ? ~UINT64_C(0) : 0xfff;
-        u.error        = two_pages ? 1 : 0; /* present */
+        bool two_pages = !before || crosses_page(in, before);
+        u.cr2 |= two_pages ? ~UINT64_C(0) : 0xfff;
+        u.error = two_pages ? 1 : 0; /* present */
+        u.memory |= !before && native->vector != NO_FAULT;
     }
     /* How many bits the pointers have is the implementation's choice. */
-    u.fip = UINT64_C(0xffff) << 48;
-    if (may_read_half(in, before) || either_alignment_fault(in, before, native)) {
-        u.everything = true;
-    }
+    u.fip        = UINT64_C(0xffff) << 48;
+    u.everything = either_fault(in, native, ours) || either_segment_fault(in, native, ours) ||
+                   may_read_half(in, before, native) || either_alignment_fault(in, native, ours) ||
+                   store_without_access(in, native, ours);
     return u;
 }

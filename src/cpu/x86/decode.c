@@ -86,8 +86,7 @@ static bool has_no_base(const ZydisDecodedInstruction *z)
            z->raw.modrm.rm == 4 && z->raw.sib.base == 5;
 }
 
-static void decode_memory(const X86Cpu *cpu, X86Insn *in, const ZydisDecodedInstruction *z,
-                          const ZydisDecodedOperand *op)
+void x86_decode_memory(const X86Cpu *cpu, X86Insn *in, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op)
 {
     static const uint8_t scales[9] = { [1] = 0, [2] = 1, [4] = 2, [8] = 3 };
 
@@ -130,6 +129,12 @@ static void decode_registers(X86Insn *in, const ZydisDecodedInstruction *z, cons
     }
 }
 
+bool x86_decode_raw(X86Cpu *cpu, const uint8_t *bytes, unsigned len, ZydisDecodedInstruction *z,
+                    ZydisDecodedOperand *op)
+{
+    return ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder_for(cpu), bytes, len, z, op));
+}
+
 DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, unsigned offset, X86Insn *in)
 {
     ZydisDecodedInstruction z;
@@ -169,7 +174,7 @@ DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, un
     decode_registers(in, &z, op);
     for (unsigned i = 0; i < z.operand_count; i++) {
         if (x86_is_mem(&op[i]) && op[i].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
-            decode_memory(cpu, in, &z, &op[i]);
+            x86_decode_memory(cpu, in, &z, &op[i]);
             break;
         }
     }

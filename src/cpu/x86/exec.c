@@ -228,36 +228,32 @@ static bool take_requests(X86Cpu *cpu, bool shadow, X86Exit *exit, bool *again)
     return false;
 }
 
-/* One round: arms the fault exit, looks after everything that is not running blocks, and runs them until it is needed
- * again. true: *exit says why. */
-static bool run_round(X86Cpu *cpu, X86Exit *exit)
+/* Looks after everything that is not running blocks, and runs them until it is needed again, or leaves that to the
+ * translator: X86_ROUND_TRANSLATE, when nothing speaks against it. */
+static X86Round round_of(X86Cpu *cpu, X86Exit *exit, bool translator)
 {
-    X86Cache *c      = cpu->cache;
-    int       thrown = x86_setjmp(cpu->fault_exit);
-    if (thrown) {
-        return deliver_thrown(cpu, thrown, exit);
-    }
+    X86Cache *c = cpu->cache;
 
     if (c->attention & ATTENTION_EXIT) {
         c->attention &= ~(uint32_t)ATTENTION_EXIT;
         *exit            = (X86Exit)(cpu->exit_wanted - 1);
         cpu->exit_wanted = 0;
-        return true;
+        return X86_ROUND_EXIT;
     }
     bool shadow = cpu->interrupt_shadow;
     if (cpu->tlb->breakpoints_hit && !shadow) {
         uint32_t hits             = cpu->tlb->breakpoints_hit;
         cpu->tlb->breakpoints_hit = 0;
         c->attention &= ~(uint32_t)ATTENTION_TRAP;
-        return deliver_trap(cpu, hits, exit);
+        return deliver_trap(cpu, hits, exit) ? X86_ROUND_EXIT : X86_ROUND_AGAIN;
     }
     if (vcpu_requests(&cpu->vcpu) || cpu->wait_for_sipi) {
         bool again = false;
         if (take_requests(cpu, shadow, exit, &again)) {
-            return true;
+            return X86_ROUND_EXIT;
         }
         if (again) {
-            return false;
+            return X86_ROUND_AGAIN;
         }
     }
 
@@ -266,12 +262,12 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
         uint64_t linear = linear_rip(cpu);
         if (!c->one_insn && at_breakpoint(cpu, linear, 1)) {
             *exit = X86_EXIT_DEBUG;
-            return true;
+            return X86_ROUND_EXIT;
         }
         unsigned hits = cpu->eflags & EFLAGS_RF ? 0 : code_breakpoints_at(cpu, linear, 1);
         if (hits && !shadow) {
             cpu->eflags |= EFLAGS_RF; /* a fault: the image on the stack says so */
-            return deliver_trap(cpu, hits, exit);
+            return deliver_trap(cpu, hits, exit) ? X86_ROUND_EXIT : X86_ROUND_AGAIN;
         }
         unsigned len = block_find(cpu)->len;
         if (at_breakpoint(cpu, linear + 1, len - 1) || code_breakpoints_at(cpu, linear + 1, len - 1)) {
@@ -283,6 +279,10 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
     cpu->eflags &= ~(uint32_t)EFLAGS_RF;
     c->no_step_trap = false;
     c->one_block    = stepping || c->one_insn;
+    if (translator && max != 1 && !stepping && !c->attention && !cpu->tlb->check_alignment) {
+        return X86_ROUND_TRANSLATE;
+    }
+    c->one_block |= translator;
     run_blocks(cpu, max);
     c->current = NULL;
 
@@ -291,22 +291,55 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
         cpu->tlb->breakpoints_hit = 0;
         c->attention &= ~(uint32_t)ATTENTION_TRAP;
         update_attention(cpu);
-        return deliver_trap(cpu, DR6_BS | hits, exit);
+        return deliver_trap(cpu, DR6_BS | hits, exit) ? X86_ROUND_EXIT : X86_ROUND_AGAIN;
     }
     if (cpu->eflags & (EFLAGS_TF | EFLAGS_RF) || (c->attention & ATTENTION_STEP)) {
         update_attention(cpu);
     }
     if (c->one_insn && !(c->attention & ATTENTION_EXIT)) {
         *exit = X86_EXIT_DEBUG;
-        return true;
+        return X86_ROUND_EXIT;
     }
-    return false;
+    return X86_ROUND_AGAIN;
 }
 
-static X86Exit run(X86Cpu *cpu, bool one_insn)
+X86Round x86_round(X86Cpu *cpu, X86Exit *exit)
+{
+    return round_of(cpu, exit, true);
+}
+
+void x86_run_one(X86Cpu *cpu)
+{
+    cpu->cache->one_block = true;
+    run_blocks(cpu, 1);
+    cpu->cache->current = NULL;
+    if (cpu->eflags & (EFLAGS_TF | EFLAGS_RF)) {
+        update_attention(cpu);
+    }
+}
+
+bool x86_deliver_thrown(X86Cpu *cpu, int thrown, X86Exit *exit)
+{
+    return deliver_thrown(cpu, thrown, exit);
+}
+
+void x86_update_attention(X86Cpu *cpu)
+{
+    update_attention(cpu);
+}
+
+static bool run_round(X86Cpu *cpu, X86Exit *exit)
+{
+    int thrown = x86_setjmp(cpu->fault_exit);
+    if (thrown) {
+        return deliver_thrown(cpu, thrown, exit);
+    }
+    return round_of(cpu, exit, false) == X86_ROUND_EXIT;
+}
+
+void x86_run_begin(X86Cpu *cpu, bool one_insn)
 {
     X86Cache *c = cpu->cache;
-    X86Exit   exit;
 
     cpu->insn        = NULL;
     cpu->exit_wanted = 0;
@@ -315,10 +348,17 @@ static X86Exit run(X86Cpu *cpu, bool one_insn)
     c->one_insn      = one_insn;
     x86_tlb_select(cpu);
     update_attention(cpu);
+}
+
+static X86Exit run(X86Cpu *cpu, bool one_insn)
+{
+    X86Exit exit;
+
+    x86_run_begin(cpu, one_insn);
     while (!run_round(cpu, &exit)) {
     }
-    cpu->insn  = NULL;
-    c->current = NULL;
+    cpu->insn           = NULL;
+    cpu->cache->current = NULL;
     return exit;
 }
 

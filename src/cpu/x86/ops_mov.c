@@ -196,6 +196,9 @@ bool x86_decode_mov_extend(X86Decode *d)
     if (from > 2 || to < 1) {
         return false;
     }
+    if (to == 1 && from == 2) {
+        from = 1; /* MOVSXD r16, r/m16: reads two bytes, whatever the decoder says */
+    }
     in->run = extend_handlers[d->arg][from][to - 1][x86_is_mem(&d->op[1])];
     return in->run;
 }

@@ -229,6 +229,8 @@ static inline __attribute__((always_inline)) void string(X86Cpu *cpu, const X86I
     bool has_to   = op != LODS && op != OUTS;
     Side from     = { .reg = X86_RSI, .seg = in->seg, .access = X86_READ };
     Side to       = { .reg = X86_RDI, .seg = X86_ES, .access = compares ? X86_READ : X86_WRITE };
+    /* A fault leaves SCAS and CMPS with the flags from before the instruction (SDM 2, REP). */
+    uint16_t arith = cpu->arith;
 
     if (op == INS || op == OUTS) {
         x86_check_io(cpu, (uint16_t)cpu->gpr[X86_RDX], size);
@@ -299,6 +301,9 @@ static inline __attribute__((always_inline)) void string(X86Cpu *cpu, const X86I
             cpu->rip    = x86_insn_rip(cpu, in); /* goes on after whatever it is */
             cpu->branch = X86_BRANCH_SYSTEM;
             return;
+        }
+        if (compares) {
+            cpu->arith = arith;
         }
     }
     if (repeated) {

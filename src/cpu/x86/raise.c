@@ -59,6 +59,9 @@ void x86_want_trap(X86Cpu *cpu)
 
 void x86_ram_written(X86Cpu *cpu, RamBlock *ram, uint64_t offset, unsigned len)
 {
+    if (ram->code_listener && ram_block_hits_code(ram, offset, len)) {
+        x86_park(cpu); /* before anybody is told */
+    }
     ram_block_written(ram, offset, len);
     if (cpu->insn && x86_code_changed(cpu)) {
         cpu->insn_end = cpu->insn + 1;

@@ -50,7 +50,17 @@ typedef struct TlbBreakpoint {
     bool     access; /* reads too */
 } TlbBreakpoint;
 
+/* What has been dropped since the translator looked: it has caches of its own. */
+typedef struct TlbChanges {
+    bool     any;
+    bool     all, local; /* everything; all but global entries */
+    bool     writes;     /* rights to write fast */
+    uint8_t  n_pages;
+    uint64_t pages[8]; /* linear addresses; more become `all` */
+} TlbChanges;
+
 struct X86Tlb {
+    TlbChanges  changes;
     TlbContext  contexts[TLB_CONTEXTS];
     TlbContext *current;
     X86TlbEntry never[X86_TLB_SIZE]; /* a table that never hits: alignment checks */
@@ -62,7 +72,7 @@ struct X86Tlb {
 
     uint64_t large[TLB_LARGE_BITS / 64]; /* filter of 2 MiB ranges filled from larger mappings */
     uint64_t code[TLB_CODE_BITS / 64];   /* filter of pages filled with the right to fetch */
-    uint64_t huge;                       /* the same of 1 GiB ranges with 1 GiB mappings */
+    uint64_t huge[TLB_LARGE_BITS / 64];  /* the same of 1 GiB ranges with 1 GiB mappings */
 
     TlbRange ranges[TLB_RANGES]; /* by size, the largest first */
 
@@ -73,6 +83,26 @@ struct X86Tlb {
     uint32_t      breakpoints_hit; /* DR6 bits for the trap after this instruction */
     unsigned      exclusive;       /* inside x86_exclusive_begin() */
 };
+
+static inline void tlb_note_all(X86Tlb *tlb)
+{
+    tlb->changes.any = tlb->changes.all = true;
+}
+
+static inline void tlb_note_local(X86Tlb *tlb)
+{
+    tlb->changes.any = tlb->changes.local = true;
+}
+
+static inline void tlb_note_page(X86Tlb *tlb, uint64_t linear)
+{
+    if (tlb->changes.n_pages == sizeof tlb->changes.pages / sizeof tlb->changes.pages[0]) {
+        tlb_note_all(tlb);
+        return;
+    }
+    tlb->changes.any                           = true;
+    tlb->changes.pages[tlb->changes.n_pages++] = linear;
+}
 
 /* What no address of slot n matches. */
 static inline uint64_t tlb_no_tag(unsigned slot)
