@@ -89,7 +89,7 @@ static X86Exit step_guest(X86Cpu *cpu)
         return X86_EXIT_DEBUG; /* there is no next instruction yet */
     }
     vcpu_enter(&cpu->vcpu);
-    cpu->interrupt_shadow = true;
+    cpu->interrupt_shadow = X86_SHADOW_STI;
     X86Exit exit          = x86_step(cpu);
     vcpu_leave(&cpu->vcpu);
     cpu->vcpu.halted = exit == X86_EXIT_HALT;

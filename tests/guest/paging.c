@@ -47,13 +47,13 @@ static Result probe(unsigned kind, u64 at, u64 value, bool user)
             put(to + 64 * i, code[i], 32);
         }
     }
-    Frame f    = frame_at(user ? PROBES + 64ull * kind : (u64)code[kind], STACK + PAGE, user);
+    Frame f = frame_at(user ? PROBES + 64ull * kind : (u64)code[kind], STACK + PAGE, user);
     if (!user) {
         f.rsp = page_for_stack();
     }
-    f.rdi      = at;
-    f.rax      = value;
-    Result r   = { .vector = run(&f), .error = (u32)f.error, .cr2 = cpus[0].cr2, .value = f.rax };
+    f.rdi    = at;
+    f.rax    = value;
+    Result r = { .vector = run(&f), .error = (u32)f.error, .cr2 = cpus[0].cr2, .value = f.rax };
     return r;
 }
 
@@ -61,7 +61,7 @@ static Result probe(unsigned kind, u64 at, u64 value, bool user)
     do {                                                                                                               \
         Result r_ = (r);                                                                                               \
         expect(r_.vector == 14 && r_.error == (want_error) && r_.cr2 == (at),                                          \
-               "vector %u error %x cr2 %lx, not 14, %x, %lx", r_.vector, r_.error, r_.cr2, (u32)(want_error),           \
+               "vector %u error %x cr2 %lx, not 14, %x, %lx", r_.vector, r_.error, r_.cr2, (u32)(want_error),          \
                (u64)(at));                                                                                             \
     } while (0)
 #define expect_value(r, want)                                                                                          \
@@ -74,10 +74,10 @@ static Result probe(unsigned kind, u64 at, u64 value, bool user)
 /* mov $value, %eax; ret, at the start of a page; the page's number at 64 */
 static u64 marked(u32 value)
 {
-    u64 at           = page();
-    *(u8 *)at        = 0xb8;
-    *(u32 *)(at + 1) = value;
-    *(u8 *)(at + 5)  = 0xc3;
+    u64 at            = page();
+    *(u8 *)at         = 0xb8;
+    *(u32 *)(at + 1)  = value;
+    *(u8 *)(at + 5)   = 0xc3;
     *(u64 *)(at + 64) = value;
     return at;
 }
@@ -359,8 +359,8 @@ static u64 *pde(u64 linear)
 TEST(large, "a 2 MiB page is split, and made whole again")
 {
     u64  saved = *pde(BIG), table = page();
-    u64  base  = 0x4000000; /* physical 64 MiB: unused memory */
-    u64 *pt    = (u64 *)table;
+    u64  base = 0x4000000; /* physical 64 MiB: unused memory */
+    u64 *pt   = (u64 *)table;
     for (unsigned i = 0; i < 512; i++) {
         *(u64 *)(base + i * PAGE) = i;
     }
@@ -378,8 +378,8 @@ TEST(large, "a 2 MiB page is split, and made whole again")
         for (unsigned i = 0; i < 512; i++) {
             pt[i] = (base + i * PAGE) | P | W | U | (round & 2 ? G : 0);
         }
-        pt[37] = (base + 74 * PAGE) | P | W | U;
-        pt[74] = (base + 37 * PAGE) | P | U;
+        pt[37]    = (base + 74 * PAGE) | P | W | U;
+        pt[74]    = (base + 37 * PAGE) | P | U;
         *pde(BIG) = table | P | W | U;
         by_pge();
         for (unsigned i = 0; i < 512; i += 37) {

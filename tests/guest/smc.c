@@ -19,8 +19,8 @@ typedef struct Mode {
 } Mode;
 
 static const Mode modes[] = {
-    { "64 kernel", CS64, DS64, false },  { "64 user", UCS64, UDS, false },   { "32 kernel", CS32, DS64, false },
-    { "32 user", UCS32, UDS, false },    { "16 kernel", CS16, DS64, true },  { "16 user", UCS16, UDS, true },
+    { "64 kernel", CS64, DS64, false }, { "64 user", UCS64, UDS, false },  { "32 kernel", CS32, DS64, false },
+    { "32 user", UCS32, UDS, false },   { "16 kernel", CS16, DS64, true }, { "16 user", UCS16, UDS, true },
 };
 enum { N_MODES = sizeof modes / sizeof modes[0] };
 
@@ -69,19 +69,19 @@ static void install(const Mode *m, unsigned offset, const u8 *c64, const u8 *c32
 }
 
 /* Runs a THREE in all modes, several times each, at the start of a page and across two; AX must be as expected. */
-#define IN_ALL_MODES(id, want)                                                                                       \
+#define IN_ALL_MODES(id, want)                                                                                         \
     for (unsigned m_ = 0; m_ < N_MODES; m_++) {                                                                        \
         for (unsigned at_ = 0; at_ < 6; at_++) {                                                                       \
             unsigned offset_ = at_ < 2 ? 0x40 : 0x1000 - 5 * at_;                                                      \
             fresh();                                                                                                   \
             for (unsigned again_ = 0; again_ < 3; again_++) {                                                          \
-                install(&modes[m_], offset_, id##_64, id##_32, id##_16,                                          \
-                        SIZE_OF(id##_64) + SIZE_OF(id##_32) + SIZE_OF(id##_16));                                 \
+                install(&modes[m_], offset_, id##_64, id##_32, id##_16,                                                \
+                        SIZE_OF(id##_64) + SIZE_OF(id##_32) + SIZE_OF(id##_16));                                       \
                 Frame    f_ = mode_frame(&modes[m_], offset_);                                                         \
                 unsigned v_ = run(&f_);                                                                                \
-                expect(v_ == 3, #id " %s at %x: vector %u rip %lx cr2 %lx", modes[m_].name, offset_, v_, f_.rip,     \
+                expect(v_ == 3, #id " %s at %x: vector %u rip %lx cr2 %lx", modes[m_].name, offset_, v_, f_.rip,       \
                        cpus[0].cr2);                                                                                   \
-                expect((u32)f_.rax == (want), #id " %s at %x, run %u: %x, not %x", modes[m_].name, offset_, again_,  \
+                expect((u32)f_.rax == (want), #id " %s at %x, run %u: %x, not %x", modes[m_].name, offset_, again_,    \
                        (u32)f_.rax, (u32)(want));                                                                      \
             }                                                                                                          \
         }                                                                                                              \
@@ -92,31 +92,21 @@ static void install(const Mode *m, unsigned offset, const u8 *c64, const u8 *c32
 THREE(next_instruction, "6: movb $0x55, (7f - 6b)(B)\n"
                         ".byte 0xb0\n 7: .byte 0x11\n" /* mov $0x11, %al */
                         "movzbl %al, %eax")
-TEST(next, "the next instruction is patched")
-{
-    IN_ALL_MODES(next_instruction, 0x55)
-}
+TEST(next, "the next instruction is patched"){ IN_ALL_MODES(next_instruction, 0x55) }
 
 THREE(same_block, "6: xorl %eax, %eax\n"
                   "movb $0x2a, (7f - 6b)(B)\n"
                   "nop\n movl %eax, %ecx\n incl %ecx\n addl %ecx, %edx\n"
                   ".byte 0xb0\n 7: .byte 0x11\n"
                   "movzbl %al, %eax")
-TEST(block, "a later instruction of the block is patched")
-{
-    IN_ALL_MODES(same_block, 0x2a)
-}
+    TEST(block, "a later instruction of the block is patched"){ IN_ALL_MODES(same_block, 0x2a) }
 
 /* nop becomes inc %eax twice; opcodes change, not only immediates. */
 THREE(opcode, "6: xorl %eax, %eax\n"
               "movw $0xc0fe, (7f - 6b)(B)\n" /* inc %al */
               "7: .byte 0x90, 0x90\n"
               "movw $0xc0fe, (8f - 6b)(B)\n"
-              "nop\n 8: .byte 0x90, 0x90\n")
-TEST(opcodes, "opcodes are patched")
-{
-    IN_ALL_MODES(opcode, 2)
-}
+              "nop\n 8: .byte 0x90, 0x90\n") TEST(opcodes, "opcodes are patched"){ IN_ALL_MODES(opcode, 2) }
 
 /* The immediate of the next instruction grows each time around. */
 THREE(loop_patch, "6: xorl %eax, %eax\n"
@@ -125,10 +115,7 @@ THREE(loop_patch, "6: xorl %eax, %eax\n"
                   "1: incb (7f - 4 - 6b)(B)\n"
                   "addl $0x1000, %eax\n 7:\n"
                   "decl %ecx\n jnz 1b")
-TEST(loops, "a loop patches itself each time around")
-{
-    IN_ALL_MODES(loop_patch, 5050)
-}
+    TEST(loops, "a loop patches itself each time around"){ IN_ALL_MODES(loop_patch, 5050) }
 
 /* A jump is sent to another place. */
 THREE(jump, "6: xorl %eax, %eax\n"
@@ -140,10 +127,7 @@ THREE(jump, "6: xorl %eax, %eax\n"
             "3: addl $0x100, %eax\n"
             "movb $0, (7b - 6b)(B)\n"
             "4: decl %ecx\n jnz 1b")
-TEST(jumps, "a jump changes its target each time around")
-{
-    IN_ALL_MODES(jump, 25 * 0x101)
-}
+    TEST(jumps, "a jump changes its target each time around"){ IN_ALL_MODES(jump, 25 * 0x101) }
 
 THREE(locked, "6: xorl %eax, %eax\n"
               "lock addb $7, (7f - 6b)(B)\n"
@@ -157,49 +141,36 @@ THREE(locked, "6: xorl %eax, %eax\n"
               "lock cmpxchgb %cl, (9f - 6b)(B)\n"
               ".byte 0xb0\n 9: .byte 3\n" /* 40h */
               "addb %dl, %al\n"
-              "movzbl %al, %eax")
-TEST(locks, "patched by locked instructions")
-{
-    IN_ALL_MODES(locked, 0x68)
-}
+              "movzbl %al, %eax") TEST(locks, "patched by locked instructions"){ IN_ALL_MODES(locked, 0x68) }
 
 /* REP STOS fills the bytes behind itself with INC %AL's. */
 THREE(stos, "6: movl $0xc0fec0fe, %eax\n"
             "lea (7f - 6b)(B), %edi\n"
             "movl $2, %ecx\n"
-            "cld\n"
-            ADDR32 "rep stosl\n"
+            "cld\n" ADDR32 "rep stosl\n"
             "7: .byte 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90\n"
             "movzbl %al, %eax")
-TEST(rep_stos, "REP STOS writes the instructions behind it")
-{
-    IN_ALL_MODES(stos, (0xfe + 4) & 0xff)
-}
+    TEST(rep_stos, "REP STOS writes the instructions behind it"){ IN_ALL_MODES(stos, (0xfe + 4) & 0xff) }
 
 THREE(movs, "6: xorl %eax, %eax\n"
             "lea (7f - 6b)(B), %edi\n"
             "lea (8f - 6b)(B), %esi\n"
             "movl $6, %ecx\n"
-            "cld\n"
-            ADDR32 "rep movsb\n"
+            "cld\n" ADDR32 "rep movsb\n"
             "7: .byte 0x90, 0x90, 0x90, 0x90, 0x90, 0x90\n"
             "jmp 9f\n"
             "8: .byte 0xfe, 0xc0, 0xfe, 0xc0, 0x04, 0x10\n" /* inc, inc, add $16, %al */
-            "9:")
-TEST(rep_movs, "REP MOVS writes the instructions behind it")
-{
-    IN_ALL_MODES(movs, 18)
-}
+            "9:") TEST(rep_movs, "REP MOVS writes the instructions behind it"){ IN_ALL_MODES(movs, 18) }
 
 /* PUSH into code that follows: the stack pointer lies there. */
 CODE(push_64, "6: movq %rsp, %rdi\n lea (7f + 8 - 6b)(%rbx), %rsp\n movq $0x1122334455667788, %rax\n"
               "movabsq $0x90909090c0fec0fe, %rcx\n xorl %eax, %eax\n"
               "push %rcx\n 7: .byte 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90\n movq %rdi, %rsp")
-/* CALL, whose return address is the immediate of the instruction called. */
-CODE(call_64, "6: movq %rsp, %rdi\n lea (8f + 8 - 6b)(%rbx), %rsp\n call 7f\n 9: int3\n"
-              "7: .byte 0x48, 0xb8\n 8: .quad 0\n" /* movabs $return, %rax */
-              "movq %rdi, %rsp\n lea (9b - 6b)(%rbx), %rcx\n subq %rcx, %rax")
-TEST(stack, "PUSH and CALL write code")
+    /* CALL, whose return address is the immediate of the instruction called. */
+    CODE(call_64, "6: movq %rsp, %rdi\n lea (8f + 8 - 6b)(%rbx), %rsp\n call 7f\n 9: int3\n"
+                  "7: .byte 0x48, 0xb8\n 8: .quad 0\n" /* movabs $return, %rax */
+                  "movq %rdi, %rsp\n lea (9b - 6b)(%rbx), %rcx\n subq %rcx, %rax")
+        TEST(stack, "PUSH and CALL write code")
 {
     for (unsigned user = 0; user < 2; user++) {
         fresh();
@@ -354,8 +325,8 @@ static void generate(unsigned n, u32 value, bool chained)
     memcpy(p, &value, 4);
     p += 4;
     if (chained) {
-        static const u8 head[] = { 0x50 };                         /* push %rax */
-        static const u8 tail[] = { 0x5a, 0x01, 0xd0, 0xc3 };       /* pop %rdx; add %edx, %eax; ret */
+        static const u8 head[] = { 0x50 };                           /* push %rax */
+        static const u8 tail[] = { 0x5a, 0x01, 0xd0, 0xc3 };         /* pop %rdx; add %edx, %eax; ret */
         u32             to     = (u32)(entry - PAGE - ((u64)p + 6)); /* call the one before */
         p                      = (u8 *)put((u64)p, head, sizeof head);
         *p++                   = 0xe8;
@@ -477,7 +448,7 @@ static void flip(Cpu *cpu)
 /* xor %eax, %eax; 5 nops; the byte: NOP or INT3; inc %eax; int3 */
 TEST(breakpoint, "another vCPU puts a breakpoint into running code and takes it away")
 {
-    static const u8 code[] = { 0x31, 0xc0, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xc0, 0xcc };
+    static const u8 code[]  = { 0x31, 0xc0, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xc0, 0xcc };
     unsigned        seen[2] = { 0, 0 };
     smp_start();
     if (n_cpus < 2) {

@@ -233,7 +233,8 @@ void guest_set_mode(Guest *g, unsigned n, GuestMode mode, unsigned ring)
     cpu->idt = (X86Table){ .base = mode == GUEST_REAL ? 0 : GUEST_IDT, .limit = mode == GUEST_REAL ? 0x3ff : 0xfff };
     cpu->tr  = (X86Segment){ .base = GUEST_TSS, .limit = 0xfff, .attr = SEG_P | 0xb, .selector = GUEST_TR };
     cpu->ldt = (X86Segment){ .attr = SEG_UNUSABLE };
-    cpu->in_shutdown = cpu->interrupt_shadow = cpu->nmi_blocked = false;
+    cpu->in_shutdown = cpu->nmi_blocked = false;
+    cpu->interrupt_shadow               = X86_SHADOW_NONE;
     if (mode == GUEST_REAL) {
         for (unsigned s = 0; s < X86_N_SEG; s++) {
             cpu->seg[s] = (X86Segment){ .limit = 0xffff, .attr = s == X86_CS ? CODE : DATA };

@@ -835,9 +835,9 @@ static void test_priorities(void)
     g_assert_cmphex(cpu->rip, ==, 0x7000);
     cpu->nmi_blocked = true;
     cpu->eflags |= EFLAGS_IF;
-    cpu->interrupt_shadow = true;
+    cpu->interrupt_shadow = X86_SHADOW_STI;
     g_assert_false(x86_take_interrupt(cpu));
-    cpu->interrupt_shadow = false;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
     g_assert_true(x86_take_interrupt(cpu));
     g_assert_cmphex(cpu->rip, ==, HANDLERS + 16 * 0x50);
     g_assert_cmphex(vcpu_requests(&cpu->vcpu), ==, X86_REQUEST_NMI);

@@ -52,7 +52,8 @@ typedef struct DbtJump {
 typedef struct DbtFrame {
     uint64_t r9, r10, r11;
     uint64_t flags; /* as X86Cpu.arith */
-    uint64_t tmp[4];
+    uint64_t tmp[4];  /* the stubs' */
+    uint64_t keep[4]; /* the templates': across checks */
     union {
         _Atomic uint64_t kick; /* DBT_RUN or DBT_KICKED */
         struct {
@@ -114,7 +115,10 @@ typedef struct DbtSite {
     uint8_t  spare;
 } DbtSite;
 
-enum { SITE_EXEC = 1 /* always by C: misaligned LOCK */ };
+enum {
+    SITE_EXEC  = 1, /* always by C: misaligned LOCK */
+    SITE_ALIGN = 2, /* misaligned: #GP before anything else */
+};
 
 /* One way out of a unit to a fixed place in its page. */
 typedef struct DbtExit {

@@ -575,7 +575,7 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         unsigned kind = peek_ext(c);
         in->opsize    = op == 0xf6 ? 1 : in->opsize;
         if (kind >= 4) {
-            gen_ext(c, G_RM_R, 0, FL_ALL);
+            gen_ext(c, G_RM_R, 0, kind >= 6 ? 0 : FL_ALL); /* processors keep them when they divide */
             in->t = T_MULDIV;
             in->faults |= kind >= 6;
             return true;

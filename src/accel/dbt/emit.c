@@ -301,8 +301,8 @@ static void emit_muldiv(Tr *t, const DbtInsn *in)
             asm_mov(a, H_RCX, host);
         }
     }
-    if (in->faults && !in->memory) {
-        flags_save(t); /* #DE: they must be in the frame */
+    if (in->reg >= 6) {
+        flags_save(t); /* they stay as they are, also at #DE */
     }
     asm_mov(a, H_RAX, H_R9);
     e.reg     = in->reg;
@@ -313,7 +313,7 @@ static void emit_muldiv(Tr *t, const DbtInsn *in)
     }
     asm_emit(a, &e);
     asm_mov(a, H_R9, H_RAX);
-    flags_written(t);
+    note_flags(t, in);
 }
 
 static void emit_xchg(Tr *t, const DbtInsn *in)
@@ -371,7 +371,7 @@ static void emit_cmpxchg(Tr *t, const DbtInsn *in)
     unsigned source = dbt_host_register[in->reg];
     bool     borrow = source == H_NONE;
     if (borrow) {
-        asm_store(a, asm_frame(DBT_FRAME(tmp[0])), H_RDX);
+        asm_store(a, asm_frame(DBT_FRAME(keep[0])), H_RDX);
         asm_load(a, H_RDX, guest_slot(in->reg));
         source = H_RDX;
     }
@@ -380,7 +380,7 @@ static void emit_cmpxchg(Tr *t, const DbtInsn *in)
     e.byte_reg = in->opsize == 1;
     asm_emit(a, &e);
     if (borrow) {
-        asm_load(a, H_RDX, asm_frame(DBT_FRAME(tmp[0])));
+        asm_load(a, H_RDX, asm_frame(DBT_FRAME(keep[0])));
     }
     asm_mov(a, H_R9, H_RAX);
     if (!in->memory) {
@@ -398,6 +398,9 @@ bool emit_can(const DbtInsn *in)
         }
         /* Both register operands, with RAX among them or RDX borrowed. */
         return in->memory || (dbt_host_register[in->reg] != H_NONE && in->rm != 0 && in->rm != in->reg);
+    }
+    if (in->t == T_BITMEM && in->addrsize == 4 && in->seg > 3) {
+        return false; /* the sum is cut before the base */
     }
     if (in->t == T_GEN && in->memory) {
         bool flags = in->read != 0;
@@ -424,7 +427,7 @@ static void emit_bitmem(Tr *t, const DbtInsn *in)
     bool                 flags     = needs_flags(t, in);
     unsigned             size      = in->opsize;
 
-    /* tmp[0] = bytes from ea to the operand; tmp[1] = its address */
+    /* keep[0] = bytes from ea to the operand */
     flags_save(t);
     unsigned reg = read_guest(t, in->reg, H_RCX);
     if (size == 8) {
@@ -436,11 +439,11 @@ static void emit_bitmem(Tr *t, const DbtInsn *in)
     }
     asm_emit(a, &(Enc){ .w = true, .op = 0xc1, .reg = 7, .rm = H_RCX, .imm = shifts[size], .imm_size = 1 });
     asm_emit(a, &(Enc){ .w = true, .op = 0xc1, .reg = 4, .rm = H_RCX, .imm = size == 8 ? 3 : size == 4 ? 2 : 1, .imm_size = 1 });
-    asm_store(a, asm_frame(DBT_FRAME(tmp[0])), H_RCX);
+    asm_store(a, asm_frame(DBT_FRAME(keep[0])), H_RCX);
     m.bit_offset = true;
     m.locked     = in->lock;
     check(t, &m); /* RAX = host address */
-    asm_rm(a, true, 0x2b, H_RAX, asm_frame(DBT_FRAME(tmp[0])));
+    asm_rm(a, true, 0x2b, H_RAX, asm_frame(DBT_FRAME(keep[0])));
     asm_mov(a, H_RCX, H_RAX);
     if (flags) {
         flags_need(t);
@@ -533,7 +536,7 @@ static void emit_push(Tr *t, const DbtInsn *in)
         } else {
             asm_mov(&t->hot, H_RAX, read_guest(t, in->rm, H_RAX));
         }
-        asm_store(&t->hot, asm_frame(DBT_FRAME(tmp[2])), H_RAX);
+        asm_store(&t->hot, asm_frame(DBT_FRAME(keep[2])), H_RAX);
     }
     Operand o = check(t, &m);
     if (in->t == T_PUSHI) {
@@ -541,7 +544,7 @@ static void emit_push(Tr *t, const DbtInsn *in)
     } else {
         unsigned reg = o.free;
         if (in->t == T_PUSHM) {
-            asm_load(&t->hot, reg, asm_frame(DBT_FRAME(tmp[2])));
+            asm_load(&t->hot, reg, asm_frame(DBT_FRAME(keep[2])));
         } else {
             reg = read_guest(t, in->rm, o.free);
         }

@@ -80,7 +80,8 @@ typedef struct MemSpec {
     bool     constant;                          /* address is `linear` */
     bool     scratch;    /* for templates that need RAX: the operand comes out as [RCX] */
     bool     locked;     /* misaligned: C */
-    bool     bit_offset; /* frame.tmp[0] is added */
+    bool     bit_offset; /* frame.keep[0] is added */
+    bool     aligned;    /* misaligned: #GP */
     bool     write;
     uint8_t  size;
     int32_t  disp;

@@ -181,7 +181,7 @@ static void load_target(Tr *t, const DbtInsn *in)
     }
 }
 
-/* Pushes the address behind the instruction. `keep`: what was there before goes to frame.tmp[3]. */
+/* Pushes the address behind the instruction. `keep`: what was there before goes to frame.keep[3]. */
 static void push_return(Tr *t, const DbtInsn *in, bool keep)
 {
     Asm     *a    = &t->hot;
@@ -193,7 +193,7 @@ static void push_return(Tr *t, const DbtInsn *in, bool keep)
     Operand  o    = check(t, &m);
     if (keep) {
         asm_rm(a, wide, 0x8b, o.free, o.mem);
-        asm_store(a, asm_frame(DBT_FRAME(tmp[3])), o.free);
+        asm_store(a, asm_frame(DBT_FRAME(keep[3])), o.free);
     }
     if (!wide || (int64_t)next == (int32_t)next) {
         asm_emit(a, &(Enc){ .w = wide, .op = 0xc7, .memory = true, .mem = o.mem, .imm = (int64_t)next, .imm_size = 4 });
@@ -223,14 +223,14 @@ void emit_flow(Tr *t, const DbtInsn *in)
         break;
     case T_CALLI:
         load_target(t, in);
-        asm_store(a, asm_frame(DBT_FRAME(tmp[2])), H_RAX);
+        asm_store(a, asm_frame(DBT_FRAME(keep[2])), H_RAX);
         push_return(t, in, true);
-        asm_load(a, H_RAX, asm_frame(DBT_FRAME(tmp[2])));
+        asm_load(a, H_RAX, asm_frame(DBT_FRAME(keep[2])));
         put_dispatch(t, -(int)in->opsize);
         break;
     case T_JMPI:
+        flags_save(t); /* through RAX */
         load_target(t, in);
-        flags_save(t);
         put_dispatch(t, 0);
         break;
     case T_RET: {

@@ -172,7 +172,7 @@ static void put_address(Asm *a, const MemSpec *m)
         asm_rm(a, true, 0x03, H_RAX, asm_frame(m->seg == X86_FS ? DBT_FRAME(fs_base) : DBT_FRAME(gs_base)));
     }
     if (m->bit_offset) {
-        asm_rm(a, true, 0x03, H_RAX, asm_frame(DBT_FRAME(tmp[0])));
+        asm_rm(a, wide, 0x03, H_RAX, asm_frame(DBT_FRAME(keep[0])));
     }
 }
 
@@ -199,7 +199,7 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned micro, unsigned flags, bo
                      .micro = (uint16_t)micro,
                      .insn  = (uint8_t)t->i,
                      .size  = m->size,
-                     .flags = (uint8_t)flags };
+                     .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0)) };
     uint64_t bits;
     memcpy(&bits, &site, 8);
     if (address) {

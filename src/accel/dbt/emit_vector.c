@@ -16,9 +16,7 @@ bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in)
         !x86_vector_inline(t->cpu, &z, op, &v->spec, v->number)) {
         return false;
     }
-    uint8_t off = 0;
     memset(in, 0, sizeof *in);
-    (void)off;
     in->t     = T_VECTOR;
     in->len   = z.length;
     in->base  = DBT_NO_REG;
@@ -59,6 +57,7 @@ void emit_vector(Tr *t, const DbtInsn *in)
     if (in->memory) {
         MemSpec m = operand_spec(t, in, in->rm_size, v->spec.memory_write);
         m.scratch = v->spec.flags & X86_THUNK_LENGTHS;
+        m.aligned = v->spec.aligned;
         Operand o  = check(t, &m);
         form.base  = o.mem.base;
         form.index = o.mem.index == H_NONE ? X86_FORM_NONE : o.mem.index;

@@ -81,7 +81,7 @@ void dbt_sync_flush(DbtFrame *f)
 {
     TlbChanges *c = &f->cpu->tlb->changes;
 
-    dbt_micro_flush(f, !c->all && !c->local && !c->n_pages);
+    dbt_micro_flush(f, !c->all && !c->local && !c->data && !c->n_pages);
     if (c->all) {
         for (unsigned mode = 0; mode < DBT_MODES; mode++) {
             dbt_jumps_flush(f, mode);

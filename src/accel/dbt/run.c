@@ -199,7 +199,7 @@ static const uint8_t *next_code(DbtFrame *f, int thrown, const DbtHost *host)
         }
         DbtUnit *u = dbt_next_unit(f);
         if (u) {
-            cpu->interrupt_shadow = false;
+            cpu->interrupt_shadow = X86_SHADOW_NONE;
             if (cpu->tlb->changes.any) {
                 dbt_sync_flush(f);
             }

@@ -59,7 +59,7 @@ static Ran run_insn(DbtFrame *f, const X86Insn *from, const DbtUnit *unit)
     f->insn               = *from;
     cpu->insn             = &f->insn;
     cpu->insn_end         = &f->insn + 2;
-    cpu->interrupt_shadow = false;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
     x86_insn_run(cpu, &f->insn);
     bool stop = cpu->insn_end != &f->insn + 2;
     cpu->insn = NULL;
@@ -126,7 +126,8 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
     DbtSite  site;
     __builtin_memcpy(&site, &bits, 8);
 
-    if (!(site.flags & SITE_EXEC) && (linear & X86_PAGE_MASK) <= site.limit &&
+    bool odd = site.flags & SITE_ALIGN && linear & (site.size - 1u);
+    if (!(site.flags & SITE_EXEC) && !odd && (linear & X86_PAGE_MASK) <= site.limit &&
         (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear))) {
         f->at = at;
         x86_translate(cpu, cpu->tlb->mode, linear, write ? X86_WRITE : X86_READ);
@@ -185,7 +186,7 @@ const uint8_t *dbt_slow_ret(DbtFrame *f, uint64_t rip, const uint8_t *at)
         DbtUnit *u = find_unit(f, at);
         cpu->rip   = u->rip + u->insn_off[site.insn];
         if (site.size) { /* a call */
-            x86_store(cpu, cpu->gpr[X86_RSP], f->tmp[3], 8);
+            x86_store(cpu, cpu->gpr[X86_RSP], f->keep[3], 8);
         }
         cpu->gpr[X86_RSP] += site.size;
         cpu->gpr[X86_RSP] -= site.limit;

@@ -37,8 +37,8 @@ static void dump_flags(const X86Cpu *cpu, GString *out, bool wide)
     for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++) {
         g_string_append_c(out, eflags & flags[i].bit ? flags[i].letter : '-');
     }
-    g_string_append_printf(out, "] CPL=%d II=%d A20=1 SMM=%d HLT=%d\n", cpu->cpl, cpu->interrupt_shadow, cpu->smm,
-                           cpu->vcpu.halted);
+    g_string_append_printf(out, "] CPL=%d II=%d A20=1 SMM=%d HLT=%d\n", cpu->cpl,
+                           cpu->interrupt_shadow != X86_SHADOW_NONE, cpu->smm, cpu->vcpu.halted);
 }
 
 static void describe_segment(const X86Cpu *cpu, const X86Segment *s, GString *out)

@@ -77,7 +77,7 @@ static void run_blocks(X86Cpu *cpu, unsigned max)
         unsigned       n      = MIN(b->n, max);
         uint64_t       start  = cpu->rip;
         max                   = CACHE_BLOCK_INSNS;
-        cpu->interrupt_shadow = false;
+        cpu->interrupt_shadow = X86_SHADOW_NONE;
         cpu->insn_end         = in + n;
         do {
             cpu->insn = in;
@@ -240,8 +240,9 @@ static X86Round round_of(X86Cpu *cpu, X86Exit *exit, bool translator)
         cpu->exit_wanted = 0;
         return X86_ROUND_EXIT;
     }
-    bool shadow = cpu->interrupt_shadow;
-    if (cpu->tlb->breakpoints_hit && !shadow) {
+    bool shadow     = cpu->interrupt_shadow != X86_SHADOW_NONE;
+    bool traps_held = cpu->interrupt_shadow == X86_SHADOW_SS;
+    if (cpu->tlb->breakpoints_hit && !traps_held) {
         uint32_t hits             = cpu->tlb->breakpoints_hit;
         cpu->tlb->breakpoints_hit = 0;
         c->attention &= ~(uint32_t)ATTENTION_TRAP;
@@ -265,7 +266,7 @@ static X86Round round_of(X86Cpu *cpu, X86Exit *exit, bool translator)
             return X86_ROUND_EXIT;
         }
         unsigned hits = cpu->eflags & EFLAGS_RF ? 0 : code_breakpoints_at(cpu, linear, 1);
-        if (hits && !shadow) {
+        if (hits && !traps_held) {
             cpu->eflags |= EFLAGS_RF; /* a fault: the image on the stack says so */
             return deliver_trap(cpu, hits, exit) ? X86_ROUND_EXIT : X86_ROUND_AGAIN;
         }
@@ -286,7 +287,7 @@ static X86Round round_of(X86Cpu *cpu, X86Exit *exit, bool translator)
     run_blocks(cpu, max);
     c->current = NULL;
 
-    if (stepping && !cpu->interrupt_shadow && !c->no_step_trap) {
+    if (stepping && cpu->interrupt_shadow != X86_SHADOW_SS && !c->no_step_trap) {
         uint32_t hits             = cpu->tlb->breakpoints_hit;
         cpu->tlb->breakpoints_hit = 0;
         c->attention &= ~(uint32_t)ATTENTION_TRAP;

@@ -272,6 +272,8 @@ static __attribute__((noinline)) void deliver_checked(X86Cpu *cpu, const Deliver
      */
     volatile unsigned budget = 8;
 
+    cpu->insn             = NULL;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
     x86_jump_copy(outer, cpu->fault_exit);
     int thrown = x86_setjmp(cpu->fault_exit);
     if (thrown == X86_THROW_FAULT) {

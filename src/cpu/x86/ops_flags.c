@@ -50,7 +50,7 @@ static void sti(X86Cpu *cpu, const X86Insn *in)
     check_iopl(cpu);
     if (!(cpu->eflags & EFLAGS_IF)) {
         cpu->eflags |= EFLAGS_IF;
-        cpu->interrupt_shadow = true;
+        cpu->interrupt_shadow = X86_SHADOW_STI;
     }
 }
 

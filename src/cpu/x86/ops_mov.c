@@ -50,7 +50,7 @@ static void mov_to_segment(X86Cpu *cpu, const X86Insn *in)
     uint16_t selector = in->flags & X86_INSN_MEMORY ? LOAD_OPERAND(16, cpu, in) : REG16(cpu, in->reg);
     x86_load_segment(cpu, in->aux, selector);
     if (in->aux == X86_SS) {
-        cpu->interrupt_shadow = true;
+        cpu->interrupt_shadow = X86_SHADOW_SS;
     }
 }
 

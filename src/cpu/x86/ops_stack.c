@@ -157,7 +157,7 @@ static void pop_segment(X86Cpu *cpu, const X86Insn *in)
     x86_load_segment(cpu, in->aux, selector);
     x86_set_sized(cpu, X86_RSP, width, rsp + in->opsize);
     if (in->aux == X86_SS) {
-        cpu->interrupt_shadow = true;
+        cpu->interrupt_shadow = X86_SHADOW_SS;
     }
 }
 

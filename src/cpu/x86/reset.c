@@ -93,7 +93,7 @@ void x86_reset(X86Cpu *cpu, bool init_only)
     cpu->dr[7] = DR7_FIXED;
 
     cpu->nmi_blocked      = false;
-    cpu->interrupt_shadow = false;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
     cpu->in_shutdown      = false;
     cpu->pending_vector   = -1;
     cpu->monitor_armed    = false;

@@ -138,7 +138,7 @@ void x86_enter_smm(X86Cpu *cpu)
 
     cpu->vcpu.halted      = false;
     cpu->nmi_blocked      = true;
-    cpu->interrupt_shadow = false;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
     cpu->monitor_armed    = false;
     cpu->cr0 &= ~(CR0_PE | CR0_EM | CR0_TS | CR0_PG);
     cpu->cr4   = 0;

@@ -449,8 +449,10 @@ static void note_page(X86Tlb *tlb, uint64_t linear, unsigned shift)
 {
     if (shift > X86_PAGE_BITS) {
         tlb_note_all(tlb);
-    } else {
+    } else if (may_be_code(tlb, linear, shift)) {
         tlb_note_page(tlb, linear);
+    } else {
+        tlb->changes.any = tlb->changes.data = true;
     }
 }
 

@@ -55,6 +55,7 @@ typedef struct TlbChanges {
     bool     any;
     bool     all, local; /* everything; all but global entries */
     bool     writes;     /* rights to write fast */
+    bool     data;       /* pages from which nothing can have been fetched */
     uint8_t  n_pages;
     uint64_t pages[8]; /* linear addresses; more become `all` */
 } TlbChanges;

@@ -460,6 +460,25 @@ static bool decode_thunk(X86Cpu *cpu, const ZydisDecodedInstruction *d, const Zy
     return true;
 }
 
+/* Does this instruction fault on a misaligned operand? Moves included. */
+static bool wants_alignment(const ZydisDecodedInstruction *d)
+{
+    switch (d->mnemonic) {
+    case ZYDIS_MNEMONIC_MOVUPS:
+    case ZYDIS_MNEMONIC_MOVUPD:
+    case ZYDIS_MNEMONIC_MOVDQU:
+    case ZYDIS_MNEMONIC_LDDQU: return false;
+    case ZYDIS_MNEMONIC_VMOVAPS:
+    case ZYDIS_MNEMONIC_VMOVAPD:
+    case ZYDIS_MNEMONIC_VMOVDQA:
+    case ZYDIS_MNEMONIC_VMOVNTPS:
+    case ZYDIS_MNEMONIC_VMOVNTPD:
+    case ZYDIS_MNEMONIC_VMOVNTDQ:
+    case ZYDIS_MNEMONIC_VMOVNTDQA: return true;
+    default: return d->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && !is_unaligned(d);
+    }
+}
+
 bool x86_vector_inline(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops,
                        X86ThunkSpec *spec, uint8_t number[4])
 {
@@ -476,6 +495,7 @@ bool x86_vector_inline(X86Cpu *cpu, const ZydisDecodedInstruction *d, const Zydi
     if (uses_mxcsr(d)) {
         spec->flags |= X86_THUNK_MXCSR;
     }
+    spec->aligned = spec->memory_size >= 16 && wants_alignment(d);
     for (unsigned i = 0; i < 4; i++) {
         if (spec->encoding[i] == ZYDIS_OPERAND_ENCODING_IS4) {
             spec->form.imm &= 0x0f;

@@ -189,6 +189,10 @@ enum {
 #define XCR0_SSE UINT64_C(2)
 #define XCR0_AVX UINT64_C(4)
 
+/* What holds interrupts off for one instruction. MOV SS and POP SS hold debug exceptions off too, STI does not
+ * (SDM 3, 6.8.3). */
+typedef enum X86Shadow { X86_SHADOW_NONE, X86_SHADOW_STI, X86_SHADOW_SS } X86Shadow;
+
 /* Mode of execution of the current code segment. */
 typedef enum X86CodeSize { X86_CODE16, X86_CODE32, X86_CODE64 } X86CodeSize;
 
@@ -226,7 +230,7 @@ struct X86Cpu {
 
     bool     smm;
     bool     nmi_blocked;
-    bool     interrupt_shadow; /* after STI, MOV SS, POP SS: no interrupt before the next instruction ends */
+    uint8_t  interrupt_shadow; /* X86Shadow: no interrupt before the next instruction ends */
     bool     in_shutdown;
     uint8_t  sipi_vector;    /* with X86_REQUEST_SIPI */
     bool     wait_for_sipi;  /* after INIT on an application processor */

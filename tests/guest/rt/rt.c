@@ -212,8 +212,10 @@ Cpu *this_cpu(void)
 
 static _Noreturn void stray(const Cpu *cpu, const Frame *f)
 {
-    print("not ok 0 - unexpected exception\n# cpu %u vector %lu error %lx rip %lx cs %lx flags %lx rsp %lx cr2 %lx in %s\n",
-          cpu->index, f->vector, f->error, f->rip, f->cs, f->rflags, f->rsp, cpu->cr2, current ? current->name : "start");
+    print("not ok 0 - unexpected exception\n# cpu %u vector %lu error %lx rip %lx cs %lx flags %lx rsp %lx cr2 %lx in "
+          "%s\n",
+          cpu->index, f->vector, f->error, f->rip, f->cs, f->rflags, f->rsp, cpu->cr2,
+          current ? current->name : "start");
     finish(2);
 }
 
@@ -263,11 +265,21 @@ int attempt(void (*function)(void *), void *argument)
     return vector;
 }
 
-static void set_gate(unsigned vector, u64 to, unsigned ist, unsigned dpl)
+void set_gate(unsigned vector, u64 to, unsigned ist, unsigned dpl)
 {
-    idt[2 * vector] = (to & 0xffff) | CS64 << 16 | (u64)ist << 32 | (u64)(0x8e | dpl << 5) << 40 |
-                      (to >> 16 & 0xffff) << 48;
+    idt[2 * vector] =
+        (to & 0xffff) | CS64 << 16 | (u64)ist << 32 | (u64)(0x8e | dpl << 5) << 40 | (to >> 16 & 0xffff) << 48;
     idt[2 * vector + 1] = to >> 32;
+}
+
+void reset_gate(unsigned vector)
+{
+    set_gate(vector, (u64)stubs + 16ull * vector, 1, vector == 3 || vector == 4 || vector == 0x80 ? 3 : 0);
+}
+
+void set_ist(Cpu *cpu, unsigned n, u64 top)
+{
+    memcpy(cpu->tss + 36 + 8 * (n - 1), &top, 8);
 }
 
 void set_segment(Cpu *cpu, unsigned selector, u32 base, u32 limit, u32 attributes)
@@ -298,7 +310,7 @@ static void set_cpu_tables(Cpu *cpu)
     cpu->gdt[TSS / 8]     = 103 | (tss & 0xffffff) << 16 | 0x89ull << 40 | (tss >> 24 & 0xff) << 56;
     cpu->gdt[TSS / 8 + 1] = tss >> 32;
     /* Every exception goes to the same stack, wherever RSP points. */
-    u64 stack = (u64)trap_stacks + STACK_SIZE * (cpu->index + 1ull);
+    u64 stack                    = (u64)trap_stacks + STACK_SIZE * (cpu->index + 1ull);
     *(u64 *)(stack - STACK_SIZE) = (u64)cpu;
     memcpy(cpu->tss + 4, &stack, 8);
     memcpy(cpu->tss + 36, &stack, 8);
@@ -412,6 +424,22 @@ void smp_wait(unsigned index)
     }
 }
 
+u64 tsc_hz(void)
+{
+    static u64 hz;
+    if (!hz) {
+        outb(0x61, (inb(0x61) & ~2) | 1); /* gate on, speaker off */
+        outb(0x43, 0xb0);                 /* channel 2, mode 0, both bytes */
+        outb(0x42, 59659 & 0xff);         /* 50 ms */
+        outb(0x42, 59659 >> 8);
+        u64 from = rdtsc();
+        while (!(inb(0x61) & 0x20)) {
+        }
+        hz = (rdtsc() - from) * 20;
+    }
+    return hz;
+}
+
 /* --- start --- */
 
 static void run_tests(void)
@@ -443,9 +471,11 @@ void rt_main(unsigned index)
         wait_for_work(cpu);
     }
     for (unsigned i = 0; i < 256; i++) {
-        set_gate(i, (u64)stubs + 16ull * i, 1, i == 3 || i == 4 || i == 0x80 ? 3 : 0);
+        reset_gate(i);
     }
     map_window();
     set_cpu_tables(cpu);
+    outb(0x21, 0xff); /* the PIC stays silent */
+    outb(0xa1, 0xff);
     run_tests();
 }

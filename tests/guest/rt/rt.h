@@ -54,8 +54,21 @@ enum {
 };
 #define NX (1ull << 63)
 
-enum { CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, TF = 0x100, IF = 0x200, DF = 0x400, OF = 0x800, NT = 0x4000,
-       RF = 0x10000, AC = 0x40000, ARITH = CF | PF | AF | ZF | SF | OF };
+enum {
+    CF    = 1,
+    PF    = 4,
+    AF    = 0x10,
+    ZF    = 0x40,
+    SF    = 0x80,
+    TF    = 0x100,
+    IF    = 0x200,
+    DF    = 0x400,
+    OF    = 0x800,
+    NT    = 0x4000,
+    RF    = 0x10000,
+    AC    = 0x40000,
+    ARITH = CF | PF | AF | ZF | SF | OF
+};
 
 typedef struct Frame {
     u64 r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
@@ -65,18 +78,18 @@ typedef struct Frame {
 
 typedef struct Cpu Cpu;
 struct Cpu {
-    Cpu    *self;
-    u64     return_rsp; /* run()'s */
-    Frame  *frame;      /* run()'s; NULL: nothing is running that may fault */
-    u64     cr2;        /* at the last exception */
-    u64     n_traps;    /* all exceptions so far */
+    Cpu   *self;
+    u64    return_rsp; /* run()'s */
+    Frame *frame;      /* run()'s; NULL: nothing is running that may fault */
+    u64    cr2;        /* at the last exception */
+    u64    n_traps;    /* all exceptions so far */
     /* Looks at exceptions before run() ends. true: handled, go on with the frame. */
     bool (*hook)(Cpu *cpu, Frame *f);
     /* Interrupts, vectors 32 and above; the APIC is told afterwards. */
     void (*irq)(Cpu *cpu, Frame *f);
-    volatile u64 n_irqs[256];
-    unsigned     index;
-    u32          apic_id;
+    volatile u64  n_irqs[256];
+    unsigned      index;
+    u32           apic_id;
     volatile bool up;
     void (*volatile work)(Cpu *cpu);
     u64 gdt[16];
@@ -104,7 +117,7 @@ void equal_(u64 got, u64 want, const char *file, int line, const char *what);
 /* Marks the test as skipped (a feature that the CPU does not have); the test then returns. */
 void skip(const char *why);
 
-void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void           print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void finish(int status);
 /* The number after "name=" on the command line. */
 u64 option(const char *name, u64 otherwise);
@@ -118,10 +131,10 @@ u64 option(const char *name, u64 otherwise);
 /* The same for 32-bit and 16-bit code. */
 #define CODE32(name, text) CODE(name, ".code32\n" text "\n.code64\n")
 #define CODE16(name, text) CODE(name, ".code16\n" text "\n.code64\n")
-#define SIZE_OF(name) ((size_t)(name##_end - name))
+#define SIZE_OF(name)      ((size_t)(name##_end - name))
 
 /* The calling vCPU. */
-Cpu *this_cpu(void);
+Cpu            *this_cpu(void);
 extern Cpu      cpus[MAX_CPUS];
 extern unsigned n_cpus;
 
@@ -129,6 +142,12 @@ extern unsigned n_cpus;
 Frame frame_at(u64 rip, u64 rsp, bool user);
 /* Enters f; returns the vector that ended it, with f as it was when that was raised. */
 unsigned run(Frame *f);
+/* Points a vector elsewhere: a handler of one's own, and one of the stacks of set_ist(), 0: the one that is in use. */
+void set_gate(unsigned vector, u64 to, unsigned ist, unsigned dpl);
+/* The runtime's own handler again. */
+void reset_gate(unsigned vector);
+/* Stacks 2 to 7 of this vCPU; 1 is the runtime's. */
+void set_ist(Cpu *cpu, unsigned n, u64 top);
 /* run() of a function of ours in ring 0; -1 when it returned. For what may fault without being looked at closely. */
 int attempt(void (*function)(void *), void *argument);
 
@@ -141,7 +160,7 @@ void map(u64 linear, u64 physical, u64 flags);
 /* A cleared physical page of its own, at the same linear address. */
 u64 page(void);
 /* Copies code to physical (= linear) memory; returns the address behind it. */
-u64 put(u64 to, const void *code, size_t len);
+u64  put(u64 to, const void *code, size_t len);
 void set_segment(Cpu *cpu, unsigned selector, u32 base, u32 limit, u32 attributes);
 /* Attributes as in bits 40 to 55 of a descriptor. */
 enum { SEG_CODE16 = 0x009a, SEG_DATA16 = 0x0092, SEG_UCODE16 = 0x00fa, SEG_UDATA16 = 0x00f2 };
@@ -160,8 +179,17 @@ void smp_start(void);
 void smp_go(unsigned index, void (*work)(Cpu *cpu));
 void smp_wait(unsigned index);
 
-enum { APIC = 0xfee00000, APIC_ID = 0x20, APIC_EOI = 0xb0, APIC_SVR = 0xf0, APIC_ICR = 0x300, APIC_TIMER = 0x320,
-       APIC_INIT_COUNT = 0x380, APIC_NOW = 0x390, APIC_DIVIDE = 0x3e0 };
+enum {
+    APIC            = 0xfee00000,
+    APIC_ID         = 0x20,
+    APIC_EOI        = 0xb0,
+    APIC_SVR        = 0xf0,
+    APIC_ICR        = 0x300,
+    APIC_TIMER      = 0x320,
+    APIC_INIT_COUNT = 0x380,
+    APIC_NOW        = 0x390,
+    APIC_DIVIDE     = 0x3e0
+};
 static inline u32 apic_read(unsigned reg)
 {
     return *(volatile u32 *)(u64)(APIC + reg);
@@ -172,11 +200,20 @@ static inline void apic_write(unsigned reg, u32 value)
 }
 void send_ipi(unsigned index, u32 command);
 
+/* Ticks of the TSC a second, measured by the PIT's channel 2. */
+u64 tsc_hz(void);
+
 /* --- instructions --- */
 
 static inline void outb(u16 port, u8 value)
 {
     __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+static inline u8 inb(u16 port)
+{
+    u8 value;
+    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
 }
 #define READ_CR(n)                                                                                                     \
     ({                                                                                                                 \
