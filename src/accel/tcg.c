@@ -29,7 +29,8 @@ static const Field tcg_properties[] = {
     FIELD(Tcg, threads, "thread", .names = tcg_threads_names, .initial = TCG_THREADS_MULTI,
           .help = "one host thread a vCPU, or one for all"),
     FIELD(Tcg, tb_size, "tb-size", .max = TB_SIZE_MAX, .help = "MiB for translated code; 0 chooses"),
-    FIELD(Tcg, split_wx, "split-wx", .unsupported = true, .help = "map translated code twice"),
+    FIELD(Tcg, split_wx, "split-wx", .initial = true, .unsupported = true,
+          .help = "map translated code twice, so that it is never writable and executable at once"),
     {}
 };
 
@@ -187,6 +188,15 @@ static void *tcg_vcpu_thread(X86Cpu *cpu)
     return NULL;
 }
 
+static void tcg_breakpoint(Accel *accel, X86Cpu *cpu, uint64_t linear, bool insert)
+{
+    if (insert) {
+        x86_breakpoint_add(cpu, linear);
+    } else {
+        x86_breakpoint_remove(cpu, linear);
+    }
+}
+
 ACCEL_TYPE(tcg) = {
     .name        = "tcg",
     .parent      = "accel",
@@ -198,4 +208,5 @@ ACCEL_TYPE(tcg) = {
     .vcpu_init   = tcg_vcpu_init,
     .vcpu_free   = tcg_vcpu_free,
     .vcpu_thread = tcg_vcpu_thread,
+    .breakpoint  = tcg_breakpoint,
 };

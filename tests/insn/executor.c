@@ -169,7 +169,7 @@ static void load(const Code *code, const State *s)
     cpu->fpu_cs = cpu->fpu_ds = 0;
     cpu->cr2                  = 0;
     cpu->in_shutdown          = false;
-    cpu->interrupt_shadow     = false;
+    cpu->interrupt_shadow     = X86_SHADOW_NONE;
     x86_update_mode(cpu);
 }
 

@@ -255,7 +255,7 @@ Stub *stub_new(const char *model)
     s->log.file      = stderr;
     s->apic_vector   = -1;
     s->topology      = (X86Topology){ 1, 1, 1, 1, 1 };
-    s->model         = x86_model_parse(model, &err);
+    s->model         = x86_model_parse(model, NULL, &err);
     g_assert_cmpstr(err.text, ==, NULL);
     bool ok = x86_cpu_init(s->cpu, s->model, &s->topology, 0, &err);
     g_assert_true(ok);

@@ -135,12 +135,12 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     g_ptr_array_add(dbt->frames, f);
     g_mutex_unlock(&dbt->lock);
     cpu->vcpu.kick_value = DBT_KICKED;
-    atomic_store_explicit(&cpu->vcpu.kick, &f->kick, memory_order_release);
+    atomic_store_explicit(&cpu->vcpu.kick_word, &f->kick, memory_order_release);
 }
 
 static void frame_done(DbtFrame *f)
 {
-    atomic_store_explicit(&f->cpu->vcpu.kick, NULL, memory_order_release);
+    atomic_store_explicit(&f->cpu->vcpu.kick_word, NULL, memory_order_release);
     g_mutex_lock(&f->dbt->lock);
     g_ptr_array_remove(f->dbt->frames, f);
     g_mutex_unlock(&f->dbt->lock);

@@ -313,7 +313,7 @@ void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, u
     Delivery d = { .event = event, .vector = vector, .has_error = has_error, .error = error, .next = next };
 
     cpu->insn             = NULL;
-    cpu->interrupt_shadow = false;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
     if (!log_on(cpu->vcpu.log, LOG_INT) && vector != X86_DB &&
         x86_quick_deliver(cpu, vector, is_software(&d), has_error, error, return_rip(cpu, &d), pushed_flags(cpu, &d))) {
         cpu->n_events++;
@@ -324,7 +324,7 @@ void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, u
 
 /* --- which event comes first --- */
 
-static void start_at_sipi(X86Cpu *cpu)
+void x86_start_at_sipi(X86Cpu *cpu)
 {
     X86Segment *cs     = &cpu->seg[X86_CS];
     cs->selector       = (uint16_t)(cpu->sipi_vector << 8);
@@ -381,7 +381,7 @@ bool x86_take_interrupt(X86Cpu *cpu)
         vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI);
         x86_park(cpu);
         log_print(cpu->vcpu.log, LOG_INT, "CPU %d: SIPI, vector %02x\n", cpu->vcpu.index, cpu->sipi_vector);
-        start_at_sipi(cpu);
+        x86_start_at_sipi(cpu);
         return true;
     }
     if (requests & X86_REQUEST_SIPI) {

@@ -50,6 +50,9 @@ void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, u
  * Returns true when state changed. Called at a block boundary with request bits set; clears those it has seen. */
 bool x86_take_interrupt(X86Cpu *cpu);
 
+/* What a SIPI does to a CPU that waits for one. */
+void x86_start_at_sipi(X86Cpu *cpu);
+
 /* Would x86_take_interrupt() find something that ends HLT? Any thread. */
 bool x86_has_wakeup(X86Cpu *cpu);
 

@@ -7,6 +7,7 @@
 
 #include "devices/irq/apic_internal.h"
 
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "desc/state.h"
 
@@ -182,6 +183,10 @@ void apic_set_lint(Apic *apic, int lint, int level)
     if (!level || before) {
         return;
     }
+    if (apic->external) {
+        apic->host.signal(apic->host.opaque, lint ? APIC_SIGNAL_NMI : APIC_SIGNAL_INTR, 0);
+        return;
+    }
     if (apic_mode(apic) != APIC_MODE_OFF) {
         deliver_lvt(apic, n);
     } else if (lint) {
@@ -238,6 +243,9 @@ static void timer_disarm(Apic *apic)
 
 static void timer_arm_at(Apic *apic, int64_t when)
 {
+    if (apic->external) {
+        return;
+    }
     apic->timer_due = MAX(when, 0);
     timer_set(&apic->timer, apic->timer_due);
 }
@@ -580,6 +588,63 @@ bool apic_write_msr(Apic *apic, uint32_t index, uint64_t value)
 void apic_set_tpr(Apic *apic, uint8_t cr8)
 {
     write_tpr(apic, (uint32_t)(cr8 & 15) << 4);
+}
+
+/* ---- External ---- */
+
+void apic_set_external(Apic *apic, bool external)
+{
+    g_mutex_lock(&apic->lock);
+    apic->external = external;
+    timer_disarm(apic);
+    g_mutex_unlock(&apic->lock);
+}
+
+bool apic_get_lint(const Apic *apic, int lint)
+{
+    return atomic_load_explicit(&apic->lint_level[lint], memory_order_acquire);
+}
+
+void apic_get_page(Apic *apic, uint8_t page[APIC_PAGE_SIZE])
+{
+    memset(page, 0, APIC_PAGE_SIZE);
+    for (unsigned reg = 0; reg < N_REGS; reg++) {
+        uint32_t value = 0;
+        if (reg == REG_DFR || read_register(apic, reg, &value)) {
+            store_le32(page + 16 * reg, reg == REG_DFR ? load(&apic->dfr) : value);
+        }
+    }
+}
+
+void apic_set_page(Apic *apic, const uint8_t page[APIC_PAGE_SIZE], uint64_t base, uint64_t tsc_deadline)
+{
+    atomic_store_explicit(&apic->base, (base & ~(uint64_t)BASE_BSP) | (apic->bsp ? BASE_BSP : 0), memory_order_release);
+    for (unsigned i = 0; i < 8; i++) {
+        store(&apic->isr[i], load_le32(page + 16 * (REG_ISR + i)));
+        store(&apic->tmr[i], load_le32(page + 16 * (REG_TMR + i)));
+        store(&apic->irr[i], load_le32(page + 16 * (REG_IRR + i)));
+    }
+    for (unsigned n = 0; n < N_LVTS; n++) {
+        store(&apic->lvt[n], load_le32(page + 16 * (REG_LVT + n)) & (lvt_bits[n] | LVT_REMOTE_IRR));
+    }
+    store(&apic->svr, load_le32(page + 16 * REG_SVR) & SVR_BITS);
+    store(&apic->tpr, load_le32(page + 16 * REG_TPR) & 0xff);
+    store(&apic->ldr, load_le32(page + 16 * REG_LDR));
+    store(&apic->dfr, load_le32(page + 16 * REG_DFR) | ~DFR_BITS);
+    apic->esr      = load_le32(page + 16 * REG_ESR);
+    apic->icr      = load_le32(page + 16 * REG_ICR) & 0xccfff;
+    apic->icr_high = load_le32(page + 16 * REG_ICR_HIGH);
+    update_ppr(apic);
+
+    g_mutex_lock(&apic->lock);
+    apic->initial_count = load_le32(page + 16 * REG_INITIAL_COUNT);
+    apic->divide        = load_le32(page + 16 * REG_DIVIDE) & DIVIDE_BITS;
+    apic->tsc_deadline  = tsc_deadline;
+    uint32_t current    = MIN(load_le32(page + 16 * REG_CURRENT_COUNT), apic->initial_count);
+    apic->timer_done    = timer_mode(apic) == LVT_TIMER_ONESHOT && !current;
+    apic->timer_start =
+        clock_now(apic->bus->clocks, VIRTUAL_CLOCK) - (int64_t)((apic->initial_count - current) * divider(apic));
+    g_mutex_unlock(&apic->lock);
 }
 
 /* ---- IA32_APIC_BASE ---- */

@@ -46,6 +46,7 @@ struct Apic {
     ApicHost host;
     uint32_t id;
     bool     bsp;
+    bool     external; /* another local APIC does the work */
     Region   region;
     void (*moved)(void *opaque);
     void *moved_opaque;
@@ -79,6 +80,8 @@ typedef struct EoiListener {
 enum { APIC_BUS_MAX = 4096, EOI_LISTENERS = 8 };
 
 struct ApicBus {
+    void (*sink)(void *opaque, uint64_t address, uint32_t data);
+    void            *sink_opaque;
     Clocks          *clocks;
     Log             *log;
     _Atomic(Apic *)  apics[APIC_BUS_MAX]; /* by APIC ID */
@@ -142,7 +145,6 @@ void apic_error(Apic *apic, uint32_t bit);
 /* apic_bus.c */
 void apic_bus_add(ApicBus *bus, Apic *apic);
 void apic_bus_remove(ApicBus *bus, Apic *apic);
-void apic_bus_eoi(ApicBus *bus, uint8_t vector);
 /* What a write of `icr` (low half) sends; destination as the sender's mode has it. */
 void apic_bus_send_ipi(Apic *from, uint32_t icr, uint32_t destination);
 
