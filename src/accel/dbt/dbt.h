@@ -251,6 +251,21 @@ const uint8_t *dbt_slow_ret(DbtFrame *frame, uint64_t rip, const uint8_t *at);
 const uint8_t *dbt_slow_kick(DbtFrame *frame, uint64_t rip);
 const uint8_t *dbt_slow_fault(DbtFrame *frame);
 
+/* What units depend on apart from their bytes, and what a jump cache does. */
+static inline uint64_t dbt_key(const X86Cpu *cpu)
+{
+    uint64_t key = cpu->mode_key | (uint64_t)x86_tlb_mode(cpu) << 32;
+    if (!cpu->flat) {
+        key ^= (uint64_t)cpu->seg[X86_CS].limit * UINT64_C(0x9e3779b97f4a7c15) << 34;
+    }
+    return key;
+}
+
+static inline uint64_t dbt_jump_key(const X86Cpu *cpu, uint64_t key)
+{
+    return cpu->code_size == X86_CODE64 ? key : key ^ cpu->seg[X86_CS].base * UINT64_C(0xc2b2ae3d27d4eb4f);
+}
+
 /* Enters translated code with the vector state live. */
 void dbt_enter(DbtFrame *f, const uint8_t *code);
 

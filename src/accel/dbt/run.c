@@ -14,22 +14,6 @@
 
 #include <alloca.h>
 
-/* --- keys --- */
-
-static uint64_t key_of(const X86Cpu *cpu)
-{
-    uint64_t key = cpu->mode_key | (uint64_t)cpu->tlb->mode << 32;
-    if (!cpu->flat) {
-        key ^= (uint64_t)cpu->seg[X86_CS].limit * UINT64_C(0x9e3779b97f4a7c15) << 34;
-    }
-    return key;
-}
-
-static uint64_t jump_key_of(const X86Cpu *cpu, uint64_t key)
-{
-    return cpu->code_size == X86_CODE64 ? key : key ^ cpu->seg[X86_CS].base * UINT64_C(0xc2b2ae3d27d4eb4f);
-}
-
 /* --- the next unit --- */
 
 /* Makes writes to the page visible before anything of it is translated. Others may have run meanwhile: true. */
@@ -76,13 +60,13 @@ DbtUnit *dbt_next_unit(DbtFrame *f)
         if (!page.host) {
             return NULL;
         }
-        fetch.key        = key_of(cpu);
+        fetch.key        = dbt_key(cpu);
         fetch.mode       = cpu->tlb->mode;
         fetch.host       = page.host + fetch.page_offset;
         fetch.ram        = page.ram;
         fetch.ram_offset = page.ram_offset + fetch.page_offset;
 
-        uint64_t jump_key = jump_key_of(cpu, fetch.key);
+        uint64_t jump_key = dbt_jump_key(cpu, fetch.key);
         if (f->jump_key[fetch.mode] != jump_key) {
             dbt_jumps_flush(f, fetch.mode);
             f->jump_key[fetch.mode] = jump_key;

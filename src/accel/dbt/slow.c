@@ -32,6 +32,29 @@ static const uint8_t *go(DbtFrame *f, const uint8_t *to)
     return to;
 }
 
+/* On at cpu->rip after anything may have changed. The run loop is spared when it would have nothing to do and the jump
+ * cache knows the place. */
+static const uint8_t *go_on(DbtFrame *f)
+{
+    X86Cpu *cpu = f->cpu;
+
+    if (cpu->cache->attention || cpu->interrupt_shadow != X86_SHADOW_NONE || cpu->tlb->check_alignment || f->poll ||
+        (vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask)) {
+        return leave(f);
+    }
+    if (cpu->tlb->changes.any) {
+        dbt_sync_flush(f);
+    }
+    unsigned       mode = cpu->tlb->mode, slot = (unsigned)(~cpu->rip & DBT_JUMP_MASK) / 2;
+    const DbtJump *j    = &f->jumps[mode][slot];
+    const uint8_t *code = __atomic_load_n(&j->code, __ATOMIC_ACQUIRE); /* that of a dead unit is taken away by others */
+    if (!slot || j->rip != cpu->rip || code == f->dbt->stubs[STUB_LOOKUP] ||
+        f->jump_key[mode] != dbt_jump_key(cpu, dbt_key(cpu))) {
+        return leave(f);
+    }
+    return go(f, code);
+}
+
 void dbt_enter(DbtFrame *f, const uint8_t *code)
 {
     x86_unpark(f->cpu);
@@ -70,7 +93,6 @@ static Ran run_insn(DbtFrame *f, const X86Insn *from, const DbtUnit *unit)
         cpu->rip = x86_cut_rip(cpu, cpu->rip + f->insn.len);
     }
     if (ends && (!(f->insn.flags & X86_INSN_TRANSFER) || cpu->branch == X86_BRANCH_SYSTEM)) {
-        x86_park(cpu);
         x86_update_attention(cpu);
     }
     return ends || stop || resets != f->dbt->counters.resets || unit->dead || cpu->cache->attention ? RAN_AWAY : RAN_ON;
@@ -112,7 +134,7 @@ const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
 
     cpu->rip = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
     if (run_insn(f, &u->c[u->c_of[n] - 1], u) == RAN_AWAY) {
-        return leave(f);
+        return go_on(f);
     }
     return go(f, at + 10);
 }
@@ -145,7 +167,7 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
     }
     DbtUnit *u = find_unit(f, at);
     if (run_any(f, u, site.insn) == RAN_AWAY) {
-        return leave(f);
+        return go_on(f);
     }
     return go(f, at + 15);
 }

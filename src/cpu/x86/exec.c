@@ -10,29 +10,6 @@
 
 /* --- what the loop has to look at --- */
 
-/* After anything but plain code: which requests can be taken, and whether blocks can run whole. */
-static void update_attention(X86Cpu *cpu)
-{
-    X86Cache *c = cpu->cache;
-
-    c->attention &= ATTENTION_EXIT | ATTENTION_TRAP;
-    if (cpu->eflags & (EFLAGS_TF | EFLAGS_RF) || c->single_insns) {
-        c->attention |= ATTENTION_STEP;
-    }
-    bool code_breakpoints = false;
-    for (unsigned i = 0; i < 4; i++) {
-        code_breakpoints |= (cpu->dr[7] >> (2 * i) & 3) && (cpu->dr[7] >> (16 + 4 * i) & 3) == 0;
-    }
-    if (c->breakpoints->len || code_breakpoints) {
-        c->attention |= ATTENTION_BREAK;
-    }
-    if (log_on(cpu->vcpu.log, LOG_EXEC | LOG_CPU)) {
-        c->attention |= ATTENTION_LOG;
-    }
-    c->request_mask = ~(uint32_t)((cpu->eflags & EFLAGS_IF ? 0 : X86_REQUEST_INTR) |
-                                  (cpu->nmi_blocked ? X86_REQUEST_NMI : 0) | (cpu->smm ? X86_REQUEST_SMI : 0));
-}
-
 static uint64_t linear_rip(const X86Cpu *cpu)
 {
     return cpu->code_size == X86_CODE64 ? cpu->rip : (uint32_t)(cpu->seg[X86_CS].base + cpu->rip);
@@ -96,7 +73,7 @@ static void run_blocks(X86Cpu *cpu, unsigned max)
         }
         cpu->insn = NULL;
         if (branch == X86_BRANCH_SYSTEM) {
-            update_attention(cpu);
+            x86_update_attention(cpu);
         }
         if (__builtin_expect((vcpu_requests(&cpu->vcpu) & c->request_mask) | c->attention | c->one_block, 0)) {
             return;
@@ -154,7 +131,7 @@ static unsigned code_breakpoints_at(const X86Cpu *cpu, uint64_t first, unsigned 
 
 static bool delivered(X86Cpu *cpu, X86Exit *exit)
 {
-    update_attention(cpu);
+    x86_update_attention(cpu);
     if (cpu->in_shutdown) {
         *exit = X86_EXIT_SHUTDOWN;
         return true;
@@ -216,7 +193,7 @@ static bool take_requests(X86Cpu *cpu, bool shadow, X86Exit *exit, bool *again)
     }
     if ((requests & cpu->cache->request_mask & ~(uint32_t)(VCPU_REQUEST_CPU - 1)) && !shadow) {
         *again = x86_take_interrupt(cpu);
-        update_attention(cpu);
+        x86_update_attention(cpu);
         if (*again && !cpu->wait_for_sipi) {
             return delivered(cpu, exit);
         }
@@ -291,11 +268,11 @@ static X86Round round_of(X86Cpu *cpu, X86Exit *exit, bool translator)
         uint32_t hits             = cpu->tlb->breakpoints_hit;
         cpu->tlb->breakpoints_hit = 0;
         c->attention &= ~(uint32_t)ATTENTION_TRAP;
-        update_attention(cpu);
+        x86_update_attention(cpu);
         return deliver_trap(cpu, DR6_BS | hits, exit) ? X86_ROUND_EXIT : X86_ROUND_AGAIN;
     }
     if (cpu->eflags & (EFLAGS_TF | EFLAGS_RF) || (c->attention & ATTENTION_STEP)) {
-        update_attention(cpu);
+        x86_update_attention(cpu);
     }
     if (c->one_insn && !(c->attention & ATTENTION_EXIT)) {
         *exit = X86_EXIT_DEBUG;
@@ -315,18 +292,13 @@ void x86_run_one(X86Cpu *cpu)
     run_blocks(cpu, 1);
     cpu->cache->current = NULL;
     if (cpu->eflags & (EFLAGS_TF | EFLAGS_RF)) {
-        update_attention(cpu);
+        x86_update_attention(cpu);
     }
 }
 
 bool x86_deliver_thrown(X86Cpu *cpu, int thrown, X86Exit *exit)
 {
     return deliver_thrown(cpu, thrown, exit);
-}
-
-void x86_update_attention(X86Cpu *cpu)
-{
-    update_attention(cpu);
 }
 
 static bool run_round(X86Cpu *cpu, X86Exit *exit)
@@ -348,7 +320,7 @@ void x86_run_begin(X86Cpu *cpu, bool one_insn)
     c->attention     = 0;
     c->one_insn      = one_insn;
     x86_tlb_select(cpu);
-    update_attention(cpu);
+    x86_update_attention(cpu);
 }
 
 static X86Exit run(X86Cpu *cpu, bool one_insn)
