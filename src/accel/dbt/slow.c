@@ -26,38 +26,17 @@ static const uint8_t *go(DbtFrame *f, const uint8_t *to)
     if (cpu->tlb->changes.any) {
         dbt_sync_flush(f);
     }
-    if (!cpu->vector_live) {
+    if (!X86_ALWAYS_PARK && !cpu->vector_live) {
         x86_unpark(cpu);
     }
     return to;
 }
 
-/* On at cpu->rip after anything may have changed. The run loop is spared when it would have nothing to do and the jump
- * cache knows the place. */
-static const uint8_t *go_on(DbtFrame *f)
-{
-    X86Cpu *cpu = f->cpu;
-
-    if (cpu->cache->attention || cpu->interrupt_shadow != X86_SHADOW_NONE || cpu->tlb->check_alignment || f->poll ||
-        (vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask)) {
-        return leave(f);
-    }
-    if (cpu->tlb->changes.any) {
-        dbt_sync_flush(f);
-    }
-    unsigned       mode = cpu->tlb->mode, slot = (unsigned)(~cpu->rip & DBT_JUMP_MASK) / 2;
-    const DbtJump *j    = &f->jumps[mode][slot];
-    const uint8_t *code = __atomic_load_n(&j->code, __ATOMIC_ACQUIRE); /* that of a dead unit is taken away by others */
-    if (!slot || j->rip != cpu->rip || code == f->dbt->stubs[STUB_LOOKUP] ||
-        f->jump_key[mode] != dbt_jump_key(cpu, dbt_key(cpu))) {
-        return leave(f);
-    }
-    return go(f, code);
-}
-
 void dbt_enter(DbtFrame *f, const uint8_t *code)
 {
-    x86_unpark(f->cpu);
+    if (!X86_ALWAYS_PARK) {
+        x86_unpark(f->cpu);
+    }
     ((void (*)(DbtFrame *, const uint8_t *))(uintptr_t)f->dbt->stubs[STUB_ENTER])(f, code);
 }
 
@@ -66,6 +45,38 @@ static uint64_t read64(const uint8_t *p)
     uint64_t v;
     __builtin_memcpy(&v, p, 8);
     return v;
+}
+
+/* The unit at cpu->rip by the jump cache alone. NULL: look properly. */
+static const uint8_t *find_quickly(DbtFrame *f)
+{
+    const X86Cpu *cpu  = f->cpu;
+    unsigned      mode = cpu->tlb->mode;
+    const DbtJump *j   = &f->jumps[mode][(~cpu->rip & DBT_JUMP_MASK) / 2];
+
+    if (j->rip != cpu->rip || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
+        return NULL;
+    }
+    const uint8_t *code = j->code;
+    return code == f->dbt->stubs[STUB_LOOKUP] ? NULL : code;
+}
+
+/* On at cpu->rip after an instruction in C that has changed it, when nothing is due. */
+static const uint8_t *go_on(DbtFrame *f)
+{
+    X86Cpu *cpu = f->cpu;
+    if (!f->poll && !cpu->cache->attention && !cpu->interrupt_shadow && !cpu->tlb->check_alignment) {
+        if (cpu->tlb->changes.any) {
+            dbt_sync_flush(f);
+        }
+        if (!(vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask)) {
+            const uint8_t *to = find_quickly(f);
+            if (to) {
+                return go(f, to);
+            }
+        }
+    }
+    return leave(f);
 }
 
 /* --- instructions in C --- */
@@ -149,12 +160,14 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
     __builtin_memcpy(&site, &bits, 8);
 
     bool odd = site.flags & SITE_ALIGN && linear & (site.size - 1u);
-    if (!(site.flags & SITE_EXEC) && !odd && (linear & X86_PAGE_MASK) <= site.limit &&
+    if (!(site.flags & (SITE_EXEC | SITE_FPU)) && !odd && (linear & X86_PAGE_MASK) <= site.limit &&
         (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear))) {
         f->at = at;
         x86_translate(cpu, cpu->tlb->mode, linear, write ? X86_WRITE : X86_READ);
-        if (cpu->tlb->changes.any) {
-            dbt_sync_flush(f);
+        if (cpu->tlb->changes.any) { /* a group may be open */
+            x86_park(cpu);
+            cpu->rip = dbt_rip_of_site(f, at);
+            return leave(f);
         }
         const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
         uint64_t           tag = write ? e->write : e->read;
@@ -169,6 +182,48 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
     if (run_any(f, u, site.insn) == RAN_AWAY) {
         return go_on(f);
     }
+    if (cpu->tlb->changes.any) { /* a group may be open */
+        cpu->rip = x86_cut_rip(cpu, cpu->rip + f->insn.len);
+        return leave(f);
+    }
+    return go(f, at + 15);
+}
+
+/* Translates without raising anything, or setting a dirty bit. */
+static bool can_access(X86Cpu *cpu, uint64_t linear, bool write)
+{
+    X86Jump outer;
+    x86_jump_copy(outer, cpu->fault_exit);
+    uint64_t cr2 = cpu->cr2;
+    volatile bool ok = false;
+    if (!x86_setjmp(cpu->fault_exit)) {
+        const X86TlbPage *page = x86_translate(cpu, cpu->tlb->mode, linear, X86_READ);
+        ok                     = !write || page->rights & 1 << X86_WRITE;
+    } else {
+        cpu->cr2 = cr2;
+    }
+    x86_jump_copy(cpu->fault_exit, outer);
+    return ok;
+}
+
+const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, unsigned write)
+{
+    X86Cpu  *cpu  = f->cpu;
+    uint64_t bits = read64(at + 2);
+    DbtSite  site;
+    __builtin_memcpy(&site, &bits, 8);
+
+    if (!(site.flags & SITE_FPU) && (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear)) &&
+        can_access(cpu, linear, write) && !cpu->tlb->changes.any) {
+        const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
+        uint64_t           tag = write ? e->write : e->read;
+        if (linear - tag <= site.limit) {
+            DbtMicro *m = &f->micro[0][0][site.micro];
+            m->tag      = tag;
+            m->addend   = e->addend;
+            return go(f, at);
+        }
+    }
     return go(f, at + 15);
 }
 
@@ -180,8 +235,12 @@ static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
     if (f->poll) {
         return leave(f);
     }
+    const uint8_t *to = find_quickly(f);
+    if (to) {
+        return go(f, to);
+    }
     x86_park(f->cpu);
-    DbtUnit *u = dbt_next_unit(f);
+    DbtUnit *u = dbt_next_unit(f, false);
     return u ? go(f, u->hot) : leave(f);
 }
 
@@ -228,7 +287,7 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
         e++;
     }
     cpu->rip    = e->rip;
-    DbtUnit *to = dbt_next_unit(f);
+    DbtUnit *to = dbt_next_unit(f, e->plain);
     if (!to) {
         return leave(f);
     }
@@ -246,13 +305,10 @@ const uint8_t *dbt_slow_fault(DbtFrame *f)
 {
     DbtUnit *u    = find_unit(f, f->fault_rip);
     uint32_t off  = (uint32_t)(f->fault_rip - u->hot);
-    unsigned n    = 0;
+    unsigned n    = dbt_insn_at(u, off);
     X86Cpu  *cpu  = f->cpu;
     uint64_t fl   = f->fault_eflags;
 
-    while (n + 1 < u->n && u->insn_host[n + 1] <= off) {
-        n++;
-    }
     for (unsigned i = 0; i < u->n_places; i++) {
         if (u->places[i].host == off && u->places[i].flags_in_host) {
             cpu->arith = (uint16_t)((fl & 0xd5) << 8 | 0x200 | (fl >> 11 & 1));
@@ -262,4 +318,67 @@ const uint8_t *dbt_slow_fault(DbtFrame *f)
         cpu->rip = x86_cut_rip(cpu, cpu->rip + f->insn.len);
     }
     return leave(f);
+}
+
+/* --- the run loop --- */
+
+const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
+{
+    X86Cpu *cpu = f->cpu;
+    X86Exit exit;
+    bool    over = false;
+
+    if (thrown) {
+        if (f->at) { /* a slow access has faulted: whose is it? */
+            x86_park(cpu);
+            cpu->rip = dbt_rip_of_site(f, f->at);
+            f->at    = NULL;
+        }
+        over = x86_deliver_thrown(cpu, thrown, &exit);
+    }
+    for (;;) {
+        if (over) {
+            x86_park(cpu);
+            if (!host->exited(host->opaque, exit)) {
+                return NULL;
+            }
+            x86_run_begin(cpu, false);
+            over = false;
+        }
+        atomic_store_explicit(&f->kick, DBT_RUN, memory_order_relaxed);
+        atomic_thread_fence(memory_order_seq_cst);
+        X86Round round = x86_round(cpu, &exit, true);
+        if (round != X86_ROUND_TRANSLATE) {
+            over = round == X86_ROUND_EXIT;
+            continue;
+        }
+        if (cpu->tlb->changes.any) {
+            dbt_sync_flush(f);
+        }
+        const uint8_t *to = find_quickly(f);
+        if (!to) {
+            x86_park(cpu);
+            DbtUnit *u = dbt_next_unit(f, false);
+            if (!u) {
+                if (f->dbt->full) {
+                    dbt_make_room(f);
+                } else {
+                    x86_run_one(cpu);
+                }
+                continue;
+            }
+            to = u->hot;
+            if (cpu->tlb->changes.any) {
+                dbt_sync_flush(f);
+            }
+        }
+        if (cpu->interrupt_shadow) {
+            /* One instruction without interrupts: code looks for them later than that. */
+            cpu->interrupt_shadow = X86_SHADOW_NONE;
+            if (vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask) {
+                atomic_store_explicit(&f->kick, DBT_KICKED, memory_order_relaxed);
+            }
+        }
+        return to;
+    }
 }

@@ -59,18 +59,34 @@ static void put_jump_frame(Asm *a, int32_t offset)
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = asm_frame(offset) });
 }
 
+static void put_c(Asm *a, const void *function)
+{
+    asm_mov_imm64(a, H_RAX, (uint64_t)(uintptr_t)function);
+    asm_emit(a, &(Enc){ .op = 0xff, .reg = 2, .rm = H_RAX });
+}
+
+/* With sanitizers C is instrumented, and must not be called with the vector state live (cpu/x86/park.h). */
+static void put_park(Asm *a, void (*how)(X86Cpu *cpu))
+{
+    if (X86_ALWAYS_PARK) {
+        asm_load(a, H_RDI, asm_frame(DBT_FRAME(cpu)));
+        put_c(a, (const void *)how);
+    }
+}
+
 /* RAX is the value; frame.from the address called from (or 0). */
 static void put_call(Asm *a, const void *function, unsigned last)
 {
     asm_store(a, asm_frame(DBT_FRAME(tmp[0])), H_RAX);
     put_save(a);
+    put_park(a, x86_park_slow);
     asm_mov(a, H_RDI, H_RSP);
     asm_load(a, H_RSI, asm_frame(DBT_FRAME(tmp[0])));
     asm_load(a, H_RDX, asm_frame(DBT_FRAME(from)));
     asm_mov_imm(a, H_RCX, last);
-    asm_mov_imm64(a, H_RAX, (uint64_t)(uintptr_t)function);
-    asm_emit(a, &(Enc){ .op = 0xff, .reg = 2, .rm = H_RAX });
+    put_c(a, function);
     asm_store(a, asm_frame(DBT_FRAME(to)), H_RAX);
+    put_park(a, x86_unpark);
     put_restore(a);
     asm_load(a, H_RAX, asm_frame(DBT_FRAME(tmp[0])));
     put_jump_frame(a, DBT_FRAME(to));
@@ -95,12 +111,14 @@ static void put_enter(Asm *a)
     asm_store(a, asm_at(H_RDI, DBT_FRAME(host_rsp)), H_RSP);
     asm_mov(a, H_RSP, H_RDI);
     asm_store(a, asm_frame(DBT_FRAME(to)), H_RSI);
+    put_park(a, x86_unpark);
     put_restore(a);
     put_jump_frame(a, DBT_FRAME(to));
 }
 
 static void put_leave(Asm *a)
 {
+    put_park(a, x86_park_slow);
     for (unsigned i = 0; i < 6; i++) {
         asm_load(a, callee_saved[i], asm_frame(DBT_FRAME(host_saved[0]) + 8 * (int)i));
     }
@@ -110,7 +128,7 @@ static void put_leave(Asm *a)
 }
 
 /* RAX = linear address. RCX is free, RDX and RBX wait in the frame. */
-static void put_miss(Asm *a, bool write)
+static void put_miss(Asm *a, bool write, bool group)
 {
     enum { D = 8 }; /* the return address */
     int32_t tag = (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
@@ -149,8 +167,19 @@ static void put_miss(Asm *a, bool write)
     memcpy(miss - 4, &rel, 4);
     asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
     asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
+    if (group) { /* beyond the page's end: no entry can help */
+        asm_mov32(a, H_RCX, H_RAX);
+        asm_ri(a, false, 4, H_RCX, X86_PAGE_MASK);
+        asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0x3b, .reg = H_RCX, .memory = true, .mem = asm_frame(D + DBT_FRAME(tmp[3])) });
+        asm_jcc(a, CC_BE, 0);
+        uint8_t *in_page = a->p;
+        asm_emit(a, &(Enc){ .w = true, .op = 0x83, .memory = true, .mem = asm_frame(0), .imm = 15, .imm_size = 1 });
+        asm_8(a, 0xc3);
+        rel = (int32_t)(a->p - in_page);
+        memcpy(in_page - 4, &rel, 4);
+    }
     put_pop_from(a);
-    put_call(a, (const void *)dbt_slow_access, write);
+    put_call(a, group ? (const void *)dbt_slow_group : (const void *)dbt_slow_access, write);
 }
 
 static void put_stub(Asm *a, DbtStub stub)
@@ -158,8 +187,10 @@ static void put_stub(Asm *a, DbtStub stub)
     switch (stub) {
     case STUB_ENTER: put_enter(a); break;
     case STUB_LEAVE: put_leave(a); break;
-    case STUB_READ_MISS: put_miss(a, false); break;
-    case STUB_WRITE_MISS: put_miss(a, true); break;
+    case STUB_READ_MISS: put_miss(a, false, false); break;
+    case STUB_WRITE_MISS: put_miss(a, true, false); break;
+    case STUB_GROUP_READ_MISS: put_miss(a, false, true); break;
+    case STUB_GROUP_WRITE_MISS: put_miss(a, true, true); break;
     case STUB_INSN:
         put_pop_from(a);
         put_call(a, (const void *)dbt_slow_insn, 0);
