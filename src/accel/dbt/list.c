@@ -219,6 +219,8 @@ static void put_target(Listing *l, uint64_t address)
         g_string_append_printf(l->out, "L%u", l->label[part][address - (uintptr_t)part_start(l->u, (unsigned)part)]);
     } else if (stub != N_STUBS) {
         g_string_append_printf(l->out, "%s", dbt_stub_name(stub));
+    } else if (address == (uintptr_t)l->u->hot + l->u->hot_size) {
+        g_string_append(l->out, "behind the unit"); /* slow paths that do not come back have that */
     } else {
         for (unsigned i = 0; i < l->u->n_exits; i++) {
             const DbtExit *e = &l->u->exits[i];
