@@ -122,11 +122,11 @@ static const char *check_memory(const Check *c, const ZydisDecodedOperand *o, ch
     if (in->addrsize * 8 != c->z.address_width) {
         return DIFFERS("address size %u, not %u bits", in->addrsize, c->z.address_width);
     }
-    bool          rip  = o->mem.base == ZYDIS_REGISTER_RIP || o->mem.base == ZYDIS_REGISTER_EIP;
-    ZydisRegister base = in->base == DBT_NO_REG ? ZYDIS_REGISTER_NONE : reg_of(in->base, in->addrsize);
+    bool          rip   = o->mem.base == ZYDIS_REGISTER_RIP || o->mem.base == ZYDIS_REGISTER_EIP;
+    ZydisRegister base  = in->base == DBT_NO_REG ? ZYDIS_REGISTER_NONE : reg_of(in->base, in->addrsize);
     ZydisRegister index = in->index == DBT_NO_REG ? ZYDIS_REGISTER_NONE : reg_of(in->index, in->addrsize);
-    ZydisRegister its  = o->mem.base;
-    int64_t       disp = o->mem.disp.has_displacement ? o->mem.disp.value : 0;
+    ZydisRegister its   = o->mem.base;
+    int64_t       disp  = o->mem.disp.has_displacement ? o->mem.disp.value : 0;
     if (c->z.raw.modrm.mod == 0 && c->z.raw.modrm.rm == 4 && c->z.raw.sib.base == 5 && c->z.address_width != 16) {
         its  = ZYDIS_REGISTER_NONE; /* with REX.B and 67h Zydis 4.0 sees R13D, processors see none */
         disp = c->z.raw.disp.value;
@@ -155,7 +155,8 @@ static const char *check_access(const ZydisDecodedOperand *o, const char *name, 
 {
     bool reads = o->actions & ZYDIS_OPERAND_ACTION_MASK_READ, writes = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
     if ((reads && !read) || writes != write) {
-        return DIFFERS("%s: %s%s, not %s%s", name, read ? "r" : "", write ? "w" : "", reads ? "r" : "", writes ? "w" : "");
+        return DIFFERS("%s: %s%s, not %s%s", name, read ? "r" : "", write ? "w" : "", reads ? "r" : "",
+                       writes ? "w" : "");
     }
     return NULL;
 }
@@ -186,8 +187,8 @@ static const char *check_operands(const Check *c, char *why)
         return DIFFERS("reg is %s, not %s", ZydisRegisterGetString(reg_of(in->reg, in->opsize)),
                        reg ? ZydisRegisterGetString(reg->reg.value) : "there");
     }
-    if (!bad && in->ext && c->z.raw.modrm.offset && (in->reg & 7) != c->z.raw.modrm.reg && in->map != 1 && in->op != 0xc6 &&
-        in->op != 0xc7 && !((in->op | 1) == 0xf7 && in->reg == 0)) {
+    if (!bad && in->ext && c->z.raw.modrm.offset && (in->reg & 7) != c->z.raw.modrm.reg && in->map != 1 &&
+        in->op != 0xc6 && in->op != 0xc7 && !((in->op | 1) == 0xf7 && in->reg == 0)) {
         return DIFFERS("extension %u, not %u", in->reg, c->z.raw.modrm.reg);
     }
     if (!bad && in->t == T_BMI) {
@@ -220,8 +221,9 @@ static const char *check_immediate(const Check *c, char *why)
     unsigned free = 64 - 8u * in->imm_size;
     uint64_t want = c->z.raw.imm[0].value.u << free;
     int64_t  sign = in->t == T_RET ? (int64_t)(want >> free) : (int64_t)want >> free;
-    return sign == in->imm ? NULL : DIFFERS("immediate %" G_GINT64_MODIFIER "x, not %" G_GINT64_MODIFIER "x",
-                                            (uint64_t)in->imm, (uint64_t)sign);
+    return sign == in->imm ? NULL
+                           : DIFFERS("immediate %" G_GINT64_MODIFIER "x, not %" G_GINT64_MODIFIER "x",
+                                     (uint64_t)in->imm, (uint64_t)sign);
 }
 
 static unsigned flags_from(uint32_t mask)
@@ -229,8 +231,8 @@ static unsigned flags_from(uint32_t mask)
     static const struct {
         uint32_t zydis;
         unsigned own;
-    } map[] = { { ZYDIS_CPUFLAG_CF, FL_CF }, { ZYDIS_CPUFLAG_PF, FL_PF }, { ZYDIS_CPUFLAG_AF, FL_AF },
-                { ZYDIS_CPUFLAG_ZF, FL_ZF }, { ZYDIS_CPUFLAG_SF, FL_SF }, { ZYDIS_CPUFLAG_OF, FL_OF } };
+    } map[]      = { { ZYDIS_CPUFLAG_CF, FL_CF }, { ZYDIS_CPUFLAG_PF, FL_PF }, { ZYDIS_CPUFLAG_AF, FL_AF },
+                     { ZYDIS_CPUFLAG_ZF, FL_ZF }, { ZYDIS_CPUFLAG_SF, FL_SF }, { ZYDIS_CPUFLAG_OF, FL_OF } };
     unsigned set = 0;
     for (unsigned i = 0; i < G_N_ELEMENTS(map); i++) {
         set |= mask & map[i].zydis ? map[i].own : 0;

@@ -1,5 +1,5 @@
-/* The translator's decoder: what it accepts must be the same to Zydis. The first byte of the input chooses the mode, the
- * second how many of the bytes that follow may be looked at. */
+/* The translator's decoder: what it accepts must be the same to Zydis. The first byte of the input chooses the mode,
+ * the second how many of the bytes that follow may be looked at. */
 
 #include "fuzz.h"
 
