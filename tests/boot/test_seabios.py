@@ -35,7 +35,7 @@ def main():
         log = os.path.join(folder, "debugcon")
         begin = time.monotonic()
         process = subprocess.Popen(
-            [sys.argv[1], "-nodefaults", "-display", "none", "-m", "128", "-smp", "2", "-bios", IMAGE,
+            [sys.argv[1], "-accel", "tcg", "-nodefaults", "-display", "none", "-m", "128", "-smp", "2", "-bios", IMAGE,
              "-chardev", "file,id=log,path=" + log, "-device", "isa-debugcon,iobase=0x402,chardev=log"],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         text = ""

@@ -19,7 +19,7 @@ class Machine:
     def __init__(self, program, *options):
         self.tmp = tempfile.TemporaryDirectory()
         self.socket = os.path.join(self.tmp.name, "gdb")
-        self.process = subprocess.Popen([program, "-nodefaults", "-display", "none", "-S", "-gdb", f"unix:{self.socket},server=on,wait=off", *options],
+        self.process = subprocess.Popen([program, "-accel", "tcg", "-nodefaults", "-display", "none", "-S", "-gdb", f"unix:{self.socket},server=on,wait=off", *options],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def gdb(self, *commands, symbols=None, timeout=120):

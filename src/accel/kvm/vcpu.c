@@ -153,6 +153,7 @@ static Stop take_requests(KvmVcpu *k, uint32_t requests)
         vcpu_leave(v);
         vcpu_enter(v);
     }
+    vcpu_request_done(v, VCPU_REQUEST_FLUSH); /* kvm_state_get() drops what X86Cpu caches anyway */
     if ((requests & X86_REQUEST_NMI) && !raise_nmi(k)) {
         return STOP_FAILED;
     }
@@ -413,8 +414,12 @@ static bool map_ring(KvmVcpu *k, Error *err)
 
 static bool create(KvmVcpu *k, Error *err)
 {
-    Kvm *kvm = k->kvm;
-    k->fd    = kvm_ioctl(kvm->vm, KVM_CREATE_VCPU, (void *)(uintptr_t)k->cpu->apic_id);
+    Kvm *kvm  = k->kvm;
+    int  most = kvm_check(kvm, KVM_CAP_MAX_VCPUS), end = kvm_check(kvm, KVM_CAP_MAX_VCPU_ID);
+    if ((most && k->cpu->vcpu.index >= most) || (end && k->cpu->apic_id >= (unsigned)end)) {
+        return error_set(err, "KVM on this host runs no more than %d vCPUs, with APIC IDs below %d", most, end);
+    }
+    k->fd = kvm_ioctl(kvm->vm, KVM_CREATE_VCPU, (void *)(uintptr_t)k->cpu->apic_id);
     if (k->fd < 0) {
         return error_set_errno(err, errno, "KVM makes no vCPU");
     }
