@@ -117,6 +117,11 @@ static void add_cpu(Fixture *f)
     x86_reset(cpu, false);
 }
 
+static void send_msi(void *opaque, uint64_t address, uint32_t data)
+{
+    kvm_send_msi(opaque, address, data);
+}
+
 static void setup(Fixture *f, gconstpointer options)
 {
     g_auto(Error) err = {};
@@ -140,8 +145,10 @@ static void setup(Fixture *f, gconstpointer options)
     f->accel = new_accel(f, options ? options : "", &err);
     g_assert_cmpstr(err.text, ==, NULL);
     add_cpu(f);
-    AccelBoard board = { .memory = f->as, .apics = f->apics };
-    g_assert_true(accel_attach(f->accel, &board, &err));
+    kvm_memory_attach(kvm_of(f->accel)->memory, f->as);
+    if (kvm_local_apic_inside(kvm_of(f->accel))) {
+        apic_bus_set_sink(f->apics, send_msi, f->accel);
+    }
 }
 
 static void teardown(Fixture *f, gconstpointer options)

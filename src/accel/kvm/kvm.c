@@ -21,7 +21,7 @@ static const char *const irqchip_names[] = { "on", "split", "off", NULL };
 static const char *const notify_names[]  = { "run", "internal-error", "disable", NULL };
 
 static const Field kvm_properties[] = {
-    FIELD(Kvm, irqchip, "kernel-irqchip", .names = irqchip_names, .initial = KVM_IRQCHIP_ON,
+    FIELD(Kvm, irqchip, "kernel-irqchip", .alias = "kernel_irqchip", .names = irqchip_names, .initial = KVM_IRQCHIP_ON,
           .help = "interrupt controllers in the kernel: all, only local APICs, or none"),
     FIELD(Kvm, shadow_mem, "kvm-shadow-mem", .size_unit = 1,
           .help = "most memory for shadow page tables; 0: the kernel's"),

@@ -40,7 +40,7 @@ typedef struct Kvm {
     int                  fd, vm;
     int                  vcpu_mmap_size, xsave_size;
     uint64_t             xcr0; /* state components that guests may have */
-    bool                 has_tsc_offset, has_debug_block_irq, has_user_msr;
+    bool                 has_tsc_offset, has_debug_block_irq;
     struct kvm_cpuid2   *supported; /* owned */
     struct kvm_msr_list *msr_list;  /* owned */
     X86Hypervisor        hypervisor;
