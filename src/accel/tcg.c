@@ -1,5 +1,5 @@
-/* The accelerator "tcg": software runs the guest's code, by the translator (accel/dbt), or, with one-insn-per-tb=on, by the
- * plain executor (cpu/x86/exec.h). One thread a vCPU. */
+/* The accelerator "tcg": software runs the guest's code, by the translator (accel/dbt), or, with one-insn-per-tb=on, by
+ * the plain executor (cpu/x86/exec.h). One thread a vCPU. */
 
 #include "accel/accel.h"
 

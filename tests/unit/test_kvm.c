@@ -534,20 +534,20 @@ static void test_dirty(Fixture *f, gconstpointer options)
 {
     g_auto(Error) err       = {};
     f->block->dirty_clients = 1;
-    g_assert_true(kvm_dirty_log(f->accel, f->block, true, &err));
+    g_assert_true(accel_dirty_log(f->accel, f->block, true, &err));
     set_code(f, writer, sizeof writer);
     run_until(f, 1);
-    kvm_dirty_sync(f->accel, f->block);
+    accel_dirty_sync(f->accel, f->block);
     g_assert_cmpuint(dirty_pages(f, DATA, 8), ==, 8);
     g_assert_cmpuint(dirty_pages(f, DATA + 8 * RAM_PAGE_SIZE, 16), ==, 0);
     for (unsigned i = 0; i < 8; i++) {
         f->block->pages[DATA / RAM_PAGE_SIZE + i].dirty = 0;
     }
-    kvm_dirty_sync(f->accel, f->block);
+    accel_dirty_sync(f->accel, f->block);
     g_assert_cmpuint(dirty_pages(f, DATA, 8), ==, 0);
     set_code(f, writer, sizeof writer);
     run_until(f, 2);
-    g_assert_true(kvm_dirty_log(f->accel, f->block, false, &err)); /* tells what it knows */
+    g_assert_true(accel_dirty_log(f->accel, f->block, false, &err)); /* tells what it knows */
     g_assert_cmpuint(dirty_pages(f, DATA, 8), ==, 8);
     f->block->dirty_clients = 0;
 }
