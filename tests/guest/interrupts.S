@@ -1,6 +1,7 @@
 /* A multiboot 1 kernel that takes interrupts by every way there is on a PC, starts a second processor and resets the
  * machine once. Says what worked on the debug console and ends the machine with 0 on isa-debug-exit (status 1). What
- * does not come is waited for without end: the caller has a time limit. Needs -smp 2. With -device pc-testdev it takes level-triggered interrupts as well.
+ * does not come is waited for without end: the caller has a time limit. Needs -smp 2. With -device pc-testdev it takes
+ * level-triggered interrupts as well.
  *
  * Without IRET, and with simple instructions only: a KVM that emulates has few. */
         .set    MAGIC, 0x1badb002
