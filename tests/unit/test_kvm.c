@@ -486,6 +486,20 @@ static void test_port_io(Fixture *f, gconstpointer options)
     g_assert_cmphex(f->cpu->gpr[X86_RCX], ==, 0);
 }
 
+/* mov eax, 1; cpuid; mov esi, eax; mov eax, 0x40000000; cpuid; mov ecx, edx; mov edx, PORT; out dx, al; hlt */
+static const uint8_t identify[] = { 0xb8, 1,    0,    0,    0,    0x0f, 0xa2, 0x89, 0xc6, 0xb8, 0,    0,   0,
+                                    0x40, 0x0f, 0xa2, 0x89, 0xd1, 0xba, PORT, 0,    0,    0,    0xee, 0xf4 };
+
+/* The guest sees the model's CPUID. Not the features: an emulating KVM may add what it cannot hide. */
+static void test_cpuid(Fixture *f, gconstpointer options)
+{
+    set_code(f, identify, sizeof identify);
+    run_until(f, 1);
+    g_assert_cmphex(f->cpu->gpr[X86_RSI], ==, x86_cpu_signature(f->cpu));
+    g_assert_cmphex(f->cpu->gpr[X86_RBX], ==, 0x4b4d564b);
+    g_assert_cmphex(f->cpu->gpr[X86_RCX], ==, 0x4d);
+}
+
 /* again: mov eax, [WINDOW]; inc ecx; jmp again */
 static const uint8_t reader[] = { 0xa1, 0, 0, 0, 1, 0x41, 0xeb, 0xf8 };
 
@@ -718,6 +732,7 @@ int main(int argc, char **argv)
     TEST("kick/off", "kernel-irqchip=off", test_kick);
     TEST("step", NULL, test_step);
     TEST("breakpoints", NULL, test_breakpoints);
+    TEST("cpuid", NULL, test_cpuid);
     TEST("port-io", NULL, test_port_io);
     TEST("map", NULL, test_map);
     TEST("dirty/bitmap", NULL, test_dirty);
