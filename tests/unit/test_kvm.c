@@ -352,6 +352,30 @@ static void round_trip(Fixture *f)
     g_free(before);
 }
 
+static void fill_virtual_8086(X86Cpu *cpu)
+{
+    x86_reset(cpu, true);
+    cpu->cr0 = CR0_PE | CR0_NE | CR0_ET;
+    x86_set_eflags(cpu, EFLAGS_VM | EFLAGS_IOPL, UINT64_MAX);
+    for (unsigned i = 0; i < X86_N_SEG; i++) {
+        cpu->seg[i] = (X86Segment){ .base     = 0x1000 * (i + 1),
+                                    .limit    = 0xffff,
+                                    .attr     = SEG_P | SEG_S | SEG_W | SEG_A | SEG_DPL,
+                                    .selector = (uint16_t)(0x100 * (i + 1)) };
+    }
+    x86_update_mode(cpu);
+}
+
+/* An emulating KVM may drop the flag. */
+static bool keeps_virtual_8086(const Fixture *f)
+{
+    struct kvm_regs regs = {};
+    KvmVcpu        *k    = kvm_vcpu(f->cpu);
+    g_assert_true(kvm_state_put(k));
+    g_assert_true(kvm_ioctl(k->fd, KVM_GET_REGS, &regs) == 0);
+    return regs.rflags & EFLAGS_VM;
+}
+
 static void test_state(Fixture *f, gconstpointer options)
 {
     round_trip(f); /* as reset leaves it */
@@ -359,6 +383,12 @@ static void test_state(Fixture *f, gconstpointer options)
     fill_vectors(f->cpu);
     round_trip(f);
     round_trip(f);
+    fill_virtual_8086(f->cpu);
+    if (keeps_virtual_8086(f)) {
+        round_trip(f);
+    } else {
+        g_test_message("this KVM knows no virtual-8086 mode");
+    }
     x86_reset(f->cpu, false);
     round_trip(f);
     f->cpu->vcpu.halted = kvm_local_apic_inside(kvm_of(f->accel));

@@ -40,7 +40,7 @@ typedef struct Kvm {
     int                  fd, vm;
     int                  vcpu_mmap_size, xsave_size;
     uint64_t             xcr0; /* state components that guests may have */
-    bool                 has_tsc_offset, has_debug_block_irq;
+    bool                 has_tsc_offset, has_debug_block_irq, has_xcrs;
     struct kvm_cpuid2   *supported; /* owned */
     struct kvm_msr_list *msr_list;  /* owned */
     X86Hypervisor        hypervisor;
@@ -104,6 +104,9 @@ int kvm_ioctl(int fd, unsigned long request, const void *argument);
 
 /* The value of a capability, 0 if there is none; of the VM once there is one. */
 int kvm_check(const Kvm *kvm, int capability);
+
+/* From now on no vCPU runs any more: each says this literal and stops. The first failure counts. Any thread. */
+void kvm_note_failure(Kvm *kvm, const char *why);
 
 /* --- open.c --- */
 

@@ -27,6 +27,12 @@ int kvm_check(const Kvm *kvm, int capability)
     return MAX(result, 0);
 }
 
+void kvm_note_failure(Kvm *kvm, const char *why)
+{
+    const char *none = NULL;
+    atomic_compare_exchange_strong(&kvm->failed, &none, why);
+}
+
 /* --- why not --- */
 
 /* The module that runs on this CPU; NULL when it shows no virtualization. */

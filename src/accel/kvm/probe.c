@@ -128,8 +128,10 @@ static bool run_timed(const Probe *p, char **why)
     return fast;
 }
 
-static void tear_down(Probe *p)
+/* The kernel may take tens of milliseconds to end a VM: a thread waits for that. */
+static void *tear_down(void *opaque)
 {
+    Probe *p = opaque;
     if (p->run) {
         munmap(p->run, (size_t)p->run_size);
     }
@@ -142,6 +144,8 @@ static void tear_down(Probe *p)
     if (p->ram) {
         munmap(p->ram, RAM_SIZE);
     }
+    g_free(p);
+    return NULL;
 }
 
 bool kvm_probe(char **why)
@@ -159,6 +163,6 @@ bool kvm_probe(char **why)
     } else {
         fast = run_timed(&p, why);
     }
-    tear_down(&p);
+    g_thread_unref(g_thread_new("probe", tear_down, g_memdup2(&p, sizeof p)));
     return fast;
 }

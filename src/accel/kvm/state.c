@@ -86,6 +86,18 @@ static struct kvm_segment *segment_slot(struct kvm_sregs *s, unsigned seg)
     return slots[seg];
 }
 
+/* Hardware insists on what the hidden parts hold in virtual-8086 mode (SDM 3, 27.3.1.2). */
+static struct kvm_segment virtual_8086_segment(const X86Segment *s)
+{
+    return (struct kvm_segment){ .base     = (uint64_t)s->selector << 4,
+                                 .limit    = 0xffff,
+                                 .selector = s->selector,
+                                 .type     = REAL_MODE_DATA,
+                                 .present  = 1,
+                                 .dpl      = 3,
+                                 .s        = 1 };
+}
+
 static bool put_sregs(KvmVcpu *k)
 {
     const X86Cpu    *cpu = k->cpu;
@@ -96,6 +108,11 @@ static bool put_sregs(KvmVcpu *k)
     /* The kernel wants a code segment in CS, also where the architecture does not care. */
     if (!(cpu->cr0 & CR0_PE) && !(s.cs.type & SEG_CODE)) {
         s.cs.type = REAL_MODE_CODE;
+    }
+    if (cpu->eflags & EFLAGS_VM) {
+        for (unsigned i = 0; i < X86_N_SEG; i++) {
+            *segment_slot(&s, i) = virtual_8086_segment(&cpu->seg[i]);
+        }
     }
     s.tr        = segment_to_kvm(&cpu->tr);
     s.ldt       = segment_to_kvm(&cpu->ldt);
