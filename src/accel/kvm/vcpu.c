@@ -29,6 +29,9 @@ typedef enum Stop { STOP_NONE, STOP_REQUEST, STOP_DEBUG, STOP_SHUTDOWN, STOP_FAI
 bool kvm_vcpu_fail(KvmVcpu *k, const char *format, ...)
 {
     va_list arguments;
+    if (k->failure[0]) {
+        return false; /* the first one is the cause */
+    }
     va_start(arguments, format);
     g_vsnprintf(k->failure, sizeof k->failure, format, arguments);
     va_end(arguments);
