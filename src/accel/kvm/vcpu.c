@@ -313,7 +313,8 @@ static Stop run_guest(KvmVcpu *k)
         uint32_t requests = look_at_requests(k);
         Stop     stop     = requests ? take_requests(k, requests) : STOP_NONE;
         if (stop == STOP_REQUEST && k->io_pending) {
-            k->run->immediate_exit = 1; /* finishes the access and does no more */
+            /* Finishes the access and does no more. */
+            __atomic_store_n(&k->run->immediate_exit, 1, __ATOMIC_RELAXED);
         } else if (stop != STOP_NONE) {
             return stop;
         }
