@@ -253,11 +253,12 @@ static void fill(X86Cpu *cpu)
     x86_set_eflags(cpu, EFLAGS_CF | EFLAGS_PF | EFLAGS_SF | EFLAGS_OF | EFLAGS_DF | EFLAGS_ID, UINT64_MAX);
     for (unsigned i = 0; i < X86_N_SEG; i++) {
         bool code   = i == X86_CS;
-        cpu->seg[i] = (X86Segment){ .base  = code ? 0 : UINT64_C(0x1000) * n++,
+        cpu->seg[i] = (X86Segment){ .base  = code ? 0 : UINT64_C(0x1000) * n,
                                     .limit = UINT32_MAX,
                                     .attr = (code ? SEG_CODE | SEG_R | SEG_L : SEG_W | SEG_DB) | SEG_A | SEG_S | SEG_P |
                                             SEG_G | SEG_AVL,
-                                    .selector = (uint16_t)(8 * n++) };
+                                    .selector = (uint16_t)(8 * (n + 1)) };
+        n += 2;
     }
     cpu->ldt  = (X86Segment){ .base = 0x5000, .limit = 0x77, .attr = SEG_P | 2, .selector = 0x90 };
     cpu->tr   = (X86Segment){ .base = 0x6000, .limit = 0x67, .attr = SEG_P | 0xb, .selector = 0xa0 };

@@ -75,13 +75,14 @@ static uint32_t supported_word(const Kvm *kvm, X86FeatureWord word)
 
 static void read_arch_capabilities(const Kvm *kvm, uint32_t *words)
 {
-    g_autofree struct kvm_msrs *msrs = g_malloc0(sizeof *msrs + sizeof msrs->entries[0]);
-    msrs->nmsrs                      = 1;
-    msrs->entries[0].index           = MSR_ARCH_CAPS;
+    struct kvm_msrs *msrs  = g_malloc0(sizeof *msrs + sizeof msrs->entries[0]);
+    msrs->nmsrs            = 1;
+    msrs->entries[0].index = MSR_ARCH_CAPS;
     if (kvm_check(kvm, KVM_CAP_GET_MSR_FEATURES) && kvm_ioctl(kvm->fd, KVM_GET_MSRS, msrs) == 1) {
         words[X86_WORD_ARCH_CAPS_LOW]  = (uint32_t)msrs->entries[0].data;
         words[X86_WORD_ARCH_CAPS_HIGH] = (uint32_t)(msrs->entries[0].data >> 32);
     }
+    g_free(msrs);
 }
 
 static uint64_t offered_components(const Kvm *kvm)

@@ -100,7 +100,7 @@ static inline bool kvm_local_apic_inside(const Kvm *kvm)
 }
 
 /* ioctl() that goes on after signals. -1 and errno. */
-int kvm_ioctl(int fd, unsigned long request, const void *argument);
+int kvm_ioctl(int fd, unsigned long request, void *argument);
 
 /* The value of a capability, 0 if there is none; of the VM once there is one. */
 int kvm_check(const Kvm *kvm, int capability);

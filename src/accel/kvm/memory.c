@@ -233,17 +233,18 @@ static void collect_bitmap(KvmMemory *m, const Slot *slot)
     if (m->kvm->dirty_ring_size) {
         return; /* what was written is in the rings */
     }
-    g_autofree uint64_t *bits = g_new0(uint64_t, (pages + 63) / 64);
+    uint64_t            *bits = g_new0(uint64_t, (pages + 63) / 64);
     struct kvm_dirty_log log  = { .slot = slot->id, .dirty_bitmap = bits };
     if (kvm_ioctl(m->kvm->vm, KVM_GET_DIRTY_LOG, &log) < 0) {
         kvm_note_failure(m->kvm, "KVM does not say which pages were written");
-        return;
+        pages = 0;
     }
     for (uint64_t i = 0; i < (pages + 63) / 64; i++) {
         for (uint64_t word = bits[i]; word; word &= word - 1) {
             mark_dirty(slot->ram, first + 64 * i + (unsigned)__builtin_ctzll(word));
         }
     }
+    g_free(bits);
 }
 
 /* With the mutex held. */

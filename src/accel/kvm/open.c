@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int kvm_ioctl(int fd, unsigned long request, const void *argument)
+int kvm_ioctl(int fd, unsigned long request, void *argument)
 {
     int result;
     do {

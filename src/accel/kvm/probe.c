@@ -74,7 +74,7 @@ static bool set_up(Probe *p)
 /* The part of the loop that is done; 1 when it has ended. */
 static double progress(const Probe *p)
 {
-    struct kvm_regs r;
+    struct kvm_regs r = {};
     return kvm_ioctl(p->vcpu, KVM_GET_REGS, &r) == 0 && r.rcx <= LOOPS && r.rip != CODE_AT ? 1 - (double)r.rcx / LOOPS
                                                                                            : 0;
 }

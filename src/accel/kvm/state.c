@@ -37,7 +37,7 @@ static bool put_regs(KvmVcpu *k)
 
 static bool get_regs(KvmVcpu *k)
 {
-    struct kvm_regs r;
+    struct kvm_regs r = {};
     if (kvm_ioctl(k->fd, KVM_GET_REGS, &r) < 0) {
         return false;
     }
