@@ -348,7 +348,7 @@ static void compare(Fixture *f, const X86Cpu *then)
     }
     SAME(star), SAME(lstar), SAME(cstar), SAME(sfmask), SAME(kernel_gs_base), SAME(sysenter_cs), SAME(sysenter_esp);
     SAME(sysenter_eip), SAME(pat), SAME(mtrr_def_type), SAME(misc_enable), SAME(tsc_adjust);
-    SAME(nmi_blocked), SAME(wait_for_sipi), SAME(vcpu.halted);
+    SAME(nmi_blocked), SAME(interrupt_shadow), SAME(wait_for_sipi), SAME(vcpu.halted);
     g_assert_cmpmem(before.xsave, XSAVE_MXCSR + 4, f->cpu->xsave, XSAVE_MXCSR + 4);
     g_assert_cmpmem(before.xsave + XSAVE_ST, 416 - XSAVE_ST, f->cpu->xsave + XSAVE_ST, 416 - XSAVE_ST);
     g_assert_cmpmem(before.xsave + XSAVE_YMM, 256, f->cpu->xsave + XSAVE_YMM, 256);
@@ -416,6 +416,11 @@ static void test_state(Fixture *f, gconstpointer options)
     f->cpu->vcpu.halted = kvm_local_apic_inside(kvm_of(f->accel));
     f->cpu->nmi_blocked = true;
     round_trip(f);
+    f->cpu->vcpu.halted = false;
+    for (unsigned shadow = X86_SHADOW_NONE; shadow <= X86_SHADOW_SS; shadow++) {
+        f->cpu->interrupt_shadow = (uint8_t)shadow;
+        round_trip(f);
+    }
 }
 
 static void test_lapic(Fixture *f, gconstpointer options)

@@ -180,17 +180,17 @@ static bool get_debugregs(KvmVcpu *k)
 
 static bool put_events(KvmVcpu *k, bool reset)
 {
+    static const uint8_t shadows[] = {
+        [X86_SHADOW_NONE] = 0, [X86_SHADOW_STI] = KVM_X86_SHADOW_INT_STI, [X86_SHADOW_SS] = KVM_X86_SHADOW_INT_MOV_SS
+    };
     X86Cpu *cpu = k->cpu;
     if (reset) {
         k->events = (struct kvm_vcpu_events){};
     }
-    bool had_shadow       = k->events.interrupt.shadow;
-    k->events.nmi.masked  = cpu->nmi_blocked;
-    k->events.flags       = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
-    k->events.sipi_vector = cpu->sipi_vector;
-    if (cpu->interrupt_shadow != had_shadow) {
-        k->events.interrupt.shadow = cpu->interrupt_shadow ? KVM_X86_SHADOW_INT_STI : 0;
-    }
+    k->events.nmi.masked       = cpu->nmi_blocked;
+    k->events.flags            = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+    k->events.sipi_vector      = cpu->sipi_vector;
+    k->events.interrupt.shadow = shadows[cpu->interrupt_shadow];
     return kvm_ioctl(k->fd, KVM_SET_VCPU_EVENTS, &k->events) == 0;
 }
 
@@ -200,7 +200,10 @@ static bool get_events(KvmVcpu *k)
         return false;
     }
     k->cpu->nmi_blocked      = k->events.nmi.masked;
-    k->cpu->interrupt_shadow = k->events.interrupt.shadow;
+    uint8_t shadow           = k->events.interrupt.shadow;
+    k->cpu->interrupt_shadow = shadow & KVM_X86_SHADOW_INT_MOV_SS ? X86_SHADOW_SS
+                               : shadow                           ? X86_SHADOW_STI
+                                                                  : X86_SHADOW_NONE;
     return true;
 }
 
