@@ -55,7 +55,7 @@ static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
 {
     unsigned       at    = t->f->page_offset + off;
     const uint8_t *buf   = t->s->page + at;
-    unsigned       avail = MIN(X86_PAGE_SIZE - at, 15u);
+    unsigned       avail = t->f->host2 ? 15u : MIN(X86_PAGE_SIZE - at, 15u);
 
     if (t->f->limit - off < avail) {
         avail = (unsigned)(t->f->limit - off);
@@ -169,7 +169,7 @@ static bool apply(Tr *t, DbtUnit *u)
 static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
 {
     Dbt     *dbt  = t->dbt;
-    size_t   tail = sizeof(X86Insn) * t->n_c;
+    size_t   tail = sizeof(DbtExit) * t->n_exits + sizeof(X86Insn) * t->n_c;
     DbtUnit *u    = g_malloc0(sizeof *u + tail + 4 * (t->n + 1) + sizeof(DbtPlace) * t->n_places + 2 * (t->n + 1) + t->n);
 
     u->hot_size  = asm_offset(&t->hot);
@@ -193,7 +193,8 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->range_len   = (uint16_t)(t->range_end - t->range_start);
 
     uint8_t *p = (uint8_t *)(u + 1);
-    u->c       = (X86Insn *)p;
+    u->exits   = (DbtExit *)p;
+    u->c       = (X86Insn *)(p + sizeof(DbtExit) * t->n_exits);
     p += tail;
     u->insn_host = (uint32_t *)p;
     p += 4 * (t->n + 1);
@@ -202,7 +203,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->insn_off = (uint16_t *)p;
     p += 2 * (t->n + 1);
     u->c_of = p;
-    memcpy(u->c, t->s->c, tail);
+    memcpy(u->c, t->s->c, sizeof(X86Insn) * t->n_c);
     memcpy(u->insn_host, insn_host, 4 * (t->n + 1));
     memcpy(u->places, t->s->places, sizeof(DbtPlace) * t->n_places);
     for (unsigned i = 0; i < t->n; i++) {
@@ -221,7 +222,15 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
                                         .site   = u->hot + delta + d->site,
                                         .cold   = u->cold + delta + d->cold,
                                         .direct = d->direct,
+                                        .plain  = d->plain,
                                         .unit   = u };
+    }
+    if (t->f->host2) {
+        u->host2                = t->f->host2;
+        u->second               = g_new0(DbtUnit, 1);
+        u->second->stands_for   = u;
+        u->second->host         = t->f->host2;
+        u->second->range_len    = 15;
     }
     dbt_insert(dbt, u);
     dbt->counters.units++;
@@ -237,6 +246,9 @@ static void emit_all(Tr *t, uint32_t *insn_host)
     const DbtInsn *in = NULL;
 
     t->fl_mem = true;
+    if (t->f->host2) {
+        emit_page_check(t);
+    }
     for (t->i = 0; t->i < t->n; t->i++) {
         in                = &t->s->insns[t->i];
         insn_host[t->i]   = asm_offset(&t->hot);
@@ -267,6 +279,10 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
 
     memcpy(s->page, f->host - f->page_offset, X86_PAGE_SIZE);
     memset(s->page + X86_PAGE_SIZE, 0, 32);
+    if (f->host2) {
+        memcpy(s->page + X86_PAGE_SIZE, f->host2, 16);
+        max = 1;
+    }
     while (t.n < max) {
         DbtInsn *in   = &s->insns[t.n];
         bool     ends = false;
@@ -282,7 +298,16 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     if (!t.n) {
         return NULL;
     }
-    note_range(&t, f->page_offset, f->page_offset + t.len);
+    note_range(&t, f->page_offset, MIN(f->page_offset + t.len, (unsigned)X86_PAGE_SIZE));
+    if (f->plain) {
+        memset(s->operand_group, 0, sizeof s->operand_group);
+        memset(s->stack_group, 0, sizeof s->stack_group);
+    } else if (t.mode.code == 8) {
+        find_groups(&t);
+    } else {
+        memset(s->operand_group, 0, sizeof s->operand_group);
+        memset(s->stack_group, 0, sizeof s->stack_group);
+    }
     find_live(&t);
     emit_all(&t, insn_host);
     if (t.failed || t.hot.full || t.cold.full) {
@@ -291,6 +316,13 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     }
     /* Marked first, compared then: a write at any moment is seen by one or the other. */
     uint64_t page = f->ram_offset & ~(uint64_t)X86_PAGE_MASK;
+    if (f->host2) {
+        ram_block_mark_code(f->ram2, f->ram_offset2, 15);
+        if (memcmp(s->page + X86_PAGE_SIZE, f->host2, 15) != 0) {
+            *again = true;
+            return NULL;
+        }
+    }
     ram_block_mark_code(f->ram, page + t.range_start, t.range_end - t.range_start);
     if (memcmp(s->page + t.range_start, f->host - f->page_offset + t.range_start, t.range_end - t.range_start) != 0) {
         *again = true;
