@@ -311,7 +311,7 @@ void dbt_ram_written(void *opaque, RamBlock *ram, uint64_t offset, uint64_t firs
         DbtUnit *next = u->page_next;
         if (u->range_start <= high && low < u->range_start + u->range_len) {
             DbtUnit *whole = u->stands_for ? u->stands_for : u;
-            if (next == whole || next == whole->second) {
+            if (next && (next == whole || next == whole->second)) {
                 next = next->page_next; /* both parts in one page */
             }
             dbt_kill(dbt, whole);
