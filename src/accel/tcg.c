@@ -62,6 +62,11 @@ static bool tcg_vcpu_init(Accel *accel, X86Cpu *cpu, Error *err)
     return true;
 }
 
+static void tcg_free(Accel *accel)
+{
+    dbt_free(((Tcg *)accel)->dbt);
+}
+
 static void tcg_vcpu_free(Accel *accel, X86Cpu *cpu)
 {
     Tcg *tcg = (Tcg *)accel;
@@ -211,6 +216,7 @@ ACCEL_TYPE(tcg) = {
     .init        = tcg_init,
     .vcpu_init   = tcg_vcpu_init,
     .vcpu_free   = tcg_vcpu_free,
+    .free        = tcg_free,
     .vcpu_thread = tcg_vcpu_thread,
     .breakpoint  = tcg_breakpoint,
 };
