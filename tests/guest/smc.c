@@ -10,7 +10,7 @@
     CODE(name##_64, ".set B, %rbx\n.set N67, 1\n" text)                                                                \
     CODE32(name##_32, ".set B, %ebx\n.set N67, 0\n" text)                                                              \
     CODE16(name##_16, ".set B, %ebx\n.set N67, 1\n" text)
-#define ADDR32 ".skip N67, 0x67\n"
+#define ADDR32 ".rept N67\n .byte 0x67\n .endr\n"
 
 typedef struct Mode {
     const char *name;
@@ -399,8 +399,11 @@ static volatile u32 written;
 
 static void write_code(Cpu *cpu)
 {
-    for (u32 i = 1; i <= 3000; i++) {
+    for (u32 i = 1; handshake != ~0u; i++) {
         while (handshake != 2 * i - 1) {
+            if (handshake == ~0u) {
+                return;
+            }
             pause_();
         }
         WRITE(*(u32 *)(CODE_AT + 0x81), i);
@@ -420,7 +423,8 @@ TEST(other_cpu, "another vCPU patches code: wait, serialize, run")
     put(CODE_AT + 0x80, constant, SIZE_OF(constant));
     handshake = 0;
     smp_go(1, write_code);
-    for (u32 i = 1; i <= 3000; i++) {
+    u64 end = after_ms(2000);
+    for (u32 i = 1; i <= 3000 && (i < 50 || rdtsc() < end); i++) {
         handshake = 2 * i - 1;
         while (handshake != 2 * i) {
             pause_();
@@ -428,6 +432,7 @@ TEST(other_cpu, "another vCPU patches code: wait, serialize, run")
         serialize();
         equal(constant_at(CODE_AT + 0x80, i & 1), i);
     }
+    handshake = ~0u;
     smp_wait(1);
 }
 
@@ -459,7 +464,8 @@ TEST(breakpoint, "another vCPU puts a breakpoint into running code and takes it 
     put(CODE_AT + 0x80, code, sizeof code);
     stop = false;
     smp_go(1, flip);
-    for (unsigned i = 0; i < 200000 && !(seen[0] > 2000 && seen[1] > 2000); i++) {
+    u64 end = after_ms(5000);
+    for (unsigned i = 0; i < 200000 && rdtsc() < end && !(seen[0] > 2000 && seen[1] > 2000); i++) {
         Frame f = frame_at(CODE_AT + 0x80, STACK_AT + PAGE, i & 1);
         equal(run(&f), 3);
         bool early = f.rip == CODE_AT + 0x89;
