@@ -49,3 +49,4 @@ def report(program, peer, kernel):
             print(f"  {name:10} {figures[name][0]:8.1f} ms to the first instruction, {figures[name][1] / 1024:7.1f} MiB resident beyond RAM")
     if len(figures) == 2:
         print(f"  ratio      {figures['quern'][0] / figures['qemu-tcg'][0]:8.2f}")
+    return figures

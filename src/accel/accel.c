@@ -74,12 +74,50 @@ bool accel_print_type_help(const char *name, GString *out, Error *err)
     return true;
 }
 
+static const Field       no_properties[]  = { {} };
+static const char *const not_properties[] = { "accel", NULL };
+
+static bool parse_properties(Accel *accel, const Json *options, bool lenient, Error *err)
+{
+    const AccelType *type = accel_type(accel);
+    return fields_parse(type->properties ? type->properties : no_properties, accel, options, lenient, not_properties,
+                        err);
+}
+
+bool accel_check(const Json *options, bool lenient, Error *err)
+{
+    const char *name   = json_get_string(options, "accel");
+    TypeSearch  search = { .name = name };
+    if (!name) {
+        return error_set(err, "no accelerator given ('help' lists them)");
+    }
+    object_type_foreach(match_type, &search);
+    if (!search.found) {
+        return object_type_unknown(OBJECT_CLASS_ACCEL, "accelerator", name, err);
+    }
+    if (search.found->missing) {
+        return true;
+    }
+    Accel *accel = object_new((const ObjectType *)search.found);
+    bool   ok    = parse_properties(accel, options, lenient, err);
+    object_discard(&accel->obj);
+    return ok;
+}
+
+bool accel_suits(const char *name, char **why)
+{
+    TypeSearch search = { .name = name };
+    object_type_foreach(match_type, &search);
+    if (!search.found || search.found->missing) {
+        *why = g_strdup("it is not built");
+        return false;
+    }
+    return !search.found->suits || search.found->suits(why);
+}
+
 Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *clocks, const AccelHost *host,
                  Error *err)
 {
-    static const Field       none[] = { {} };
-    static const char *const skip[] = { "accel", NULL };
-
     const char *name = json_get_string(options, "accel");
     if (!name) {
         error_set(err, "no accelerator given ('help' lists them)");
@@ -96,8 +134,7 @@ Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *c
     accel->group  = vcpu_group_new();
     g_cond_init(&accel->state_changed);
     g_mutex_init(&accel->state_mutex);
-    if (!fields_parse(type->properties ? type->properties : none, accel, options, lenient, skip, err) ||
-        (type->init && !type->init(accel, err))) {
+    if (!parse_properties(accel, options, lenient, err) || (type->init && !type->init(accel, err))) {
         accel_free(accel);
         return NULL;
     }
@@ -110,6 +147,9 @@ void accel_free(Accel *accel)
         return;
     }
     accel_shutdown(accel);
+    if (accel_type(accel)->free) {
+        accel_type(accel)->free(accel);
+    }
     vcpu_group_free(accel->group);
     g_cond_clear(&accel->state_changed);
     g_mutex_clear(&accel->state_mutex);
@@ -124,7 +164,8 @@ static void *vcpu_thread(void *opaque)
     Vcpu   *v     = &cpu->vcpu;
     Accel  *accel = v->accel;
 
-    g_autofree char *name = g_strdup_printf("CPU %d/%s", v->index, strcmp(accel->obj.type->name, "tcg") ? "" : "TCG");
+    g_autofree char *type = g_ascii_strup(accel->obj.type->name, -1);
+    g_autofree char *name = g_strdup_printf("CPU %d/%s", v->index, type);
     thread_set_name(name);
     machine_lock(v->lock);
     void *result = accel_type(accel)->vcpu_thread(cpu);
@@ -153,6 +194,9 @@ bool accel_add_vcpu(Accel *accel, X86Cpu *cpu, Error *err)
 /* Is there nothing to do for it before an interrupt comes? */
 static bool is_idle(X86Cpu *cpu)
 {
+    if (((Accel *)cpu->vcpu.accel)->halts_inside) {
+        return false;
+    }
     return (cpu->vcpu.halted || cpu->wait_for_sipi) && !x86_has_wakeup(cpu);
 }
 
@@ -192,7 +236,7 @@ bool accel_vcpu_wait(Accel *accel, X86Cpu *cpu)
         g_mutex_unlock(&v->wake_mutex);
         machine_lock_restore(v->lock, depth);
     }
-    if (!v->single_step) {
+    if (!v->single_step && !accel->halts_inside) {
         v->halted = false;
     }
     g_mutex_lock(&accel->state_mutex);
@@ -232,6 +276,9 @@ void accel_resume_each(Accel *accel, VcpuResume (*how)(void *opaque, Vcpu *cpu),
         freely |= action == VCPU_RUN;
     }
     accel->running = any;
+    if (any && accel_type(accel)->resuming) {
+        accel_type(accel)->resuming(accel);
+    }
     clock_set_running(accel->clocks, freely);
     x86_tsc_set_running(accel->group, freely);
     kick_all(accel);
@@ -260,7 +307,36 @@ void accel_pause_all(Accel *accel)
     }
     g_mutex_unlock(&accel->state_mutex);
     machine_lock_restore(accel->lock, depth);
+    if (accel_type(accel)->paused) {
+        accel_type(accel)->paused(accel);
+    }
     x86_tsc_set_running(accel->group, false);
+}
+
+/* --- boards and debuggers --- */
+
+bool accel_attach(Accel *accel, const AccelBoard *board, Error *err)
+{
+    return !accel_type(accel)->attach || accel_type(accel)->attach(accel, board, err);
+}
+
+void accel_detach(Accel *accel)
+{
+    if (accel_type(accel)->detach) {
+        accel_type(accel)->detach(accel);
+    }
+}
+
+const X86Hypervisor *accel_hypervisor(Accel *accel)
+{
+    return accel_type(accel)->hypervisor ? accel_type(accel)->hypervisor(accel) : NULL;
+}
+
+void accel_breakpoint(Accel *accel, uint64_t linear, bool insert)
+{
+    for (unsigned i = 0; i < vcpu_group_size(accel->group) && accel_type(accel)->breakpoint; i++) {
+        accel_type(accel)->breakpoint(accel, x86_cpu(vcpu_group_get(accel->group, i)), linear, insert);
+    }
 }
 
 void accel_shutdown(Accel *accel)

@@ -1,5 +1,5 @@
-/* Accelerators: what runs vCPUs. One static AccelType each: tcg (the plain executor, later the translator), qtest,
- * later kvm.
+/* Accelerators: what runs vCPUs. One static AccelType each: tcg (the plain executor, later the translator), kvm,
+ * qtest.
  *
  * Threads: accel_add_vcpu() makes the vCPU's thread, which runs guest code between accel_resume_all() and
  * accel_pause_all(). Machine lock held for every call here unless it says otherwise. */
@@ -7,7 +7,10 @@
 #ifndef QUERN_ACCEL_ACCEL_H
 #define QUERN_ACCEL_ACCEL_H
 
-#include "cpu/x86/x86.h"
+#include "cpu/x86/cpuid.h"
+#include "devices/irq/apic.h"
+#include "devices/irq/i8259.h"
+#include "devices/irq/ioapic.h"
 #include "object/object.h"
 
 typedef struct Accel     Accel;
@@ -18,9 +21,18 @@ typedef struct AccelType AccelType;
 typedef struct AccelHost {
     void (*shutdown)(void *opaque, Vcpu *cpu);                  /* triple fault */
     void (*missing)(void *opaque, Vcpu *cpu, const char *what); /* what Quern does not implement: VM stops */
+    void (*failed)(void *opaque, Vcpu *cpu, const char *why);   /* the accelerator cannot go on: VM stops */
     void (*debug)(void *opaque, Vcpu *cpu);                     /* breakpoint or step */
     void *opaque;
 } AccelHost;
+
+/* What an accelerator that is more than a way to run instructions takes over of a board. Borrowed. */
+typedef struct AccelBoard {
+    AddressSpace *memory; /* guest-physical, without any vCPU's own view */
+    ApicBus      *apics;
+    I8259        *pic; /* NULL: none */
+    IoApic       *ioapic;
+} AccelBoard;
 
 struct AccelType {
     struct ObjectType;                                        /* .name "tcg"; .properties */
@@ -29,6 +41,22 @@ struct AccelType {
     void (*vcpu_free)(Accel *accel, X86Cpu *cpu);             /* NULL: nothing to do */
     void *(*vcpu_thread)(X86Cpu *cpu); /* the thread's function: NULL: this accelerator runs no guest code */
     const char *missing;               /* not NULL: known but not built */
+
+    /* All may be NULL: nothing to do. */
+    bool (*suits)(char **why); /* see accel_suits() */
+    void (*free)(Accel *accel);
+    bool (*attach)(Accel *accel, const AccelBoard *board, Error *err);
+    void (*detach)(Accel *accel);
+    void (*resuming)(Accel *accel); /* before vCPUs run */
+    void (*paused)(Accel *accel);   /* after all have stopped */
+    /* What CPU models may offer. NULL: what Quern's own executor has. */
+    const X86Hypervisor *(*hypervisor)(Accel *accel);
+    /* A debugger's breakpoint; the vCPU stands. */
+    void (*breakpoint)(Accel *accel, X86Cpu *cpu, uint64_t linear, bool insert);
+    /* Keeps track of writes to a RAM block, in RamPage.dirty: on or off, and bringing what is there up to date. Who
+     * wants to know has set its bit in dirty_clients. NULL: writes are always tracked then. */
+    bool (*dirty_log)(Accel *accel, RamBlock *ram, bool on, Error *err);
+    void (*dirty_sync)(Accel *accel, RamBlock *ram);
 };
 
 struct Accel {
@@ -39,6 +67,7 @@ struct Accel {
     MachineLock *lock;
     bool         running;       /* vCPUs may run */
     bool         ending;        /* vCPU threads are to end */
+    bool         halts_inside;  /* halted vCPUs wait inside the type's run loop, which knows what wakes them */
     GCond        state_changed; /* with state_mutex: a vCPU has stopped running */
     GMutex       state_mutex;
     unsigned     inside; /* vCPU threads that run guest code; guarded by state_mutex */
@@ -53,8 +82,13 @@ typedef enum VcpuResume { VCPU_STAY, VCPU_RUN, VCPU_STEP } VcpuResume;
         (const ObjectType *)&identifier##_type;                                                                        \
     static const AccelType identifier##_type
 
-/* Makes the accelerator that `options` ("accel": name, properties) ask for. Each of several -accel options (or of
- * -machine accel=a:b) is tried in order. */
+/* Is there such an accelerator, and are its properties right? True also for what is known but not built. */
+bool accel_check(const Json *options, bool lenient, Error *err);
+
+/* Would this accelerator be a good choice on this host? If not, *why says why, for the caller to free. */
+bool accel_suits(const char *name, char **why);
+
+/* Makes the accelerator that `options` ("accel": name, properties) ask for. */
 Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *clocks, const AccelHost *host,
                  Error *err);
 void   accel_free(Accel *accel);
@@ -71,6 +105,13 @@ static inline const AccelType *accel_type(const Accel *accel)
     return (const AccelType *)accel->obj.type;
 }
 
+/* The board is complete, or is about to go. Boards that have nothing of AccelBoard need not call it. */
+bool accel_attach(Accel *accel, const AccelBoard *board, Error *err);
+void accel_detach(Accel *accel);
+
+/* For x86_model_parse(). */
+const X86Hypervisor *accel_hypervisor(Accel *accel);
+
 /* All vCPUs run, or all have stopped when it returns (gives the machine lock up while it waits). The virtual clock
  * and the TSCs stop and go with them. */
 void accel_resume_all(Accel *accel);
@@ -79,6 +120,9 @@ void accel_pause_all(Accel *accel);
 /* For debuggers: each vCPU does what `how` says. One that steps runs a single instruction with interrupts held off,
  * then AccelHost.debug is called for it. While none runs freely the virtual clock stands still. */
 void accel_resume_each(Accel *accel, VcpuResume (*how)(void *opaque, Vcpu *cpu), void *opaque);
+
+/* A debugger's breakpoint on all vCPUs, which stand. */
+void accel_breakpoint(Accel *accel, uint64_t linear, bool insert);
 
 /* Ends the threads and takes the vCPUs out of the group. Gives the machine lock up while it waits. */
 void accel_shutdown(Accel *accel);

@@ -7,7 +7,6 @@
         .name = accel, .parent = "accel", .class = OBJECT_CLASS_ACCEL, .size = sizeof(Accel), .missing = why           \
     }
 
-MISSING(kvm, "kvm", "Linux's hypervisor; -accel tcg runs everywhere");
 MISSING(xen, "xen", "Xen's device model");
 MISSING(hvf, "hvf", "the hypervisor of macOS");
 MISSING(nvmm, "nvmm", "the hypervisor of NetBSD");

@@ -1,8 +1,9 @@
-/* The accelerator "tcg": software runs the guest's code. For now that is the plain executor (cpu/x86/exec.h).
- * One thread a vCPU. */
+/* The accelerator "tcg": software runs the guest's code, by the translator (accel/dbt), or, with one-insn-per-tb=on, by the
+ * plain executor (cpu/x86/exec.h). One thread a vCPU. */
 
 #include "accel/accel.h"
 
+#include "accel/dbt/run.h"
 #include "cpu/x86/exec.h"
 #include "cpu/x86/insn.h"
 #include "cpu/x86/mem.h"
@@ -12,26 +13,37 @@ typedef enum TcgThreads { TCG_THREADS_MULTI, TCG_THREADS_SINGLE } TcgThreads;
 
 static const char *const tcg_threads_names[] = { "multi", "single", NULL };
 
+enum { TB_SIZE_DEFAULT = 128, TB_SIZE_MAX = 1024 };
+
 typedef struct Tcg {
     Accel    accel;
     bool     one_insn;
     bool     split_wx;
     uint32_t tb_size;
     int      threads; /* TcgThreads */
+    Dbt     *dbt;
 } Tcg;
 
 static const Field tcg_properties[] = {
     FIELD(Tcg, one_insn, "one-insn-per-tb", .help = "one instruction at a time, for logs"),
     FIELD(Tcg, threads, "thread", .names = tcg_threads_names, .initial = TCG_THREADS_MULTI,
           .help = "one host thread a vCPU, or one for all"),
-    FIELD(Tcg, tb_size, "tb-size", .unsupported = true, .help = "MiB for translated code; 0 chooses"),
-    FIELD(Tcg, split_wx, "split-wx", .unsupported = true, .help = "map translated code twice"),
+    FIELD(Tcg, tb_size, "tb-size", .max = TB_SIZE_MAX, .help = "MiB for translated code; 0 chooses"),
+    FIELD(Tcg, split_wx, "split-wx", .initial = true, .unsupported = true,
+          .help = "map translated code twice, so that it is never writable and executable at once"),
     {}
 };
 
 static bool tcg_init(Accel *accel, Error *err)
 {
-    return x86_vector_init(err);
+    Tcg *tcg = (Tcg *)accel;
+    if (!x86_vector_init(err)) {
+        return false;
+    }
+    if (!tcg->one_insn) {
+        tcg->dbt = dbt_new((size_t)(tcg->tb_size ? tcg->tb_size : TB_SIZE_DEFAULT) << 20, err);
+    }
+    return tcg->one_insn || tcg->dbt;
 }
 
 static bool tcg_vcpu_init(Accel *accel, X86Cpu *cpu, Error *err)
@@ -85,37 +97,104 @@ static X86Exit step_guest(X86Cpu *cpu)
     return exit == X86_EXIT_HALT || exit == X86_EXIT_REQUEST ? X86_EXIT_DEBUG : exit;
 }
 
+/* Tells whoever has to know, with the machine lock held, why the vCPU stopped. */
+static void report(Accel *accel, X86Cpu *cpu, X86Exit exit)
+{
+    Vcpu *v = &cpu->vcpu;
+
+    switch (exit) {
+    case X86_EXIT_REQUEST:
+    case X86_EXIT_HALT: break;
+    case X86_EXIT_DEBUG:
+        v->stopped     = true;
+        v->single_step = false;
+        accel->host.debug(accel->host.opaque, v);
+        break;
+    case X86_EXIT_SHUTDOWN:
+        v->stopped = true;
+        accel->host.shutdown(accel->host.opaque, v);
+        break;
+    case X86_EXIT_MISSING:
+        v->stopped = true;
+        accel->host.missing(accel->host.opaque, v, (const char *)(uintptr_t)cpu->exit_detail);
+        break;
+    }
+    accel_vcpu_stopped(accel, cpu);
+}
+
+/* Until the translator's loop is to run: steps are the executor's. The machine lock is held before and given up after;
+ * the vCPU is inside then. false: the thread ends, with the lock held. */
+static bool wait_to_run(Accel *accel, X86Cpu *cpu, int *depth)
+{
+    Vcpu *v = &cpu->vcpu;
+
+    while (accel_vcpu_wait(accel, cpu)) {
+        bool step = v->single_step;
+        *depth    = machine_lock_drop(v->lock);
+        if (!step) {
+            vcpu_enter(v);
+            return true;
+        }
+        X86Exit exit = step_guest(cpu);
+        machine_lock_restore(v->lock, *depth);
+        report(accel, cpu, exit);
+    }
+    return false;
+}
+
+typedef struct Loop {
+    Accel  *accel;
+    X86Cpu *cpu;
+    int     depth; /* of the machine lock */
+} Loop;
+
+static bool loop_exited(void *opaque, X86Exit exit)
+{
+    Loop *loop = opaque;
+    Vcpu *v    = &loop->cpu->vcpu;
+
+    vcpu_leave(v);
+    if (exit == X86_EXIT_HALT) {
+        v->halted = true;
+        if (accel_vcpu_sleep(loop->cpu)) {
+            vcpu_enter(v);
+            return true;
+        }
+    }
+    machine_lock_restore(v->lock, loop->depth);
+    report(loop->accel, loop->cpu, exit);
+    return wait_to_run(loop->accel, loop->cpu, &loop->depth);
+}
+
 static void *tcg_vcpu_thread(X86Cpu *cpu)
 {
     Vcpu  *v     = &cpu->vcpu;
     Accel *accel = v->accel;
+    Loop   loop  = { .accel = accel, .cpu = cpu };
 
+    if (((Tcg *)accel)->dbt) {
+        if (wait_to_run(accel, cpu, &loop.depth)) {
+            dbt_loop(((Tcg *)accel)->dbt, cpu, &(DbtHost){ .exited = loop_exited, .opaque = &loop });
+        }
+        return NULL;
+    }
     while (accel_vcpu_wait(accel, cpu)) {
         bool    step  = v->single_step;
         int     depth = machine_lock_drop(v->lock);
         X86Exit exit  = step ? step_guest(cpu) : run_guest(cpu);
         machine_lock_restore(v->lock, depth);
-
-        switch (exit) {
-        case X86_EXIT_REQUEST:
-        case X86_EXIT_HALT: break;
-        case X86_EXIT_DEBUG:
-            v->stopped     = true;
-            v->single_step = false;
-            accel->host.debug(accel->host.opaque, v);
-            break;
-        case X86_EXIT_SHUTDOWN:
-            v->stopped = true;
-            accel->host.shutdown(accel->host.opaque, v);
-            break;
-        case X86_EXIT_MISSING:
-            v->stopped = true;
-            accel->host.missing(accel->host.opaque, v, (const char *)(uintptr_t)cpu->exit_detail);
-            break;
-        }
-        accel_vcpu_stopped(accel, cpu);
+        report(accel, cpu, exit);
     }
     return NULL;
+}
+
+static void tcg_breakpoint(Accel *accel, X86Cpu *cpu, uint64_t linear, bool insert)
+{
+    if (insert) {
+        x86_breakpoint_add(cpu, linear);
+    } else {
+        x86_breakpoint_remove(cpu, linear);
+    }
 }
 
 ACCEL_TYPE(tcg) = {
@@ -129,4 +208,5 @@ ACCEL_TYPE(tcg) = {
     .vcpu_init   = tcg_vcpu_init,
     .vcpu_free   = tcg_vcpu_free,
     .vcpu_thread = tcg_vcpu_thread,
+    .breakpoint  = tcg_breakpoint,
 };

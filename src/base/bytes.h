@@ -11,24 +11,24 @@
     static inline uint##bits##_t load_le##bits(const void *from)                                                       \
     {                                                                                                                  \
         uint##bits##_t v;                                                                                              \
-        memcpy(&v, from, sizeof v);                                                                                    \
+        __builtin_memcpy(&v, from, sizeof v);                                                                                    \
         return le##bits##toh(v);                                                                                       \
     }                                                                                                                  \
     static inline uint##bits##_t load_be##bits(const void *from)                                                       \
     {                                                                                                                  \
         uint##bits##_t v;                                                                                              \
-        memcpy(&v, from, sizeof v);                                                                                    \
+        __builtin_memcpy(&v, from, sizeof v);                                                                                    \
         return be##bits##toh(v);                                                                                       \
     }                                                                                                                  \
     static inline void store_le##bits(void *to, uint##bits##_t v)                                                      \
     {                                                                                                                  \
         v = htole##bits(v);                                                                                            \
-        memcpy(to, &v, sizeof v);                                                                                      \
+        __builtin_memcpy(to, &v, sizeof v);                                                                                      \
     }                                                                                                                  \
     static inline void store_be##bits(void *to, uint##bits##_t v)                                                      \
     {                                                                                                                  \
         v = htobe##bits(v);                                                                                            \
-        memcpy(to, &v, sizeof v);                                                                                      \
+        __builtin_memcpy(to, &v, sizeof v);                                                                                      \
     }
 
 DEFINE_BYTES(16)
@@ -40,14 +40,14 @@ DEFINE_BYTES(64)
 static inline uint64_t load_le(const void *from, unsigned size)
 {
     uint64_t v = 0;
-    memcpy(&v, from, size);
+    __builtin_memcpy(&v, from, size);
     return le64toh(v);
 }
 
 static inline void store_le(void *to, uint64_t v, unsigned size)
 {
     v = htole64(v);
-    memcpy(to, &v, size);
+    __builtin_memcpy(to, &v, size);
 }
 
 #endif

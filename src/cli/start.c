@@ -5,10 +5,10 @@
 
 #include "base/optstr.h"
 #include "base/text.h"
+#include "cli/choose.h"
 #include "cli/daemon.h"
 #include "debug/gdbstub.h"
 #include "debug/qtest.h"
-#include "machine/runstate.h"
 #include "machine/smp.h"
 
 #include <errno.h>
@@ -565,41 +565,6 @@ static bool add_devices(Start *s, Error *err)
     return true;
 }
 
-/* --- accelerator --- */
-
-static bool make_accel(Start *s, Error *err)
-{
-    Machine   *m      = s->machine;
-    AccelHost  host   = run_state_accel_host(m);
-    GPtrArray *wanted = collect_json(s->cli, "accel");
-    if (m->accel_name) {
-        g_auto(GStrv) names = g_strsplit(m->accel_name, ":", -1);
-        for (char **name = names; *name; name++) {
-            Json *options = json_new_object();
-            json_set(options, "accel", json_new_string(*name));
-            g_ptr_array_add(wanted, options);
-        }
-    }
-    if (!wanted->len) {
-        Json *options = json_new_object();
-        json_set(options, "accel", json_new_string("tcg"));
-        g_ptr_array_add(wanted, options);
-    }
-    for (guint i = 0; i < wanted->len && !m->accel; i++) {
-        error_clear(err);
-        m->accel = accel_new(wanted->pdata[i], true, m->platform.lock, m->platform.clocks, &host, err);
-        if (!m->accel) {
-            const char *name = json_get_string(wanted->pdata[i], "accel");
-            error_prefix(err, "-accel%s%s: ", name ? " " : "", name ? name : "");
-            if (i + 1 < wanted->len) {
-                warn_report("%s; trying the next accelerator", err->text);
-            }
-        }
-    }
-    g_ptr_array_unref(wanted);
-    return m->accel != NULL;
-}
-
 /* --- signals and debuggers --- */
 
 static void caught_signal(void *opaque, int signal)
@@ -684,9 +649,9 @@ static bool build(Start *s, Error *err)
         return error_prefix(err, "-machine: ");
     }
     watch_signals(s); /* before there are threads: they inherit what is blocked */
-    return configure(s, type, err) && make_accel(s, err) && make_chardevs(s, err) && make_all_ports(s, err) &&
-           add_globals(s, err) && add_objects(s, err) && machine_build(s->machine, err) && add_devices(s, err) &&
-           machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
+    return configure(s, type, err) && choose_accel(s->cli, s->machine, err) && make_chardevs(s, err) &&
+           make_all_ports(s, err) && add_globals(s, err) && add_objects(s, err) && machine_build(s->machine, err) &&
+           add_devices(s, err) && machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
 }
 
 int start_machine(const Cli *cli)

@@ -37,6 +37,10 @@ struct Vcpu {
     AddressSpace *io;
 
     _Atomic uint32_t requests;
+    /* Where a word is set to kick_value with each request, so that translated code leaves; NULL: nowhere. It lives in
+     * the vCPU thread's stack. */
+    _Atomic uint64_t *_Atomic kick_word;
+    uint64_t                  kick_value;
     bool             halted;      /* waiting for an interrupt; written by its own thread */
     bool             stopped;     /* stopped by the user or the machine; machine lock */
     bool             debug_stop;  /* stopped at a breakpoint or step; for the debugger */
@@ -48,6 +52,10 @@ struct Vcpu {
     GMutex   wake_mutex; /* guards the sleep of a halted vCPU; never held while taking the machine lock */
     GQueue   work;       /* guarded by wake_mutex */
     void    *accel;
+    void    *accel_cpu; /* the accelerator's own part of this vCPU */
+    /* Makes a thread that does not poll `requests` (it is in the kernel) look at them. Any thread, any locks. NULL: it
+     * polls. */
+    void (*kick)(Vcpu *cpu);
 
     /* vcpu.c's, guarded by the group. */
     bool       inside;
@@ -64,6 +72,16 @@ void vcpu_destroy(Vcpu *cpu);
 
 /* Makes bits visible to the vCPU and wakes it when it sleeps. Any thread, any locks but wake_mutex. */
 void vcpu_request(Vcpu *cpu, uint32_t bits);
+
+/* The same without waking it from sleep: by its own thread, or while it is known to be inside. */
+static inline void vcpu_request_self(Vcpu *cpu, uint32_t bits)
+{
+    atomic_fetch_or_explicit(&cpu->requests, bits, memory_order_acq_rel);
+    _Atomic uint64_t *word = atomic_load_explicit(&cpu->kick_word, memory_order_acquire);
+    if (word) {
+        atomic_store_explicit(word, cpu->kick_value, memory_order_release);
+    }
+}
 
 static inline uint32_t vcpu_requests(const Vcpu *cpu)
 {

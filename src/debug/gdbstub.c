@@ -3,7 +3,6 @@
 #include "debug/gdbstub.h"
 
 #include "char/output.h"
-#include "cpu/x86/exec.h"
 #include "cpu/x86/mem.h"
 #include "debug/gdb_registers.h"
 #include "debug/gdb_server.h"
@@ -112,17 +111,13 @@ static size_t target_write_memory(void *opaque, unsigned cpu, bool physical, uin
 static void target_insert_breakpoint(void *opaque, uint64_t addr)
 {
     GdbStub *g = opaque;
-    for (guint i = 0; i < g->machine->cpus->len; i++) {
-        x86_breakpoint_add(g->machine->cpus->pdata[i], addr);
-    }
+    accel_breakpoint(g->machine->accel, addr, true);
 }
 
 static void target_remove_breakpoint(void *opaque, uint64_t addr)
 {
     GdbStub *g = opaque;
-    for (guint i = 0; i < g->machine->cpus->len; i++) {
-        x86_breakpoint_remove(g->machine->cpus->pdata[i], addr);
-    }
+    accel_breakpoint(g->machine->accel, addr, false);
 }
 
 static bool target_is_running(void *opaque)

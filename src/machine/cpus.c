@@ -186,7 +186,8 @@ bool machine_add_cpus(Machine *m, Error *err)
 {
     const SmpConfig *smp = &m->config.smp;
 
-    m->cpu_model = x86_model_parse(m->config.cpu_model ? m->config.cpu_model : machine_type(m)->default_cpu, err);
+    m->cpu_model = x86_model_parse(m->config.cpu_model ? m->config.cpu_model : machine_type(m)->default_cpu,
+                                   accel_hypervisor(m->accel), err);
     if (!m->cpu_model) {
         return error_prefix(err, "-cpu %s: ", m->config.cpu_model ? m->config.cpu_model : "");
     }

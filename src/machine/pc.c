@@ -107,7 +107,10 @@ static bool make_interrupt_controllers(PcBoard *pc, Error *err)
         }
     }
     machine_connect_cpus(pc->machine, ack_extint, pc, i440fx_smram(pc->host));
-    return true;
+    AccelBoard board = {
+        .memory = p->memory_space, .apics = pc->machine->apic_bus, .pic = pc->pic, .ioapic = pc->ioapic
+    };
+    return accel_attach(pc->machine->accel, &board, err) || error_prefix(err, "-accel: ");
 }
 
 /* ---- Devices ---- */
@@ -412,6 +415,7 @@ static void pc_detach(Machine *m)
 
     if (pc) {
         machine_connect_cpus(m, NULL, NULL, NULL);
+        accel_detach(m->accel);
         unmap(&pc->bios_low);
         unmap(&pc->bios_high);
     }
@@ -455,7 +459,7 @@ static const Field pc_properties[] = {
           .help = "take the kernel out of a bzImage on the host and enter it by PVH: faster, without KASLR"),
     FIELD(Machine, dump_guest_core, "dump-guest-core", .initial = true, .help = "guest RAM in core dumps"),
     FIELD(Machine, mem_merge, "mem-merge", .initial = true, .help = "let the host merge equal pages"),
-    FIELD(Machine, kernel_irqchip, "kernel-irqchip", .unsupported = true, .help = "interrupt controllers in KVM"),
+    FIELD(Machine, kernel_irqchip, "kernel-irqchip", .help = "as -accel kvm,kernel-irqchip="),
     FIELD(Machine, absent_flag, "suppress-vmdesc", .unsupported = true, .help = "migration without description"),
     FIELD(Machine, absent_flag, "nvdimm", .unsupported = true, .help = "NVDIMM support"),
     FIELD(Machine, absent_flag, "hmat", .unsupported = true, .help = "ACPI HMAT"),

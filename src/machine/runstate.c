@@ -203,6 +203,16 @@ static void vcpu_is_missing(void *opaque, Vcpu *cpu, const char *what)
     request_shutdown(&m->platform, SHUTDOWN_HOST_REQUEST, 1);
 }
 
+static void vcpu_failed(void *opaque, Vcpu *cpu, const char *why)
+{
+    Machine *m        = opaque;
+    g_auto(Error) err = { 0 };
+    error_set(&err, "vCPU %d: %s; the machine is stopped", cpu->index, why);
+    error_report(&err);
+    m->state = RUN_STATE_INTERNAL_ERROR;
+    request_shutdown(&m->platform, SHUTDOWN_HOST_REQUEST, 1);
+}
+
 static void vcpu_debug_stop(void *opaque, Vcpu *cpu)
 {
     Machine *m         = opaque;
@@ -215,7 +225,11 @@ static void vcpu_debug_stop(void *opaque, Vcpu *cpu)
 
 AccelHost run_state_accel_host(Machine *m)
 {
-    return (AccelHost){ .shutdown = vcpu_shut_down, .missing = vcpu_is_missing, .debug = vcpu_debug_stop, .opaque = m };
+    return (AccelHost){ .shutdown = vcpu_shut_down,
+                        .missing  = vcpu_is_missing,
+                        .failed   = vcpu_failed,
+                        .debug    = vcpu_debug_stop,
+                        .opaque   = m };
 }
 
 int machine_run(Machine *m)

@@ -23,7 +23,17 @@ typedef struct RamPage {
     _Atomic uint32_t dirty;     /* one bit a client of dirty logging */
 } RamPage;
 
-typedef struct RamBlock {
+typedef struct RamBlock RamBlock;
+
+/* Somebody who translates code and wants to hear of writes to marked chunks at once, instead of comparing generations:
+ * bytes [first, last] of the page at `page`. Called by the writer after its write, on any thread. Marks stay until it
+ * takes them away by ram_block_keep_marks(). */
+typedef struct RamCodeListener {
+    void (*written)(void *opaque, RamBlock *ram, uint64_t page, uint64_t first, uint64_t last);
+    void *opaque;
+} RamCodeListener;
+
+struct RamBlock {
     char            *name;
     uint8_t         *host; /* page aligned */
     uint64_t         size; /* multiple of RAM_PAGE_SIZE */
@@ -34,7 +44,8 @@ typedef struct RamBlock {
     int              fd; /* -1 for anonymous memory */
     bool             shared;
     _Atomic uint32_t dirty_clients; /* clients that log now; then writes must come through ram_block_written */
-} RamBlock;
+    const RamCodeListener *_Atomic code_listener; /* lives as long as the block */
+};
 
 /* Anonymous memory, reserved and zero, not touched, with an inaccessible page before and behind it. `size` is
  * rounded up to whole pages and not 0. NULL with an error that names the size when the host has not enough. The
@@ -70,6 +81,12 @@ static inline bool ram_page_watched(RamBlock *ram, uint64_t offset)
 /* After bytes [offset, offset + len) changed: bumps generations of marked code, sets dirty bits. The range lies in
  * the block. Any thread. */
 void ram_block_written(RamBlock *ram, uint64_t offset, uint64_t len);
+
+/* Would a write of these bytes hit marked code? */
+bool ram_block_hits_code(RamBlock *ram, uint64_t offset, uint64_t len);
+
+/* For listeners: takes the marks of the page away but those in `keep`, and makes what others have read stale. */
+void ram_block_keep_marks(RamBlock *ram, uint64_t page, uint64_t keep);
 
 /* Marks [offset, offset + len) as code. Returns true when a page had no mark before: the caller must then make
  * sure that no vCPU goes on writing to it by a fast path (see vcpu_exclusive). Any thread. */

@@ -5,6 +5,7 @@
 #include "insn.h"
 
 #include "../unit/guest.h"
+#include "accel/dbt/run.h"
 
 #include <string.h>
 
@@ -24,11 +25,12 @@ typedef struct Template {
     uint64_t   cr0, cr4;
 } Template;
 
-const char *const runner_names[N_RUNNERS] = { "step", "run" };
+const char *const runner_names[N_RUNNERS] = { "step", "run", "dbt" };
 
 static Runner   runner;
 static Guest   *guest;
 static X86Cpu  *cpu;
+static Dbt     *dbt;
 static Template templates[N_MODES];
 
 static uint64_t physical_page(uint64_t first, unsigned pages, unsigned n)
@@ -125,6 +127,7 @@ void executor_init(Runner how)
     if (!x86_vector_init(&err)) {
         g_error("%s", err.text);
     }
+    dbt   = dbt_new(16 << 20, &err);
     guest = guest_new(1);
     cpu   = guest->cpus[0];
     x86_host_features(cpu->features);
@@ -141,6 +144,7 @@ void executor_init(Runner how)
 void executor_free(void)
 {
     guest_free(guest);
+    dbt_free(dbt);
 }
 
 static void load(const Code *code, const State *s)
@@ -165,7 +169,7 @@ static void load(const Code *code, const State *s)
     cpu->fpu_cs = cpu->fpu_ds = 0;
     cpu->cr2                  = 0;
     cpu->in_shutdown          = false;
-    cpu->interrupt_shadow     = false;
+    cpu->interrupt_shadow     = X86_SHADOW_NONE;
     x86_update_mode(cpu);
 }
 
@@ -203,6 +207,7 @@ static X86Exit run(const Code *code)
     case RUNNER_STEP: do { exit = x86_step(cpu);
         } while (exit == X86_EXIT_DEBUG && cpu->cpl == 3 && !code->step);
         return exit == X86_EXIT_DEBUG ? X86_EXIT_HALT : exit;
+    case RUNNER_DBT: return dbt_run(dbt, cpu);
     default: return x86_run(cpu);
     }
 }

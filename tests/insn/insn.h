@@ -183,6 +183,7 @@ void native_free(void);
 typedef enum Runner {
     RUNNER_STEP, /* x86_step(), instruction by instruction */
     RUNNER_RUN,  /* x86_run() */
+    RUNNER_DBT,  /* the translator */
     N_RUNNERS
 } Runner;
 

@@ -59,7 +59,7 @@ static mcontext_t       caught_registers;
 static bool             running;
 static uint64_t         runs, runs_at_tick; /* the clock breaks what still runs after a whole tick */
 static stack_t          signal_stack;
-static struct sigaction thunks_sigfpe; /* Quern's handler, for what runs in the executor */
+static struct sigaction quern_fpe, quern_segv; /* Quern's handlers, for what runs in Quern */
 static bool             has_16, has_32;
 
 static const uint8_t gpr_to_greg[16] = {
@@ -91,8 +91,9 @@ __attribute__((used)) void on_signal(int number, siginfo_t *info, void *context)
         }
         uc->uc_mcontext.gregs[REG_TRAPNO] = HANGS;
     } else if (!running) {
-        if (number == SIGFPE && thunks_sigfpe.sa_sigaction) {
-            thunks_sigfpe.sa_sigaction(number, info, context);
+        const struct sigaction *quern = number == SIGFPE ? &quern_fpe : number == SIGSEGV ? &quern_segv : NULL;
+        if (quern && quern->sa_sigaction) {
+            quern->sa_sigaction(number, info, context);
         } else {
             signal(number, SIG_DFL); /* the test's own fault */
         }
@@ -148,7 +149,8 @@ void native_init(void)
     signal_stack = (stack_t){ .ss_sp = g_malloc(ALT_STACK), .ss_size = ALT_STACK };
     sigaltstack(&signal_stack, NULL);
     static const int numbers[] = { SIGALRM, SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
-    sigaction(SIGFPE, NULL, &thunks_sigfpe);
+    sigaction(SIGFPE, NULL, &quern_fpe);
+    sigaction(SIGSEGV, NULL, &quern_segv);
     for (unsigned i = 0; i < G_N_ELEMENTS(numbers); i++) {
         install(numbers[i]);
     }

@@ -139,17 +139,18 @@ static void refused(Fixture *f, const char *name, const char *key, const char *v
 static void test_choice(Fixture *f, gconstpointer unused)
 {
     refused(f, "tgc", NULL, NULL, "*tgc*did you mean 'tcg'*");
-    refused(f, "kvm", NULL, NULL, "*kvm*not supported yet*");
+    refused(f, "kvm", "device", "/dev/null", "/dev/null is not KVM's device");
+    refused(f, "kvm", "kernel-irqchip", "perhaps", "*kernel-irqchip*");
     refused(f, "xen", NULL, NULL, "*xen*not supported yet*");
     refused(f, "tcg", "tb-size", "64", "*tb-size*not supported yet*");
-    refused(f, "tcg", "split-wx", "on", "*split-wx*not supported yet*");
+    refused(f, "tcg", "split-wx", "off", "*split-wx*not supported yet*");
     refused(f, "tcg", "thread", "some", "*thread*");
     refused(f, "tcg", "threads", "multi", "*did you mean 'thread'*");
     refused(f, "qtest", "thread", "multi", "*thread*");
     g_auto(Error) err     = {};
     const char *fine[][3] = { { "tcg", NULL, NULL },         { "tcg", "thread", "multi" },
                               { "tcg", "thread", "single" }, { "tcg", "tb-size", "0" },
-                              { "tcg", "split-wx", "off" },  { "tcg", "one-insn-per-tb", "on" } };
+                              { "tcg", "split-wx", "on" },  { "tcg", "one-insn-per-tb", "on" } };
     for (unsigned i = 0; i < G_N_ELEMENTS(fine); i++) {
         Accel *accel = try_accel(f, fine[i][0], fine[i][1], fine[i][2], &err);
         g_assert_cmpstr(err.text, ==, NULL);
@@ -158,7 +159,8 @@ static void test_choice(Fixture *f, gconstpointer unused)
     g_autoptr(GString) help = g_string_new(NULL);
     accel_print_help(help);
     g_assert_nonnull(strstr(help->str, "\ntcg\n"));
-    g_assert_null(strstr(help->str, "kvm"));
+    g_assert_nonnull(strstr(help->str, "\nkvm\n"));
+    g_assert_null(strstr(help->str, "xen"));
 }
 
 static void test_pause(Fixture *f, gconstpointer unused)

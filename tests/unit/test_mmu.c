@@ -3,6 +3,7 @@
 #include "guest.h"
 
 #include "base/bytes.h"
+#include "cpu/x86/mmu.h"
 
 #include <string.h>
 
@@ -256,6 +257,80 @@ static void test_pcid(void)
     guest_free(g);
 }
 
+/* What was found by the address of code is found again exactly when it may have become something else. */
+static void test_code_mapping(void)
+{
+    enum { FUNCTION = 0x700000, OTHER = 0x701000, NOT_CODE = 0x702000 };
+    static const uint8_t one[] = { 0xb8, 1, 0, 0, 0, 0xc3 }, two[] = { 0xb8, 2, 0, 0, 0, 0xc3 }; /* mov eax, n; ret */
+    Guest               *g    = guest_new(1);
+    X86Cpu              *cpu  = g->cpus[0];
+    const uint64_t       pcid = 0x80000; /* the second address space's tables */
+
+    guest_set_mode(g, 0, GUEST_LONG64, 0);
+    guest_poke(g, FUNCTION, one, sizeof one);
+    guest_poke(g, OTHER, two, sizeof two);
+    guest_map(g, FUNCTION, FUNCTION, P | W | U);
+    guest_map(g, NOT_CODE, NOT_CODE, P | W | U | NX);
+    cpu->gpr[X86_RDI] = FUNCTION;
+    cpu->gpr[X86_RSI] = NOT_CODE;
+    cpu->rip          = GUEST_CODE;
+    guest_run_code(g, 0, CODE(0xff, 0xd7, 0x48, 0x8b, 0x1e)); /* call rdi; mov rbx, [rsi] */
+    g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 1);
+
+    uint64_t epoch = x86_tlb_epoch(cpu);
+    x86_tlb_flush_page(cpu, NOT_CODE);
+    g_assert_cmpuint(x86_tlb_epoch(cpu), ==, epoch);
+    *guest_pte(g, FUNCTION) = OTHER | P | W | U;
+    x86_tlb_flush_page(cpu, FUNCTION);
+    g_assert_cmpuint(x86_tlb_epoch(cpu), !=, epoch);
+    cpu->rip = GUEST_CODE;
+    guest_run_code(g, 0, CODE(0xff, 0xd7, 0x48, 0x8b, 0x1e));
+    g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 2);
+
+    /* Another address space, in which the function is the first one. */
+    memcpy(g->host + pcid, g->host + GUEST_TABLES, 0x3000);
+    uint64_t *pml4 = (uint64_t *)(g->host + pcid), *pdpt = pml4 + 512, *pd = pml4 + 1024, *pt = pml4 + 1536;
+    pml4[0] = (pcid + 0x1000) | 7;
+    pdpt[0] = (pcid + 0x2000) | 7;
+    memcpy(pt, g->host + (pd[FUNCTION >> 21] & ~UINT64_C(0xfff)), 4096);
+    pd[FUNCTION >> 21]       = (pcid + 0x3000) | 7;
+    pt[FUNCTION >> 12 & 511] = FUNCTION | P | W | U;
+    cpu->cr4 |= CR4_PCIDE;
+    x86_update_mode(cpu);
+    x86_tlb_flush(cpu, true);
+    cpu->gpr[X86_RSI] = pcid | 5 | UINT64_C(1) << 63;
+    cpu->gpr[X86_RDX] = GUEST_TABLES | UINT64_C(1) << 63;
+    epoch             = x86_tlb_epoch(cpu);
+    for (unsigned i = 0; i < 3; i++) {
+        cpu->rip = GUEST_CODE;
+        /* call rdi; mov ebx, eax; mov cr3, rsi; call rdi; mov cr3, rdx; mov ecx, eax; call rdi */
+        guest_run_code(
+            g, 0, CODE(0xff, 0xd7, 0x89, 0xc3, 0x0f, 0x22, 0xde, 0xff, 0xd7, 0x0f, 0x22, 0xda, 0x89, 0xc1, 0xff, 0xd7));
+        g_assert_cmpuint(cpu->gpr[X86_RBX], ==, 2);
+        g_assert_cmpuint(cpu->gpr[X86_RCX], ==, 1);
+        g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 2);
+        g_assert_cmpuint(x86_tlb_epoch(cpu), ==, epoch);
+    }
+
+    /* The other one's function changes while this one runs. */
+    pt[FUNCTION >> 12 & 511] = OTHER | P | W | U;
+    x86_invpcid(cpu, 0, 5, FUNCTION);
+    g_assert_cmpuint(x86_tlb_epoch(cpu), ==, epoch);
+    cpu->rip = GUEST_CODE;
+    guest_run_code(g, 0, CODE(0x0f, 0x22, 0xde, 0xff, 0xd7)); /* mov cr3, rsi; call rdi */
+    g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 2);
+
+    /* A flush when CR3 is loaded. */
+    epoch                    = x86_tlb_epoch(cpu);
+    pt[FUNCTION >> 12 & 511] = FUNCTION | P | W | U;
+    cpu->gpr[X86_RSI]        = pcid | 5;
+    cpu->rip                 = GUEST_CODE;
+    guest_run_code(g, 0, CODE(0x0f, 0x22, 0xde, 0xff, 0xd7));
+    g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 1);
+    g_assert_cmpuint(x86_tlb_epoch(cpu), !=, epoch);
+    guest_free(g);
+}
+
 /* --- 32-bit and PAE tables --- */
 
 static void set_paging32(Guest *g, uint64_t cr3, uint64_t cr4, uint64_t efer)
@@ -420,6 +495,7 @@ int main(int argc, char **argv)
     g_test_add_func("/mmu/dirty", test_dirty);
     g_test_add_func("/mmu/flush", test_flush);
     g_test_add_func("/mmu/pcid", test_pcid);
+    g_test_add_func("/mmu/code-mapping", test_code_mapping);
     g_test_add_func("/mmu/32-bit", test_paging32);
     g_test_add_func("/mmu/pae", test_pae);
     g_test_add_func("/mmu/crossing", test_crossing);

@@ -35,6 +35,9 @@ static void test_models(void)
     x86_host_features(offered);
     const char *name;
     for (unsigned i = 0; (name = x86_model_name(i)) != NULL; i++) {
+        if (strcmp(name, "host") == 0) {
+            continue; /* a hypervisor's only */
+        }
         Stub *s = stub_new(name);
         check_words(s);
         for (unsigned w = 0; w < X86_N_WORDS; w++) {
@@ -109,7 +112,7 @@ static void test_errors(void)
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_auto(Error) err = { 0 };
-        g_assert_null(x86_model_parse(cases[i].text, &err));
+        g_assert_null(x86_model_parse(cases[i].text, NULL, &err));
         if (cases[i].error) {
             g_assert_cmpstr(err.text, ==, cases[i].error);
         } else {

@@ -43,7 +43,7 @@ static void test_modes(void)
     region_map(&g->io_root, 0xe9, &console.region, 0);
     machine_unlock(&g->lock);
 
-    X86Model *model = x86_model_parse("max", &err);
+    X86Model *model = x86_model_parse("max", NULL, &err);
     g_assert_nonnull(model);
     g_assert_true(x86_cpu_init(cpu, model, &single, 0, &err));
     x86_reset(cpu, false);

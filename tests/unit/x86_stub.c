@@ -21,7 +21,7 @@ void x86_raise(X86Cpu *cpu, X86Vector vector)
     cpu->fault.vector    = vector;
     cpu->fault.has_error = has_error_code(vector);
     cpu->fault.error     = 0;
-    siglongjmp(cpu->fault_exit, X86_THROW_FAULT);
+    x86_longjmp(cpu->fault_exit, X86_THROW_FAULT);
 }
 
 void x86_raise_error(X86Cpu *cpu, X86Vector vector, uint32_t code)
@@ -29,7 +29,7 @@ void x86_raise_error(X86Cpu *cpu, X86Vector vector, uint32_t code)
     cpu->fault.vector    = vector;
     cpu->fault.has_error = true;
     cpu->fault.error     = code;
-    siglongjmp(cpu->fault_exit, X86_THROW_FAULT);
+    x86_longjmp(cpu->fault_exit, X86_THROW_FAULT);
 }
 
 void x86_raise_page_fault(X86Cpu *cpu, uint64_t address, uint32_t code)
@@ -41,7 +41,7 @@ void x86_raise_page_fault(X86Cpu *cpu, uint64_t address, uint32_t code)
 void x86_raise_missing(X86Cpu *cpu, const char *what)
 {
     cpu->exit_detail = (uintptr_t)what;
-    siglongjmp(cpu->fault_exit, X86_THROW_MISSING);
+    x86_longjmp(cpu->fault_exit, X86_THROW_MISSING);
 }
 
 void x86_fpu_reset(X86Cpu *cpu)
@@ -126,6 +126,19 @@ MemResult address_space_write(AddressSpace *as, uint64_t addr, const void *buf, 
     return MEM_OK;
 }
 
+/* --- quick.c: there is no TLB --- */
+
+bool x86_quick_deliver(X86Cpu *cpu, unsigned vector, bool software, bool has_error, uint32_t error, uint64_t rip,
+                       uint64_t flags)
+{
+    return false;
+}
+
+bool x86_quick_iret(X86Cpu *cpu)
+{
+    return false;
+}
+
 /* --- vcpu.c, clock.c --- */
 
 void vcpu_request(Vcpu *cpu, uint32_t bits)
@@ -199,6 +212,16 @@ void apic_set_tpr(Apic *apic, uint8_t cr8)
     stub->tpr = cr8;
 }
 
+void apic_set_tpr_quietly(Apic *apic, uint8_t cr8)
+{
+    stub->tpr = cr8;
+}
+
+bool apic_write_msr_quickly(Apic *apic, uint32_t index, uint64_t value)
+{
+    return false;
+}
+
 bool apic_has_vector(const Apic *apic)
 {
     return stub->apic_vector != -1;
@@ -232,7 +255,7 @@ Stub *stub_new(const char *model)
     s->log.file      = stderr;
     s->apic_vector   = -1;
     s->topology      = (X86Topology){ 1, 1, 1, 1, 1 };
-    s->model         = x86_model_parse(model, &err);
+    s->model         = x86_model_parse(model, NULL, &err);
     g_assert_cmpstr(err.text, ==, NULL);
     bool ok = x86_cpu_init(s->cpu, s->model, &s->topology, 0, &err);
     g_assert_true(ok);

@@ -43,7 +43,7 @@ static inline uint64_t stub_get(Stub *s, uint32_t at, unsigned size)
     return value;
 }
 
-/* gcc fears for every loop variable around sigsetjmp(); none changes between it and the jump. */
+/* gcc fears for every loop variable around x86_setjmp(); none changes between it and the jump. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wclobbered"
 #endif
@@ -53,7 +53,7 @@ static inline uint64_t stub_get(Stub *s, uint32_t at, unsigned size)
     do {                                                                                                               \
         stub_vector = -1;                                                                                              \
         stub_code   = 0;                                                                                               \
-        if (sigsetjmp((s)->cpu->fault_exit, 0) == 0) {                                                                 \
+        if (x86_setjmp((s)->cpu->fault_exit) == 0) {                                                                   \
             statement;                                                                                                 \
         } else {                                                                                                       \
             stub_vector = (int)(s)->cpu->fault.vector;                                                                 \

@@ -1,13 +1,14 @@
 /* Guest memory accesses that miss the TLB's fast path: page crossings, faults, watched pages, ROM, MMIO, breakpoints,
  * atomics; segment limits; and the functions of mem.h that other parts of the CPU use.
  *
- * vCPU thread, inside x86_run(). */
+ * vCPU thread, inside x86_run(). Hot set (park.h). */
 
 #include "cpu/x86/ops.h"
+#include "cpu/x86/park.h"
 #include "cpu/x86/tlb.h"
 
-#include "base/bytes.h"
 #include "base/checked.h"
+#include "base/hot.h"
 #include "memory/ram.h"
 
 /* Where and how an access is made. */
@@ -102,6 +103,7 @@ static void after_io(X86Cpu *cpu)
 
 uint64_t x86_io_load(X86Cpu *cpu, AddressSpace *as, uint64_t address, unsigned size)
 {
+    x86_park(cpu);
     uint64_t value = address_space_load(as, address, size);
     after_io(cpu);
     return value;
@@ -109,12 +111,14 @@ uint64_t x86_io_load(X86Cpu *cpu, AddressSpace *as, uint64_t address, unsigned s
 
 void x86_io_store(X86Cpu *cpu, AddressSpace *as, uint64_t address, uint64_t value, unsigned size)
 {
+    x86_park(cpu);
     address_space_store(as, address, value, size);
     after_io(cpu);
 }
 
 void x86_exclusive_begin(X86Cpu *cpu)
 {
+    x86_park(cpu);
     /* The lock first: it must not be waited for inside the section, where an MMIO access may need it. */
     machine_lock(cpu->vcpu.lock);
     vcpu_exclusive_begin(cpu->vcpu.group, &cpu->vcpu);
@@ -125,6 +129,7 @@ void x86_exclusive_begin(X86Cpu *cpu)
 void x86_exclusive_end(X86Cpu *cpu)
 {
     if (cpu->tlb->exclusive) {
+        x86_park(cpu);
         cpu->tlb->exclusive = false;
         vcpu_exclusive_end(cpu->vcpu.group, &cpu->vcpu);
         machine_unlock(cpu->vcpu.lock);
@@ -239,24 +244,64 @@ static How access_of_cpl(const X86Cpu *cpu, unsigned cpl)
     };
 }
 
+/* The TLB entry of a mode that need not be the current one; NULL: no table yet. */
+static const X86TlbEntry *entry_of(const X86Cpu *cpu, X86TlbMode mode, uint64_t linear)
+{
+    const TlbTable *t = cpu->tlb->current->tables[mode];
+    return t ? &t->entries[(linear >> X86_PAGE_BITS) % X86_TLB_SIZE] : NULL;
+}
+
+static inline __attribute__((always_inline)) uint64_t load_as(X86Cpu *cpu, How how, uint64_t linear, unsigned size)
+{
+    const X86TlbEntry *e = entry_of(cpu, how.mode, linear);
+
+    if (e && !how.align && x86_tlb_hit(e->read, linear, size)) {
+        const void *at = (const void *)(linear + e->addend);
+        switch (size) {
+        case 8: return x86_guest_get64(at);
+        case 4: return x86_guest_get32(at);
+        case 2: return x86_guest_get16(at);
+        default: break;
+        }
+    }
+    return load(cpu, how, linear, size);
+}
+
+static inline __attribute__((always_inline)) void store_as(X86Cpu *cpu, How how, uint64_t linear, uint64_t value,
+                                                           unsigned size)
+{
+    const X86TlbEntry *e = entry_of(cpu, how.mode, linear);
+
+    if (e && !how.align && x86_tlb_hit(e->write, linear, size)) {
+        void *at = (void *)(linear + e->addend);
+        switch (size) {
+        case 8: x86_guest_put64(at, value); return;
+        case 4: x86_guest_put32(at, (uint32_t)value); return;
+        case 2: x86_guest_put16(at, (uint16_t)value); return;
+        default: break;
+        }
+    }
+    store(cpu, how, linear, value, size);
+}
+
 uint64_t x86_load_cpl(X86Cpu *cpu, uint64_t linear, unsigned size, unsigned cpl)
 {
-    return load(cpu, access_of_cpl(cpu, cpl), linear, size);
+    return load_as(cpu, access_of_cpl(cpu, cpl), linear, size);
 }
 
 void x86_store_cpl(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned size, unsigned cpl)
 {
-    store(cpu, access_of_cpl(cpu, cpl), linear, value, size);
+    store_as(cpu, access_of_cpl(cpu, cpl), linear, value, size);
 }
 
 uint64_t x86_load_system(X86Cpu *cpu, uint64_t linear, unsigned size)
 {
-    return load(cpu, system_access(cpu), linear, size);
+    return load_as(cpu, system_access(cpu), linear, size);
 }
 
 void x86_store_system(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned size)
 {
-    store(cpu, system_access(cpu), linear, value, size);
+    store_as(cpu, system_access(cpu), linear, value, size);
 }
 
 /* --- longer ones --- */
@@ -288,7 +333,7 @@ static inline void copy_out(void *to, const uint8_t *host, unsigned len)
     if (WITH_TSAN) {
         ram_copy_out(to, host, len);
     } else {
-        memcpy(to, host, len);
+        hot_copy(to, host, len);
     }
 }
 
@@ -297,7 +342,7 @@ static inline void copy_in(uint8_t *host, const void *from, unsigned len)
     if (WITH_TSAN) {
         ram_copy_in(host, from, len);
     } else {
-        memcpy(host, from, len);
+        hot_copy(host, from, len);
     }
 }
 
@@ -322,7 +367,8 @@ void x86_load_bytes(X86Cpu *cpu, uint64_t linear, void *buf, unsigned len)
             ram_copy_out(to, page->host + offset, n);
         } else {
             n = piece(linear, n);
-            store_le(to, x86_io_load(cpu, cpu->vcpu.memory, page->physical + offset, n), n);
+            uint64_t value = x86_io_load(cpu, cpu->vcpu.memory, page->physical + offset, n);
+            hot_copy(to, &value, n);
         }
         linear = linear_plus(cpu, linear, n);
         to += n;
@@ -352,7 +398,9 @@ void x86_store_bytes(X86Cpu *cpu, uint64_t linear, const void *buf, unsigned len
             stored(cpu, how, page, offset, n);
         } else {
             n = piece(linear, n);
-            x86_io_store(cpu, cpu->vcpu.memory, page->physical + offset, load_le(from, n), n);
+            uint64_t value = 0;
+            hot_copy(&value, from, n);
+            x86_io_store(cpu, cpu->vcpu.memory, page->physical + offset, value, n);
         }
         linear = linear_plus(cpu, linear, n);
         from += n;

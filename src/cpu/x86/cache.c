@@ -44,6 +44,7 @@ bool x86_exec_init(X86Cpu *cpu, Error *err)
     c->breakpoints  = g_array_new(false, false, sizeof(uint64_t));
     c->request_mask = UINT32_MAX;
     cpu->cache      = c;
+    x86_park_init(cpu);
     return x86_vector_init(err) && (cpu->tlb || x86_tlb_init(cpu, err));
 }
 
@@ -220,7 +221,7 @@ static void decode_block(X86Cpu *cpu, const Fetch *f, Draft *d, unsigned max)
             }
             if (r == DECODE_MORE) {
                 /* The segment's limit cuts it off. */
-                *in = (X86Insn){ .run = raise_limit, .len = 1, .flags = X86_INSN_ENDS };
+                *in = (X86Insn){ .run = raise_limit, .len = 1, .flags = X86_INSN_ENDS | X86_INSN_PARKED };
             }
         }
 

@@ -94,12 +94,26 @@ static inline bool block_fresh(const Block *b)
            b->gens[1] == atomic_load_explicit(&b->pages[1]->code_gen, memory_order_acquire);
 }
 
+/* Has the block that is running changed itself? */
+static inline bool x86_code_changed(const X86Cpu *cpu)
+{
+    return cpu->cache->current && !block_fresh(cpu->cache->current);
+}
+
 /* The block at cpu->rip, found or decoded. Raises what fetching it raises. */
 Block *block_find(X86Cpu *cpu);
 
 /* Decodes one instruction that is the `offset`th byte of its block from up to 15 bytes. */
 typedef enum DecodeResult { DECODE_OK, DECODE_MORE /* bytes are needed */ } DecodeResult;
 DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, unsigned offset, X86Insn *in);
+
+/* Zydis alone, in the decoder of the current mode, for the translator; false: no instruction. `op` has room for
+ * ZYDIS_MAX_OPERAND_COUNT. */
+bool x86_decode_raw(X86Cpu *cpu, const uint8_t *bytes, unsigned len, ZydisDecodedInstruction *z,
+                    ZydisDecodedOperand *op);
+
+/* Fills in the memory operand; in->len and rip_offset are set, and addrsize as far as it counts. */
+void x86_decode_memory(const X86Cpu *cpu, X86Insn *in, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op);
 
 /* Writes a block's instructions to the log (-d in_asm). */
 void x86_log_block(X86Cpu *cpu, const Block *b, uint64_t linear);

@@ -1,7 +1,7 @@
 /* Control and debug registers, XCR0, flag privileges and the I/O permission rules.
  *
  * Specification: Intel SDM 3, 2.5 to 2.6, 4.1 to 4.4, 10.8.5 and 18.2; SDM 1, 19.5 (December 2023). vCPU thread.
- * Every check comes before the first change. */
+ * Every check comes before the first change. Hot set (park.h). */
 
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/fpu.h"
@@ -55,6 +55,7 @@ static void check_pdptes(X86Cpu *cpu, uint64_t cr3)
 {
     uint64_t reserved = address_bits_above(cpu) | UINT64_C(0x1e6);
     for (unsigned i = 0; i < 4; i++) {
+        x86_park(cpu);
         uint64_t entry = address_space_load(cpu->vcpu.memory, (cr3 & 0xffffffe0) + 8 * i, 8);
         if ((entry & 1) && (entry & reserved)) {
             raise_gp(cpu);
@@ -228,9 +229,9 @@ static void write_cr8(X86Cpu *cpu, uint64_t value)
         cpu->cr8 = (uint8_t)value;
         return;
     }
-    apic_set_tpr(cpu->apic, (uint8_t)value);
+    apic_set_tpr_quietly(cpu->apic, (uint8_t)value);
     if (apic_has_vector(cpu->apic)) {
-        vcpu_request(&cpu->vcpu, X86_REQUEST_INTR);
+        vcpu_request_self(&cpu->vcpu, X86_REQUEST_INTR);
     }
 }
 
@@ -331,6 +332,7 @@ uint64_t x86_xgetbv(X86Cpu *cpu, uint32_t index)
     if (index != 1 || !x86_has(cpu, X86_FEATURE_XGETBV1)) {
         raise_gp(cpu);
     }
+    x86_park(cpu);
     uint64_t inuse = x86_xinuse(cpu);
     if (load_le32(cpu->xsave + XSAVE_MXCSR) != 0x1f80) {
         inuse |= XCR0_SSE; /* MXCSR counts here, unlike for XSAVE */

@@ -75,7 +75,17 @@ struct X86Model {
     bool      hypervisor_id;  /* leaves 40000000h and up (tcg-cpuid) */
     bool      frequency_leaf; /* leaf 40000010h (vmware-cpuid-freq) */
     bool      topology_leaf;  /* leaf 0Bh (cpuid-0xb) */
+    bool      kvm_leaves;     /* a hypervisor shows itself (kvm) */
+    bool      host;           /* the hypervisor's own CPU: leaves that Quern knows nothing about go through */
 };
+
+/* What a hypervisor of the host (KVM) can offer in place of Quern's own executor. */
+typedef struct X86Hypervisor {
+    const char *name; /* for messages */
+    uint32_t    features[X86_N_WORDS];
+    uint32_t    defaults[X86_N_WORDS]; /* what models other than the host's get on top of their own */
+    uint32_t    level, xlevel;         /* highest leaves */
+} X86Hypervisor;
 
 /* -smp as CPUID tells it; each count is per unit of the one before, all at least 1. */
 typedef struct X86Topology {
@@ -83,8 +93,9 @@ typedef struct X86Topology {
 } X86Topology;
 
 /* Parses -cpu text: "model", "model,+feat,-feat,feat=on|off,vendor=..." . Warns once (check, the default) about what
- * cannot be offered, or fails (enforce). NULL on error, with the nearest name to a wrong one. */
-X86Model *x86_model_parse(const char *text, Error *err);
+ * cannot be offered, or fails (enforce). `hv` says what can be; NULL: what Quern's executor has. Without one there is
+ * no model `host`. NULL on error, with the nearest name to a wrong one. */
+X86Model *x86_model_parse(const char *text, const X86Hypervisor *hv, Error *err);
 void      x86_model_free(X86Model *model);
 
 /* -cpu help. */

@@ -86,8 +86,7 @@ static bool has_no_base(const ZydisDecodedInstruction *z)
            z->raw.modrm.rm == 4 && z->raw.sib.base == 5;
 }
 
-static void decode_memory(const X86Cpu *cpu, X86Insn *in, const ZydisDecodedInstruction *z,
-                          const ZydisDecodedOperand *op)
+void x86_decode_memory(const X86Cpu *cpu, X86Insn *in, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op)
 {
     static const uint8_t scales[9] = { [1] = 0, [2] = 1, [4] = 2, [8] = 3 };
 
@@ -130,6 +129,12 @@ static void decode_registers(X86Insn *in, const ZydisDecodedInstruction *z, cons
     }
 }
 
+bool x86_decode_raw(X86Cpu *cpu, const uint8_t *bytes, unsigned len, ZydisDecodedInstruction *z,
+                    ZydisDecodedOperand *op)
+{
+    return ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder_for(cpu), bytes, len, z, op));
+}
+
 DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, unsigned offset, X86Insn *in)
 {
     ZydisDecodedInstruction z;
@@ -153,7 +158,7 @@ DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, un
         bool too_long = status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA;
         in->run       = too_long ? raise_gp : raise_ud;
         in->len       = (uint8_t)len; /* whatever decided it */
-        in->flags     = X86_INSN_ENDS;
+        in->flags     = X86_INSN_ENDS | X86_INSN_PARKED;
         return DECODE_OK;
     }
 
@@ -169,7 +174,7 @@ DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, un
     decode_registers(in, &z, op);
     for (unsigned i = 0; i < z.operand_count; i++) {
         if (x86_is_mem(&op[i]) && op[i].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
-            decode_memory(cpu, in, &z, &op[i]);
+            x86_decode_memory(cpu, in, &z, &op[i]);
             break;
         }
     }
@@ -195,10 +200,11 @@ DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, un
         ok = m->family(&d);
     } else if (!m) {
         ok = x86_vector_decode(cpu, &z, op, in);
+        in->flags |= X86_INSN_PARKED;
     }
     if (!ok) {
         in->run = raise_ud;
-        in->flags |= X86_INSN_ENDS;
+        in->flags |= X86_INSN_ENDS | X86_INSN_PARKED;
     }
     return DECODE_OK;
 }

@@ -1,76 +1,12 @@
 /* The plain executor's run loop: blocks one after the other, and between them faults, interrupts, traps and requests.
  *
  * vCPU thread. While a block runs, cpu->rip is the address of its first instruction and cpu->insn the instruction
- * itself; a fault leaves through siglongjmp, and the loop puts cpu->rip at the instruction before delivering it. */
+ * itself; a fault leaves through x86_longjmp(), and the loop puts cpu->rip at the instruction before delivering it. */
 
 #include "cpu/x86/cache.h"
 #include "cpu/x86/tlb.h"
 
 #include <inttypes.h>
-
-/* More than X86_THROW_FAULT and X86_THROW_MISSING: cache->software_event. */
-enum { THROW_SOFTWARE = 3 };
-
-/* --- raising --- */
-
-void x86_raise_error(X86Cpu *cpu, X86Vector vector, uint32_t code)
-{
-    cpu->fault.vector    = vector;
-    cpu->fault.has_error = true;
-    cpu->fault.error     = code;
-    siglongjmp(cpu->fault_exit, X86_THROW_FAULT);
-}
-
-void x86_raise(X86Cpu *cpu, X86Vector vector)
-{
-    /* Vectors with an error code: 8, 10 to 14, 17 (SDM 3, table 6-1). */
-    bool has_error       = vector < 32 && (UINT32_C(0x27d00) >> vector & 1);
-    cpu->fault.vector    = vector;
-    cpu->fault.has_error = has_error;
-    cpu->fault.error     = 0;
-    siglongjmp(cpu->fault_exit, X86_THROW_FAULT);
-}
-
-void x86_raise_page_fault(X86Cpu *cpu, uint64_t address, uint32_t code)
-{
-    cpu->cr2 = address;
-    x86_raise_error(cpu, X86_PF, code);
-}
-
-void x86_raise_missing(X86Cpu *cpu, const char *what)
-{
-    cpu->exit_detail = (uint64_t)(uintptr_t)what;
-    siglongjmp(cpu->fault_exit, X86_THROW_MISSING);
-}
-
-void x86_raise_software(X86Cpu *cpu, X86Event event, unsigned vector)
-{
-    cpu->cache->software_event  = event;
-    cpu->cache->software_vector = vector;
-    siglongjmp(cpu->fault_exit, THROW_SOFTWARE);
-}
-
-void x86_want_exit(X86Cpu *cpu, X86Exit exit)
-{
-    cpu->exit_wanted = (uint8_t)(exit + 1);
-    cpu->cache->attention |= ATTENTION_EXIT;
-}
-
-void x86_want_trap(X86Cpu *cpu)
-{
-    cpu->cache->attention |= ATTENTION_TRAP;
-    if (cpu->insn) {
-        cpu->insn_end = cpu->insn + 1;
-    }
-}
-
-void x86_ram_written(X86Cpu *cpu, RamBlock *ram, uint64_t offset, unsigned len)
-{
-    ram_block_written(ram, offset, len);
-    if (cpu->insn && cpu->cache->current && !block_fresh(cpu->cache->current)) {
-        cpu->insn_end = cpu->insn + 1;
-    }
-}
 
 /* --- what the loop has to look at --- */
 
@@ -255,7 +191,7 @@ static bool deliver_thrown(X86Cpu *cpu, int thrown, X86Exit *exit)
         *exit = X86_EXIT_MISSING;
         return true;
     }
-    if (thrown == THROW_SOFTWARE) {
+    if (thrown == X86_THROW_SOFTWARE) {
         x86_deliver(cpu, c->software_event, c->software_vector, false, 0, next);
     } else {
         x86_deliver(cpu, X86_EVENT_EXCEPTION, cpu->fault.vector, cpu->fault.has_error, cpu->fault.error, next);
@@ -292,21 +228,17 @@ static bool take_requests(X86Cpu *cpu, bool shadow, X86Exit *exit, bool *again)
     return false;
 }
 
-/* One round: arms the fault exit, looks after everything that is not running blocks, and runs them until it is needed
- * again. true: *exit says why. */
-static bool run_round(X86Cpu *cpu, X86Exit *exit)
+/* Looks after everything that is not running blocks, and runs them until it is needed again, or leaves that to the
+ * translator: X86_ROUND_TRANSLATE, when nothing speaks against it. */
+static X86Round round_of(X86Cpu *cpu, X86Exit *exit, bool translator)
 {
-    X86Cache *c      = cpu->cache;
-    int       thrown = sigsetjmp(cpu->fault_exit, 0);
-    if (thrown) {
-        return deliver_thrown(cpu, thrown, exit);
-    }
+    X86Cache *c = cpu->cache;
 
     if (c->attention & ATTENTION_EXIT) {
         c->attention &= ~(uint32_t)ATTENTION_EXIT;
         *exit            = (X86Exit)(cpu->exit_wanted - 1);
         cpu->exit_wanted = 0;
-        return true;
+        return X86_ROUND_EXIT;
     }
     bool shadow     = cpu->interrupt_shadow != X86_SHADOW_NONE;
     bool traps_held = cpu->interrupt_shadow == X86_SHADOW_SS;
@@ -314,15 +246,15 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
         uint32_t hits             = cpu->tlb->breakpoints_hit;
         cpu->tlb->breakpoints_hit = 0;
         c->attention &= ~(uint32_t)ATTENTION_TRAP;
-        return deliver_trap(cpu, hits, exit);
+        return deliver_trap(cpu, hits, exit) ? X86_ROUND_EXIT : X86_ROUND_AGAIN;
     }
     if (vcpu_requests(&cpu->vcpu) || cpu->wait_for_sipi) {
         bool again = false;
         if (take_requests(cpu, shadow, exit, &again)) {
-            return true;
+            return X86_ROUND_EXIT;
         }
         if (again) {
-            return false;
+            return X86_ROUND_AGAIN;
         }
     }
 
@@ -331,12 +263,12 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
         uint64_t linear = linear_rip(cpu);
         if (!c->one_insn && at_breakpoint(cpu, linear, 1)) {
             *exit = X86_EXIT_DEBUG;
-            return true;
+            return X86_ROUND_EXIT;
         }
         unsigned hits = cpu->eflags & EFLAGS_RF ? 0 : code_breakpoints_at(cpu, linear, 1);
         if (hits && !traps_held) {
             cpu->eflags |= EFLAGS_RF; /* a fault: the image on the stack says so */
-            return deliver_trap(cpu, hits, exit);
+            return deliver_trap(cpu, hits, exit) ? X86_ROUND_EXIT : X86_ROUND_AGAIN;
         }
         unsigned len = block_find(cpu)->len;
         if (at_breakpoint(cpu, linear + 1, len - 1) || code_breakpoints_at(cpu, linear + 1, len - 1)) {
@@ -348,6 +280,10 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
     cpu->eflags &= ~(uint32_t)EFLAGS_RF;
     c->no_step_trap = false;
     c->one_block    = stepping || c->one_insn;
+    if (translator && max != 1 && !stepping && !c->attention && !cpu->tlb->check_alignment) {
+        return X86_ROUND_TRANSLATE;
+    }
+    c->one_block |= translator;
     run_blocks(cpu, max);
     c->current = NULL;
 
@@ -356,22 +292,55 @@ static bool run_round(X86Cpu *cpu, X86Exit *exit)
         cpu->tlb->breakpoints_hit = 0;
         c->attention &= ~(uint32_t)ATTENTION_TRAP;
         update_attention(cpu);
-        return deliver_trap(cpu, DR6_BS | hits, exit);
+        return deliver_trap(cpu, DR6_BS | hits, exit) ? X86_ROUND_EXIT : X86_ROUND_AGAIN;
     }
     if (cpu->eflags & (EFLAGS_TF | EFLAGS_RF) || (c->attention & ATTENTION_STEP)) {
         update_attention(cpu);
     }
     if (c->one_insn && !(c->attention & ATTENTION_EXIT)) {
         *exit = X86_EXIT_DEBUG;
-        return true;
+        return X86_ROUND_EXIT;
     }
-    return false;
+    return X86_ROUND_AGAIN;
 }
 
-static X86Exit run(X86Cpu *cpu, bool one_insn)
+X86Round x86_round(X86Cpu *cpu, X86Exit *exit)
+{
+    return round_of(cpu, exit, true);
+}
+
+void x86_run_one(X86Cpu *cpu)
+{
+    cpu->cache->one_block = true;
+    run_blocks(cpu, 1);
+    cpu->cache->current = NULL;
+    if (cpu->eflags & (EFLAGS_TF | EFLAGS_RF)) {
+        update_attention(cpu);
+    }
+}
+
+bool x86_deliver_thrown(X86Cpu *cpu, int thrown, X86Exit *exit)
+{
+    return deliver_thrown(cpu, thrown, exit);
+}
+
+void x86_update_attention(X86Cpu *cpu)
+{
+    update_attention(cpu);
+}
+
+static bool run_round(X86Cpu *cpu, X86Exit *exit)
+{
+    int thrown = x86_setjmp(cpu->fault_exit);
+    if (thrown) {
+        return deliver_thrown(cpu, thrown, exit);
+    }
+    return round_of(cpu, exit, false) == X86_ROUND_EXIT;
+}
+
+void x86_run_begin(X86Cpu *cpu, bool one_insn)
 {
     X86Cache *c = cpu->cache;
-    X86Exit   exit;
 
     cpu->insn        = NULL;
     cpu->exit_wanted = 0;
@@ -380,10 +349,17 @@ static X86Exit run(X86Cpu *cpu, bool one_insn)
     c->one_insn      = one_insn;
     x86_tlb_select(cpu);
     update_attention(cpu);
+}
+
+static X86Exit run(X86Cpu *cpu, bool one_insn)
+{
+    X86Exit exit;
+
+    x86_run_begin(cpu, one_insn);
     while (!run_round(cpu, &exit)) {
     }
-    cpu->insn  = NULL;
-    c->current = NULL;
+    cpu->insn           = NULL;
+    cpu->cache->current = NULL;
     return exit;
 }
 

@@ -397,6 +397,9 @@ static void iret_from_task(X86Cpu *cpu)
 void x86_iret(X86Cpu *cpu, unsigned opsize)
 {
     cpu->nmi_blocked = false; /* even if it faults (SDM 3, 6.7.1) */
+    if (opsize == 8 && x86_quick_iret(cpu)) {
+        return;
+    }
     if (!x86_protected_mode(cpu)) {
         iret_real(cpu, opsize);
         return;

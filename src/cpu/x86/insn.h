@@ -12,6 +12,7 @@
 #define QUERN_CPU_X86_INSN_H
 
 #include "cpu/x86/mem.h"
+#include "cpu/x86/park.h"
 
 #include <Zydis/Zydis.h>
 
@@ -52,7 +53,17 @@ enum {
     X86_INSN_MEMORY   = 1, /* has a memory operand (base, index, disp, seg, address are valid) */
     X86_INSN_ENDS     = 2, /* last of its block */
     X86_INSN_TRANSFER = 4, /* sets cpu->rip (with X86_INSN_ENDS) */
+    X86_INSN_PARKED   = 8, /* its handler is not in the hot set: x86_park() first */
 };
+
+/* Runs a handler from where the vector state may be live: part of the hot set (park.h). */
+static inline void x86_insn_run(X86Cpu *cpu, const X86Insn *in)
+{
+    if (in->flags & X86_INSN_PARKED) {
+        x86_park(cpu);
+    }
+    in->run(cpu, in);
+}
 
 /* Offset of the memory operand inside its segment. */
 static inline uint64_t x86_operand_offset(const X86Cpu *cpu, const X86Insn *in)

@@ -2,7 +2,7 @@
  *
  * Specification: Intel SDM 3, chapters 6 and 21.3; SDM 2, INT n (December 2023). vCPU thread but for
  * x86_has_wakeup(). A delivery reads, checks and pushes first and changes registers last, so that the state is as it
- * was when it faults on the way. */
+ * was when it faults on the way. Hot set (park.h). */
 
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/segment.h"
@@ -230,6 +230,7 @@ static const char *const event_names[] = {
 
 static void log_delivery(X86Cpu *cpu, const Delivery *d)
 {
+    x86_park(cpu);
     const X86Segment *cs = &cpu->seg[X86_CS], *ss = &cpu->seg[X86_SS];
     uint64_t          rip   = return_rip(cpu, d);
     g_autoptr(GString) text = g_string_new(NULL);
@@ -262,25 +263,27 @@ static void deliver_once(X86Cpu *cpu, const Delivery *d)
     }
 }
 
-void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, uint32_t error, uint64_t next)
+/* Faults on the way become the next thing to deliver. */
+static __attribute__((noinline)) void deliver_checked(X86Cpu *cpu, const Delivery *first)
 {
-    sigjmp_buf        outer;
-    volatile Delivery now = { .event = event, .vector = vector, .has_error = has_error, .error = error, .next = next };
+    X86Jump           outer;
+    volatile Delivery now = *first;
     /* A guest can make benign faults follow each other for ever (#AC on a handler's stack): processors hang, we stop.
      */
     volatile unsigned budget = 8;
 
     cpu->insn             = NULL;
     cpu->interrupt_shadow = X86_SHADOW_NONE;
-    memcpy(outer, cpu->fault_exit, sizeof outer);
-    int thrown = sigsetjmp(cpu->fault_exit, 0);
+    x86_jump_copy(outer, cpu->fault_exit);
+    int thrown = x86_setjmp(cpu->fault_exit);
     if (thrown == X86_THROW_FAULT) {
         X86FaultPair pair = x86_combine_faults(now.event, now.vector, cpu->fault.vector);
         if (pair == X86_FAULTS_SHUTDOWN || --budget == 0) {
+            x86_park(cpu);
             log_print(cpu->vcpu.log, LOG_INT | LOG_CPU_RESET, "CPU %d: triple fault\n", cpu->vcpu.index);
             cpu->in_shutdown    = true;
             cpu->pending_vector = -1;
-            memcpy(cpu->fault_exit, outer, sizeof outer);
+            x86_jump_copy(cpu->fault_exit, outer);
             return;
         }
         x86_update_mode(cpu); /* a task switch may have stopped halfway through its segments */
@@ -291,8 +294,8 @@ void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, u
         now.error     = doubled ? 0 : cpu->fault.error;
     } else if (thrown) {
         cpu->pending_vector = -1;
-        memcpy(cpu->fault_exit, outer, sizeof outer);
-        siglongjmp(cpu->fault_exit, thrown);
+        x86_jump_copy(cpu->fault_exit, outer);
+        x86_longjmp(cpu->fault_exit, thrown);
     }
     Delivery copy       = now;
     cpu->pending_vector = (int)copy.vector;
@@ -302,12 +305,26 @@ void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, u
     }
     deliver_once(cpu, &copy);
     cpu->pending_vector = -1;
-    memcpy(cpu->fault_exit, outer, sizeof outer);
+    x86_jump_copy(cpu->fault_exit, outer);
+}
+
+void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, uint32_t error, uint64_t next)
+{
+    Delivery d = { .event = event, .vector = vector, .has_error = has_error, .error = error, .next = next };
+
+    cpu->insn             = NULL;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
+    if (!log_on(cpu->vcpu.log, LOG_INT) && vector != X86_DB &&
+        x86_quick_deliver(cpu, vector, is_software(&d), has_error, error, return_rip(cpu, &d), pushed_flags(cpu, &d))) {
+        cpu->n_events++;
+        return;
+    }
+    deliver_checked(cpu, &d);
 }
 
 /* --- which event comes first --- */
 
-static void start_at_sipi(X86Cpu *cpu)
+void x86_start_at_sipi(X86Cpu *cpu)
 {
     X86Segment *cs     = &cpu->seg[X86_CS];
     cs->selector       = (uint16_t)(cpu->sipi_vector << 8);
@@ -320,6 +337,7 @@ static void start_at_sipi(X86Cpu *cpu)
 
 static void take_init(X86Cpu *cpu)
 {
+    x86_park(cpu);
     vcpu_request_done(&cpu->vcpu, X86_REQUEST_INIT | X86_REQUEST_NMI);
     log_print(cpu->vcpu.log, LOG_INT, "CPU %d: INIT\n", cpu->vcpu.index);
     x86_reset(cpu, true);
@@ -336,13 +354,14 @@ static bool take_intr(X86Cpu *cpu)
     vcpu_request_done(&cpu->vcpu, X86_REQUEST_INTR);
     int vector = cpu->apic ? apic_take_vector(cpu->apic) : APIC_EXTINT;
     if (vector == APIC_EXTINT) {
+        x86_park(cpu);
         vector = cpu->ack_extint ? cpu->ack_extint(cpu->board) : -1;
     }
     if (vector < 0) {
         return false;
     }
     if (cpu->apic && apic_has_vector(cpu->apic)) {
-        vcpu_request(&cpu->vcpu, X86_REQUEST_INTR); /* the next one is waiting already */
+        vcpu_request_self(&cpu->vcpu, X86_REQUEST_INTR); /* the next one is waiting already */
     }
     cpu->vcpu.halted = false;
     x86_deliver(cpu, X86_EVENT_EXTERNAL, (unsigned)vector, false, 0, cpu->rip);
@@ -360,8 +379,9 @@ bool x86_take_interrupt(X86Cpu *cpu)
             return false;
         }
         vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI);
+        x86_park(cpu);
         log_print(cpu->vcpu.log, LOG_INT, "CPU %d: SIPI, vector %02x\n", cpu->vcpu.index, cpu->sipi_vector);
-        start_at_sipi(cpu);
+        x86_start_at_sipi(cpu);
         return true;
     }
     if (requests & X86_REQUEST_SIPI) {
@@ -379,6 +399,7 @@ bool x86_take_interrupt(X86Cpu *cpu)
     }
     if ((requests & X86_REQUEST_SMI) && !cpu->smm) {
         vcpu_request_done(&cpu->vcpu, X86_REQUEST_SMI);
+        x86_park(cpu);
         x86_enter_smm(cpu);
         return true;
     }

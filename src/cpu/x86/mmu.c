@@ -1,9 +1,10 @@
 /* Page walks: 32-bit, PAE, 4-level and 5-level paging, rights, accessed and dirty bits, page faults.
  *
  * Specification: Intel SDM 3, chapter 4 (December 2023). vCPU thread, inside x86_run(), but for
- * x86_debug_translate(). */
+ * x86_debug_translate(). Hot set (park.h). */
 
 #include "cpu/x86/cpuid.h"
+#include "cpu/x86/park.h"
 #include "cpu/x86/tlb.h"
 
 #include "memory/ram.h"
@@ -162,6 +163,58 @@ static bool walk_find(X86Cpu *cpu, uint64_t linear, Walk *w, uint32_t *error)
     }
 }
 
+/* The common case at full speed: four or five levels in RAM, everything present, and no bit to be set. false: it is not
+ * that; nothing has been done. */
+static inline bool walk_plain(X86Cpu *cpu, uint64_t linear, bool write, Walk *w)
+{
+    static const uint64_t address = UINT64_C(0x000ffffffffff000);
+
+    if (!cpu->long_mode) {
+        return false;
+    }
+    /* What must be set and what must not in every entry. */
+    uint64_t no    = (address & ~physical_mask(cpu)) | (cpu->efer & EFER_NXE ? 0 : PTE_XD);
+    uint64_t table = cpu->cr3 & address, all = ~UINT64_C(0), any = 0, value;
+    unsigned shift = cpu->cr4 & CR4_LA57 ? 48 : 39;
+
+    for (;; shift -= 9) {
+        uint64_t        at = table + (linear >> shift & 511) * 8;
+        const TlbRange *r  = tlb_range(cpu, at);
+        if (!r) {
+            return false;
+        }
+        value = __atomic_load_n((const uint64_t *)(r->host + (at - r->start)), __ATOMIC_RELAXED);
+        all &= value;
+        any |= value;
+        if ((value & (PTE_P | PTE_A | no)) != (PTE_P | PTE_A)) {
+            return false;
+        }
+        if (shift == 12) {
+            break;
+        }
+        if (value & PTE_PS) {
+            if (shift == 21 ? value & UINT64_C(0x1fe000)
+                            : shift != 30 || (value & UINT64_C(0x3fffe000)) || !x86_has(cpu, X86_FEATURE_PDPE1GB)) {
+                return false; /* reserved */
+            }
+            break;
+        }
+        table = value & address;
+    }
+    if (write && !(value & PTE_D)) {
+        return false;
+    }
+    uint64_t inside = (UINT64_C(1) << shift) - 1;
+    w->physical     = ((value & address & ~inside) | (linear & inside)) & ~(uint64_t)X86_PAGE_MASK;
+    w->shift        = shift;
+    w->user         = all & PTE_U;
+    w->write        = all & PTE_W;
+    w->execute      = !(any & PTE_XD);
+    w->global       = (value & PTE_G) && (cpu->cr4 & CR4_PGE);
+    w->dirty        = value & PTE_D;
+    return true;
+}
+
 /* The rights that the mapping gives in `mode`, as bits 1 << X86Access. */
 static unsigned walk_rights(const X86Cpu *cpu, const Walk *w, X86TlbMode mode)
 {
@@ -191,15 +244,16 @@ static bool walk_set_bits(X86Cpu *cpu, const Walk *w, bool write)
         if (want == e->value) {
             continue;
         }
-        const TlbPhys *p = tlb_phys(cpu, e->physical);
-        if (!p->host) {
+        const TlbRange *r = tlb_range(cpu, e->physical);
+        if (!r) {
             x86_io_store(cpu, cpu->vcpu.memory, e->physical, want, w->entry_size);
             continue;
         }
-        if (!p->writable) {
+        if (!r->writable) {
             continue;
         }
-        uint8_t *at = p->host + (e->physical & X86_PAGE_MASK);
+        uint64_t offset = e->physical - r->start;
+        uint8_t *at     = r->host + offset;
         bool     same;
         if (w->entry_size == 8) {
             uint64_t old = e->value;
@@ -212,8 +266,8 @@ static bool walk_set_bits(X86Cpu *cpu, const Walk *w, bool write)
         if (!same) {
             return false;
         }
-        if (ram_page_watched(p->ram, p->ram_offset)) {
-            x86_ram_written(cpu, p->ram, p->ram_offset + (e->physical & X86_PAGE_MASK), w->entry_size);
+        if (ram_page_watched(r->ram, r->ram_offset + offset)) {
+            x86_ram_written(cpu, r->ram, r->ram_offset + offset, w->entry_size);
         }
     }
     return true;
@@ -226,8 +280,11 @@ _Noreturn static void walk_fault(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, 
     error |= access == X86_WRITE ? PF_W : 0;
     error |= mode == X86_TLB_USER ? PF_U : 0;
     error |= access == X86_FETCH && fetch_told ? PF_I : 0;
-    log_print(cpu->vcpu.log, LOG_MMU, "mmu: cpu %d: page fault at %#018" PRIx64 ", error %#x, cr3 %#" PRIx64 "\n",
-              cpu->vcpu.index, linear, error, cpu->cr3);
+    if (log_on(cpu->vcpu.log, LOG_MMU)) {
+        x86_park(cpu);
+        log_print(cpu->vcpu.log, LOG_MMU, "mmu: cpu %d: page fault at %#018" PRIx64 ", error %#x, cr3 %#" PRIx64 "\n",
+                  cpu->vcpu.index, linear, error, cpu->cr3);
+    }
     x86_raise_page_fault(cpu, linear, error);
 }
 
@@ -244,23 +301,31 @@ X86TlbPage *x86_translate(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, X86Acce
                         false);
     }
 
-    Walk     w;
+    Walk     w __attribute__((uninitialized)); /* clearing it takes as long as walking */
     uint32_t error;
     unsigned rights;
-    do {
-        if (!walk_find(cpu, linear, &w, &error)) {
-            walk_fault(cpu, mode, linear, access, error);
-        }
+    if (walk_plain(cpu, linear, access == X86_WRITE, &w)) {
         rights = walk_rights(cpu, &w, mode);
         if (!(rights & 1 << access)) {
             walk_fault(cpu, mode, linear, access, PF_P);
         }
-    } while (!walk_set_bits(cpu, &w, access == X86_WRITE));
+    } else {
+        do {
+            if (!walk_find(cpu, linear, &w, &error)) {
+                walk_fault(cpu, mode, linear, access, error);
+            }
+            rights = walk_rights(cpu, &w, mode);
+            if (!(rights & 1 << access)) {
+                walk_fault(cpu, mode, linear, access, PF_P);
+            }
+        } while (!walk_set_bits(cpu, &w, access == X86_WRITE));
+    }
 
     if (!w.dirty && access != X86_WRITE) {
         rights &= ~(1u << X86_WRITE); /* the first write has to set the dirty bit */
     }
     if (log_on(cpu->vcpu.log, LOG_MMU)) {
+        x86_park(cpu);
         log_print(cpu->vcpu.log, LOG_MMU, "mmu: cpu %d: %#018" PRIx64 " is %#" PRIx64 ", rights %s%s%s, %s\n",
                   cpu->vcpu.index, linear, w.physical, rights & 1 << X86_READ ? "r" : "-",
                   rights & 1 << X86_WRITE ? "w" : "-", rights & 1 << X86_FETCH ? "x" : "-",

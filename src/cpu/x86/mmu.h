@@ -203,8 +203,9 @@ void x86_take_flush_request(X86Cpu *cpu);
 /* This vCPU must not write fast to this page of RAM any more, at whatever linear address. */
 void x86_tlb_forbid_writes(X86Cpu *cpu, const uint8_t *host_page);
 
-/* Counts changes of what linear addresses mean: what was found by linear address is valid while it stays the same.
- * Never 0. */
+/* Changes when what linear addresses mean to code may have changed: what was found by the linear address of code is
+ * valid while it is the same. Each address space (PCID) has its own, and gets it back when CR3 is loaded without a
+ * flush. Never 0. */
 uint64_t x86_tlb_epoch(const X86Cpu *cpu);
 
 #endif

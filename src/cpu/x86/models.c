@@ -68,6 +68,12 @@ static const ModelRow models[] = {
         .model_id = "QEMU TCG CPU version 2.5+",
     },
     {
+        .name     = "host",
+        .help     = "this host's processor (-accel kvm only)",
+        .vendor   = "",
+        .model_id = "",
+    },
+    {
         .name     = "qemu32",
         .help     = "32-bit x86 (the default of 32-bit machines)",
         .vendor   = "GenuineIntel",
@@ -190,13 +196,14 @@ typedef struct Request {
 } Request;
 
 typedef struct Parser {
-    X86Model *model;
-    GArray   *settings; /* Request: feature=on|off, in order */
-    GArray   *plus;     /* Request: +feature, which wins over those */
-    GArray   *minus;    /* Request: -feature, which wins over both */
-    bool      check, enforce, level_given, xlevel_given;
-    bool      from_host; /* of max: may lose what migratable=on leaves out */
-    bool      migratable;
+    X86Model            *model;
+    GArray              *settings; /* Request: feature=on|off, in order */
+    GArray              *plus;     /* Request: +feature, which wins over those */
+    GArray              *minus;    /* Request: -feature, which wins over both */
+    const X86Hypervisor *hv;
+    bool                 check, enforce, level_given, xlevel_given;
+    bool                 from_host; /* of max: may lose what migratable=on leaves out */
+    bool                 migratable;
 } Parser;
 
 /* Properties that are not features. `set` gets the value; a property with `only` has one value that is built. */
@@ -358,16 +365,15 @@ static bool set_topology_leaf(Parser *p, const char *value, Error *err)
 static bool set_migratable(Parser *p, const char *value, Error *err)
 {
     if (!p->from_host) {
-        return error_set(err, "only CPU model 'max' has it");
+        return error_set(err, "only CPU models 'max' and 'host' have it");
     }
     return text_parse_bool(value, &p->migratable, err);
 }
 
-/* Whether KVM shows itself to the guest: there is no KVM here to show. */
+/* Whether KVM shows itself to the guest; without it there is none to show. */
 static bool set_kvm(Parser *p, const char *value, Error *err)
 {
-    bool on;
-    return text_parse_bool(value, &on, err);
+    return text_parse_bool(value, &p->model->kvm_leaves, err);
 }
 
 static const Property properties[] = {
@@ -481,7 +487,7 @@ static GPtrArray *split(const char *text)
     return items;
 }
 
-static const ModelRow *find_model(const char *name, Error *err)
+static const ModelRow *find_model(const char *name, const X86Hypervisor *hv, Error *err)
 {
     size_t           len  = strlen(name);
     g_autofree char *bare = g_strdup(name);
@@ -489,15 +495,15 @@ static const ModelRow *find_model(const char *name, Error *err)
         bare[len - 3] = 0; /* the first version of a model is the model */
     }
     NameMatch match = { .word = name };
+    if (!hv && strcmp(name, "host") == 0) {
+        error_set(err, "needs -accel kvm; 'max' is all that this host and Quern can offer together");
+        return NULL;
+    }
     for (unsigned i = 0; i < G_N_ELEMENTS(models); i++) {
         if (strcmp(bare, models[i].name) == 0) {
             return &models[i];
         }
         text_match_name(&match, models[i].name);
-    }
-    if (strcmp(name, "host") == 0) {
-        error_set(err, "needs -accel kvm; 'max' is all that this host and Quern can offer together");
-        return NULL;
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(models_not_built); i++) {
         const char *known  = models_not_built[i];
@@ -515,7 +521,46 @@ static const ModelRow *find_model(const char *name, Error *err)
     return NULL;
 }
 
-static X86Model *model_from_row(const ModelRow *row)
+/* The host's CPU as its CPUID tells it. */
+static void identify_host(X86Model *m)
+{
+    unsigned a, b, c, d, name[12];
+
+    __cpuid(0, a, b, c, d);
+    memcpy(m->vendor, &b, 4);
+    memcpy(m->vendor + 4, &d, 4);
+    memcpy(m->vendor + 8, &c, 4);
+    __cpuid(1, a, b, c, d);
+    m->family   = (a >> 8 & 0xf) + ((a >> 8 & 0xf) == 0xf ? a >> 20 & 0xff : 0);
+    m->model    = (a >> 4 & 0xf) | (a >> 12 & 0xf0);
+    m->stepping = a & 0xf;
+    for (unsigned i = 0; i < 3 && __get_cpuid(0x80000002 + i, &a, &b, &c, &d); i++) {
+        name[4 * i] = a, name[4 * i + 1] = b, name[4 * i + 2] = c, name[4 * i + 3] = d;
+        memcpy(m->model_id, name, 16 * (i + 1));
+    }
+}
+
+/* `max` and `host` are then the host's CPU; others get the host's vendor, by which guests choose between SYSCALL and
+ * SYSENTER, and what makes them run well. */
+static void fit_to_hypervisor(X86Model *m, const ModelRow *row, const X86Hypervisor *hv)
+{
+    if (!row->features) {
+        memcpy(m->features, hv->features, sizeof m->features);
+        m->host = true;
+        identify_host(m);
+        m->level  = hv->level;
+        m->xlevel = hv->xlevel;
+        return;
+    }
+    X86Model host = {};
+    identify_host(&host);
+    memcpy(m->vendor, host.vendor, sizeof m->vendor);
+    for (unsigned i = 0; *row->features && i < X86_N_WORDS; i++) {
+        m->features[i] |= hv->defaults[i];
+    }
+}
+
+static X86Model *model_from_row(const ModelRow *row, const X86Hypervisor *hv)
 {
     X86Model *m       = g_new0(X86Model, 1);
     m->name           = g_strdup(row->name);
@@ -527,10 +572,15 @@ static X86Model *model_from_row(const ModelRow *row)
     m->hypervisor_id  = true;
     m->frequency_leaf = true;
     m->topology_leaf  = true;
+    m->kvm_leaves     = true;
     g_strlcpy(m->vendor, row->vendor, sizeof m->vendor);
     g_strlcpy(m->model_id, row->model_id, sizeof m->model_id);
     if (!row->features) {
-        x86_offered_features(m->features, false);
+        if (hv) {
+            fit_to_hypervisor(m, row, hv);
+        } else {
+            x86_offered_features(m->features, false);
+        }
         return m;
     }
     g_auto(GStrv) names = g_strsplit(row->features, " ", -1);
@@ -540,19 +590,25 @@ static X86Model *model_from_row(const ModelRow *row)
             x86_words_set(m->features, f->feature, true);
         }
     }
+    if (hv) {
+        fit_to_hypervisor(m, row, hv);
+    }
     return m;
 }
 
 /* --- what was asked for and what there is --- */
 
-static void append_missing(GString *list, X86Feature feature, const uint32_t *offered, const uint32_t *words)
+static void append_missing(const Parser *p, GString *list, X86Feature feature, const uint32_t *offered,
+                           const uint32_t *words)
 {
     const X86FeatureInfo *f = NULL;
     for (size_t i = 0; (f = x86_feature_info(i)) != NULL && f->feature != feature; i++) {
     }
     const char *lacks = x86_feature_lacks(words, feature);
     g_string_append_printf(list, "%s%s", list->len ? ", " : "", f->name);
-    if (f->offer == X86_OFFER_NEVER) {
+    if (p->hv && !x86_words_have(offered, feature)) {
+        g_string_append_printf(list, " (%s on this host has none)", p->hv->name);
+    } else if (!p->hv && f->offer == X86_OFFER_NEVER) {
         g_string_append(list, " (not supported yet)");
     } else if (!x86_words_have(offered, feature)) {
         g_string_append(list, " (the host has none)");
@@ -582,7 +638,11 @@ static bool settle_features(Parser *p, const char *text, Error *err)
 {
     X86Model *m = p->model;
     uint32_t  offered[X86_N_WORDS], asked[X86_N_WORDS], named[X86_N_WORDS] = { 0 };
-    x86_offered_features(offered, true);
+    if (p->hv) {
+        memcpy(offered, p->hv->features, sizeof offered);
+    } else {
+        x86_offered_features(offered, true);
+    }
     memcpy(asked, m->features, sizeof asked);
     for (unsigned i = 0; i < X86_N_WORDS; i++) {
         m->features[i] &= offered[i];
@@ -596,7 +656,7 @@ static bool settle_features(Parser *p, const char *text, Error *err)
         /* A feature of the model's own that goes with one that was switched off goes without a word. */
         bool lost = x86_words_have(asked, f->feature) && !x86_words_have(m->features, f->feature);
         if (lost && (!x86_words_have(offered, f->feature) || x86_words_have(named, f->feature))) {
-            append_missing(missing, f->feature, offered, m->features);
+            append_missing(p, missing, f->feature, offered, m->features);
         }
     }
     if (missing->len == 0) {
@@ -632,11 +692,11 @@ static void raise_levels(Parser *p)
 static bool parse(Parser *p, const char *text, Error *err)
 {
     g_autoptr(GPtrArray) items = split(text);
-    const ModelRow *row        = find_model(items->pdata[0], err);
+    const ModelRow *row        = find_model(items->pdata[0], p->hv, err);
     if (!row) {
         return false;
     }
-    p->model     = model_from_row(row);
+    p->model     = model_from_row(row, p->hv);
     p->from_host = !row->features;
     for (unsigned i = 1; i < items->len; i++) {
         if (!parse_item(p, items->pdata[i], err)) {
@@ -655,6 +715,13 @@ static bool parse(Parser *p, const char *text, Error *err)
     m->kind = strcmp(m->vendor, "GenuineIntel") == 0                                             ? X86_VENDOR_INTEL
               : strcmp(m->vendor, "AuthenticAMD") == 0 || strcmp(m->vendor, "HygonGenuine") == 0 ? X86_VENDOR_AMD
                                                                                                  : X86_VENDOR_OTHER;
+    if (p->hv && !m->kvm_leaves) {
+        m->features[X86_WORD_KVM_EAX] = m->features[X86_WORD_KVM_EDX] = 0;
+    }
+    if (!m->phys_bits && m->host) {
+        unsigned a, b, c, d; /* host-phys-bits is their default */
+        m->phys_bits = __get_cpuid(0x80000008, &a, &b, &c, &d) ? MIN(a & 0xff, 52) : 36;
+    }
     if (!m->phys_bits) {
         m->phys_bits = x86_words_have(m->features, X86_FEATURE_LM)      ? 40
                        : x86_words_have(m->features, X86_FEATURE_PSE36) ? 36
@@ -663,12 +730,13 @@ static bool parse(Parser *p, const char *text, Error *err)
     return true;
 }
 
-X86Model *x86_model_parse(const char *text, Error *err)
+X86Model *x86_model_parse(const char *text, const X86Hypervisor *hv, Error *err)
 {
     Parser p = {
         .settings = g_array_new(FALSE, FALSE, sizeof(Request)),
         .plus     = g_array_new(FALSE, FALSE, sizeof(Request)),
         .minus    = g_array_new(FALSE, FALSE, sizeof(Request)),
+        .hv       = hv,
         .check    = true,
     };
     if (!parse(&p, text, err)) {

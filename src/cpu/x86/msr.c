@@ -1,7 +1,9 @@
 /* Model-specific registers: one table of all that exist.
  *
  * Specification: Intel SDM 4, table 2-2 (December 2023); AMD APM 2, appendix A. vCPU thread, or any thread while the
- * vCPU is stopped. What is not in the table, or not offered by the CPU model, is #GP and a guest_errors line. */
+ * vCPU is stopped. What is not in the table, or not offered by the CPU model, is #GP and a guest_errors line. Hot set
+ * (park.h).
+ */
 
 #include "cpu/x86/msr.h"
 #include "cpu/x86/cpuid.h"
@@ -86,12 +88,13 @@ static bool refuse_set(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t val
 
 static bool get_tsc(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t *value)
 {
-    *value = x86_rdtsc(cpu);
+    *value = x86_tsc_now(cpu);
     return true;
 }
 
 static bool set_tsc(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t value)
 {
+    x86_park(cpu);
     cpu->tsc_adjust += value - x86_rdtsc(cpu);
     x86_set_tsc(cpu, value);
     return true;
@@ -99,6 +102,7 @@ static bool set_tsc(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t value)
 
 static bool set_tsc_adjust(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t value)
 {
+    x86_park(cpu);
     uint64_t delta  = value - cpu->tsc_adjust;
     cpu->tsc_adjust = value;
     if (delta) {
@@ -109,12 +113,14 @@ static bool set_tsc_adjust(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t
 
 static bool get_apic_base(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t *value)
 {
+    x86_park(cpu);
     *value = cpu->apic ? apic_get_base(cpu->apic) : 0;
     return cpu->apic != NULL;
 }
 
 static bool set_apic_base(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t value)
 {
+    x86_park(cpu);
     if (!cpu->apic || ((value & APIC_BASE_X2APIC) && !x86_has(cpu, X86_FEATURE_X2APIC))) {
         return false;
     }
@@ -123,12 +129,14 @@ static bool set_apic_base(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t 
 
 static bool get_tsc_deadline(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t *value)
 {
+    x86_park(cpu);
     *value = cpu->apic ? apic_get_tsc_deadline(cpu->apic) : 0;
     return cpu->apic != NULL;
 }
 
 static bool set_tsc_deadline(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t value)
 {
+    x86_park(cpu);
     if (cpu->apic) {
         apic_set_tsc_deadline(cpu->apic, value);
     }
@@ -137,11 +145,19 @@ static bool set_tsc_deadline(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64
 
 static bool get_x2apic(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t *value)
 {
+    x86_park(cpu);
     return cpu->apic && apic_read_msr(cpu->apic, index, value);
 }
 
 static bool set_x2apic(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t value)
 {
+    if (cpu->apic && apic_write_msr_quickly(cpu->apic, index, value)) {
+        if (apic_has_vector(cpu->apic)) {
+            vcpu_request_self(&cpu->vcpu, X86_REQUEST_INTR);
+        }
+        return true;
+    }
+    x86_park(cpu);
     return cpu->apic && apic_write_msr(cpu->apic, index, value);
 }
 
@@ -508,6 +524,7 @@ uint64_t x86_rdmsr(X86Cpu *cpu, uint32_t index)
     uint64_t value = 0;
     x86_check_cpl0(cpu);
     if (!x86_get_msr(cpu, index, &value)) {
+        x86_park(cpu);
         log_print(cpu->vcpu.log, LOG_GUEST_ERRORS, "CPU %d: RDMSR of %08x: no such register\n", cpu->vcpu.index, index);
         x86_raise_error(cpu, X86_GP, 0);
     }
@@ -519,6 +536,7 @@ void x86_wrmsr(X86Cpu *cpu, uint32_t index, uint64_t value)
     x86_check_cpl0(cpu);
     const Msr *msr = find(cpu, index);
     if (!msr || !msr->set(cpu, msr, index, value)) {
+        x86_park(cpu);
         log_print(cpu->vcpu.log, LOG_GUEST_ERRORS, "CPU %d: WRMSR of %08x (%s): %016" PRIx64 " refused\n",
                   cpu->vcpu.index, index, msr ? msr->name : "no such register", value);
         x86_raise_error(cpu, X86_GP, 0);

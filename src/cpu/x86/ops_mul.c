@@ -107,11 +107,11 @@ static void check_div(X86Cpu *cpu, unsigned __int128 dividend, uint64_t divisor,
 
 static void check_idiv(X86Cpu *cpu, __int128 dividend, int64_t divisor, unsigned bits)
 {
-    unsigned __int128 n    = dividend < 0 ? -(unsigned __int128)dividend : (unsigned __int128)dividend;
-    uint64_t          d    = divisor < 0 ? -(uint64_t)divisor : (uint64_t)divisor;
-    unsigned __int128 most = (unsigned __int128)1 << (bits - 1); /* of a negative quotient */
+    unsigned __int128 n     = dividend < 0 ? -(unsigned __int128)dividend : (unsigned __int128)dividend;
+    uint64_t          d     = divisor < 0 ? -(uint64_t)divisor : (uint64_t)divisor;
+    uint64_t          first = (UINT64_C(1) << (bits - 1)) + ((dividend < 0) ^ (divisor < 0)); /* that does not fit */
 
-    if (!d || n / d > most - !((dividend < 0) ^ (divisor < 0))) {
+    if (n >= (unsigned __int128)first * d) { /* also when d is 0 */
         x86_raise(cpu, X86_DE);
     }
 }

@@ -267,9 +267,13 @@ static inline __attribute__((always_inline)) void string(X86Cpu *cpu, const X86I
             case MOVS: host_movs(to_h, from_h, n, size, down); break;
             case STOS: host_stos(to_h, cpu->gpr[X86_RAX], n, size, down); break;
             case LODS: {
-                uint64_t value = 0;
-                memcpy(&value, down ? from_h - (n - 1) * size : from_h + (n - 1) * size, size);
-                set_accumulator(cpu, value, size);
+                const uint8_t *last = down ? from_h - (n - 1) * size : from_h + (n - 1) * size;
+                set_accumulator(cpu,
+                                size == 1   ? x86_guest_get8(last)
+                                : size == 2 ? x86_guest_get16(last)
+                                : size == 4 ? x86_guest_get32(last)
+                                            : x86_guest_get64(last),
+                                size);
                 break;
             }
             case SCAS: n = host_scas(cpu, to_h, cpu->gpr[X86_RAX], n, size, down, equal); break;
@@ -293,7 +297,7 @@ static inline __attribute__((always_inline)) void string(X86Cpu *cpu, const X86I
         if (count == n || (compares && (bool)(cpu->arith & 0x4000) != equal)) {
             break;
         }
-        if (vcpu_requests(&cpu->vcpu) || cpu->cache->attention || (!direct && !block_fresh(cpu->cache->current))) {
+        if (vcpu_requests(&cpu->vcpu) || cpu->cache->attention || (!direct && x86_code_changed(cpu))) {
             cpu->rip    = x86_insn_rip(cpu, in); /* goes on after whatever it is */
             cpu->branch = X86_BRANCH_SYSTEM;
             return;

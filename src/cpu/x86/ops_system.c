@@ -4,6 +4,7 @@
 #include "cpu/x86/cache.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/ops.h"
+#include "cpu/x86/park.h"
 
 enum { ARITH_CF = 0x100, ARITH_ZF = 0x4000 };
 
@@ -53,6 +54,7 @@ static void pause_insn(X86Cpu *cpu, const X86Insn *in)
     enum { PAUSES_A_YIELD = 64 };
 
     if (++cpu->cache->pauses % PAUSES_A_YIELD == 0) {
+        x86_park(cpu);
         g_thread_yield();
     } else {
         __builtin_ia32_pause();
@@ -86,6 +88,7 @@ static void mwait(X86Cpu *cpu, const X86Insn *in)
     }
     bool armed         = cpu->monitor_armed;
     cpu->monitor_armed = false;
+    x86_park(cpu);
     if (armed && vcpu_group_size(cpu->vcpu.group) == 1 && (cpu->eflags & EFLAGS_IF)) {
         x86_want_exit(cpu, X86_EXIT_HALT);
     } else {
@@ -316,6 +319,7 @@ static void fence(X86Cpu *cpu, const X86Insn *in)
 
 static void cpuid(X86Cpu *cpu, const X86Insn *in)
 {
+    x86_park(cpu);
     X86CpuidLeaf leaf = x86_cpuid(cpu, REG32(cpu, X86_RAX), REG32(cpu, X86_RCX));
     x86_set32(cpu, X86_RAX, leaf.eax);
     x86_set32(cpu, X86_RBX, leaf.ebx);
@@ -344,13 +348,13 @@ static void check_tsd(X86Cpu *cpu)
 static void rdtsc(X86Cpu *cpu, const X86Insn *in)
 {
     check_tsd(cpu);
-    set_edx_eax(cpu, x86_rdtsc(cpu));
+    set_edx_eax(cpu, x86_tsc_now(cpu));
 }
 
 static void rdtscp(X86Cpu *cpu, const X86Insn *in)
 {
     check_tsd(cpu);
-    set_edx_eax(cpu, x86_rdtsc(cpu));
+    set_edx_eax(cpu, x86_tsc_now(cpu));
     x86_set32(cpu, X86_RCX, (uint32_t)cpu->tsc_aux);
 }
 
@@ -453,6 +457,7 @@ static void wrbase(X86Cpu *cpu, const X86Insn *in)
 
 static void rsm(X86Cpu *cpu, const X86Insn *in)
 {
+    x86_park(cpu);
     bool halted = x86_rsm(cpu);
     if (cpu->in_shutdown) {
         x86_want_exit(cpu, X86_EXIT_SHUTDOWN);

@@ -73,6 +73,8 @@ void x86_reset(X86Cpu *cpu, bool init_only)
         x86_dump_vectors(cpu, text);
         log_print(cpu->vcpu.log, LOG_CPU_RESET, "CPU Reset (CPU %d)\n%s", cpu->vcpu.index, text->str);
     }
+    cpu->resets++;
+    cpu->power_ons += !init_only;
     if (cpu->smm) {
         cpu->smm = false;
         if (cpu->smm_changed) {

@@ -1,4 +1,5 @@
-/* Descriptors and stacks as the system side sees them: shared by seg.c, far.c, task.c and intr.c, and by nobody else.
+/* Descriptors and stacks as the system side sees them: shared by seg.c, far.c, task.c, intr.c and quick.c, and by
+ * nobody else.
  *
  * Specification: Intel SDM 3, chapters 3, 5 and 8 (December 2023). vCPU thread, inside x86_run(). */
 
@@ -164,6 +165,11 @@ typedef enum X86FaultPair { X86_FAULTS_SERIAL, X86_FAULTS_DOUBLE, X86_FAULTS_SHU
 
 /* What a second fault means while `first` is being delivered (SDM 3, table 6-5). */
 X86FaultPair x86_combine_faults(X86Event event, unsigned first, X86Vector second);
+
+/* --- quick.c: the common cases of long mode; false: not one, nothing has been done --- */
+bool x86_quick_deliver(X86Cpu *cpu, unsigned vector, bool software, bool has_error, uint32_t error, uint64_t rip,
+                       uint64_t flags);
+bool x86_quick_iret(X86Cpu *cpu); /* opsize 8 */
 
 /* --- task.c --- */
 typedef enum X86TaskSwitch { X86_TASK_JUMP, X86_TASK_CALL, X86_TASK_RETURN, X86_TASK_INTERRUPT } X86TaskSwitch;

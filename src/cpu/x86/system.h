@@ -8,7 +8,7 @@
 #ifndef QUERN_CPU_X86_SYSTEM_H
 #define QUERN_CPU_X86_SYSTEM_H
 
-#include "cpu/x86/x86.h"
+#include "cpu/x86/park.h"
 
 /* --- seg.c: segment registers and descriptor tables --- */
 void x86_load_segment(X86Cpu *cpu, unsigned seg, uint16_t selector); /* MOV/POP/LES... Sreg, not CS; no shadow set */
@@ -49,6 +49,9 @@ void x86_deliver(X86Cpu *cpu, X86Event event, unsigned vector, bool has_error, u
 /* Takes the most urgent pending event the CPU can take now (SMI, NMI, INTR, INIT, SIPI as SDM 3, 6.9 orders them).
  * Returns true when state changed. Called at a block boundary with request bits set; clears those it has seen. */
 bool x86_take_interrupt(X86Cpu *cpu);
+
+/* What a SIPI does to a CPU that waits for one. */
+void x86_start_at_sipi(X86Cpu *cpu);
 
 /* Would x86_take_interrupt() find something that ends HLT? Any thread. */
 bool x86_has_wakeup(X86Cpu *cpu);
@@ -91,9 +94,19 @@ bool x86_get_msr(X86Cpu *cpu, uint32_t index, uint64_t *value);
 bool x86_set_msr(X86Cpu *cpu, uint32_t index, uint64_t value);
 
 /* --- tsc.c --- */
-uint64_t x86_rdtsc(X86Cpu *cpu);                   /* no checks; any thread */
+uint64_t x86_rdtsc(X86Cpu *cpu);                   /* no checks; any thread; not in the hot set (park.h) */
 void     x86_set_tsc(X86Cpu *cpu, uint64_t value); /* as saved state sets it: leaves TSC_ADJUST alone */
 uint64_t x86_host_tsc_hz(void); /* CPUID 15h/40000010h of the host, else a short calibration, cached */
+
+/* x86_rdtsc() on the vCPU's own thread, in the hot set. */
+static inline uint64_t x86_tsc_now(X86Cpu *cpu)
+{
+    if (__builtin_expect(cpu->tsc_plain, 1)) {
+        return __builtin_ia32_rdtsc() + (uint64_t)cpu->tsc_offset;
+    }
+    x86_park(cpu);
+    return x86_rdtsc(cpu);
+}
 
 /* Virtual-clock time at which the guest's TSC reads that; INT64_MAX when beyond. Any thread. */
 int64_t x86_tsc_to_ns(X86Cpu *cpu, uint64_t guest_tsc);

@@ -179,18 +179,18 @@ static void load_task_segments(X86Cpu *cpu, const Task *task, bool has_error, ui
  * switches it makes, and so bounds how many can follow from one another. */
 static void enter_task(X86Cpu *cpu, const Task *task)
 {
-    sigjmp_buf outer;
+    X86Jump outer;
     cpu->insn = NULL; /* cpu->rip is the new task's */
-    memcpy(outer, cpu->fault_exit, sizeof outer);
-    int thrown = sigsetjmp(cpu->fault_exit, 0);
+    x86_jump_copy(outer, cpu->fault_exit);
+    int thrown = x86_setjmp(cpu->fault_exit);
     if (thrown == 0) {
         load_task_segments(cpu, task, false, 0, 0);
-        memcpy(cpu->fault_exit, outer, sizeof outer);
+        x86_jump_copy(cpu->fault_exit, outer);
         return;
     }
-    memcpy(cpu->fault_exit, outer, sizeof outer);
+    x86_jump_copy(cpu->fault_exit, outer);
     if (thrown != X86_THROW_FAULT) {
-        siglongjmp(cpu->fault_exit, thrown);
+        x86_longjmp(cpu->fault_exit, thrown);
     }
     x86_update_mode(cpu);
     x86_deliver(cpu, X86_EVENT_EXCEPTION, cpu->fault.vector, cpu->fault.has_error, cpu->fault.error, 0);

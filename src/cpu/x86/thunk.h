@@ -38,7 +38,8 @@ enum {
 
 /* What a thunk is made from, and its key in the cache: all bytes not used are 0. The form's registers, base register
  * and displacement are chosen by the cache. */
-typedef struct X86ThunkSpec {
+typedef struct X86ThunkSpec X86ThunkSpec;
+struct X86ThunkSpec {
     X86Form form;
     uint8_t kind[4];     /* X86ThunkKind of explicit operands 0 to 3 */
     uint8_t encoding[4]; /* ZydisOperandEncoding of them */
@@ -51,7 +52,7 @@ typedef struct X86ThunkSpec {
     uint8_t aligned;     /* #GP unless aligned to its size */
     uint8_t mmx_written; /* bit mask of operands that are MMX registers and written */
     uint8_t mmx_enter;   /* switches the x87 state to MMX */
-} X86ThunkSpec;
+};
 
 /* Runs the instruction. op are the operands as X86ThunkKind says, NULL where absent. Returns 0, or 1 when an unmasked
  * SIMD floating-point exception stopped it: MXCSR then has its flags and nothing else has changed. */

@@ -3,10 +3,12 @@
  * Specification: Intel SDM 3, 4.10 (caching translation information), December 2023.
  *
  * A flush visits only the slots that were filled since the last one. Global entries survive where the architecture
- * lets them; another address space finds them by a walk of its own. vCPU thread. */
+ * lets them; another address space finds them by a walk of its own. vCPU thread. Hot set (park.h). */
 
 #include "cpu/x86/tlb.h"
+#include "cpu/x86/park.h"
 
+#include "base/hot.h"
 #include "memory/ram.h"
 
 /* --- tables --- */
@@ -22,7 +24,8 @@ static TlbTable *table_new(void)
 
 TlbTable *tlb_table(X86Cpu *cpu, TlbContext *context, X86TlbMode mode)
 {
-    if (!context->tables[mode]) {
+    if (__builtin_expect(!context->tables[mode], 0)) {
+        x86_park(cpu);
         context->tables[mode] = table_new();
     }
     return context->tables[mode];
@@ -70,10 +73,16 @@ static void context_flush(TlbContext *context, bool global_too)
     }
 }
 
-static void contexts_flush(X86Tlb *tlb, bool global_too)
+/* What was found by linear address in this address space is found again from now on. */
+static void renew_epoch(X86Tlb *tlb, TlbContext *context)
+{
+    context->epoch = ++tlb->last_epoch;
+}
+
+static void renew_epochs(X86Tlb *tlb)
 {
     for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
-        context_flush(&tlb->contexts[i], global_too);
+        renew_epoch(tlb, &tlb->contexts[i]);
     }
 }
 
@@ -83,6 +92,18 @@ static unsigned large_bit(uint64_t linear)
 {
     uint64_t n = linear >> 21;
     return (unsigned)((n ^ n >> 12 ^ n >> 24) % TLB_LARGE_BITS);
+}
+
+static unsigned code_bit(uint64_t linear)
+{
+    uint64_t n = linear >> X86_PAGE_BITS;
+    return (unsigned)((n ^ n >> 15 ^ n >> 30) % TLB_CODE_BITS);
+}
+
+static uint64_t huge_bit(uint64_t linear)
+{
+    uint64_t n = linear >> 30;
+    return UINT64_C(1) << ((n ^ n >> 6 ^ n >> 12) & 63);
 }
 
 bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page)
@@ -97,31 +118,55 @@ bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page)
 
 /* --- the physical side --- */
 
-const TlbPhys *tlb_phys(X86Cpu *cpu, uint64_t physical)
+/* Puts a new range where its size says; what falls off the end is small. */
+static const TlbRange *insert_range(X86Tlb *tlb, TlbRange r)
 {
-    uint64_t page = physical & ~(uint64_t)X86_PAGE_MASK;
-    TlbPhys *p    = &cpu->tlb->phys[(page >> X86_PAGE_BITS) % TLB_PHYS_SIZE];
+    unsigned at = TLB_RANGES - 1;
 
-    if (p->page != (page | 1)) {
-        MemTarget t   = address_space_lookup(cpu->vcpu.memory, page);
-        bool      ram = t.host && t.len >= X86_PAGE_SIZE && !(t.ram_offset & X86_PAGE_MASK);
-        *p            = (TlbPhys){
-                       .page       = page | 1,
-                       .host       = ram ? t.host : NULL,
-                       .ram        = ram ? t.ram : NULL,
-                       .ram_offset = ram ? t.ram_offset : 0,
-                       .writable   = ram && t.writable,
-        };
+    for (unsigned i = 0; i < TLB_RANGES; i++) {
+        if (tlb->ranges[i].len && tlb->ranges[i].start + tlb->ranges[i].len == r.start + r.len) {
+            at = i; /* the rest of the same stretch: the new one begins earlier */
+        }
     }
-    return p;
+    for (; at && tlb->ranges[at - 1].len < r.len; at--) {
+        tlb->ranges[at] = tlb->ranges[at - 1];
+    }
+    tlb->ranges[at] = r;
+    return &tlb->ranges[at];
+}
+
+const TlbRange *tlb_find_range(X86Cpu *cpu, uint64_t physical)
+{
+    X86Tlb *tlb = cpu->tlb;
+
+    for (unsigned i = 0; i < TLB_RANGES; i++) {
+        if (physical - tlb->ranges[i].start < tlb->ranges[i].len) {
+            return &tlb->ranges[i];
+        }
+    }
+
+    uint64_t page = physical & ~(uint64_t)X86_PAGE_MASK;
+    x86_park(cpu);
+    MemTarget t = address_space_lookup(cpu->vcpu.memory, page);
+    if (!t.host || t.len < X86_PAGE_SIZE || (t.ram_offset & X86_PAGE_MASK)) {
+        return NULL;
+    }
+    return insert_range(tlb, (TlbRange){
+                                 .start      = page,
+                                 .len        = t.len & ~(uint64_t)X86_PAGE_MASK,
+                                 .host       = t.host,
+                                 .ram        = t.ram,
+                                 .ram_offset = t.ram_offset,
+                                 .writable   = t.writable,
+                             });
 }
 
 uint64_t tlb_read_entry(X86Cpu *cpu, uint64_t physical, unsigned size)
 {
-    const TlbPhys *p = tlb_phys(cpu, physical);
+    const TlbRange *r = tlb_range(cpu, physical);
 
-    if (p->host) {
-        const uint8_t *at = p->host + (physical & X86_PAGE_MASK);
+    if (r) {
+        const uint8_t *at = r->host + (physical - r->start);
         return size == 8 ? __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED)
                          : __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
     }
@@ -133,34 +178,35 @@ uint64_t tlb_read_entry(X86Cpu *cpu, uint64_t physical, unsigned size)
 X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t physical, unsigned rights, unsigned shift,
                      bool global)
 {
-    X86Tlb        *tlb  = cpu->tlb;
-    TlbTable      *t    = tlb_table(cpu, tlb->current, mode);
-    uint64_t       page = linear & ~(uint64_t)X86_PAGE_MASK;
-    unsigned       slot = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
-    const TlbPhys *p    = tlb_phys(cpu, physical);
-    bool           fast = p->host && !tlb_page_has_breakpoint(tlb, page);
+    X86Tlb         *tlb  = cpu->tlb;
+    TlbTable       *t    = tlb_table(cpu, tlb->current, mode);
+    uint64_t        page = linear & ~(uint64_t)X86_PAGE_MASK;
+    unsigned        slot = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
+    uint64_t        at   = physical & ~(uint64_t)X86_PAGE_MASK;
+    const TlbRange *r    = tlb_range(cpu, at);
+    bool            fast = r && !tlb_page_has_breakpoint(tlb, page);
 
-    t->pages[slot] = (X86TlbPage){
-        .linear     = page | 1,
-        .physical   = physical & ~(uint64_t)X86_PAGE_MASK,
-        .host       = p->host,
-        .ram        = p->ram,
-        .ram_offset = p->ram_offset,
-        .rights     = (uint8_t)rights,
-        .shift      = (uint8_t)shift,
-        .global     = global,
-        .writable   = p->writable,
+    X86TlbPage p = {
+        .linear = page | 1, .physical = at, .rights = (uint8_t)rights, .shift = (uint8_t)shift, .global = global
     };
+    if (r) {
+        p.host       = r->host + (at - r->start);
+        p.ram        = r->ram;
+        p.ram_offset = r->ram_offset + (at - r->start);
+        p.writable   = r->writable;
+    }
+    t->pages[slot] = p;
 
     bool read  = fast && (rights & 1 << X86_READ);
-    bool write = fast && (rights & 1 << X86_WRITE) && p->writable && !ram_page_watched(p->ram, p->ram_offset);
-    bool fetch = p->host && (rights & 1 << X86_FETCH);
+    bool write = fast && (rights & 1 << X86_WRITE) && p.writable && !ram_page_watched(p.ram, p.ram_offset);
+    bool fetch = r && (rights & 1 << X86_FETCH);
 
+    uint64_t none    = tlb_no_tag(slot);
     t->entries[slot] = (X86TlbEntry){
-        .read   = read ? page : tlb_no_tag(slot),
-        .write  = write ? page : tlb_no_tag(slot),
-        .fetch  = fetch ? page : tlb_no_tag(slot),
-        .addend = (uintptr_t)p->host - page,
+        .read   = read ? page : none,
+        .write  = write ? page : none,
+        .fetch  = fetch ? page : none,
+        .addend = (uintptr_t)p.host - page,
     };
 
     uint8_t list = global ? TLB_LISTED_GLOBAL : TLB_LISTED_LOCAL;
@@ -172,16 +218,21 @@ X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t phy
             t->local[t->n_local++] = (uint16_t)slot;
         }
     }
+    if (rights & 1 << X86_FETCH) {
+        unsigned bit = code_bit(linear);
+        tlb->code[bit / 64] |= UINT64_C(1) << (bit % 64);
+    }
     if (shift > X86_PAGE_BITS && shift < 32) {
         unsigned bit = large_bit(linear);
         tlb->large[bit / 64] |= UINT64_C(1) << (bit % 64);
-        tlb->huge |= shift == 30;
+        tlb->huge |= shift == 30 ? huge_bit(linear) : 0;
     }
     return &t->pages[slot];
 }
 
 void x86_tlb_forbid_writes(X86Cpu *cpu, const uint8_t *host_page)
 {
+    cpu->tlb->changes.any = cpu->tlb->changes.writes = true;
     for (unsigned c = 0; c < TLB_CONTEXTS; c++) {
         for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
             TlbTable *t = cpu->tlb->contexts[c].tables[mode];
@@ -212,7 +263,7 @@ X86TlbMode x86_tlb_system_mode(const X86Cpu *cpu)
 
 uint64_t x86_tlb_epoch(const X86Cpu *cpu)
 {
-    return cpu->tlb->epoch;
+    return cpu->tlb->current->epoch;
 }
 
 void x86_tlb_select(X86Cpu *cpu)
@@ -251,6 +302,7 @@ static TlbContext *find_context(X86Tlb *tlb, uint16_t pcid)
         }
     }
     context_flush(oldest, true);
+    renew_epoch(tlb, oldest);
     oldest->used = true;
     oldest->pcid = pcid;
     return oldest;
@@ -280,7 +332,7 @@ bool tlb_load_pdptes(X86Cpu *cpu, uint64_t cr3)
             return false;
         }
     }
-    memcpy(cpu->tlb->pdpte, pdpte, sizeof pdpte);
+    __builtin_memcpy(cpu->tlb->pdpte, pdpte, sizeof pdpte);
     return true;
 }
 
@@ -288,10 +340,14 @@ static void flush_everything(X86Cpu *cpu)
 {
     X86Tlb *tlb = cpu->tlb;
 
-    contexts_flush(tlb, true);
-    memset(tlb->large, 0, sizeof tlb->large);
-    tlb->huge = false;
-    tlb->epoch++;
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+        context_flush(&tlb->contexts[i], true);
+    }
+    hot_zero(tlb->large, sizeof tlb->large);
+    hot_zero(tlb->code, sizeof tlb->code);
+    tlb->huge = 0;
+    renew_epochs(tlb);
+    tlb_note_all(tlb);
 }
 
 void x86_tlb_flush(X86Cpu *cpu, bool global_too)
@@ -301,7 +357,8 @@ void x86_tlb_flush(X86Cpu *cpu, bool global_too)
     }
     if (!global_too) {
         context_flush(cpu->tlb->current, false);
-        cpu->tlb->epoch++;
+        renew_epoch(cpu->tlb, cpu->tlb->current);
+        tlb_note_local(cpu->tlb);
         return;
     }
     flush_everything(cpu);
@@ -314,49 +371,94 @@ void x86_tlb_flush(X86Cpu *cpu, bool global_too)
 void x86_tlb_drop(X86Cpu *cpu)
 {
     flush_everything(cpu);
-    for (unsigned i = 0; i < TLB_PHYS_SIZE; i++) {
-        cpu->tlb->phys[i].page = 0;
+    for (unsigned i = 0; i < TLB_RANGES; i++) {
+        cpu->tlb->ranges[i].len = 0;
     }
 }
 
-/* Drops the page at `linear` from one context, with all of a larger mapping that it may be part of. */
-static void context_flush_page(X86Tlb *tlb, TlbContext *context, uint64_t linear, bool global_only)
+/* Drops what a larger mapping around `linear` has filled, of up to 1 << shift bytes. */
+static void table_flush_large(TlbTable *t, uint64_t linear, unsigned shift, bool global_only)
 {
-    uint64_t page  = linear & ~(uint64_t)X86_PAGE_MASK;
-    unsigned slot  = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
-    unsigned bit   = large_bit(linear);
-    bool     large = tlb->huge || (tlb->large[bit / 64] >> (bit % 64) & 1) ||
-                 (tlb->large[large_bit(linear ^ 1 << 21) / 64] >> (large_bit(linear ^ 1 << 21) % 64) & 1);
+    uint64_t base = linear >> shift << (shift - X86_PAGE_BITS); /* in pages */
+    uint64_t n    = MIN(UINT64_C(1) << (shift - X86_PAGE_BITS), (uint64_t)X86_TLB_SIZE);
+
+    for (uint64_t i = 0; i < n; i++) {
+        unsigned    s = (unsigned)(base + i) % X86_TLB_SIZE;
+        X86TlbPage *p = &t->pages[s];
+        if (p->linear && (p->linear ^ linear) >> p->shift == 0 && (!global_only || p->global)) {
+            slot_clear(t, s);
+        }
+    }
+}
+
+/* Drops the page at `linear` from one context, with all of a larger mapping that it may be part of: shift is how large
+ * that may be. */
+static void context_flush_page(TlbContext *context, uint64_t linear, unsigned shift, bool global_only)
+{
+    uint64_t page = linear & ~(uint64_t)X86_PAGE_MASK;
+    unsigned slot = (unsigned)(page >> X86_PAGE_BITS) % X86_TLB_SIZE;
 
     for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
         TlbTable *t = context->tables[mode];
         if (!t) {
             continue;
         }
-        if (!large) {
-            if (t->pages[slot].linear == (page | 1) && (!global_only || t->pages[slot].global)) {
-                slot_clear(t, slot);
-            }
-            continue;
+        if (shift > X86_PAGE_BITS) {
+            table_flush_large(t, linear, shift, global_only);
+        } else if (t->pages[slot].linear == (page | 1) && (!global_only || t->pages[slot].global)) {
+            slot_clear(t, slot);
         }
-        for (unsigned i = 0; i < t->n_local + t->n_global; i++) {
-            unsigned    s = i < t->n_local ? t->local[i] : t->global[i - t->n_local];
-            X86TlbPage *p = &t->pages[s];
-            if (p->linear && (p->linear ^ linear) >> p->shift == 0 && (!global_only || p->global)) {
-                slot_clear(t, s);
-            }
+    }
+}
+
+/* The largest mapping that may have filled something around it. */
+static unsigned largest_mapping(const X86Tlb *tlb, uint64_t linear)
+{
+    if (tlb->huge & huge_bit(linear)) {
+        return 30;
+    }
+    for (unsigned half = 0; half < 2; half++) { /* 4 MiB pages fill two of the filter's ranges */
+        unsigned bit = large_bit(linear ^ (uint64_t)half << 21);
+        if (tlb->large[bit / 64] >> (bit % 64) & 1) {
+            return 22;
         }
+    }
+    return X86_PAGE_BITS;
+}
+
+/* Can code have been found through the mapping of this page? Whoever finds code by linear address has filled the TLB
+ * with the right to fetch it. */
+static bool may_be_code(const X86Tlb *tlb, uint64_t linear, unsigned shift)
+{
+    unsigned bit = code_bit(linear);
+    return shift > X86_PAGE_BITS || (tlb->code[bit / 64] >> (bit % 64) & 1);
+}
+
+static void note_page(X86Tlb *tlb, uint64_t linear, unsigned shift)
+{
+    if (shift > X86_PAGE_BITS) {
+        tlb_note_all(tlb);
+    } else if (may_be_code(tlb, linear, shift)) {
+        tlb_note_page(tlb, linear);
+    } else {
+        tlb->changes.any = tlb->changes.data = true;
     }
 }
 
 void x86_tlb_flush_page(X86Cpu *cpu, uint64_t linear)
 {
-    X86Tlb *tlb = cpu->tlb;
+    X86Tlb  *tlb   = cpu->tlb;
+    unsigned shift = largest_mapping(tlb, linear);
 
     for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
-        context_flush_page(tlb, &tlb->contexts[i], linear, &tlb->contexts[i] != tlb->current);
+        if (tlb->contexts[i].used) {
+            context_flush_page(&tlb->contexts[i], linear, shift, &tlb->contexts[i] != tlb->current);
+        }
     }
-    tlb->epoch++;
+    if (may_be_code(tlb, linear, shift)) {
+        renew_epochs(tlb);
+    }
+    note_page(tlb, linear, shift);
 }
 
 void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear)
@@ -371,15 +473,25 @@ void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear)
         TlbContext *c = &tlb->contexts[i];
         if (type == 3) { /* all contexts but for global entries */
             context_flush(c, false);
+            renew_epoch(tlb, c);
         } else if (c->used && c->pcid == pcid) {
             if (type == 0) {
-                context_flush_page(tlb, c, linear, false);
+                unsigned shift = largest_mapping(tlb, linear);
+                context_flush_page(c, linear, shift, false);
+                if (may_be_code(tlb, linear, shift)) {
+                    renew_epoch(tlb, c);
+                }
             } else {
                 context_flush(c, false);
+                renew_epoch(tlb, c);
             }
         }
     }
-    tlb->epoch++;
+    if (type == 0) {
+        note_page(tlb, linear, largest_mapping(tlb, linear));
+    } else {
+        tlb_note_local(tlb);
+    }
 }
 
 void x86_load_cr3(X86Cpu *cpu, uint64_t value)
@@ -395,9 +507,10 @@ void x86_load_cr3(X86Cpu *cpu, uint64_t value)
     TlbContext *context = find_context(tlb, current_pcid(cpu));
     if (!keep) {
         context_flush(context, false);
+        renew_epoch(tlb, context);
     }
     select_context(cpu, context);
-    tlb->epoch++;
+    tlb_note_local(tlb);
 }
 
 /* --- debug registers --- */
@@ -434,9 +547,10 @@ void x86_debug_changed(X86Cpu *cpu)
 
 bool x86_tlb_init(X86Cpu *cpu, Error *err)
 {
+    x86_park(cpu);
     X86Tlb *tlb = g_new0(X86Tlb, 1);
 
-    tlb->epoch = 1;
+    renew_epochs(tlb);
     for (unsigned i = 0; i < X86_TLB_SIZE; i++) {
         uint64_t none = tlb_no_tag(i);
         tlb->never[i] = (X86TlbEntry){ .read = none, .write = none, .fetch = none };

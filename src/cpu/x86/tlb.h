@@ -9,8 +9,9 @@
 enum {
     TLB_CONTEXTS    = 8,    /* address spaces (PCIDs) kept at a time */
     TLB_LARGE_BITS  = 4096, /* bits of the filter that knows 2 MiB ranges with large mappings */
-    TLB_PHYS_SIZE   = 1024,
+    TLB_RANGES      = 8,
     TLB_BREAKPOINTS = 4,
+    TLB_CODE_BITS   = 32768, /* bits of the filter that knows pages from which code may be fetched */
 };
 
 /* Which list of a table names the slot. */
@@ -30,16 +31,17 @@ typedef struct TlbContext {
     bool      used;
     uint16_t  pcid;
     uint64_t  stamp; /* of the last selection */
+    uint64_t  epoch; /* see x86_tlb_epoch(): unlike all others' */
 } TlbContext;
 
-/* A page of the physical address space, looked up in the map. */
-typedef struct TlbPhys {
-    uint64_t  page; /* bit 0 set; 0: empty */
-    uint8_t  *host; /* NULL: not RAM or ROM throughout */
+/* A stretch of physical addresses that is RAM or ROM, whole pages, looked up in the map. */
+typedef struct TlbRange {
+    uint64_t  start, len; /* len 0: empty */
+    uint8_t  *host;       /* of start */
     RamBlock *ram;
     uint64_t  ram_offset;
     bool      writable;
-} TlbPhys;
+} TlbRange;
 
 typedef struct TlbBreakpoint {
     uint64_t linear;
@@ -48,20 +50,32 @@ typedef struct TlbBreakpoint {
     bool     access; /* reads too */
 } TlbBreakpoint;
 
+/* What has been dropped since the translator looked: it has caches of its own. */
+typedef struct TlbChanges {
+    bool     any;
+    bool     all, local; /* everything; all but global entries */
+    bool     writes;     /* rights to write fast */
+    bool     data;       /* pages from which nothing can have been fetched */
+    uint8_t  n_pages;
+    uint64_t pages[8]; /* linear addresses; more become `all` */
+} TlbChanges;
+
 struct X86Tlb {
+    TlbChanges  changes;
     TlbContext  contexts[TLB_CONTEXTS];
     TlbContext *current;
     X86TlbEntry never[X86_TLB_SIZE]; /* a table that never hits: alignment checks */
     X86TlbMode  mode, system_mode;
     bool        check_alignment;
     uint64_t    stamp;
-    uint64_t    epoch;
+    uint64_t    last_epoch;
     uint64_t    pdpte[4]; /* PAE paging */
 
     uint64_t large[TLB_LARGE_BITS / 64]; /* filter of 2 MiB ranges filled from larger mappings */
-    bool     huge;                       /* some fill came from a 1 GiB mapping */
+    uint64_t code[TLB_CODE_BITS / 64];   /* filter of pages filled with the right to fetch */
+    uint64_t huge;                       /* the same of 1 GiB ranges with 1 GiB mappings */
 
-    TlbPhys phys[TLB_PHYS_SIZE];
+    TlbRange ranges[TLB_RANGES]; /* by size, the largest first */
 
     TlbBreakpoint breakpoints[TLB_BREAKPOINTS]; /* data breakpoints of DR7 */
     unsigned      n_breakpoints;
@@ -70,6 +84,26 @@ struct X86Tlb {
     uint32_t      breakpoints_hit; /* DR6 bits for the trap after this instruction */
     unsigned      exclusive;       /* inside x86_exclusive_begin() */
 };
+
+static inline void tlb_note_all(X86Tlb *tlb)
+{
+    tlb->changes.any = tlb->changes.all = true;
+}
+
+static inline void tlb_note_local(X86Tlb *tlb)
+{
+    tlb->changes.any = tlb->changes.local = true;
+}
+
+static inline void tlb_note_page(X86Tlb *tlb, uint64_t linear)
+{
+    if (tlb->changes.n_pages == sizeof tlb->changes.pages / sizeof tlb->changes.pages[0]) {
+        tlb_note_all(tlb);
+        return;
+    }
+    tlb->changes.any                            = true;
+    tlb->changes.pages[tlb->changes.n_pages++] = linear;
+}
 
 /* What no address of slot n matches. */
 static inline uint64_t tlb_no_tag(unsigned slot)
@@ -83,8 +117,16 @@ TlbTable *tlb_table(X86Cpu *cpu, TlbContext *context, X86TlbMode mode);
 X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t physical, unsigned rights, unsigned shift,
                      bool global);
 
-/* The physical page, through the cache of the map. */
-const TlbPhys *tlb_phys(X86Cpu *cpu, uint64_t physical);
+const TlbRange *tlb_find_range(X86Cpu *cpu, uint64_t physical);
+
+/* The RAM or ROM that the whole page of this address is; NULL: something else. Valid until the next call. */
+static inline const TlbRange *tlb_range(X86Cpu *cpu, uint64_t physical)
+{
+    const TlbRange *r = cpu->tlb->ranges; /* below and above 4 GiB, as a rule */
+    return physical - r[0].start < r[0].len   ? &r[0]
+           : physical - r[1].start < r[1].len ? &r[1]
+                                              : tlb_find_range(cpu, physical);
+}
 
 /* Has a data breakpoint of DR7 a byte in this page? */
 bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page);

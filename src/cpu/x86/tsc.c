@@ -95,6 +95,12 @@ static bool host_tsc_is_invariant(void)
 
 /* --- the guest's counter --- */
 
+/* After any change of frequency, source or state. */
+static void update_plain(X86Cpu *cpu)
+{
+    cpu->tsc_plain = !cpu->tsc_frozen && !cpu->tsc_from_clock && cpu->tsc_hz == x86_host_tsc_hz();
+}
+
 /* Ticks at the guest's frequency, without the offset. */
 static uint64_t guest_ticks(X86Cpu *cpu, uint64_t host_tsc)
 {
@@ -112,6 +118,7 @@ void x86_init_tsc(X86Cpu *cpu, uint64_t hz)
     cpu->tsc_frozen     = !cpu->tsc_from_clock;
     cpu->tsc_frozen_at  = 0;
     cpu->tsc_offset     = 0;
+    update_plain(cpu);
 }
 
 uint64_t x86_rdtsc(X86Cpu *cpu)
@@ -155,12 +162,14 @@ void x86_tsc_set_running(VcpuGroup *group, bool running)
         if (running && cpu->tsc_frozen) {
             cpu->tsc_offset = (int64_t)(cpu->tsc_frozen_at - guest_ticks(cpu, host));
             cpu->tsc_frozen = false;
+            update_plain(cpu);
             if (cpu->apic) {
                 apic_tsc_changed(cpu->apic);
             }
         } else if (!running && !cpu->tsc_frozen) {
             cpu->tsc_frozen_at = guest_ticks(cpu, host) + (uint64_t)cpu->tsc_offset;
             cpu->tsc_frozen    = true;
+            update_plain(cpu);
         }
     }
 }
@@ -170,6 +179,7 @@ void x86_tsc_use_clock(X86Cpu *cpu)
     uint64_t value      = x86_rdtsc(cpu);
     cpu->tsc_from_clock = true;
     cpu->tsc_frozen     = false; /* the clock itself stops with the machine */
-    cpu->tsc_offset     = 0;
-    cpu->tsc_offset     = (int64_t)(value - x86_rdtsc(cpu));
+    update_plain(cpu);
+    cpu->tsc_offset = 0;
+    cpu->tsc_offset = (int64_t)(value - x86_rdtsc(cpu));
 }

@@ -460,6 +460,51 @@ static bool decode_thunk(X86Cpu *cpu, const ZydisDecodedInstruction *d, const Zy
     return true;
 }
 
+/* Does this instruction fault on a misaligned operand? Moves included. */
+static bool wants_alignment(const ZydisDecodedInstruction *d)
+{
+    switch (d->mnemonic) {
+    case ZYDIS_MNEMONIC_MOVUPS:
+    case ZYDIS_MNEMONIC_MOVUPD:
+    case ZYDIS_MNEMONIC_MOVDQU:
+    case ZYDIS_MNEMONIC_LDDQU: return false;
+    case ZYDIS_MNEMONIC_VMOVAPS:
+    case ZYDIS_MNEMONIC_VMOVAPD:
+    case ZYDIS_MNEMONIC_VMOVDQA:
+    case ZYDIS_MNEMONIC_VMOVNTPS:
+    case ZYDIS_MNEMONIC_VMOVNTPD:
+    case ZYDIS_MNEMONIC_VMOVNTDQ:
+    case ZYDIS_MNEMONIC_VMOVNTDQA: return true;
+    default: return d->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && !is_unaligned(d);
+    }
+}
+
+bool x86_vector_inline(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops,
+                       X86ThunkSpec *spec, uint8_t number[4])
+{
+    uint8_t slots[4] = { SLOT_UNUSED };
+    X86Unit unit;
+
+    memset(spec, 0, sizeof *spec);
+    if ((d->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && d->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) ||
+        d->meta.isa_set == ZYDIS_ISA_SET_X87 || d->meta.isa_set == ZYDIS_ISA_SET_PENTIUMMMX || !is_offered(cpu, d) ||
+        !x86_form_from_decoded(&spec->form, d, ops) || !x86_form_allowed(&spec->form) ||
+        !plan(spec, slots, &unit, d, ops) || spec->mmx_enter || x86_unit_blocked(cpu, unit)) {
+        return false;
+    }
+    if (uses_mxcsr(d)) {
+        spec->flags |= X86_THUNK_MXCSR;
+    }
+    spec->aligned = spec->memory_size >= 16 && wants_alignment(d);
+    for (unsigned i = 0; i < 4; i++) {
+        if (spec->encoding[i] == ZYDIS_OPERAND_ENCODING_IS4) {
+            spec->form.imm &= 0x0f;
+        }
+        number[i] = spec->kind[i] == X86_THUNK_GPR ? slots[i] - SLOT_GPR : (uint8_t)(slots[i] - SLOT_XMM);
+    }
+    return true;
+}
+
 bool x86_vector_decode(X86Cpu *cpu, const ZydisDecodedInstruction *decoded, const ZydisDecodedOperand *operands,
                        X86Insn *insn)
 {

@@ -11,6 +11,8 @@
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/ops.h"
 
+struct X86ThunkSpec; /* thunk.h */
+
 /* Who executes an instruction, as far as #UD and #NM are concerned. */
 typedef enum X86Unit {
     X86_UNIT_X87,    /* CR0.EM or TS: #NM */
@@ -34,6 +36,11 @@ bool x86_move_decode(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisD
 bool x86_mask_decode(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops, X86Insn *insn);
 bool x86_fpu_decode(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops, X86Insn *insn);
 bool x86_xsave_decode(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops, X86Insn *insn);
+
+/* For the translator: the form and the register numbers (in the order of the operands) of a vector instruction that the
+ * host can run as it is, with the guest's registers in its own. false: C has to run it, or it raises something now. */
+bool x86_vector_inline(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops,
+                       struct X86ThunkSpec *spec, uint8_t number[4]);
 
 /* --- state --- */
 

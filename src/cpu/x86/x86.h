@@ -7,8 +7,7 @@
 #define QUERN_CPU_X86_X86_H
 
 #include "cpu/vcpu.h"
-
-#include <setjmp.h>
+#include "cpu/x86/jump.h"
 
 typedef struct X86Cpu   X86Cpu;
 typedef struct X86Model X86Model;
@@ -233,6 +232,7 @@ struct X86Cpu {
     bool     nmi_blocked;
     uint8_t  interrupt_shadow; /* X86Shadow: no interrupt before the next instruction ends */
     bool     in_shutdown;
+    uint32_t resets, power_ons; /* how often x86_reset() ran, and how often it was more than INIT */
     uint8_t  sipi_vector;    /* with X86_REQUEST_SIPI */
     bool     wait_for_sipi;  /* after INIT on an application processor */
     int      pending_vector; /* exception being delivered, -1 if none: for #DF */
@@ -251,12 +251,20 @@ struct X86Cpu {
     int64_t  tsc_offset;
     uint64_t tsc_adjust, tsc_frozen_at;
     bool     tsc_frozen, tsc_from_clock;
+    bool     tsc_plain; /* runs at the host's frequency: the host's TSC + tsc_offset */
 
     uint64_t monitor_address; /* armed by MONITOR; 0 = not armed */
     bool     monitor_armed;
 
     uint8_t  xsave[XSAVE_SIZE] __attribute__((aligned(64)));
     uint16_t fpu_cs, fpu_ds; /* selectors that go with FIP and FDP, whose 64-bit offsets are in xsave */
+
+    /* Where the vector and FP state is: see park.h. */
+    bool     vector_live;
+    uint32_t park_mask, unpark_mask; /* XCR0_* components to save and to restore */
+    /* Translates host addresses of x87 instruction and operand, as they were just parked, into the guest's, and writes
+     * these to xsave. NULL: they become 0. Called with the state parked. */
+    void (*map_fpu_pointers)(X86Cpu *cpu, uint64_t host_fip, uint64_t host_fdp);
 
     const X86Model *model;
     uint32_t        features[32]; /* guest CPUID words, by X86FeatureWord of cpuid.h */
@@ -272,8 +280,8 @@ struct X86Cpu {
     X86Tlb   *tlb;
     X86Cache *cache;
 
-    /* Where x86_raise*() goes: siglongjmp with X86_THROW_*. Armed by x86_run(), and by x86_deliver() for itself. */
-    sigjmp_buf fault_exit;
+    /* Where x86_raise*() goes: x86_longjmp() with X86_THROW_*. Armed by x86_run(), and by x86_deliver() for itself. */
+    X86Jump fault_exit;
     struct {
         X86Vector vector;
         bool      has_error;
@@ -326,8 +334,12 @@ static inline void x86_set_eflags(X86Cpu *cpu, uint64_t value, uint64_t mask)
     cpu->eflags  = (uint32_t)(now & ~(uint64_t)EFLAGS_ARITH) | EFLAGS_ONE;
 }
 
-/* What siglongjmp to fault_exit brings. */
-enum { X86_THROW_FAULT = 1 /* cpu->fault */, X86_THROW_MISSING = 2 /* exit_detail is set */ };
+/* What a jump to fault_exit brings. */
+enum {
+    X86_THROW_FAULT    = 1, /* cpu->fault */
+    X86_THROW_MISSING  = 2, /* exit_detail is set */
+    X86_THROW_SOFTWARE = 3, /* cache->software_event, software_vector */
+};
 
 /* Raise an exception in the guest from inside x86_run(): do not return. State must be as before the instruction,
  * apart from what the architecture lets an instruction leave behind (string instructions' progress). */

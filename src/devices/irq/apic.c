@@ -7,6 +7,7 @@
 
 #include "devices/irq/apic_internal.h"
 
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "desc/state.h"
 
@@ -68,16 +69,6 @@ static const uint32_t lvt_bits[N_LVTS] = {
 
 static const uint32_t lvt_read_only = LVT_REMOTE_IRR | 1 << 12;
 
-static uint32_t load(const _Atomic uint32_t *word)
-{
-    return atomic_load_explicit(word, memory_order_relaxed);
-}
-
-static void store(_Atomic uint32_t *word, uint32_t value)
-{
-    atomic_store_explicit(word, value, memory_order_relaxed);
-}
-
 static bool is_x2apic(const Apic *apic)
 {
     return apic_mode(apic) == APIC_MODE_X2;
@@ -88,78 +79,7 @@ static void signal_intr(Apic *apic)
     apic->host.signal(apic->host.opaque, APIC_SIGNAL_INTR, 0);
 }
 
-/* ---- Request, service, priority ---- */
-
-static int highest_bit(const _Atomic uint32_t *words)
-{
-    for (int i = 7; i >= 0; i--) {
-        uint32_t word = atomic_load_explicit(&words[i], memory_order_acquire);
-        if (word) {
-            return 32 * i + 31 - __builtin_clz(word);
-        }
-    }
-    return -1;
-}
-
-static void set_bit(_Atomic uint32_t *words, unsigned bit)
-{
-    atomic_fetch_or_explicit(&words[bit / 32], 1u << bit % 32, memory_order_acq_rel);
-}
-
-static void clear_bit(_Atomic uint32_t *words, unsigned bit)
-{
-    atomic_fetch_and_explicit(&words[bit / 32], ~(1u << bit % 32), memory_order_acq_rel);
-}
-
-static bool test_bit(const _Atomic uint32_t *words, unsigned bit)
-{
-    return atomic_load_explicit(&words[bit / 32], memory_order_acquire) >> bit % 32 & 1;
-}
-
-static void update_ppr(Apic *apic)
-{
-    int      isr = highest_bit(apic->isr);
-    uint32_t tpr = load(&apic->tpr);
-    store(&apic->ppr, isr >= 0 && (uint32_t)(isr & 0xf0) > (tpr & 0xf0) ? (uint32_t)isr & 0xf0 : tpr);
-}
-
-static bool fixed_ready(const Apic *apic)
-{
-    int irr = highest_bit(apic->irr);
-    return irr >= 0 && (irr & 0xf0) > (int)(load(&apic->ppr) & 0xf0);
-}
-
-static bool extint_ready(const Apic *apic)
-{
-    if (apic_mode(apic) == APIC_MODE_OFF) {
-        return atomic_load_explicit(&apic->lint_level[0], memory_order_acquire);
-    }
-    uint32_t lint0 = load(&apic->lvt[LVT_LINT0]);
-    return atomic_load_explicit(&apic->extint_pending, memory_order_acquire) ||
-           (!(lint0 & LVT_MASKED) && (lint0 & LVT_DELIVERY) == LVT_EXTINT &&
-            atomic_load_explicit(&apic->lint_level[0], memory_order_acquire));
-}
-
-bool apic_has_vector(const Apic *apic)
-{
-    return extint_ready(apic) || (apic_mode(apic) != APIC_MODE_OFF && fixed_ready(apic));
-}
-
-int apic_take_vector(Apic *apic)
-{
-    if (extint_ready(apic)) {
-        atomic_store_explicit(&apic->extint_pending, false, memory_order_release);
-        return APIC_EXTINT;
-    }
-    if (apic_mode(apic) == APIC_MODE_OFF || !fixed_ready(apic)) {
-        return -1;
-    }
-    int vector = highest_bit(apic->irr);
-    set_bit(apic->isr, (unsigned)vector);
-    clear_bit(apic->irr, (unsigned)vector);
-    update_ppr(apic);
-    return vector;
-}
+/* ---- Request, service, priority: see also apic_priority.c ---- */
 
 /* After the priority fell: something that waited may be due. */
 static void recheck(Apic *apic)
@@ -171,7 +91,7 @@ static void recheck(Apic *apic)
 
 void apic_error(Apic *apic, uint32_t bit)
 {
-    uint32_t lvt = load(&apic->lvt[LVT_ERROR]);
+    uint32_t lvt = apic_load32(&apic->lvt[LVT_ERROR]);
     atomic_fetch_or_explicit(&apic->errors, bit, memory_order_acq_rel);
     /* Only a usable vector: an error about the error would never end. */
     if (!(lvt & LVT_MASKED) && (lvt & 0xff) >= 16) {
@@ -181,7 +101,7 @@ void apic_error(Apic *apic, uint32_t bit)
 
 void apic_accept(Apic *apic, uint8_t vector, bool level)
 {
-    if (apic_mode(apic) == APIC_MODE_OFF || !(load(&apic->svr) & SVR_ENABLE)) {
+    if (apic_mode(apic) == APIC_MODE_OFF || !(apic_load32(&apic->svr) & SVR_ENABLE)) {
         return;
     }
     if (vector < 16) {
@@ -189,9 +109,9 @@ void apic_accept(Apic *apic, uint8_t vector, bool level)
         return;
     }
     if (level) {
-        set_bit(apic->tmr, vector);
+        apic_set_bit(apic->tmr, vector);
     } else {
-        clear_bit(apic->tmr, vector);
+        apic_clear_bit(apic->tmr, vector);
     }
     uint32_t bit = 1u << vector % 32;
     if (!(atomic_fetch_or_explicit(&apic->irr[vector / 32], bit, memory_order_acq_rel) & bit)) {
@@ -203,15 +123,15 @@ static void lint_retrigger(Apic *apic, uint8_t vector);
 
 static void write_eoi(Apic *apic)
 {
-    int vector = highest_bit(apic->isr);
+    int vector = apic_highest_bit(apic->isr);
     if (vector < 0) {
         return;
     }
-    clear_bit(apic->isr, (unsigned)vector);
-    update_ppr(apic);
-    if (test_bit(apic->tmr, (unsigned)vector)) {
+    apic_clear_bit(apic->isr, (unsigned)vector);
+    apic_update_ppr(apic);
+    if (apic_test_bit(apic->tmr, (unsigned)vector)) {
         lint_retrigger(apic, (uint8_t)vector);
-        if (!(load(&apic->svr) & SVR_NO_EOI_BROADCAST)) {
+        if (!(apic_load32(&apic->svr) & SVR_NO_EOI_BROADCAST)) {
             apic_bus_eoi(apic->bus, (uint8_t)vector);
         }
     }
@@ -223,7 +143,7 @@ static void write_eoi(Apic *apic)
 /* An LVT entry other than the timer's, error's and ExtINT's fires. Any thread. */
 static void deliver_lvt(Apic *apic, unsigned n)
 {
-    uint32_t lvt = load(&apic->lvt[n]);
+    uint32_t lvt = apic_load32(&apic->lvt[n]);
     if (lvt & LVT_MASKED || apic_mode(apic) == APIC_MODE_OFF) {
         return;
     }
@@ -247,7 +167,7 @@ static void deliver_lvt(Apic *apic, unsigned n)
 /* The level-triggered vector of LINT0 was completed and the line is still high. */
 static void lint_retrigger(Apic *apic, uint8_t vector)
 {
-    uint32_t lvt = load(&apic->lvt[LVT_LINT0]);
+    uint32_t lvt = apic_load32(&apic->lvt[LVT_LINT0]);
     if (lvt & LVT_REMOTE_IRR && (lvt & 0xff) == vector) {
         atomic_fetch_and_explicit(&apic->lvt[LVT_LINT0], ~(uint32_t)LVT_REMOTE_IRR, memory_order_acq_rel);
         if (atomic_load_explicit(&apic->lint_level[0], memory_order_acquire)) {
@@ -261,6 +181,10 @@ void apic_set_lint(Apic *apic, int lint, int level)
     bool     before = atomic_exchange_explicit(&apic->lint_level[lint], level != 0, memory_order_acq_rel);
     unsigned n      = lint ? LVT_LINT1 : LVT_LINT0;
     if (!level || before) {
+        return;
+    }
+    if (apic->external) {
+        apic->host.signal(apic->host.opaque, lint ? APIC_SIGNAL_NMI : APIC_SIGNAL_INTR, 0);
         return;
     }
     if (apic_mode(apic) != APIC_MODE_OFF) {
@@ -296,7 +220,7 @@ static uint64_t timer_elapsed(const Apic *apic)
 
 static uint32_t timer_mode(const Apic *apic)
 {
-    return load(&apic->lvt[LVT_TIMER]) & LVT_TIMER_MODE;
+    return apic_load32(&apic->lvt[LVT_TIMER]) & LVT_TIMER_MODE;
 }
 
 static uint32_t current_count(const Apic *apic)
@@ -319,6 +243,9 @@ static void timer_disarm(Apic *apic)
 
 static void timer_arm_at(Apic *apic, int64_t when)
 {
+    if (apic->external) {
+        return;
+    }
     apic->timer_due = MAX(when, 0);
     timer_set(&apic->timer, apic->timer_due);
 }
@@ -342,7 +269,7 @@ static bool timer_update(Apic *apic)
         timer_arm_at(apic, MAX(when, clock_now(apic->bus->clocks, VIRTUAL_CLOCK) + 1));
         return false;
     }
-    if (!period || load(&apic->lvt[LVT_TIMER]) & LVT_MASKED) {
+    if (!period || apic_load32(&apic->lvt[LVT_TIMER]) & LVT_MASKED) {
         timer_disarm(apic);
     } else if (timer_mode(apic) == LVT_TIMER_PERIODIC) {
         int64_t beats = (int64_t)((timer_elapsed(apic) + (period < MIN_PERIOD_NS ? MIN_PERIOD_NS : 0)) / period) + 1;
@@ -359,7 +286,7 @@ static bool timer_update(Apic *apic)
 
 static void timer_interrupt(Apic *apic)
 {
-    uint32_t lvt = load(&apic->lvt[LVT_TIMER]);
+    uint32_t lvt = apic_load32(&apic->lvt[LVT_TIMER]);
     if (!(lvt & LVT_MASKED)) {
         apic_accept(apic, (uint8_t)lvt, false);
     }
@@ -425,7 +352,7 @@ static void write_lvt_timer(Apic *apic, uint32_t value)
 {
     g_mutex_lock(&apic->lock);
     uint32_t change = timer_mode(apic) ^ (value & LVT_TIMER_MODE);
-    store(&apic->lvt[LVT_TIMER], value);
+    apic_store32(&apic->lvt[LVT_TIMER], value);
     if (change & LVT_TIMER_DEADLINE) { /* to or from deadline mode: disarmed */
         apic->initial_count = 0;
         apic->tsc_deadline  = 0;
@@ -471,18 +398,18 @@ static bool read_register(Apic *apic, unsigned reg, uint32_t *value)
     switch (reg) {
     case REG_ID: *value = is_x2apic(apic) ? apic->id : apic->id << 24; return true;
     case REG_VERSION: *value = VERSION; return true;
-    case REG_TPR: *value = load(&apic->tpr); return true;
-    case REG_PPR: *value = load(&apic->ppr); return true;
-    case REG_LDR: *value = is_x2apic(apic) ? x2apic_ldr(apic->id) : load(&apic->ldr); return true;
-    case REG_DFR: *value = load(&apic->dfr); return !is_x2apic(apic);
-    case REG_SVR: *value = load(&apic->svr); return true;
-    case REG_ISR ... REG_ISR + 7: *value = load(&apic->isr[reg - REG_ISR]); return true;
-    case REG_TMR ... REG_TMR + 7: *value = load(&apic->tmr[reg - REG_TMR]); return true;
-    case REG_IRR ... REG_IRR + 7: *value = load(&apic->irr[reg - REG_IRR]); return true;
+    case REG_TPR: *value = apic_load32(&apic->tpr); return true;
+    case REG_PPR: *value = apic_load32(&apic->ppr); return true;
+    case REG_LDR: *value = is_x2apic(apic) ? x2apic_ldr(apic->id) : apic_load32(&apic->ldr); return true;
+    case REG_DFR: *value = apic_load32(&apic->dfr); return !is_x2apic(apic);
+    case REG_SVR: *value = apic_load32(&apic->svr); return true;
+    case REG_ISR ... REG_ISR + 7: *value = apic_load32(&apic->isr[reg - REG_ISR]); return true;
+    case REG_TMR ... REG_TMR + 7: *value = apic_load32(&apic->tmr[reg - REG_TMR]); return true;
+    case REG_IRR ... REG_IRR + 7: *value = apic_load32(&apic->irr[reg - REG_IRR]); return true;
     case REG_ESR: *value = apic->esr; return true;
     case REG_ICR: *value = apic->icr; return true;
     case REG_ICR_HIGH: *value = apic->icr_high; return true;
-    case REG_LVT ... REG_LVT + N_LVTS - 1: *value = load(&apic->lvt[reg - REG_LVT]); return true;
+    case REG_LVT ... REG_LVT + N_LVTS - 1: *value = apic_load32(&apic->lvt[reg - REG_LVT]); return true;
     case REG_INITIAL_COUNT: *value = apic->initial_count; return true;
     case REG_CURRENT_COUNT:
         g_mutex_lock(&apic->lock);
@@ -503,15 +430,15 @@ static void write_lvt(Apic *apic, unsigned n, uint32_t value)
     if (n == LVT_TIMER && (value & LVT_TIMER_MODE) == LVT_TIMER_MODE) {
         value &= ~LVT_TIMER_MODE; /* reserved */
     }
-    if (!(load(&apic->svr) & SVR_ENABLE)) {
+    if (!(apic_load32(&apic->svr) & SVR_ENABLE)) {
         value |= LVT_MASKED;
     }
     if (n == LVT_TIMER) {
         write_lvt_timer(apic, value);
         return;
     }
-    uint32_t before = load(&apic->lvt[n]);
-    store(&apic->lvt[n], value | (value & LVT_LEVEL ? before & LVT_REMOTE_IRR : 0));
+    uint32_t before = apic_load32(&apic->lvt[n]);
+    apic_store32(&apic->lvt[n], value | (value & LVT_LEVEL ? before & LVT_REMOTE_IRR : 0));
     if (n == LVT_LINT0 && atomic_load_explicit(&apic->lint_level[0], memory_order_acquire)) {
         bool was_waiting = before & LVT_MASKED;
         if ((value & LVT_DELIVERY) == LVT_EXTINT || (value & LVT_LEVEL && was_waiting)) {
@@ -522,8 +449,8 @@ static void write_lvt(Apic *apic, unsigned n, uint32_t value)
 
 static void write_svr(Apic *apic, uint32_t value)
 {
-    bool off = !(value & SVR_ENABLE) && load(&apic->svr) & SVR_ENABLE;
-    store(&apic->svr, value & SVR_BITS);
+    bool off = !(value & SVR_ENABLE) && apic_load32(&apic->svr) & SVR_ENABLE;
+    apic_store32(&apic->svr, value & SVR_BITS);
     for (unsigned n = 0; off && n < N_LVTS; n++) {
         atomic_fetch_or_explicit(&apic->lvt[n], LVT_MASKED, memory_order_acq_rel);
     }
@@ -534,8 +461,8 @@ static void write_svr(Apic *apic, uint32_t value)
 
 static void write_tpr(Apic *apic, uint32_t value)
 {
-    store(&apic->tpr, value & 0xff);
-    update_ppr(apic);
+    apic_store32(&apic->tpr, value & 0xff);
+    apic_update_ppr(apic);
     recheck(apic);
 }
 
@@ -557,8 +484,8 @@ static bool write_register(Apic *apic, unsigned reg, uint32_t value)
     case REG_ID: return !is_x2apic(apic); /* fixed; writes are ignored as by current processors */
     case REG_TPR: write_tpr(apic, value); return true;
     case REG_EOI: write_eoi(apic); return true;
-    case REG_LDR: store(&apic->ldr, value & 0xff000000); return !is_x2apic(apic);
-    case REG_DFR: store(&apic->dfr, (value & DFR_BITS) | ~DFR_BITS); return !is_x2apic(apic);
+    case REG_LDR: apic_store32(&apic->ldr, value & 0xff000000); return !is_x2apic(apic);
+    case REG_DFR: apic_store32(&apic->dfr, (value & DFR_BITS) | ~DFR_BITS); return !is_x2apic(apic);
     case REG_SVR: write_svr(apic, value); return true;
     case REG_ESR: apic->esr = atomic_exchange_explicit(&apic->errors, 0, memory_order_acq_rel); return true;
     case REG_ICR: write_icr(apic, value, apic->icr_high >> 24); return true;
@@ -658,14 +585,66 @@ bool apic_write_msr(Apic *apic, uint32_t index, uint64_t value)
     return write_register(apic, reg, (uint32_t)value);
 }
 
-uint8_t apic_get_tpr(const Apic *apic)
-{
-    return (uint8_t)(load(&apic->tpr) >> 4);
-}
-
 void apic_set_tpr(Apic *apic, uint8_t cr8)
 {
     write_tpr(apic, (uint32_t)(cr8 & 15) << 4);
+}
+
+/* ---- External ---- */
+
+void apic_set_external(Apic *apic, bool external)
+{
+    g_mutex_lock(&apic->lock);
+    apic->external = external;
+    timer_disarm(apic);
+    g_mutex_unlock(&apic->lock);
+}
+
+bool apic_get_lint(const Apic *apic, int lint)
+{
+    return atomic_load_explicit(&apic->lint_level[lint], memory_order_acquire);
+}
+
+void apic_get_page(Apic *apic, uint8_t page[APIC_PAGE_SIZE])
+{
+    memset(page, 0, APIC_PAGE_SIZE);
+    for (unsigned reg = 0; reg < N_REGS; reg++) {
+        uint32_t value = 0;
+        if (reg == REG_DFR || read_register(apic, reg, &value)) {
+            store_le32(page + 16 * reg, reg == REG_DFR ? load(&apic->dfr) : value);
+        }
+    }
+}
+
+void apic_set_page(Apic *apic, const uint8_t page[APIC_PAGE_SIZE], uint64_t base, uint64_t tsc_deadline)
+{
+    atomic_store_explicit(&apic->base, (base & ~(uint64_t)BASE_BSP) | (apic->bsp ? BASE_BSP : 0), memory_order_release);
+    for (unsigned i = 0; i < 8; i++) {
+        store(&apic->isr[i], load_le32(page + 16 * (REG_ISR + i)));
+        store(&apic->tmr[i], load_le32(page + 16 * (REG_TMR + i)));
+        store(&apic->irr[i], load_le32(page + 16 * (REG_IRR + i)));
+    }
+    for (unsigned n = 0; n < N_LVTS; n++) {
+        store(&apic->lvt[n], load_le32(page + 16 * (REG_LVT + n)) & (lvt_bits[n] | LVT_REMOTE_IRR));
+    }
+    store(&apic->svr, load_le32(page + 16 * REG_SVR) & SVR_BITS);
+    store(&apic->tpr, load_le32(page + 16 * REG_TPR) & 0xff);
+    store(&apic->ldr, load_le32(page + 16 * REG_LDR));
+    store(&apic->dfr, load_le32(page + 16 * REG_DFR) | ~DFR_BITS);
+    apic->esr      = load_le32(page + 16 * REG_ESR);
+    apic->icr      = load_le32(page + 16 * REG_ICR) & 0xccfff;
+    apic->icr_high = load_le32(page + 16 * REG_ICR_HIGH);
+    update_ppr(apic);
+
+    g_mutex_lock(&apic->lock);
+    apic->initial_count = load_le32(page + 16 * REG_INITIAL_COUNT);
+    apic->divide        = load_le32(page + 16 * REG_DIVIDE) & DIVIDE_BITS;
+    apic->tsc_deadline  = tsc_deadline;
+    uint32_t current    = MIN(load_le32(page + 16 * REG_CURRENT_COUNT), apic->initial_count);
+    apic->timer_done    = timer_mode(apic) == LVT_TIMER_ONESHOT && !current;
+    apic->timer_start =
+        clock_now(apic->bus->clocks, VIRTUAL_CLOCK) - (int64_t)((apic->initial_count - current) * divider(apic));
+    g_mutex_unlock(&apic->lock);
 }
 
 /* ---- IA32_APIC_BASE ---- */
@@ -746,23 +725,23 @@ void apic_reset(Apic *apic, bool init_only)
 {
     g_mutex_lock(&apic->lock);
     for (int i = 0; i < 8; i++) {
-        store(&apic->irr[i], 0);
-        store(&apic->isr[i], 0);
-        store(&apic->tmr[i], 0);
+        apic_store32(&apic->irr[i], 0);
+        apic_store32(&apic->isr[i], 0);
+        apic_store32(&apic->tmr[i], 0);
     }
     for (int n = 0; n < N_LVTS; n++) {
-        store(&apic->lvt[n], LVT_MASKED);
+        apic_store32(&apic->lvt[n], LVT_MASKED);
     }
     if (apic->bsp) {
         /* Firmware's setting from the start, so that code without an idea of APICs hears the 8259. */
-        store(&apic->lvt[LVT_LINT0], LVT_EXTINT);
+        apic_store32(&apic->lvt[LVT_LINT0], LVT_EXTINT);
     }
-    store(&apic->svr, SVR_DEFAULT);
-    store(&apic->tpr, 0);
-    store(&apic->ppr, 0);
-    store(&apic->ldr, 0);
-    store(&apic->dfr, UINT32_MAX);
-    store(&apic->errors, 0);
+    apic_store32(&apic->svr, SVR_DEFAULT);
+    apic_store32(&apic->tpr, 0);
+    apic_store32(&apic->ppr, 0);
+    apic_store32(&apic->ldr, 0);
+    apic_store32(&apic->dfr, UINT32_MAX);
+    apic_store32(&apic->errors, 0);
     atomic_store(&apic->extint_pending, false);
     apic->esr           = 0;
     apic->icr           = 0;
@@ -819,22 +798,22 @@ static const Field apic_state[] = {
 void apic_save(Apic *apic, GByteArray *out)
 {
     ApicState s = { .base           = apic_get_base(apic),
-                    .svr            = load(&apic->svr),
-                    .tpr            = load(&apic->tpr),
-                    .ldr            = load(&apic->ldr),
-                    .dfr            = load(&apic->dfr),
-                    .errors         = load(&apic->errors),
+                    .svr            = apic_load32(&apic->svr),
+                    .tpr            = apic_load32(&apic->tpr),
+                    .ldr            = apic_load32(&apic->ldr),
+                    .dfr            = apic_load32(&apic->dfr),
+                    .errors         = apic_load32(&apic->errors),
                     .esr            = apic->esr,
                     .icr            = apic->icr,
                     .icr_high       = apic->icr_high,
                     .extint_pending = atomic_load(&apic->extint_pending) };
     for (int i = 0; i < 8; i++) {
-        s.irr[i] = load(&apic->irr[i]);
-        s.isr[i] = load(&apic->isr[i]);
-        s.tmr[i] = load(&apic->tmr[i]);
+        s.irr[i] = apic_load32(&apic->irr[i]);
+        s.isr[i] = apic_load32(&apic->isr[i]);
+        s.tmr[i] = apic_load32(&apic->tmr[i]);
     }
     for (int n = 0; n < N_LVTS; n++) {
-        s.lvt[n] = load(&apic->lvt[n]);
+        s.lvt[n] = apic_load32(&apic->lvt[n]);
     }
     g_mutex_lock(&apic->lock);
     s.initial_count = apic->initial_count;
@@ -879,18 +858,18 @@ bool apic_load(Apic *apic, const uint8_t *data, size_t len, Error *err)
         return false;
     }
     for (int i = 0; i < 8; i++) {
-        store(&apic->irr[i], s.irr[i]);
-        store(&apic->isr[i], s.isr[i]);
-        store(&apic->tmr[i], s.tmr[i]);
+        apic_store32(&apic->irr[i], s.irr[i]);
+        apic_store32(&apic->isr[i], s.isr[i]);
+        apic_store32(&apic->tmr[i], s.tmr[i]);
     }
     for (int n = 0; n < N_LVTS; n++) {
-        store(&apic->lvt[n], s.lvt[n]);
+        apic_store32(&apic->lvt[n], s.lvt[n]);
     }
-    store(&apic->svr, s.svr);
-    store(&apic->tpr, s.tpr);
-    store(&apic->ldr, s.ldr);
-    store(&apic->dfr, s.dfr);
-    store(&apic->errors, s.errors);
+    apic_store32(&apic->svr, s.svr);
+    apic_store32(&apic->tpr, s.tpr);
+    apic_store32(&apic->ldr, s.ldr);
+    apic_store32(&apic->dfr, s.dfr);
+    apic_store32(&apic->errors, s.errors);
     atomic_store(&apic->extint_pending, s.extint_pending);
     apic->esr      = s.esr;
     apic->icr      = s.icr;
@@ -903,7 +882,7 @@ bool apic_load(Apic *apic, const uint8_t *data, size_t len, Error *err)
     apic->tsc_deadline  = s.tsc_deadline;
     apic->timer_due     = s.timer_done ? -1 : 0; /* what was due and had not fired yet fires now */
     g_mutex_unlock(&apic->lock);
-    update_ppr(apic);
+    apic_update_ppr(apic);
     if (atomic_exchange(&apic->base, s.base) != s.base && apic->moved) {
         apic->moved(apic->moved_opaque);
     }

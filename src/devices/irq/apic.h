@@ -68,11 +68,30 @@ void     apic_tsc_changed(Apic *apic);
 uint8_t apic_get_tpr(const Apic *apic); /* 0..15 */
 void    apic_set_tpr(Apic *apic, uint8_t cr8);
 
+/* The same, and what of apic_write_msr() needs nobody else (false: nothing was done), without signal and without a
+ * call: for code that may not call. The caller looks at apic_has_vector() itself. vCPU thread. */
+void apic_set_tpr_quietly(Apic *apic, uint8_t cr8);
+bool apic_write_msr_quickly(Apic *apic, uint32_t index, uint64_t value);
+
 /* The vCPU is ready for an interrupt: moves the highest vector above PPR from IRR to ISR and returns it.
  * -1: none. APIC_EXTINT: LINT0 is in ExtINT mode (or the APIC is off) and its line is high: ask the 8259. */
 enum { APIC_EXTINT = -2 };
 int  apic_take_vector(Apic *apic);
 bool apic_has_vector(const Apic *apic); /* would apic_take_vector return other than -1? Any thread */
+
+/* ---- A local APIC that runs elsewhere: in the host's kernel ---- */
+
+/* Then this one only keeps the registers while the machine stands: its timer does not run, and a rising LINT1 is an
+ * APIC_SIGNAL_NMI whose LVT entry the receiver looks at. */
+void apic_set_external(Apic *apic, bool external);
+
+/* The registers as the page of xAPIC mode shows them (SDM 3, table 11-1): 32 bits every 16 bytes, little-endian; the ID
+ * of an x2APIC in all 32 bits. The current count says how far the timer is. The vCPU stands, or it is its thread. */
+enum { APIC_PAGE_SIZE = 1024, APIC_PAGE_LVT_LINT1 = 0x360, APIC_PAGE_CURRENT_COUNT = 0x390 };
+void apic_get_page(Apic *apic, uint8_t page[APIC_PAGE_SIZE]);
+void apic_set_page(Apic *apic, const uint8_t page[APIC_PAGE_SIZE], uint64_t base, uint64_t tsc_deadline);
+
+bool apic_get_lint(const Apic *apic, int lint);
 
 /* Line inputs. LINT0 is the 8259's output on the boot processor. */
 void apic_set_lint(Apic *apic, int lint, int level);
@@ -88,7 +107,12 @@ typedef struct ApicMessage {
 void apic_bus_send(ApicBus *bus, const ApicMessage *message);
 void apic_bus_send_msi(ApicBus *bus, uint64_t address, uint32_t data);
 
+/* From now on all messages go there, as MSIs: destinations above 255 have their upper 24 bits in the address's upper
+ * half. Before vCPUs run; NULL: to the local APICs again. Any thread calls it. */
+void apic_bus_set_sink(ApicBus *bus, void (*send)(void *opaque, uint64_t address, uint32_t data), void *opaque);
+
 /* The I/O APIC hears of EOIs of level interrupts. */
 void apic_bus_on_eoi(ApicBus *bus, void (*eoi)(void *opaque, uint8_t vector), void *opaque);
+void apic_bus_eoi(ApicBus *bus, uint8_t vector); /* such an EOI. Any thread */
 
 #endif

@@ -169,8 +169,21 @@ static void send(ApicBus *bus, const Target *t, uint8_t delivery, uint8_t vector
     }
 }
 
+void apic_bus_set_sink(ApicBus *bus, void (*send)(void *opaque, uint64_t address, uint32_t data), void *opaque)
+{
+    bus->sink        = send;
+    bus->sink_opaque = opaque;
+}
+
 void apic_bus_send(ApicBus *bus, const ApicMessage *message)
 {
+    if (bus->sink) {
+        uint32_t low  = (message->destination & 0xff) << 12 | (uint32_t)message->logical << 2;
+        uint64_t high = message->destination & ~UINT32_C(0xff);
+        uint32_t data = message->vector | (uint32_t)message->delivery << 8 | (message->level ? 3u << 14 : 0);
+        bus->sink(bus->sink_opaque, high << 32 | 0xfee00000 | low, data);
+        return;
+    }
     Target t = { .destination = message->destination,
                  .logical     = message->logical,
                  .wide        = message->destination > BROADCAST8 };
@@ -181,6 +194,10 @@ void apic_bus_send_msi(ApicBus *bus, uint64_t address, uint32_t data)
 {
     if ((address & ~UINT64_C(0xfffff)) != 0xfee00000) {
         log_print(bus->log, LOG_GUEST_ERRORS, "apic: MSI to 0x%" PRIx64 " reaches no APIC\n", address);
+        return;
+    }
+    if (bus->sink) {
+        bus->sink(bus->sink_opaque, address, data);
         return;
     }
     /* The redirection hint is no matter: what it allows is what lowest-priority delivery does. */

@@ -1,4 +1,4 @@
-/* What apic.c and apic_bus.c share. */
+/* What apic.c, apic_priority.c and apic_bus.c share. */
 
 #ifndef QUERN_DEVICES_IRQ_APIC_INTERNAL_H
 #define QUERN_DEVICES_IRQ_APIC_INTERNAL_H
@@ -46,6 +46,7 @@ struct Apic {
     ApicHost host;
     uint32_t id;
     bool     bsp;
+    bool     external; /* another local APIC does the work */
     Region   region;
     void (*moved)(void *opaque);
     void *moved_opaque;
@@ -79,6 +80,8 @@ typedef struct EoiListener {
 enum { APIC_BUS_MAX = 4096, EOI_LISTENERS = 8 };
 
 struct ApicBus {
+    void (*sink)(void *opaque, uint64_t address, uint32_t data);
+    void            *sink_opaque;
     Clocks          *clocks;
     Log             *log;
     _Atomic(Apic *)  apics[APIC_BUS_MAX]; /* by APIC ID */
@@ -94,6 +97,47 @@ static inline ApicMode apic_mode(const Apic *apic)
     return !(base & BASE_ENABLE) ? APIC_MODE_OFF : base & BASE_X2APIC ? APIC_MODE_X2 : APIC_MODE_X;
 }
 
+/* --- registers that other threads read --- */
+
+static inline uint32_t apic_load32(const _Atomic uint32_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static inline void apic_store32(_Atomic uint32_t *word, uint32_t value)
+{
+    atomic_store_explicit(word, value, memory_order_relaxed);
+}
+
+static inline int apic_highest_bit(const _Atomic uint32_t *words)
+{
+    for (int i = 7; i >= 0; i--) {
+        uint32_t word = atomic_load_explicit(&words[i], memory_order_acquire);
+        if (word) {
+            return 32 * i + 31 - __builtin_clz(word);
+        }
+    }
+    return -1;
+}
+
+static inline void apic_set_bit(_Atomic uint32_t *words, unsigned bit)
+{
+    atomic_fetch_or_explicit(&words[bit / 32], 1u << bit % 32, memory_order_acq_rel);
+}
+
+static inline void apic_clear_bit(_Atomic uint32_t *words, unsigned bit)
+{
+    atomic_fetch_and_explicit(&words[bit / 32], ~(1u << bit % 32), memory_order_acq_rel);
+}
+
+static inline bool apic_test_bit(const _Atomic uint32_t *words, unsigned bit)
+{
+    return atomic_load_explicit(&words[bit / 32], memory_order_acquire) >> bit % 32 & 1;
+}
+
+/* apic_priority.c */
+void apic_update_ppr(Apic *apic);
+
 /* apic.c: a fixed interrupt arrives. Any thread. */
 void apic_accept(Apic *apic, uint8_t vector, bool level);
 void apic_error(Apic *apic, uint32_t bit);
@@ -101,7 +145,6 @@ void apic_error(Apic *apic, uint32_t bit);
 /* apic_bus.c */
 void apic_bus_add(ApicBus *bus, Apic *apic);
 void apic_bus_remove(ApicBus *bus, Apic *apic);
-void apic_bus_eoi(ApicBus *bus, uint8_t vector);
 /* What a write of `icr` (low half) sends; destination as the sender's mode has it. */
 void apic_bus_send_ipi(Apic *from, uint32_t icr, uint32_t destination);
 

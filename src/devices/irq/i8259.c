@@ -31,23 +31,14 @@ enum {
     ELCR_SLAVE  = 0xde, /* and so are 8 and 13 */
 };
 
-/* Which word the next write to port 1 is. */
-enum { EXPECT_OCW1, EXPECT_ICW2, EXPECT_ICW3, EXPECT_ICW4 };
+enum {
+    EXPECT_OCW1 = I8259_EXPECT_OCW1,
+    EXPECT_ICW2 = I8259_EXPECT_ICW2,
+    EXPECT_ICW3 = I8259_EXPECT_ICW3,
+    EXPECT_ICW4 = I8259_EXPECT_ICW4,
+};
 
-typedef struct Chip {
-    uint8_t irr, isr, imr;
-    uint8_t lines;  /* levels of the inputs */
-    uint8_t elcr;   /* 1: level-triggered */
-    uint8_t icw1;   /* while it initializes */
-    uint8_t expect; /* EXPECT_* */
-    uint8_t base;   /* vector of input 0, ICW2 */
-    uint8_t icw4;
-    uint8_t lowest;   /* input of lowest priority */
-    bool    read_isr; /* OCW3: port 0 reads ISR rather than IRR */
-    bool    poll;     /* the next read is a poll */
-    bool    special_mask;
-    bool    rotate_aeoi;
-} Chip;
+typedef I8259Chip Chip;
 
 struct I8259 {
     Device  dev;
@@ -55,6 +46,8 @@ struct I8259 {
     bool    intr; /* level of the output */
     IrqLine out;
     Region  ports[N_CHIPS], elcr_ports;
+    void (*external)(void *opaque, unsigned input, int level); /* where inputs go instead */
+    void *external_opaque;
 };
 
 /* ---- Priorities ---- */
@@ -112,7 +105,7 @@ static void update(I8259 *pic)
     master->irr   = (uint8_t)((master->irr & ~(1 << CASCADE)) | slave << CASCADE);
     master->lines = (uint8_t)((master->lines & ~(1 << CASCADE)) | slave << CASCADE);
     bool intr     = request_of(master, true) != NO_REQUEST;
-    if (intr != pic->intr) {
+    if (intr != pic->intr && !pic->external) {
         pic->intr = intr;
         irq_set(&pic->out, intr);
     }
@@ -326,12 +319,41 @@ void i8259_set_elcr(I8259 *pic, uint16_t elcr)
     elcr_write(pic, SLAVE, elcr >> 8, 1);
 }
 
+/* ---- External ---- */
+
+void i8259_set_external(I8259 *pic, void (*set_input)(void *opaque, unsigned input, int level), void *opaque)
+{
+    pic->external        = set_input;
+    pic->external_opaque = opaque;
+}
+
+I8259Chip i8259_get_chip(const I8259 *pic, unsigned n)
+{
+    return pic->chips[n];
+}
+
+void i8259_set_chip(I8259 *pic, unsigned n, const I8259Chip *chip)
+{
+    uint8_t lines        = pic->chips[n].lines;
+    pic->chips[n]        = *chip;
+    pic->chips[n].lines  = lines;
+    pic->chips[n].lowest = chip->lowest & 7;
+}
+
 /* ---- The device ---- */
 
 static void set_input(void *opaque, int n, int level)
 {
     I8259 *pic = opaque;
-    if (n != CASCADE) {
+    if (n == CASCADE) {
+        return;
+    }
+    if (pic->external) {
+        Chip   *c   = &pic->chips[n / 8];
+        uint8_t bit = (uint8_t)(1 << n % 8);
+        c->lines    = level ? c->lines | bit : c->lines & ~bit;
+        pic->external(pic->external_opaque, (unsigned)n, level);
+    } else {
         chip_set_line(&pic->chips[n / 8], (unsigned)n % 8, level);
         update(pic);
     }

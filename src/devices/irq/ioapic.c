@@ -9,6 +9,8 @@
 
 #include "base/checked.h"
 
+#include <string.h>
+
 enum {
     IOREGSEL = 0x00,
     IOWIN    = 0x10,
@@ -51,17 +53,33 @@ struct IoApic {
     uint32_t resting; /* pins that wait for `rest` */
     uint16_t eois[IOAPIC_PINS];
     Timer    rest;
+    void (*external)(void *opaque, unsigned pin, int level); /* where pins go instead */
+    void *external_opaque;
+    void (*changed)(void *opaque, unsigned pin, const ApicMessage *message);
+    void *changed_opaque;
 };
+
+static ApicMessage message_of(uint64_t rte)
+{
+    return (ApicMessage){ .destination = RTE_DESTINATION(rte),
+                          .logical     = rte & RTE_LOGICAL,
+                          .delivery    = RTE_DELIVERY(rte),
+                          .vector      = RTE_VECTOR(rte),
+                          .level       = rte & RTE_LEVEL };
+}
 
 static void deliver(IoApic *io, unsigned pin)
 {
-    uint64_t    rte     = io->rte[pin];
-    ApicMessage message = { .destination = RTE_DESTINATION(rte),
-                            .logical     = rte & RTE_LOGICAL,
-                            .delivery    = RTE_DELIVERY(rte),
-                            .vector      = RTE_VECTOR(rte),
-                            .level       = rte & RTE_LEVEL };
+    ApicMessage message = message_of(io->rte[pin]);
     apic_bus_send(io->bus, &message);
+}
+
+static void tell_change(IoApic *io, unsigned pin)
+{
+    if (io->changed) {
+        ApicMessage message = message_of(io->rte[pin]);
+        io->changed(io->changed_opaque, pin, io->rte[pin] & RTE_MASKED ? NULL : &message);
+    }
 }
 
 /* A level-triggered pin asks again as long as it is high and nobody is at it. */
@@ -81,6 +99,10 @@ static void set_pin(void *opaque, int n, int level)
     uint32_t bit    = 1u << pin;
     bool     rising = level && !(io->lines & bit);
     io->lines       = level ? io->lines | bit : io->lines & ~bit;
+    if (io->external) {
+        io->external(io->external_opaque, pin, level);
+        return;
+    }
     if (!level) {
         io->eois[pin] = 0;
         return;
@@ -147,6 +169,7 @@ static void write_rte(IoApic *io, unsigned pin, unsigned shift, uint32_t value)
     if (!(io->rte[pin] & RTE_LEVEL)) {
         io->rte[pin] &= ~RTE_REMOTE_IRR; /* edge has none: the way to clear it without an EOI register */
     }
+    tell_change(io, pin);
     service_level(io, pin);
 }
 
@@ -191,6 +214,42 @@ static const IoOps ioapic_ops = {
     .name = "ioapic", .access = IO_BYTE | IO_LONG, .read = ioapic_read, .write = ioapic_write
 };
 
+/* ---- External ---- */
+
+void ioapic_set_external(IoApic *io, void (*set_pin)(void *opaque, unsigned pin, int level), void *opaque)
+{
+    io->external        = set_pin;
+    io->external_opaque = opaque;
+}
+
+IoApicState ioapic_get_state(const IoApic *io)
+{
+    IoApicState state = { .ioregsel = io->ioregsel, .apic_id = io->apic_id };
+    memcpy(state.rte, io->rte, sizeof state.rte);
+    return state;
+}
+
+void ioapic_set_state(IoApic *io, const IoApicState *state)
+{
+    io->ioregsel = state->ioregsel;
+    io->apic_id  = state->apic_id & ID_BITS;
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+        uint64_t rte = state->rte[pin];
+        io->rte[pin] = rte & (RTE_WRITABLE | (rte & RTE_LEVEL ? RTE_REMOTE_IRR : 0));
+    }
+}
+
+uint32_t ioapic_get_lines(const IoApic *io)
+{
+    return io->lines;
+}
+
+void ioapic_on_change(IoApic *io, void (*changed)(void *opaque, unsigned pin, const ApicMessage *message), void *opaque)
+{
+    io->changed        = changed;
+    io->changed_opaque = opaque;
+}
+
 /* ---- The device ---- */
 
 static const Field ioapic_state[] = {
@@ -232,6 +291,7 @@ static void ioapic_reset(Device *dev, ResetKind kind)
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
         io->rte[pin]  = RTE_MASKED;
         io->eois[pin] = 0;
+        tell_change(io, pin);
     }
     timer_cancel(&io->rest);
 }
@@ -243,6 +303,7 @@ static bool ioapic_post_load(Device *dev, Error *err)
     io->lines &= (1u << IOAPIC_PINS) - 1;
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
         io->rte[pin] &= RTE_WRITABLE | (io->rte[pin] & RTE_LEVEL ? RTE_REMOTE_IRR : 0);
+        tell_change(io, pin);
     }
     if (io->resting) {
         rest_over(io);

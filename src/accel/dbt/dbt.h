@@ -1,0 +1,274 @@
+/* Inside of the translator: what its files share. docs/translator.md tells the story.
+ *
+ *   decode.c     guest bytes to fields            asm.c       host instructions from fields
+ *   translate.c  a unit: decoding, liveness, exits  emit*.c     templates
+ *   stubs.c      entry, exits, slow paths         cache.c     code memory, units, links, killing
+ *   run.c        the vCPU's loop                  slow.c      what the slow paths call in C
+ *   signals.c    host faults in translated code   verify.c    a second look at each unit
+ *
+ * Host registers while translated code runs: RSP points at the vCPU's DbtFrame, RAX and RCX are scratch, the others hold
+ * guest registers (dbt_host_register); guest R9, R10 and R11 live in the frame. Arithmetic flags are in the host's
+ * EFLAGS inside a unit and in the frame at its borders. Vector and x87 registers are the guest's.
+ *
+ * Locks: `lock` of Dbt guards everything but what a vCPU's own thread keeps in its frame. It is a leaf: nothing is
+ * waited for with it held. Jump caches are written under it, so that a unit's last traces can be removed at once. */
+
+#ifndef QUERN_ACCEL_DBT_DBT_H
+#define QUERN_ACCEL_DBT_DBT_H
+
+#include "accel/dbt/asm.h"
+#include "accel/dbt/decode.h"
+#include "accel/dbt/run.h"
+#include "cpu/x86/insn.h"
+#include "cpu/x86/mmu.h"
+#include "cpu/x86/x86.h"
+#include "memory/ram.h"
+
+typedef struct DbtUnit DbtUnit;
+
+enum {
+    DBT_MODES      = X86_N_TLB_MODES,
+    DBT_MICRO      = 256,  /* entries of a micro TLB */
+    DBT_JUMPS      = 4096, /* entries of a jump cache */
+    DBT_MAX_INSNS  = 64,   /* in a unit */
+    DBT_MAX_JCC    = 4,
+    DBT_MAX_EXITS  = DBT_MAX_JCC + 2,
+    DBT_JUMP_MASK  = 2 * (DBT_JUMPS - 1),
+};
+
+/* {tag, addend} for one range of linear addresses: host = linear + addend when linear - tag <= size - access size. */
+typedef struct DbtMicro {
+    uint64_t  tag;
+    uintptr_t addend;
+} DbtMicro;
+
+/* Slot of rip: ~rip & DBT_JUMP_MASK, times 8. Slot 0 is never filled: kicking a vCPU makes every look-up end there. */
+typedef struct DbtJump {
+    uint64_t       rip;
+    const uint8_t *code;
+} DbtJump;
+
+/* At RSP. Offsets are in emitted code. */
+typedef struct DbtFrame {
+    uint64_t r9, r10, r11;
+    uint64_t flags; /* as X86Cpu.arith */
+    uint64_t tmp[4];  /* the stubs' */
+    uint64_t keep[4]; /* the templates': across checks */
+    union {
+        _Atomic uint64_t kick; /* DBT_RUN or DBT_KICKED */
+        struct {
+            uint32_t poll, jump_mask;
+        };
+    };
+    const X86TlbEntry *tlb;
+    uint64_t           fs_base, gs_base;
+    X86Cpu            *cpu;
+    uint64_t           host_rsp, host_return, host_saved[6];
+    const uint8_t     *from, *to; /* calls into C: where from, where it goes on */
+    Dbt               *dbt;
+
+    DbtMicro micro[DBT_MODES][2][DBT_MICRO]; /* by mode, then X86_READ or X86_WRITE */
+    DbtJump  jumps[DBT_MODES][DBT_JUMPS];
+
+    /* Not known to emitted code. */
+    uint64_t jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
+    uint16_t jump_list[DBT_MODES][DBT_JUMPS]; /* slots filled since the last flush */
+    unsigned jump_n[DBT_MODES];
+    uint64_t page_filter[DBT_MODES][16];      /* pages with entries in the jump cache */
+    bool           jump_local[DBT_MODES]; /* not all of them are global */
+    const uint8_t *at;                    /* whose slow access may fault now */
+    X86Insn        insn;                  /* that runs in C */
+    const uint8_t *fault_rip;             /* signals.c */
+    uint64_t       fault_eflags;
+} DbtFrame;
+
+/* No canonical address matches; one that does leads, with whatever addend, to a host address that is not canonical. */
+#define DBT_NO_TAG (UINT64_C(1) << 63)
+
+#define DBT_RUN    ((uint64_t)DBT_JUMP_MASK << 32)
+#define DBT_KICKED UINT64_C(1)
+
+#define DBT_FRAME(member) ((int32_t)offsetof(DbtFrame, member))
+
+/* Stubs: code made once. */
+typedef enum DbtStub {
+    STUB_ENTER,      /* C calls it */
+    STUB_LEAVE,      /* to C, everything saved */
+    STUB_READ_MISS,  /* RAX = linear; the site's description follows the call */
+    STUB_WRITE_MISS,
+    STUB_INSN,       /* an instruction in C, and on */
+    STUB_LINK,       /* a direct exit that has no link yet */
+    STUB_LOOKUP,     /* RAX = rip of the next unit; flags in the frame */
+    STUB_RET_MISS,   /* the same behind RET and its like, whose target may be bad */
+    STUB_KICK,       /* somebody wants the vCPU: RAX = rip */
+    STUB_FAULT,      /* a host instruction has faulted: signals.c has filled frame.fault */
+    N_STUBS,
+} DbtStub;
+
+/* A site's description, as the immediate of an instruction behind the call. */
+typedef struct DbtSite {
+    uint16_t limit; /* page size - access size */
+    uint16_t micro; /* index into the frame's micro entries, all modes in one */
+    uint8_t  insn;  /* number in the unit */
+    uint8_t  size;
+    uint8_t  flags; /* SITE_* */
+    uint8_t  spare;
+} DbtSite;
+
+enum {
+    SITE_EXEC  = 1, /* always by C: misaligned LOCK */
+    SITE_ALIGN = 2, /* misaligned: #GP before anything else */
+};
+
+/* One way out of a unit to a fixed place in its page. */
+typedef struct DbtExit {
+    uint64_t rip;      /* where it leads */
+    uint8_t *site;     /* the branch's displacement in the hot part, writable view */
+    uint8_t *cold;     /* CALL in the cold part */
+    bool     direct;   /* nothing to be done on the way: the site itself is patched */
+    DbtUnit *to;       /* linked to */
+    DbtUnit *unit;     /* of which it is */
+    struct DbtExit *next_in; /* list of to's incoming edges */
+} DbtExit;
+
+typedef struct DbtRange {
+    uint16_t start, len; /* in the page */
+} DbtRange;
+
+/* Guest instruction that a host address belongs to. */
+typedef struct DbtPlace {
+    uint32_t host; /* offset from the unit's hot part */
+    uint8_t  insn;
+    bool     flags_in_host; /* the guest's flags are in EFLAGS, not in the frame */
+} DbtPlace;
+
+struct DbtUnit {
+    uint64_t rip; /* of the first instruction */
+    uint64_t key; /* mode */
+    const uint8_t *host; /* guest memory of the first byte */
+    RamBlock      *ram;
+    uint64_t       ram_offset;
+    uint8_t       *hot, *cold; /* executable view */
+    uint32_t       hot_size, cold_size;
+    uint16_t       n, len;
+    bool           dead, plain; /* plain: no groups */
+    uint8_t        n_exits, n_c, mode;
+    uint16_t       n_places;
+    uint16_t       range_start, range_len; /* bytes of the page that it depends on */
+    uint16_t      *insn_off;  /* n + 1: from rip */
+    uint32_t      *insn_host; /* n + 1: where each begins in the hot part */
+    X86Insn       *c;        /* instructions run in C */
+    uint8_t       *c_of;     /* by instruction: number + 1, or 0 */
+    X86Insn      **slow;     /* by instruction: decoded for the slow path when first needed */
+    DbtPlace      *places;
+    DbtExit       *incoming;
+    DbtUnit       *hash_next, *page_next, *page_prev;
+    DbtExit        exits[DBT_MAX_EXITS];
+};
+
+typedef struct DbtCounters {
+    uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated;
+} DbtCounters;
+
+enum { DBT_HASH = 1 << 17, DBT_STUB_SPACE = 16 << 10 };
+
+/* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
+enum { DBT_REGIONS = 8 };
+
+typedef struct DbtRegion {
+    uint8_t   *start; /* executable view */
+    size_t     size, hot_used, cold_used; /* hot from the start, cold from the end */
+    GPtrArray *units; /* in the order of their addresses */
+} DbtRegion;
+
+struct Dbt {
+    GMutex      lock;
+    uint8_t    *rx, *rw; /* the two views */
+    size_t      size;
+    DbtRegion   regions[DBT_REGIONS];
+    unsigned    region; /* in use */
+    const uint8_t *stubs[N_STUBS];
+    size_t      stub_size;
+    GHashTable *pages; /* guest page (host address) -> DbtUnit list head */
+    GPtrArray  *frames;
+    DbtUnit    *hash[DBT_HASH];
+    DbtCounters counters;
+    bool        full; /* a region must be emptied before the next unit */
+    RamCodeListener listener;
+    struct DbtScratch *scratch; /* of the translation that runs */
+};
+
+/* --- cache.c --- */
+static inline ptrdiff_t dbt_writable(const Dbt *dbt)
+{
+    return dbt->rw - dbt->rx;
+}
+
+/* The rest with the lock held. */
+DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, bool plain);
+bool     dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t **cold_at); /* false: full */
+void     dbt_insert(Dbt *dbt, DbtUnit *unit);
+void     dbt_kill(Dbt *dbt, DbtUnit *unit);
+void     dbt_link(Dbt *dbt, DbtExit *exit, DbtUnit *to);
+DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code); /* by address in the executable view; NULL: in none */
+void     dbt_empty_region(Dbt *dbt); /* nobody runs translated code */
+
+/* Marked bytes [first, last] of the page at `offset` were written: kills the units that depend on them. Takes the lock;
+ * a RamCodeListener's function. */
+void dbt_ram_written(void *opaque, RamBlock *ram, uint64_t offset, uint64_t first, uint64_t last);
+
+/* --- stubs.c --- */
+void dbt_make_stubs(Dbt *dbt);
+
+/* --- translate.c --- */
+struct DbtScratch *dbt_scratch_new(void);
+void               dbt_scratch_free(struct DbtScratch *s);
+
+/* Where the code is. */
+typedef struct DbtFetch {
+    uint64_t       rip;
+    uint64_t       key;
+    const uint8_t *host; /* of the byte at rip */
+    RamBlock      *ram;
+    uint64_t       ram_offset;
+    uint64_t       limit; /* bytes that may be fetched from rip on */
+    uint64_t       linear;
+    unsigned       page_offset; /* of linear */
+    unsigned       mode;  /* X86TlbMode */
+    bool           plain;
+} DbtFetch;
+
+/* Makes a unit and inserts it. Lock held. NULL: no instruction fits (it crosses the page), or the memory is full
+ * (dbt->full). */
+DbtUnit *dbt_translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f);
+
+/* --- slow.c: called by stubs with the guest's registers in X86Cpu; each answers where to go on --- */
+const uint8_t *dbt_slow_access(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
+const uint8_t *dbt_slow_insn(DbtFrame *frame, uint64_t unused, const uint8_t *at);
+const uint8_t *dbt_slow_link(DbtFrame *frame, uint64_t unused, const uint8_t *at);
+const uint8_t *dbt_slow_lookup(DbtFrame *frame, uint64_t rip);
+const uint8_t *dbt_slow_ret(DbtFrame *frame, uint64_t rip, const uint8_t *at);
+const uint8_t *dbt_slow_kick(DbtFrame *frame, uint64_t rip);
+const uint8_t *dbt_slow_fault(DbtFrame *frame);
+
+/* Enters translated code with the vector state live. */
+void dbt_enter(DbtFrame *f, const uint8_t *code);
+
+/* --- run.c --- */
+/* The unit at cpu->rip, found or translated, and in the jump cache. NULL: the executor has to run the next instruction, or
+ * a region must be emptied first (dbt->full). Raises what fetching raises. Parked; lock not held. */
+DbtUnit  *dbt_next_unit(DbtFrame *f);
+bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);
+DbtFrame *dbt_current_frame(void); /* this thread's, NULL outside dbt_loop() */
+
+/* --- frame.c --- */
+void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
+void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
+void     dbt_micro_flush(DbtFrame *f, bool writes_only);
+uint64_t dbt_empty_tag(unsigned slot);
+void     dbt_jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global); /* lock held */
+
+/* --- signals.c --- */
+void dbt_signals_init(void); /* once a process */
+
+#endif

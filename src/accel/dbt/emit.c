@@ -1,0 +1,654 @@
+/* Templates of integer instructions. Each instruction is encoded again with the host's registers; operands that are in
+ * the frame, and AH to BH, go through RAX and RCX.
+ *
+ * Nothing of the guest's state changes before the last check that may leave: whatever leaves runs the instruction again
+ * from its start. */
+
+#include "accel/dbt/emit.h"
+
+/* --- forms --- */
+
+static Enc enc_of(const DbtInsn *in)
+{
+    return (Enc){
+        .prefix   = in->prefix ? in->prefix : in->opsize == 2 ? 0x66 : 0,
+        .lock     = in->lock,
+        .w        = in->opsize == 8,
+        .map      = in->map,
+        .op       = in->op,
+        .imm      = in->imm,
+        .imm_size = in->imm_size,
+    };
+}
+
+static bool is_high(unsigned reg)
+{
+    return reg >= DBT_HIGH;
+}
+
+/* A flags writer needs those it leaves alone in EFLAGS, if anybody wants them. */
+static bool needs_flags(const Tr *t, const DbtInsn *in)
+{
+    return in->read || (in->write && (t->live[t->i + 1] & ~in->write));
+}
+
+static void note_flags(Tr *t, const DbtInsn *in)
+{
+    if (in->write) {
+        flags_written(t);
+    }
+}
+
+/* Does writing `size` bytes of a register keep some of it? */
+static bool partial(unsigned size)
+{
+    return size < 4;
+}
+
+/* MOVZX and its like have an 8-bit r/m beside a wider register. */
+static bool byte_rm(const DbtInsn *in)
+{
+    return in->rm_size == 1;
+}
+
+static void gen_memory(Tr *t, const DbtInsn *in)
+{
+    bool    flags = needs_flags(t, in);
+    MemSpec m     = operand_spec(t, in, in->rm_size, in->access & G_RM_W);
+    bool    xchg  = in->map == 0 && (in->op == 0x86 || in->op == 0x87);
+    m.locked      = in->lock || xchg;
+    m.scratch     = (flags && !in->ext) || (!in->ext && is_high(in->reg));
+    if (flags && in->ext) {
+        m.scratch = true;
+    }
+    Operand o = check(t, &m);
+    Enc     e = enc_of(in);
+    e.memory  = true;
+    e.mem     = o.mem;
+    if (flags) {
+        flags_need(t);
+    }
+    if (in->ext) {
+        e.reg = in->reg;
+        asm_emit(&t->hot, &e);
+        note_flags(t, in);
+        return;
+    }
+    if (is_high(in->reg)) {
+        /* [RCX] with AH and no REX. */
+        unsigned guest = in->reg - DBT_HIGH;
+        unsigned host  = dbt_host_register[guest];
+        asm_mov(&t->hot, H_RAX, host);
+        e.reg    = 4;
+        e.no_rex = true;
+        asm_emit(&t->hot, &e);
+        if (in->access & G_REG_W) {
+            asm_mov(&t->hot, host, H_RAX);
+        }
+        note_flags(t, in);
+        return;
+    }
+    unsigned reg = dbt_host_register[in->reg];
+    bool     own = reg != H_NONE;
+    if (!own) {
+        reg = o.free;
+        if (in->access & G_REG_R || partial(in->opsize)) {
+            asm_load(&t->hot, reg, guest_slot(in->reg));
+        }
+    }
+    e.reg      = (uint8_t)reg;
+    e.byte_reg = in->opsize == 1;
+    asm_emit(&t->hot, &e);
+    if (!own && in->access & G_REG_W) {
+        asm_store(&t->hot, guest_slot(in->reg), reg);
+    }
+    note_flags(t, in);
+}
+
+/* Operands in RAX (r/m) and RCX (reg) where they cannot be used in place. */
+static void gen_registers(Tr *t, const DbtInsn *in)
+{
+    Asm *a = &t->hot;
+    Enc  e = enc_of(in);
+
+    if (needs_flags(t, in)) {
+        flags_need(t);
+    }
+    bool     high_rm  = is_high(in->rm);
+    bool     high_reg = !in->ext && is_high(in->reg);
+    unsigned rm_guest = high_rm ? in->rm - DBT_HIGH : in->rm;
+    unsigned rm_host  = dbt_host_register[rm_guest];
+    bool     rm_copy  = rm_host == H_NONE || high_rm;
+    bool     rm_read  = in->access & G_RM_R || partial(in->rm_size);
+
+    unsigned reg_guest = in->ext ? 0 : high_reg ? in->reg - DBT_HIGH : in->reg;
+    unsigned reg_host  = in->ext ? in->reg : dbt_host_register[reg_guest];
+    bool     reg_copy  = !in->ext && (reg_host == H_NONE || high_reg);
+    bool     reg_read  = in->access & G_REG_R || partial(in->opsize);
+
+    /* AH to BH allow no REX: then both operands must be low registers. */
+    if ((high_rm || high_reg) && !in->ext) {
+        if (!rm_copy && byte_rm(in)) {
+            rm_copy = true;
+        }
+        if (!reg_copy) {
+            reg_copy = true;
+        }
+    }
+    if (rm_copy && rm_read) {
+        if (rm_host == H_NONE) {
+            asm_load(a, H_RAX, guest_slot(rm_guest));
+        } else {
+            asm_mov(a, H_RAX, rm_host);
+        }
+    }
+    if (reg_copy && reg_read) {
+        if (reg_host == H_NONE) {
+            asm_load(a, H_RCX, guest_slot(reg_guest));
+        } else {
+            asm_mov(a, H_RCX, reg_host);
+        }
+    }
+    e.rm       = (uint8_t)(rm_copy ? (high_rm ? 4u : (unsigned)H_RAX) : rm_host);
+    e.reg      = (uint8_t)(in->ext ? in->reg : reg_copy ? (high_reg ? 5u : (unsigned)H_RCX) : reg_host);
+    e.no_rex   = high_rm || high_reg;
+    e.byte_rm  = byte_rm(in);
+    e.byte_reg = !in->ext && in->opsize == 1;
+    asm_emit(a, &e);
+    if (rm_copy && in->access & G_RM_W) {
+        if (rm_host == H_NONE) {
+            asm_store(a, guest_slot(rm_guest), H_RAX);
+        } else {
+            asm_mov(a, rm_host, H_RAX);
+        }
+    }
+    if (reg_copy && in->access & G_REG_W) {
+        if (reg_host == H_NONE) {
+            asm_store(a, guest_slot(reg_guest), H_RCX);
+        } else {
+            asm_mov(a, reg_host, H_RCX);
+        }
+    }
+    note_flags(t, in);
+}
+
+/* --- the others --- */
+
+static void emit_movi(Tr *t, const DbtInsn *in)
+{
+    Asm     *a     = &t->hot;
+    bool     high  = is_high(in->rm);
+    unsigned guest = high ? in->rm - DBT_HIGH : in->rm;
+    unsigned host  = dbt_host_register[guest];
+
+    if (high) {
+        asm_mov(a, H_RAX, host);
+        asm_8(a, 0xb4); /* mov ah, imm8 */
+        asm_8(a, (uint8_t)in->imm);
+        asm_mov(a, host, H_RAX);
+    } else if (in->opsize >= 4) {
+        uint64_t imm = in->opsize == 4 ? (uint32_t)in->imm : (uint64_t)in->imm;
+        if (host != H_NONE) {
+            asm_mov_imm(a, host, imm);
+        } else if ((int64_t)imm == (int32_t)imm) {
+            asm_emit(a, &(Enc){ .w = true, .op = 0xc7, .memory = true, .mem = guest_slot(guest), .imm = (int64_t)imm, .imm_size = 4 });
+        } else {
+            asm_mov_imm(a, H_RAX, imm);
+            asm_store(a, guest_slot(guest), H_RAX);
+        }
+    } else {
+        Enc e = { .prefix   = in->opsize == 2 ? 0x66 : 0,
+                  .op       = in->opsize == 2 ? 0xc7 : 0xc6,
+                  .rm       = (uint8_t)host,
+                  .byte_rm  = in->opsize == 1,
+                  .imm      = in->imm,
+                  .imm_size = in->opsize };
+        if (host == H_NONE) {
+            e.memory = true;
+            e.mem    = guest_slot(guest);
+        }
+        asm_emit(a, &e);
+    }
+}
+
+static void emit_lea(Tr *t, const DbtInsn *in)
+{
+    Asm     *a    = &t->hot;
+    unsigned own  = dbt_host_register[in->reg];
+    unsigned to   = own == H_NONE ? (unsigned)H_RAX : own;
+    bool     wide = in->opsize == 8 && in->addrsize == 8;
+    MemSpec  m    = operand_spec(t, in, 1, false);
+
+    if (m.constant) {
+        asm_mov_imm(a, to, wide ? m.linear : (uint32_t)m.linear);
+    } else {
+        HostMem ea = { .base = H_NONE, .index = H_NONE, .scale = m.scale, .disp = m.disp };
+        if (m.base != DBT_NO_REG) {
+            ea.base = (uint8_t)read_guest(t, m.base, H_RAX);
+        }
+        if (m.index != DBT_NO_REG) {
+            ea.index = (uint8_t)read_guest(t, m.index, H_RCX);
+        }
+        asm_lea(a, wide, to, ea);
+    }
+    if (own == H_NONE) {
+        asm_store(a, guest_slot(in->reg), H_RAX);
+    }
+}
+
+static void emit_shcl(Tr *t, const DbtInsn *in)
+{
+    Asm *a    = &t->hot;
+    Enc  e    = enc_of(in);
+    bool live = t->live[t->i + 1] || in->reg == 2 || in->reg == 3;
+
+    e.reg = in->reg;
+    if (in->memory) {
+        MemSpec m = operand_spec(t, in, in->rm_size, true);
+        m.scratch = true;
+        check(t, &m);
+        if (live) {
+            flags_need(t);
+        }
+        asm_mov(a, H_RAX, H_RCX);
+        asm_mov32(a, H_RCX, H_R10);
+        e.memory = true;
+        e.mem    = asm_at(H_RAX, 0);
+        asm_emit(a, &e);
+        flags_written(t);
+        return;
+    }
+    if (live) {
+        flags_need(t);
+    }
+    bool     high  = is_high(in->rm);
+    unsigned guest = high ? in->rm - DBT_HIGH : in->rm;
+    unsigned host  = high ? H_RAX : read_guest(t, guest, H_RAX);
+    if (high) {
+        asm_mov(a, H_RAX, dbt_host_register[guest]);
+    }
+    asm_mov32(a, H_RCX, H_R10);
+    e.rm      = (uint8_t)(high ? 4 : host);
+    e.no_rex  = high;
+    e.byte_rm = in->opsize == 1;
+    asm_emit(a, &e);
+    if (host == H_RAX) {
+        write_guest(t, guest, H_RAX);
+    }
+    flags_written(t);
+}
+
+static void emit_muldiv(Tr *t, const DbtInsn *in)
+{
+    Asm *a = &t->hot;
+    Enc  e = enc_of(in);
+
+    if (in->memory) {
+        MemSpec m  = operand_spec(t, in, in->rm_size, false);
+        Operand o  = check(t, &m);
+        Enc     mv = { .w = in->opsize == 8, .op = 0x8b, .reg = H_RCX, .memory = true, .mem = o.mem };
+        if (in->opsize <= 2) {
+            mv.map = 1;
+            mv.op  = in->opsize == 1 ? 0xb6 : 0xb7;
+        }
+        asm_emit(a, &mv);
+    } else if (is_high(in->rm)) {
+        asm_mov(a, H_RAX, dbt_host_register[in->rm - DBT_HIGH]);
+        asm_emit(a, &(Enc){ .map = 1, .op = 0xb6, .reg = H_RCX, .rm = 4, .no_rex = true });
+    } else {
+        unsigned host = read_guest(t, in->rm, H_RCX);
+        if (host != H_RCX) {
+            asm_mov(a, H_RCX, host);
+        }
+    }
+    if (in->reg >= 6) {
+        flags_save(t); /* they stay as they are, also at #DE */
+    }
+    asm_mov(a, H_RAX, H_R9);
+    e.reg     = in->reg;
+    e.rm      = H_RCX;
+    e.byte_rm = in->opsize == 1;
+    if (in->reg >= 6) {
+        place(t);
+    }
+    asm_emit(a, &e);
+    asm_mov(a, H_R9, H_RAX);
+    note_flags(t, in);
+}
+
+static void emit_xchg(Tr *t, const DbtInsn *in)
+{
+    if (in->opsize < 4) {
+        DbtInsn copy = *in;
+        copy.op      = in->opsize == 1 ? 0x86 : 0x87;
+        copy.access  = G_RM_R | G_RM_W | G_REG_R | G_REG_W;
+        if (is_high(in->reg) || is_high(in->rm)) {
+            unsigned a = is_high(in->reg) ? in->reg - DBT_HIGH : in->reg, b = is_high(in->rm) ? in->rm - DBT_HIGH : in->rm;
+            if (a == b) { /* two parts of one register: xchg ah, al in RAX */
+                unsigned host = dbt_host_register[a];
+                asm_mov(&t->hot, H_RAX, host);
+                if (in->reg != in->rm) {
+                    asm_emit(&t->hot, &(Enc){ .op = 0x86, .reg = 4, .rm = 0, .no_rex = true });
+                }
+                asm_mov(&t->hot, host, H_RAX);
+                return;
+            }
+        }
+        gen_registers(t, &copy);
+        return;
+    }
+    bool     wide = in->opsize == 8;
+    unsigned x    = read_guest(t, in->reg, H_RAX);
+    unsigned y    = read_guest(t, in->rm, H_RCX);
+    asm_rr(&t->hot, wide, 0x8b, H_RAX, x);
+    asm_rr(&t->hot, wide, 0x8b, H_RCX, y);
+    write_guest(t, in->reg, H_RCX);
+    write_guest(t, in->rm, H_RAX);
+}
+
+/* RAX, the address and the source: a source in the frame borrows RDX. */
+static void emit_cmpxchg(Tr *t, const DbtInsn *in)
+{
+    Asm *a = &t->hot;
+    Enc  e = enc_of(in);
+
+    if (in->memory) {
+        MemSpec m = operand_spec(t, in, in->rm_size, true);
+        m.scratch = true;
+        m.locked  = in->lock;
+        Operand o = check(t, &m);
+        e.memory  = true;
+        e.mem     = o.mem;
+    } else {
+        unsigned host = read_guest(t, in->rm, H_RCX);
+        if (in->rm == 0) {
+            asm_mov(a, H_RCX, host);
+            host = H_RCX;
+        }
+        e.rm      = (uint8_t)host;
+        e.byte_rm = in->opsize == 1;
+    }
+    unsigned source = dbt_host_register[in->reg];
+    bool     borrow = source == H_NONE;
+    if (borrow) {
+        asm_store(a, asm_frame(DBT_FRAME(keep[0])), H_RDX);
+        asm_load(a, H_RDX, guest_slot(in->reg));
+        source = H_RDX;
+    }
+    asm_mov(a, H_RAX, H_R9);
+    e.reg      = (uint8_t)source;
+    e.byte_reg = in->opsize == 1;
+    asm_emit(a, &e);
+    if (borrow) {
+        asm_load(a, H_RDX, asm_frame(DBT_FRAME(keep[0])));
+    }
+    asm_mov(a, H_R9, H_RAX);
+    if (!in->memory) {
+        write_guest(t, in->rm, e.rm);
+    }
+    flags_written(t);
+}
+
+/* Can this form be made, or is it C's? Called before anything is emitted. */
+bool emit_can(const DbtInsn *in)
+{
+    if (in->t == T_CMPXCHG) {
+        if (is_high(in->reg) || is_high(in->rm)) {
+            return false;
+        }
+        /* Both register operands, with RAX among them or RDX borrowed. */
+        return in->memory || (dbt_host_register[in->reg] != H_NONE && in->rm != 0 && in->rm != in->reg);
+    }
+    if (in->t == T_BITMEM && in->addrsize == 4 && in->seg > 3) {
+        return false; /* the sum is cut before the base */
+    }
+    if (in->t == T_GEN && in->memory) {
+        bool flags = in->read != 0;
+        if (!in->ext && is_high(in->reg) && (flags || in->rm_size != 1 || in->lock || in->op == 0x86)) {
+            return false;
+        }
+    }
+    if (in->t == T_GEN && !in->memory) {
+        bool high = is_high(in->rm) || (!in->ext && is_high(in->reg));
+        if (high && (in->opsize == 8 || (in->map == 2))) {
+            return false; /* no REX.W beside AH */
+        }
+    }
+    return true;
+}
+
+/* The bit's own place: the operand is what holds it, at [ea + (offset >> log2(bits)) * bytes]. The host instruction
+ * finds it there by itself from the address before that, with the offset as it is. */
+static void emit_bitmem(Tr *t, const DbtInsn *in)
+{
+    static const uint8_t shifts[9] = { [2] = 4, [4] = 5, [8] = 6 };
+    Asm                 *a         = &t->hot;
+    MemSpec              m         = operand_spec(t, in, in->opsize, in->access & G_RM_W);
+    bool                 flags     = needs_flags(t, in);
+    unsigned             size      = in->opsize;
+
+    /* keep[0] = bytes from ea to the operand */
+    flags_save(t);
+    unsigned reg = read_guest(t, in->reg, H_RCX);
+    if (size == 8) {
+        asm_rr(a, true, 0x8b, H_RCX, reg);
+    } else if (size == 4) {
+        asm_rr(a, true, 0x63, H_RCX, reg);
+    } else {
+        asm_emit(a, &(Enc){ .w = true, .map = 1, .op = 0xbf, .reg = H_RCX, .rm = (uint8_t)reg });
+    }
+    asm_emit(a, &(Enc){ .w = true, .op = 0xc1, .reg = 7, .rm = H_RCX, .imm = shifts[size], .imm_size = 1 });
+    asm_emit(a, &(Enc){ .w = true, .op = 0xc1, .reg = 4, .rm = H_RCX, .imm = size == 8 ? 3 : size == 4 ? 2 : 1, .imm_size = 1 });
+    asm_store(a, asm_frame(DBT_FRAME(keep[0])), H_RCX);
+    m.bit_offset = true;
+    m.locked     = in->lock;
+    check(t, &m); /* RAX = host address */
+    asm_rm(a, true, 0x2b, H_RAX, asm_frame(DBT_FRAME(keep[0])));
+    asm_mov(a, H_RCX, H_RAX);
+    if (flags) {
+        flags_need(t);
+    }
+    Enc e    = enc_of(in);
+    e.memory = true;
+    e.mem    = asm_at(H_RCX, 0);
+    e.reg    = (uint8_t)read_guest(t, in->reg, H_RAX);
+    asm_emit(a, &e);
+    flags_written(t);
+}
+
+static void emit_bswap(Tr *t, const DbtInsn *in)
+{
+    unsigned host = read_guest(t, in->rm, H_RAX);
+    unsigned rex  = (in->opsize == 8 ? 8u : 0) | host >> 3;
+    if (rex) {
+        asm_8(&t->hot, 0x40 | rex);
+    }
+    asm_8(&t->hot, 0x0f);
+    asm_8(&t->hot, 0xc8 | (host & 7));
+    if (host == H_RAX) {
+        write_guest(t, in->rm, H_RAX);
+    }
+}
+
+static void emit_extend(Tr *t, const DbtInsn *in)
+{
+    Enc e = { .w = in->opsize == 8, .reg = H_R9, .rm = H_R9 };
+    if (in->opsize == 2) {
+        e.prefix  = 0x66;
+        e.map     = 1;
+        e.op      = 0xbe;
+        e.byte_rm = true;
+    } else if (in->opsize == 4) {
+        e.map = 1;
+        e.op  = 0xbf;
+    } else {
+        e.op = 0x63;
+    }
+    asm_emit(&t->hot, &e);
+}
+
+static void emit_spread(Tr *t, const DbtInsn *in)
+{
+    asm_mov(&t->hot, H_RAX, H_R9);
+    if (in->opsize != 4) {
+        asm_8(&t->hot, in->opsize == 2 ? 0x66 : 0x48);
+    }
+    asm_8(&t->hot, 0x99); /* RDX is the guest's own */
+}
+
+static void emit_bmi(Tr *t, const DbtInsn *in)
+{
+    Asm *a = &t->hot;
+    Enc  e = { .vex = true, .prefix = in->prefix, .map = in->map, .op = in->op, .w = in->w };
+    if (in->memory) {
+        MemSpec m = operand_spec(t, in, in->opsize, false);
+        Operand o = check(t, &m);
+        asm_rm(a, in->w, 0x8b, H_RCX, o.mem);
+        e.rm = H_RCX;
+    } else {
+        e.rm = (uint8_t)read_guest(t, in->rm, H_RCX);
+    }
+    if (in->vvvv != DBT_NO_REG) {
+        e.vvvv = (uint8_t)read_guest(t, in->vvvv, H_RAX);
+    }
+    unsigned own = dbt_host_register[in->reg];
+    e.reg        = (uint8_t)(own == H_NONE ? (unsigned)H_RAX : own);
+    e.imm        = in->imm;
+    e.imm_size   = in->imm_size;
+    asm_emit(a, &e);
+    if (own == H_NONE) {
+        asm_store(a, guest_slot(in->reg), H_RAX);
+    }
+    note_flags(t, in);
+}
+
+static void emit_push(Tr *t, const DbtInsn *in)
+{
+    unsigned size = in->opsize;
+    MemSpec  m    = { .base = X86_RSP, .index = DBT_NO_REG, .seg = X86_SS, .addrsize = (uint8_t)size, .disp = -(int)size,
+                      .size = (uint8_t)size, .write = true };
+    bool     wide = size == 8;
+    if (in->t == T_PUSHM) {
+        if (in->memory) {
+            MemSpec s = operand_spec(t, in, size, false);
+            Operand o = check(t, &s);
+            asm_rm(&t->hot, wide, 0x8b, H_RAX, o.mem);
+        } else {
+            asm_mov(&t->hot, H_RAX, read_guest(t, in->rm, H_RAX));
+        }
+        asm_store(&t->hot, asm_frame(DBT_FRAME(keep[2])), H_RAX);
+    }
+    Operand o = check(t, &m);
+    if (in->t == T_PUSHI) {
+        asm_emit(&t->hot, &(Enc){ .w = wide, .op = 0xc7, .memory = true, .mem = o.mem, .imm = in->imm, .imm_size = 4 });
+    } else {
+        unsigned reg = o.free;
+        if (in->t == T_PUSHM) {
+            asm_load(&t->hot, reg, asm_frame(DBT_FRAME(keep[2])));
+        } else {
+            reg = read_guest(t, in->rm, o.free);
+        }
+        asm_rm(&t->hot, wide, 0x89, reg, o.mem);
+    }
+    asm_lea(&t->hot, wide, H_R11, asm_at(H_R11, -(int)size));
+}
+
+static void emit_pop(Tr *t, const DbtInsn *in)
+{
+    unsigned size = in->opsize;
+    bool     wide = size == 8;
+    MemSpec  m    = { .base = X86_RSP, .index = DBT_NO_REG, .seg = X86_SS, .addrsize = (uint8_t)size, .size = (uint8_t)size };
+    Operand  o    = check(t, &m);
+    unsigned own  = dbt_host_register[in->rm];
+    if (own == H_NONE || in->rm == X86_RSP) {
+        asm_rm(&t->hot, wide, 0x8b, o.free, o.mem);
+        asm_lea(&t->hot, wide, H_R11, asm_at(H_R11, (int)size));
+        write_guest(t, in->rm, o.free);
+    } else {
+        asm_rm(&t->hot, wide, 0x8b, own, o.mem);
+        asm_lea(&t->hot, wide, H_R11, asm_at(H_R11, (int)size));
+    }
+}
+
+static void emit_leave(Tr *t, const DbtInsn *in)
+{
+    unsigned size = in->opsize;
+    bool     wide = size == 8;
+    MemSpec  m    = { .base = X86_RBP, .index = DBT_NO_REG, .seg = X86_SS, .addrsize = (uint8_t)size, .size = (uint8_t)size };
+    Operand  o    = check(t, &m);
+    asm_rm(&t->hot, wide, 0x8b, o.free, o.mem);
+    asm_lea(&t->hot, wide, H_R11, asm_at(H_RBP, (int)size));
+    asm_mov(&t->hot, H_RBP, o.free);
+}
+
+static void emit_one(Tr *t, const DbtInsn *in)
+{
+    switch (in->t) {
+    case T_GEN:
+        if (in->memory) {
+            gen_memory(t, in);
+        } else {
+            gen_registers(t, in);
+        }
+        break;
+    case T_MOVI: emit_movi(t, in); break;
+    case T_LEA: emit_lea(t, in); break;
+    case T_PUSH:
+    case T_PUSHI:
+    case T_PUSHM: emit_push(t, in); break;
+    case T_POP: emit_pop(t, in); break;
+    case T_LEAVE: emit_leave(t, in); break;
+    case T_SHCL: emit_shcl(t, in); break;
+    case T_MULDIV: emit_muldiv(t, in); break;
+    case T_XCHG: emit_xchg(t, in); break;
+    case T_CMPXCHG: emit_cmpxchg(t, in); break;
+    case T_BITMEM: emit_bitmem(t, in); break;
+    case T_BSWAP: emit_bswap(t, in); break;
+    case T_EXTEND: emit_extend(t, in); break;
+    case T_SPREAD: emit_spread(t, in); break;
+    case T_FLAG:
+        if (needs_flags(t, in)) {
+            flags_need(t);
+        }
+        asm_8(&t->hot, in->op);
+        flags_written(t);
+        break;
+    case T_FENCE:
+        asm_8(&t->hot, 0x0f);
+        asm_8(&t->hot, 0xae);
+        asm_8(&t->hot, 0xc0u | (unsigned)in->reg << 3);
+        break;
+    case T_BMI: emit_bmi(t, in); break;
+    case T_NOP: break;
+    case T_VECTOR: emit_vector(t, in); break;
+    case T_C: emit_c(t, in->extra); break;
+    default: emit_flow(t, in); break;
+    }
+}
+
+void emit_insn(Tr *t, const DbtInsn *in)
+{
+    t->n_tails = 0;
+    emit_one(t, in);
+
+    /* Where slow paths go on that have run the instruction in C: flags are in the frame then. */
+    for (unsigned i = 0; i < t->n_tails; i++) {
+        int32_t rel = (int32_t)(asm_offset(&t->cold) - t->tails[i]);
+        if (t->cold.full) {
+            return;
+        }
+        memcpy(t->cold.start + t->tails[i] - 4, &rel, 4);
+    }
+    if (t->n_tails) {
+        if (t->fl_reg) {
+            Asm hot = t->hot;
+            t->hot  = t->cold;
+            t->fl_reg = false;
+            flags_need(t);
+            t->cold = t->hot;
+            t->hot  = hot;
+        }
+        asm_jmp(&t->cold, 0);
+        reloc(t, true, RELOC_HOT, asm_offset(&t->hot));
+    }
+}

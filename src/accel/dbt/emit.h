@@ -1,0 +1,126 @@
+/* A unit on its way: what translate.c and the templates share. Lock of the Dbt held. */
+
+#ifndef QUERN_ACCEL_DBT_EMIT_H
+#define QUERN_ACCEL_DBT_EMIT_H
+
+#include "accel/dbt/dbt.h"
+#include "cpu/x86/encode.h"
+#include "cpu/x86/thunk.h"
+
+enum { HOT_MAX = 24 << 10, COLD_MAX = 48 << 10, MAX_RELOCS = 2048, MAX_PLACES = 512 };
+
+typedef enum RelocKind {
+    RELOC_HOT,  /* rel32 to an offset in the hot part */
+    RELOC_COLD, /* rel32 to an offset in the cold part */
+    RELOC_STUB, /* rel32 to a stub */
+    RELOC_UNIT, /* imm64: the unit's address | value */
+} RelocKind;
+
+typedef struct Reloc {
+    uint32_t at; /* offset of the field */
+    bool     in_cold;
+    uint8_t  kind;
+    uint64_t value;
+} Reloc;
+
+/* A vector instruction: its form without registers, and its operands. */
+typedef struct Vec {
+    X86ThunkSpec spec;
+    uint8_t      number[4];
+} Vec;
+
+typedef struct DraftExit {
+    uint64_t rip;
+    uint32_t site, cold;
+    bool     direct;
+} DraftExit;
+
+/* Slow paths of the instruction at hand, which end behind it. */
+enum { MAX_TAILS = 8 };
+
+typedef struct DbtScratch {
+    uint8_t   hot[HOT_MAX], cold[COLD_MAX];
+    DbtInsn   insns[DBT_MAX_INSNS];
+    X86Insn   c[DBT_MAX_INSNS];
+    Vec       vec[DBT_MAX_INSNS];
+    Reloc     relocs[MAX_RELOCS];
+    DbtPlace  places[MAX_PLACES];
+    uint8_t   page[X86_PAGE_SIZE + 32]; /* the guest page as it was when decoding began */
+} DbtScratch;
+
+typedef struct Tr {
+    Dbt            *dbt;
+    X86Cpu         *cpu;
+    const DbtFetch *f;
+    DbtMode         mode;
+    DbtScratch     *s;
+    Asm             hot, cold;
+    unsigned        n, n_c, n_vec, n_relocs, n_places, n_exits;
+    unsigned        len;         /* bytes of the unit */
+    uint8_t         live[DBT_MAX_INSNS + 1]; /* flags that are needed before an instruction */
+    uint8_t         live_taken[DBT_MAX_INSNS]; /* at a branch's target */
+    bool            fl_reg, fl_mem; /* the guest's flags are in EFLAGS, in the frame */
+    unsigned        i;              /* instruction at hand */
+    uint32_t        tails[MAX_TAILS];
+    unsigned        n_tails;
+    DraftExit       exits[DBT_MAX_EXITS];
+    unsigned        range_start, range_end; /* in the page */
+    bool            failed;
+} Tr;
+
+/* Where a checked operand is. */
+typedef struct Operand {
+    HostMem mem;
+    uint8_t free; /* scratch register that mem does not use */
+} Operand;
+
+/* What to check. */
+typedef struct MemSpec {
+    uint8_t  base, index, scale, seg, addrsize; /* guest registers */
+    bool     constant;                          /* address is `linear` */
+    bool     scratch;    /* for templates that need RAX: the operand comes out as [RCX] */
+    bool     locked;     /* misaligned: C */
+    bool     bit_offset; /* frame.keep[0] is added */
+    bool     aligned;    /* misaligned: #GP */
+    bool     write;
+    uint8_t  size;
+    int32_t  disp;
+    uint64_t linear;
+} MemSpec;
+
+/* Host register of a guest register, H_NONE for R9 to R11, which are in the frame. */
+extern const uint8_t dbt_host_register[16];
+static inline HostMem guest_slot(unsigned guest)
+{
+    return asm_frame((int32_t)(8 * (guest - 9)));
+}
+
+/* --- emit_mem.c --- */
+void    flags_save(Tr *t);   /* before host code that changes EFLAGS: the frame has them afterwards */
+void    flags_need(Tr *t);   /* into EFLAGS; changes RAX */
+void    flags_written(Tr *t);
+void    reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value); /* for the 4 or 8 bytes just emitted */
+void    place(Tr *t); /* the host instruction that follows may fault */
+Operand check(Tr *t, const MemSpec *m);
+MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write);
+unsigned read_guest(Tr *t, unsigned guest, unsigned scratch); /* host register that has it: its own or scratch */
+void     write_guest(Tr *t, unsigned guest, unsigned host);   /* nothing when host is its own */
+uint64_t insn_rip(const Tr *t, unsigned i);
+
+/* Where rip is in the unit's page; -1: in another page. */
+int page_offset(const Tr *t, uint64_t rip);
+
+/* --- emit.c: one template each --- */
+void emit_insn(Tr *t, const DbtInsn *in);
+bool emit_can(const DbtInsn *in); /* false: C has to run this form */
+
+/* --- emit_flow.c --- */
+void emit_flow(Tr *t, const DbtInsn *in);
+void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
+void emit_c(Tr *t, unsigned c_number);
+
+/* --- emit_vector.c --- */
+bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in);
+void emit_vector(Tr *t, const DbtInsn *in);
+
+#endif

@@ -1,0 +1,259 @@
+/* Templates of control flow: branches, calls and returns, the ways out of a unit, and instructions run in C.
+ *
+ * A direct branch inside the page is one host branch once it is linked. Others look into the jump cache, whose slot is
+ * known when translating if the target is. Loops poll: what branches backwards looks at the frame's poll word, and a
+ * kick spoils the jump caches' mask. */
+
+#include "accel/dbt/emit.h"
+
+static uint64_t cut_rip(const Tr *t, uint64_t rip)
+{
+    return t->mode.code == 8 ? rip : (uint32_t)rip;
+}
+
+/* Pads so that a displacement that starts `before` bytes from here lies in one aligned word: it is patched while others
+ * may run it. */
+static void align_site(Asm *a, unsigned before)
+{
+    unsigned at = (asm_offset(a) + before) & 7;
+    if (at > 4) {
+        asm_nops(a, 8 - at);
+    }
+}
+
+static int32_t jump_slot(unsigned mode, uint64_t rip)
+{
+    return DBT_FRAME(jumps) + (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + (~rip & DBT_JUMP_MASK) * 8);
+}
+
+static DraftExit *new_exit(Tr *t, uint64_t rip)
+{
+    if (t->n_exits == DBT_MAX_EXITS) {
+        t->failed = true;
+        return &t->exits[0];
+    }
+    t->exits[t->n_exits] = (DraftExit){ .rip = rip };
+    return &t->exits[t->n_exits++];
+}
+
+/* In the cold part: asks for the unit, once. */
+static void put_link(Tr *t, DraftExit *e)
+{
+    asm_nops(&t->cold, (8 - (asm_offset(&t->cold) & 7)) & 7);
+    e->cold = asm_offset(&t->cold);
+    asm_call(&t->cold, 0);
+    reloc(t, true, RELOC_STUB, STUB_LINK);
+}
+
+static void put_poll(Tr *t, uint64_t rip)
+{
+    Asm *a = &t->hot;
+    asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(poll)), .imm_size = 1 });
+    asm_jcc(a, CC_NZ, 0);
+    reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+    asm_mov_imm(&t->cold, H_RAX, rip);
+    asm_jmp(&t->cold, 0);
+    reloc(t, true, RELOC_STUB, STUB_KICK);
+}
+
+/* To another page: by the jump cache. Flags are in the frame. */
+static void put_far_exit(Tr *t, Asm *a, bool cold, uint64_t rip)
+{
+    int32_t slot = jump_slot(t->f->mode, rip);
+    asm_mov_imm(a, H_RAX, rip);
+    if (!(~rip & DBT_JUMP_MASK)) { /* the slot that is never filled */
+        asm_jmp(a, 0);
+        reloc(t, cold, RELOC_STUB, STUB_LOOKUP);
+        return;
+    }
+    asm_rm(a, true, 0x3b, H_RAX, asm_frame(slot));
+    asm_jcc(a, CC_NZ, 0);
+    reloc(t, cold, RELOC_STUB, STUB_LOOKUP);
+    asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = asm_frame(slot + 8) });
+}
+
+/* With the state of flags put back as it was: what the way out does concerns it alone. */
+void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
+{
+    Asm *a      = &t->hot;
+    rip         = cut_rip(t, rip);
+    bool fl_reg = t->fl_reg, fl_mem = t->fl_mem;
+    bool near   = page_offset(t, rip) >= 0;
+    bool back   = rip <= insn_rip(t, t->i);
+    bool save   = fl_reg && !fl_mem && (live || back || !near);
+
+    if (near && !save && !back) {
+        DraftExit *e = new_exit(t, rip);
+        align_site(a, cc < 0 ? 1 : 2);
+        if (cc < 0) {
+            asm_jmp(a, 0);
+        } else {
+            asm_jcc(a, (unsigned)cc, 0);
+        }
+        e->site   = asm_offset(a) - 4;
+        e->direct = true;
+        put_link(t, e);
+        reloc(t, false, RELOC_COLD, e->cold);
+        return;
+    }
+    if (cc >= 0 && !back) {
+        /* Forwards: rarely enough taken to be elsewhere. */
+        asm_jcc(a, (unsigned)cc, 0);
+        reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+        Asm hot = t->hot;
+        t->hot  = t->cold;
+        if (save) {
+            flags_save(t);
+        }
+        t->cold = t->hot;
+        t->hot  = hot;
+        if (near) {
+            put_link(t, new_exit(t, rip));
+        } else {
+            put_far_exit(t, &t->cold, true, rip);
+        }
+        t->fl_reg = fl_reg;
+        t->fl_mem = fl_mem;
+        return;
+    }
+    uint32_t skip = 0;
+    if (cc >= 0) {
+        asm_jcc(a, (unsigned)cc ^ 1, 0);
+        skip = asm_offset(a);
+    }
+    if (save) {
+        flags_save(t);
+    }
+    if (back) {
+        put_poll(t, rip);
+    }
+    if (near) {
+        DraftExit *e = new_exit(t, rip);
+        align_site(a, 1);
+        asm_jmp(a, 0);
+        e->site   = asm_offset(a) - 4;
+        e->direct = true;
+        put_link(t, e);
+        reloc(t, false, RELOC_COLD, e->cold);
+    } else {
+        put_far_exit(t, a, false, rip);
+    }
+    if (cc >= 0 && !a->full) {
+        int32_t rel = (int32_t)(asm_offset(a) - skip);
+        memcpy(a->start + skip - 4, &rel, 4);
+    }
+    t->fl_reg = fl_reg;
+    t->fl_mem = fl_mem;
+}
+
+/* RAX = where to; flags are saved. `undo`: bytes that RSP grows by again when the target is bad. */
+static void put_dispatch(Tr *t, int undo)
+{
+    Asm    *a     = &t->hot;
+    int32_t table = jump_slot(t->f->mode, ~UINT64_C(0));
+    DbtSite site  = { .insn = (uint8_t)t->i, .size = (uint8_t)(undo < 0 ? -undo : 0), .limit = (uint16_t)(undo > 0 ? undo : 0) };
+    uint64_t bits;
+    memcpy(&bits, &site, 8);
+
+    asm_mov32(a, H_RCX, H_RAX);
+    asm_emit(a, &(Enc){ .op = 0xf7, .reg = 2, .rm = H_RCX }); /* not ecx */
+    asm_rm(a, false, 0x23, H_RCX, asm_frame(DBT_FRAME(jump_mask)));
+    asm_rm(a, true, 0x3b, H_RAX, (HostMem){ .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table });
+    asm_jcc(a, CC_NZ, 0);
+    reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+    asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true,
+                        .mem = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table + 8 } });
+    asm_call(&t->cold, 0);
+    reloc(t, true, RELOC_STUB, STUB_RET_MISS);
+    asm_mov_imm64(&t->cold, H_RCX, bits);
+}
+
+static void load_target(Tr *t, const DbtInsn *in)
+{
+    bool wide = in->opsize == 8;
+    if (in->memory) {
+        MemSpec m = operand_spec(t, in, in->opsize, false);
+        Operand o = check(t, &m);
+        asm_rm(&t->hot, wide, 0x8b, H_RAX, o.mem);
+    } else {
+        unsigned host = read_guest(t, in->rm, H_RAX);
+        asm_rr(&t->hot, wide, 0x8b, H_RAX, host);
+    }
+}
+
+/* Pushes the address behind the instruction. `keep`: what was there before goes to frame.keep[3]. */
+static void push_return(Tr *t, const DbtInsn *in, bool keep)
+{
+    Asm     *a    = &t->hot;
+    unsigned size = in->opsize;
+    bool     wide = size == 8;
+    uint64_t next = cut_rip(t, insn_rip(t, t->i) + in->len);
+    MemSpec  m    = { .base = X86_RSP, .index = DBT_NO_REG, .seg = X86_SS, .addrsize = (uint8_t)size, .disp = -(int)size,
+                      .size = (uint8_t)size, .write = true };
+    Operand  o    = check(t, &m);
+    if (keep) {
+        asm_rm(a, wide, 0x8b, o.free, o.mem);
+        asm_store(a, asm_frame(DBT_FRAME(keep[3])), o.free);
+    }
+    if (!wide || (int64_t)next == (int32_t)next) {
+        asm_emit(a, &(Enc){ .w = wide, .op = 0xc7, .memory = true, .mem = o.mem, .imm = (int64_t)next, .imm_size = 4 });
+    } else {
+        asm_mov_imm(a, o.free, next);
+        asm_store(a, o.mem, o.free);
+    }
+    asm_lea(a, wide, H_R11, asm_at(H_R11, -(int)size));
+}
+
+void emit_flow(Tr *t, const DbtInsn *in)
+{
+    Asm     *a      = &t->hot;
+    uint64_t next   = insn_rip(t, t->i) + in->len;
+    uint64_t target = next + (uint64_t)in->imm;
+    bool     wide   = in->opsize == 8;
+
+    switch (in->t) {
+    case T_JMP: emit_exit(t, target, -1, t->live_taken[t->i]); break;
+    case T_JCC:
+        flags_need(t);
+        emit_exit(t, target, in->op & 15, t->live_taken[t->i]);
+        break;
+    case T_CALL:
+        push_return(t, in, false);
+        emit_exit(t, target, -1, t->live_taken[t->i]);
+        break;
+    case T_CALLI:
+        load_target(t, in);
+        asm_store(a, asm_frame(DBT_FRAME(keep[2])), H_RAX);
+        push_return(t, in, true);
+        asm_load(a, H_RAX, asm_frame(DBT_FRAME(keep[2])));
+        put_dispatch(t, -(int)in->opsize);
+        break;
+    case T_JMPI:
+        flags_save(t); /* through RAX */
+        load_target(t, in);
+        put_dispatch(t, 0);
+        break;
+    case T_RET: {
+        MemSpec m = { .base = X86_RSP, .index = DBT_NO_REG, .seg = X86_SS, .addrsize = in->opsize, .size = in->opsize };
+        Operand o = check(t, &m);
+        asm_rm(a, wide, 0x8b, H_RAX, o.mem);
+        int grow = in->opsize + (int)in->imm;
+        asm_lea(a, wide, H_R11, asm_at(H_R11, grow));
+        put_dispatch(t, grow);
+        break;
+    }
+    default: t->failed = true; break;
+    }
+}
+
+void emit_c(Tr *t, unsigned c_number)
+{
+    Asm *a = &t->hot;
+    flags_save(t);
+    asm_call(a, 0);
+    reloc(t, false, RELOC_STUB, STUB_INSN);
+    asm_mov_imm64(a, H_RCX, 0);
+    reloc(t, false, RELOC_UNIT, (uint64_t)t->i << 56);
+    t->fl_reg = false;
+    t->fl_mem = true;
+}

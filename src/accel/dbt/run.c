@@ -1,0 +1,261 @@
+/* The vCPU's loop over translated code: finding the next unit, what the translator keeps in its frame, and the way
+ * between the two.
+ *
+ * dbt_loop() holds the frame at the end of its own stack frame and enters translated code with RSP at it: what the code
+ * calls lies below. Faults that C raises on behalf of translated code come back to it.
+ *
+ * vCPU thread. */
+
+#include "accel/dbt/run.h"
+
+#include "accel/dbt/dbt.h"
+#include "cpu/x86/cache.h"
+#include "cpu/x86/tlb.h"
+
+#include <alloca.h>
+
+/* --- keys --- */
+
+static uint64_t key_of(const X86Cpu *cpu)
+{
+    uint64_t key = cpu->mode_key | (uint64_t)cpu->tlb->mode << 32;
+    if (!cpu->flat) {
+        key ^= (uint64_t)cpu->seg[X86_CS].limit * UINT64_C(0x9e3779b97f4a7c15) << 34;
+    }
+    return key;
+}
+
+static uint64_t jump_key_of(const X86Cpu *cpu, uint64_t key)
+{
+    return cpu->code_size == X86_CODE64 ? key : key ^ cpu->seg[X86_CS].base * UINT64_C(0xc2b2ae3d27d4eb4f);
+}
+
+/* --- the next unit --- */
+
+/* Makes writes to the page visible before anything of it is translated. Others may have run meanwhile: true. */
+static bool watch(X86Cpu *cpu, Dbt *dbt, const X86TlbPage *page, unsigned offset)
+{
+    if (!page->ram->code_listener) {
+        atomic_store_explicit(&page->ram->code_listener, &dbt->listener, memory_order_release);
+    }
+    if (atomic_load_explicit(&ram_block_page(page->ram, page->ram_offset)->code_mask, memory_order_relaxed)) {
+        return false;
+    }
+    ram_block_mark_code(page->ram, page->ram_offset + offset, 1);
+    x86_tlb_forbid_writes(cpu, page->host);
+    if (vcpu_group_size(cpu->vcpu.group) > 1) {
+        vcpu_flush_all(cpu->vcpu.group, &cpu->vcpu);
+        x86_take_flush_request(cpu);
+    }
+    return true;
+}
+
+DbtUnit *dbt_next_unit(DbtFrame *f)
+{
+    X86Cpu  *cpu    = f->cpu;
+    Dbt     *dbt    = f->dbt;
+    uint64_t rip    = cpu->rip;
+    DbtFetch fetch  = { .rip = rip, .linear = rip, .limit = UINT64_MAX };
+
+    if (cpu->code_size != X86_CODE64) {
+        const X86Segment *cs = &cpu->seg[X86_CS];
+        if (rip > cs->limit) {
+            x86_raise(cpu, X86_GP);
+        }
+        fetch.linear = (uint32_t)(cs->base + rip);
+        fetch.limit  = (uint64_t)cs->limit - rip + 1;
+    } else if (!x86_canonical(cpu, rip)) {
+        x86_raise(cpu, X86_GP);
+    }
+    fetch.page_offset = (unsigned)(fetch.linear & X86_PAGE_MASK);
+    for (;;) {
+        X86TlbPage page = *x86_translate(cpu, x86_tlb_mode(cpu), fetch.linear, X86_FETCH);
+        if (cpu->tlb->changes.any) {
+            dbt_sync_flush(f);
+        }
+        if (!page.host) {
+            return NULL;
+        }
+        fetch.key        = key_of(cpu);
+        fetch.mode       = cpu->tlb->mode;
+        fetch.host       = page.host + fetch.page_offset;
+        fetch.ram        = page.ram;
+        fetch.ram_offset = page.ram_offset + fetch.page_offset;
+
+        uint64_t jump_key = jump_key_of(cpu, fetch.key);
+        if (f->jump_key[fetch.mode] != jump_key) {
+            dbt_jumps_flush(f, fetch.mode);
+            f->jump_key[fetch.mode] = jump_key;
+        }
+        g_mutex_lock(&dbt->lock);
+        DbtUnit *u = dbt_lookup(dbt, fetch.host, fetch.key, rip, false);
+        if (!u) {
+            g_mutex_unlock(&dbt->lock);
+            if (watch(cpu, dbt, &page, fetch.page_offset)) {
+                continue;
+            }
+            g_mutex_lock(&dbt->lock);
+            u = dbt_lookup(dbt, fetch.host, fetch.key, rip, false);
+            if (!u) {
+                u = dbt_translate(dbt, cpu, &fetch);
+            }
+        }
+        if (u) {
+            dbt_jump_fill(f, fetch.mode, u, page.global);
+        }
+        g_mutex_unlock(&dbt->lock);
+        return u;
+    }
+}
+
+/* The bytes of a unit's instruction, decoded for the executor. */
+bool dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in)
+{
+    uint8_t  buf[16] = { 0 };
+    unsigned len     = (unsigned)(u->insn_off[n + 1] - u->insn_off[n]);
+    ram_copy_out(buf, u->host + u->insn_off[n], len);
+    return x86_decode_insn(cpu, buf, len, 0, in) == DECODE_OK && in->len == len;
+}
+
+/* --- the loop --- */
+
+static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
+{
+    memset(f, 0, sizeof *f);
+    f->cpu  = cpu;
+    f->dbt  = dbt;
+    f->kick = DBT_RUN;
+    for (unsigned mode = 0; mode < DBT_MODES; mode++) {
+        for (unsigned i = 0; i < DBT_JUMPS; i++) {
+            f->jumps[mode][i] = (DbtJump){ .rip = dbt_empty_tag(i), .code = dbt->stubs[STUB_LOOKUP] };
+        }
+    }
+    dbt_micro_flush(f, false);
+    g_mutex_lock(&dbt->lock);
+    g_ptr_array_add(dbt->frames, f);
+    g_mutex_unlock(&dbt->lock);
+    cpu->vcpu.kick_value = DBT_KICKED;
+    atomic_store_explicit(&cpu->vcpu.kick_word, &f->kick, memory_order_release);
+}
+
+static void frame_done(DbtFrame *f)
+{
+    atomic_store_explicit(&f->cpu->vcpu.kick_word, NULL, memory_order_release);
+    g_mutex_lock(&f->dbt->lock);
+    g_ptr_array_remove(f->dbt->frames, f);
+    g_mutex_unlock(&f->dbt->lock);
+}
+
+/* A region is emptied while nobody runs translated code. */
+static void make_room(DbtFrame *f)
+{
+    VcpuGroup *group = f->cpu->vcpu.group;
+    vcpu_exclusive_begin(group, &f->cpu->vcpu);
+    g_mutex_lock(&f->dbt->lock);
+    if (f->dbt->full) {
+        dbt_empty_region(f->dbt);
+    }
+    g_mutex_unlock(&f->dbt->lock);
+    vcpu_exclusive_end(group, &f->cpu->vcpu);
+    x86_take_flush_request(f->cpu);
+}
+
+/* Does all that is due until translated code can go on. NULL: the run is over. */
+static const uint8_t *next_code(DbtFrame *f, int thrown, const DbtHost *host)
+{
+    X86Cpu *cpu = f->cpu;
+    X86Exit exit;
+    bool    over = false;
+
+    x86_park(cpu);
+    if (thrown) {
+        if (f->at) { /* a slow access has faulted: whose is it? */
+            uint64_t bits;
+            DbtSite  site;
+            memcpy(&bits, f->at + 2, 8);
+            memcpy(&site, &bits, 8);
+            g_mutex_lock(&f->dbt->lock);
+            DbtUnit *u = dbt_unit_at(f->dbt, f->at);
+            cpu->rip   = x86_cut_rip(cpu, u->rip + u->insn_off[site.insn]);
+            g_mutex_unlock(&f->dbt->lock);
+            f->at = NULL;
+        }
+        over = x86_deliver_thrown(cpu, thrown, &exit);
+    }
+    for (;;) {
+        if (over) {
+            if (!host->exited(host->opaque, exit)) {
+                return NULL;
+            }
+            x86_run_begin(cpu, false);
+            over = false;
+        }
+        atomic_store_explicit(&f->kick, DBT_RUN, memory_order_relaxed);
+        atomic_thread_fence(memory_order_seq_cst);
+        switch (x86_round(cpu, &exit)) {
+        case X86_ROUND_AGAIN: continue;
+        case X86_ROUND_EXIT: over = true; continue;
+        case X86_ROUND_TRANSLATE: break;
+        }
+        DbtUnit *u = dbt_next_unit(f);
+        if (u) {
+            cpu->interrupt_shadow = X86_SHADOW_NONE;
+            if (cpu->tlb->changes.any) {
+                dbt_sync_flush(f);
+            }
+            return u->hot;
+        }
+        if (f->dbt->full) {
+            make_room(f);
+            continue;
+        }
+        x86_run_one(cpu);
+    }
+}
+
+static _Thread_local DbtFrame *current_frame;
+
+DbtFrame *dbt_current_frame(void)
+{
+    return current_frame;
+}
+
+__attribute__((noinline, no_sanitize("address", "undefined", "thread"), optimize("no-stack-protector")))
+void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
+{
+    enum { ALIGN = 64 };
+    void     *space            = alloca(sizeof(DbtFrame) + ALIGN);
+    DbtFrame *volatile f       = (DbtFrame *)(((uintptr_t)space + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
+    DbtFrame *volatile outer   = current_frame;
+    const uint8_t *volatile go = NULL;
+
+    frame_init(f, dbt, cpu);
+    current_frame = f;
+    x86_run_begin(cpu, false);
+    for (;;) {
+        int thrown = x86_setjmp(cpu->fault_exit);
+        go         = next_code(f, thrown, host);
+        if (!go) {
+            break;
+        }
+        dbt_enter(f, go);
+    }
+    current_frame = outer;
+    frame_done(f);
+}
+
+/* --- one run, as x86_run() does it --- */
+
+static bool stop_at_exit(void *opaque, X86Exit exit)
+{
+    *(X86Exit *)opaque = exit;
+    return false;
+}
+
+X86Exit dbt_run(Dbt *dbt, X86Cpu *cpu)
+{
+    X86Exit exit = X86_EXIT_REQUEST;
+    DbtHost host = { .exited = stop_at_exit, .opaque = &exit };
+    dbt_loop(dbt, cpu, &host);
+    return exit;
+}

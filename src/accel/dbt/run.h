@@ -1,0 +1,29 @@
+/* The translator from outside: one Dbt for all vCPUs of a machine, one dbt_loop() a vCPU thread. */
+
+#ifndef QUERN_ACCEL_DBT_RUN_H
+#define QUERN_ACCEL_DBT_RUN_H
+
+#include "cpu/x86/exec.h"
+
+typedef struct Dbt Dbt;
+
+/* Memory for `size` bytes of translated code (at least 1 MiB). NULL with an error when the host has not enough. The
+ * RAM that its vCPUs translate code from holds a pointer to it: it lives as long as the machine. */
+Dbt *dbt_new(size_t size, Error *err);
+void dbt_free(Dbt *dbt); /* no vCPU runs any more; NULL is fine */
+
+typedef struct DbtHost {
+    /* Called when a run ends (see X86Exit), inside as x86_run() ends: does what is to be done about it and returns true
+     * to go on, or false to return from dbt_loop(). */
+    bool (*exited)(void *opaque, X86Exit exit);
+    void *opaque;
+} DbtHost;
+
+/* Runs guest code on this vCPU until host->exited() says no. The thread has called vcpu_enter(). Uses 250 KiB of
+ * stack. */
+void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host);
+
+/* One run: the translator's x86_run(). */
+X86Exit dbt_run(Dbt *dbt, X86Cpu *cpu);
+
+#endif

@@ -1,0 +1,243 @@
+/* What translated code calls in C: TLB misses, instructions without a template, links, look-ups, faults.
+ *
+ * Called by stubs with the guest's integer registers in X86Cpu and the vector registers live (cpu/x86/park.h): part of
+ * the hot set, like all it calls before it parks. A fault leaves by the long jump to dbt_run(), which finds out from
+ * frame->at where it was.
+ *
+ * A unit may be freed while its thread waits for a lock in C (dbt_empty_region), so that an instruction that runs is a
+ * copy, and going back is possible only while no region has been emptied. */
+
+#include "accel/dbt/dbt.h"
+
+#include "cpu/x86/cache.h"
+#include "cpu/x86/tlb.h"
+
+static const uint8_t *leave(DbtFrame *f)
+{
+    f->at = NULL;
+    return f->dbt->stubs[STUB_LEAVE];
+}
+
+/* Back into translated code. */
+static const uint8_t *go(DbtFrame *f, const uint8_t *to)
+{
+    X86Cpu *cpu = f->cpu;
+    f->at       = NULL;
+    if (cpu->tlb->changes.any) {
+        dbt_sync_flush(f);
+    }
+    if (!cpu->vector_live) {
+        x86_unpark(cpu);
+    }
+    return to;
+}
+
+void dbt_enter(DbtFrame *f, const uint8_t *code)
+{
+    x86_unpark(f->cpu);
+    ((void (*)(DbtFrame *, const uint8_t *))(uintptr_t)f->dbt->stubs[STUB_ENTER])(f, code);
+}
+
+static uint64_t read64(const uint8_t *p)
+{
+    uint64_t v;
+    __builtin_memcpy(&v, p, 8);
+    return v;
+}
+
+/* --- instructions in C --- */
+
+typedef enum Ran { RAN_ON, RAN_AWAY } Ran;
+
+/* Runs the instruction at cpu->rip. RAN_AWAY: cpu->rip is where to go on, by the run loop. */
+static Ran run_insn(DbtFrame *f, const X86Insn *from, const DbtUnit *unit)
+{
+    X86Cpu  *cpu    = f->cpu;
+    uint64_t resets = f->dbt->counters.resets;
+    bool     ends   = from->flags & X86_INSN_ENDS;
+
+    f->insn               = *from;
+    cpu->insn             = &f->insn;
+    cpu->insn_end         = &f->insn + 2;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
+    x86_insn_run(cpu, &f->insn);
+    bool stop = cpu->insn_end != &f->insn + 2;
+    cpu->insn = NULL;
+
+    if (f->insn.flags & X86_INSN_TRANSFER) {
+        ends = true;
+    } else if (ends || stop || resets != f->dbt->counters.resets || unit->dead || cpu->cache->attention) {
+        cpu->rip = x86_cut_rip(cpu, cpu->rip + f->insn.len);
+    }
+    if (ends && (!(f->insn.flags & X86_INSN_TRANSFER) || cpu->branch == X86_BRANCH_SYSTEM)) {
+        x86_park(cpu);
+        x86_update_attention(cpu);
+    }
+    return ends || stop || resets != f->dbt->counters.resets || unit->dead || cpu->cache->attention ? RAN_AWAY : RAN_ON;
+}
+
+/* The unit that the address lies in, and its instruction there. Parks. */
+static DbtUnit *find_unit(DbtFrame *f, const uint8_t *at)
+{
+    x86_park(f->cpu);
+    g_mutex_lock(&f->dbt->lock);
+    DbtUnit *u = dbt_unit_at(f->dbt, at);
+    g_mutex_unlock(&f->dbt->lock);
+    return u;
+}
+
+/* Instruction `n` of a unit by the executor, whatever it is. */
+static Ran run_any(DbtFrame *f, DbtUnit *u, unsigned n)
+{
+    X86Cpu *cpu = f->cpu;
+
+    cpu->rip = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
+    if (u->c_of[n]) {
+        return run_insn(f, &u->c[u->c_of[n] - 1], u);
+    }
+    X86Insn in;
+    x86_park(cpu);
+    if (!dbt_decode_slow(cpu, u, n, &in)) {
+        return RAN_AWAY; /* its bytes have changed: look again */
+    }
+    return run_insn(f, &in, u);
+}
+
+const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
+{
+    X86Cpu  *cpu = f->cpu;
+    uint64_t v   = read64(at + 2);
+    DbtUnit *u   = (DbtUnit *)(uintptr_t)(v << 8 >> 8);
+    unsigned n   = (unsigned)(v >> 56);
+
+    cpu->rip = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
+    if (run_insn(f, &u->c[u->c_of[n] - 1], u) == RAN_AWAY) {
+        return leave(f);
+    }
+    return go(f, at + 10);
+}
+
+/* --- memory --- */
+
+const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, unsigned write)
+{
+    X86Cpu  *cpu  = f->cpu;
+    uint64_t bits = read64(at + 2);
+    DbtSite  site;
+    __builtin_memcpy(&site, &bits, 8);
+
+    bool odd = site.flags & SITE_ALIGN && linear & (site.size - 1u);
+    if (!(site.flags & SITE_EXEC) && !odd && (linear & X86_PAGE_MASK) <= site.limit &&
+        (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear))) {
+        f->at = at;
+        x86_translate(cpu, cpu->tlb->mode, linear, write ? X86_WRITE : X86_READ);
+        if (cpu->tlb->changes.any) {
+            dbt_sync_flush(f);
+        }
+        const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
+        uint64_t           tag = write ? e->write : e->read;
+        if (linear - tag <= site.limit) {
+            DbtMicro *m = &f->micro[0][0][site.micro];
+            m->tag      = tag;
+            m->addend   = e->addend;
+            return go(f, at);
+        }
+    }
+    DbtUnit *u = find_unit(f, at);
+    if (run_any(f, u, site.insn) == RAN_AWAY) {
+        return leave(f);
+    }
+    return go(f, at + 15);
+}
+
+/* --- control flow --- */
+
+static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
+{
+    f->cpu->rip = rip;
+    if (f->poll) {
+        return leave(f);
+    }
+    x86_park(f->cpu);
+    DbtUnit *u = dbt_next_unit(f);
+    return u ? go(f, u->hot) : leave(f);
+}
+
+const uint8_t *dbt_slow_lookup(DbtFrame *f, uint64_t rip)
+{
+    return go_to(f, rip);
+}
+
+const uint8_t *dbt_slow_kick(DbtFrame *f, uint64_t rip)
+{
+    f->cpu->rip = rip;
+    return leave(f);
+}
+
+const uint8_t *dbt_slow_ret(DbtFrame *f, uint64_t rip, const uint8_t *at)
+{
+    X86Cpu *cpu = f->cpu;
+
+    if (cpu->code_size == X86_CODE64 && !x86_canonical(cpu, rip)) {
+        /* The branch's own fault, and it has not happened. */
+        uint64_t bits = read64(at + 2);
+        DbtSite  site;
+        __builtin_memcpy(&site, &bits, 8);
+        DbtUnit *u = find_unit(f, at);
+        cpu->rip   = u->rip + u->insn_off[site.insn];
+        if (site.size) { /* a call */
+            x86_store(cpu, cpu->gpr[X86_RSP], f->keep[3], 8);
+        }
+        cpu->gpr[X86_RSP] += site.size;
+        cpu->gpr[X86_RSP] -= site.limit;
+        x86_raise(cpu, X86_GP);
+    }
+    return go_to(f, rip);
+}
+
+const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
+{
+    Dbt     *dbt = f->dbt;
+    X86Cpu  *cpu = f->cpu;
+    DbtUnit *u   = find_unit(f, at - 1);
+    DbtExit *e   = u->exits;
+
+    while (e->cold - dbt_writable(dbt) + 5 != at) {
+        e++;
+    }
+    cpu->rip    = e->rip;
+    DbtUnit *to = dbt_next_unit(f);
+    if (!to) {
+        return leave(f);
+    }
+    g_mutex_lock(&dbt->lock);
+    if (to->key == u->key && (to->host - u->host) == (ptrdiff_t)(to->rip - u->rip)) {
+        dbt_link(dbt, e, to);
+    }
+    g_mutex_unlock(&dbt->lock);
+    return go(f, to->hot);
+}
+
+/* --- host faults --- */
+
+const uint8_t *dbt_slow_fault(DbtFrame *f)
+{
+    DbtUnit *u    = find_unit(f, f->fault_rip);
+    uint32_t off  = (uint32_t)(f->fault_rip - u->hot);
+    unsigned n    = 0;
+    X86Cpu  *cpu  = f->cpu;
+    uint64_t fl   = f->fault_eflags;
+
+    while (n + 1 < u->n && u->insn_host[n + 1] <= off) {
+        n++;
+    }
+    for (unsigned i = 0; i < u->n_places; i++) {
+        if (u->places[i].host == off && u->places[i].flags_in_host) {
+            cpu->arith = (uint16_t)((fl & 0xd5) << 8 | 0x200 | (fl >> 11 & 1));
+        }
+    }
+    if (run_any(f, u, n) == RAN_ON) {
+        cpu->rip = x86_cut_rip(cpu, cpu->rip + f->insn.len);
+    }
+    return leave(f);
+}

@@ -1,0 +1,193 @@
+/* Code made once: the way in and out of translated code, and between it and C.
+ *
+ * All calls into C have one shape: the guest's registers go to X86Cpu, C gets the frame, a value and the address it was
+ * called from, and answers with the address where translated code goes on (STUB_LEAVE for the way out). frame.tmp[0]
+ * is RAX then. The first part of the miss stubs looks into the TLB of the mode without C. */
+
+#include "accel/dbt/dbt.h"
+
+#define CPU_AT(member) asm_at(H_RAX, (int32_t)offsetof(X86Cpu, member))
+
+enum { GPR_IN_FRAME = 9, N_IN_FRAME = 3 };
+
+static HostMem gpr_at(unsigned guest)
+{
+    return asm_at(H_RAX, (int32_t)(offsetof(X86Cpu, gpr) + 8 * guest));
+}
+
+extern const uint8_t dbt_host_register[16];
+
+/* RAX = the vCPU afterwards; RCX is used. */
+static void put_save(Asm *a)
+{
+    asm_load(a, H_RAX, asm_frame(DBT_FRAME(cpu)));
+    for (unsigned g = 0; g < 16; g++) {
+        if (dbt_host_register[g] != H_NONE) {
+            asm_store(a, gpr_at(g), dbt_host_register[g]);
+        } else {
+            asm_load(a, H_RCX, asm_frame((int32_t)(8 * (g - GPR_IN_FRAME))));
+            asm_store(a, gpr_at(g), H_RCX);
+        }
+    }
+    asm_rm(a, false, 0x8b, H_RCX, asm_frame(DBT_FRAME(flags)));
+    asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0x89, .reg = H_RCX, .memory = true, .mem = CPU_AT(arith) });
+}
+
+static void put_restore(Asm *a)
+{
+    asm_load(a, H_RAX, asm_frame(DBT_FRAME(cpu)));
+    asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RCX, .memory = true, .mem = CPU_AT(arith) });
+    asm_store(a, asm_frame(DBT_FRAME(flags)), H_RCX);
+    asm_load(a, H_RCX, CPU_AT(seg[X86_FS].base));
+    asm_store(a, asm_frame(DBT_FRAME(fs_base)), H_RCX);
+    asm_load(a, H_RCX, CPU_AT(seg[X86_GS].base));
+    asm_store(a, asm_frame(DBT_FRAME(gs_base)), H_RCX);
+    asm_load(a, H_RCX, CPU_AT(tlb_entries));
+    asm_store(a, asm_frame(DBT_FRAME(tlb)), H_RCX);
+    for (unsigned g = 0; g < 16; g++) {
+        if (dbt_host_register[g] != H_NONE) {
+            asm_load(a, dbt_host_register[g], gpr_at(g));
+        } else {
+            asm_load(a, H_RCX, gpr_at(g));
+            asm_store(a, asm_frame((int32_t)(8 * (g - GPR_IN_FRAME))), H_RCX);
+        }
+    }
+}
+
+static void put_jump_frame(Asm *a, int32_t offset)
+{
+    asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = asm_frame(offset) });
+}
+
+/* RAX is the value; frame.from the address called from (or 0). */
+static void put_call(Asm *a, const void *function, unsigned last)
+{
+    asm_store(a, asm_frame(DBT_FRAME(tmp[0])), H_RAX);
+    put_save(a);
+    asm_mov(a, H_RDI, H_RSP);
+    asm_load(a, H_RSI, asm_frame(DBT_FRAME(tmp[0])));
+    asm_load(a, H_RDX, asm_frame(DBT_FRAME(from)));
+    asm_mov_imm(a, H_RCX, last);
+    asm_mov_imm64(a, H_RAX, (uint64_t)(uintptr_t)function);
+    asm_emit(a, &(Enc){ .op = 0xff, .reg = 2, .rm = H_RAX });
+    asm_store(a, asm_frame(DBT_FRAME(to)), H_RAX);
+    put_restore(a);
+    asm_load(a, H_RAX, asm_frame(DBT_FRAME(tmp[0])));
+    put_jump_frame(a, DBT_FRAME(to));
+}
+
+/* pop [rsp + from]: RSP is the frame's address again. */
+static void put_pop_from(Asm *a)
+{
+    asm_emit(a, &(Enc){ .op = 0x8f, .memory = true, .mem = asm_frame(DBT_FRAME(from)) });
+}
+
+static const uint8_t callee_saved[6] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
+
+/* void enter(DbtFrame *frame, const uint8_t *code) */
+static void put_enter(Asm *a)
+{
+    asm_8(a, 0x58); /* pop rax: the frame lies just above, and what is below it is used */
+    asm_store(a, asm_at(H_RDI, DBT_FRAME(host_return)), H_RAX);
+    for (unsigned i = 0; i < 6; i++) {
+        asm_store(a, asm_at(H_RDI, DBT_FRAME(host_saved[0]) + 8 * (int)i), callee_saved[i]);
+    }
+    asm_store(a, asm_at(H_RDI, DBT_FRAME(host_rsp)), H_RSP);
+    asm_mov(a, H_RSP, H_RDI);
+    asm_store(a, asm_frame(DBT_FRAME(to)), H_RSI);
+    put_restore(a);
+    put_jump_frame(a, DBT_FRAME(to));
+}
+
+static void put_leave(Asm *a)
+{
+    for (unsigned i = 0; i < 6; i++) {
+        asm_load(a, callee_saved[i], asm_frame(DBT_FRAME(host_saved[0]) + 8 * (int)i));
+    }
+    asm_load(a, H_RAX, asm_frame(DBT_FRAME(host_return)));
+    asm_load(a, H_RSP, asm_frame(DBT_FRAME(host_rsp)));
+    asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .rm = H_RAX });
+}
+
+/* RAX = linear address. RCX is free, RDX and RBX wait in the frame. */
+static void put_miss(Asm *a, bool write)
+{
+    enum { D = 8 }; /* the return address */
+    int32_t tag = (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
+
+    asm_store(a, asm_frame(D + DBT_FRAME(tmp[1])), H_RDX);
+    asm_store(a, asm_frame(D + DBT_FRAME(tmp[2])), H_RBX);
+    asm_load(a, H_RBX, asm_frame(0));
+    asm_load(a, H_RBX, asm_at(H_RBX, 2));
+    asm_store(a, asm_frame(D + DBT_FRAME(tmp[3])), H_RBX);
+    asm_emit(a, &(Enc){ .w = true, .map = 1, .op = 0xba, .reg = 4, .rm = H_RBX, .imm = 48, .imm_size = 1 }); /* SITE_EXEC */
+    asm_jcc(a, CC_B, 0);
+    uint8_t *exec = a->p;
+    asm_mov32(a, H_RCX, H_RAX);
+    asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = X86_PAGE_BITS - 5, .imm_size = 1 });
+    asm_ri(a, false, 4, H_RCX, (X86_TLB_SIZE - 1) << 5);
+    asm_rm(a, true, 0x03, H_RCX, asm_frame(D + DBT_FRAME(tlb)));
+    asm_mov(a, H_RDX, H_RAX);
+    asm_rm(a, true, 0x2b, H_RDX, asm_at(H_RCX, tag));
+    asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RBX, .rm = H_RBX }); /* movzx ebx, bx: the limit */
+    asm_rr(a, true, 0x3b, H_RDX, H_RBX);
+    asm_jcc(a, CC_A, 0);
+    uint8_t *miss = a->p;
+    asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RBX, .memory = true, .mem = asm_frame(D + DBT_FRAME(tmp[3]) + 2) });
+    asm_emit(a, &(Enc){ .op = 0xc1, .reg = 4, .rm = H_RBX, .imm = 4, .imm_size = 1 });
+    asm_load(a, H_RDX, asm_at(H_RCX, tag));
+    asm_store(a, (HostMem){ .base = H_RSP, .index = H_RBX, .disp = D + DBT_FRAME(micro) }, H_RDX);
+    asm_load(a, H_RDX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
+    asm_store(a, (HostMem){ .base = H_RSP, .index = H_RBX, .disp = D + DBT_FRAME(micro) + 8 }, H_RDX);
+    asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
+    asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
+    asm_8(a, 0xc3);
+
+    int32_t rel = (int32_t)(a->p - exec);
+    memcpy(exec - 4, &rel, 4);
+    rel = (int32_t)(a->p - miss);
+    memcpy(miss - 4, &rel, 4);
+    asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
+    asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
+    put_pop_from(a);
+    put_call(a, (const void *)dbt_slow_access, write);
+}
+
+static void put_stub(Asm *a, DbtStub stub)
+{
+    switch (stub) {
+    case STUB_ENTER: put_enter(a); break;
+    case STUB_LEAVE: put_leave(a); break;
+    case STUB_READ_MISS: put_miss(a, false); break;
+    case STUB_WRITE_MISS: put_miss(a, true); break;
+    case STUB_INSN:
+        put_pop_from(a);
+        put_call(a, (const void *)dbt_slow_insn, 0);
+        break;
+    case STUB_LINK:
+        put_pop_from(a);
+        put_call(a, (const void *)dbt_slow_link, 0);
+        break;
+    case STUB_LOOKUP: put_call(a, (const void *)dbt_slow_lookup, 0); break;
+    case STUB_RET_MISS:
+        put_pop_from(a);
+        put_call(a, (const void *)dbt_slow_ret, 0);
+        break;
+    case STUB_KICK: put_call(a, (const void *)dbt_slow_kick, 0); break;
+    case STUB_FAULT: put_call(a, (const void *)dbt_slow_fault, 0); break;
+    case N_STUBS: break;
+    }
+}
+
+void dbt_make_stubs(Dbt *dbt)
+{
+    enum { ALIGN = 64 };
+    size_t used = 0;
+    for (unsigned i = 0; i < N_STUBS; i++) {
+        Asm a = { .start = dbt->rw + used, .p = dbt->rw + used, .end = dbt->rw + DBT_STUB_SPACE };
+        put_stub(&a, (DbtStub)i);
+        g_assert(!a.full);
+        dbt->stubs[i] = dbt->rx + used;
+        used          = (used + asm_offset(&a) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    }
+}

@@ -1,0 +1,313 @@
+/* Makes a unit: decodes up to an instruction that ends it, finds out where flags are needed, lets the templates emit,
+ * and puts the result into the code cache.
+ *
+ * A unit lies in one guest page and goes on through conditional branches that are not taken. It depends on its own bytes
+ * and on those that were looked at to see whether flags live on at a branch's target.
+ *
+ * Lock of the Dbt held. */
+
+#include "accel/dbt/emit.h"
+
+#include "cpu/x86/cache.h"
+#include "cpu/x86/cpuid.h"
+
+struct DbtScratch *dbt_scratch_new(void)
+{
+    return g_new(DbtScratch, 1);
+}
+
+void dbt_scratch_free(struct DbtScratch *s)
+{
+    g_free(s);
+}
+
+/* --- decoding --- */
+
+static DbtMode mode_of(const X86Cpu *cpu)
+{
+    return (DbtMode){
+        .code   = cpu->code_size == X86_CODE64 ? 8 : cpu->code_size == X86_CODE32 ? 4 : 2,
+        .stack  = cpu->stack_size,
+        .flat   = cpu->flat,
+        .popcnt = x86_has(cpu, X86_FEATURE_POPCNT),
+        .lzcnt  = x86_has(cpu, X86_FEATURE_ABM),
+        .tzcnt  = x86_has(cpu, X86_FEATURE_BMI1),
+        .movbe  = x86_has(cpu, X86_FEATURE_MOVBE),
+        .crc32  = x86_has(cpu, X86_FEATURE_SSE4_2),
+        .bmi1   = x86_has(cpu, X86_FEATURE_BMI1),
+        .bmi2   = x86_has(cpu, X86_FEATURE_BMI2),
+    };
+}
+
+static void note_range(Tr *t, unsigned start, unsigned end)
+{
+    t->range_start = MIN(t->range_start, start);
+    t->range_end   = MAX(t->range_end, end);
+}
+
+static bool ends_unit(const DbtInsn *in)
+{
+    return in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
+}
+
+/* One instruction; false when it does not end in this page. */
+static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
+{
+    unsigned       at    = t->f->page_offset + off;
+    const uint8_t *buf   = t->s->page + at;
+    unsigned       avail = MIN(X86_PAGE_SIZE - at, 15u);
+
+    if (t->f->limit - off < avail) {
+        avail = (unsigned)(t->f->limit - off);
+    }
+    if (!dbt_decode(&t->mode, buf, avail, in)) {
+        return false;
+    }
+    if (in->t != T_OTHER && !emit_can(in)) {
+        in->t = T_OTHER;
+    }
+    if (in->t == T_OTHER && !vector_decode(t, buf, avail, in)) {
+        X86Insn *c = &t->s->c[t->n_c];
+        memset(in, 0, sizeof *in);
+        if (x86_decode_insn(t->cpu, buf, avail, 0, c) == DECODE_MORE) {
+            return false;
+        }
+        in->t      = T_C;
+        in->len    = c->len;
+        in->extra  = (uint8_t)t->n_c++;
+        in->faults = true;
+        *ends      = c->flags & X86_INSN_ENDS;
+    } else {
+        *ends = ends_unit(in);
+    }
+    in->off = (uint16_t)off;
+    return true;
+}
+
+/* --- flags --- */
+
+/* The flags that code at rip needs before it overwrites them, as far as it can be seen nearby. */
+static uint8_t live_at(Tr *t, uint64_t rip)
+{
+    enum { LOOK = 6 };
+    uint8_t need = 0, left = FL_ALL;
+    int     start = page_offset(t, rip);
+
+    if (start < 0) {
+        return FL_ALL;
+    }
+    unsigned at = (unsigned)start;
+    for (unsigned i = 0; i < LOOK && left && at < X86_PAGE_SIZE; i++) {
+        DbtInsn in;
+        if (!dbt_decode(&t->mode, t->s->page + at, MIN(X86_PAGE_SIZE - at, 15u), &in)) {
+            break;
+        }
+        at += in.len;
+        if (in.t == T_OTHER || in.faults || in.t == T_JCC || ends_unit(&in)) {
+            at = MIN(at + 15, (unsigned)X86_PAGE_SIZE);
+            break;
+        }
+        need |= in.read & left;
+        left &= (uint8_t)~in.write;
+    }
+    note_range(t, (unsigned)start, at);
+    return need | left;
+}
+
+static void find_live(Tr *t)
+{
+    const DbtInsn *last = &t->s->insns[t->n - 1];
+    uint8_t        live = FL_ALL;
+
+    if (!ends_unit(last) && last->t != T_C) {
+        live = live_at(t, t->f->rip + t->len);
+    }
+    t->live[t->n] = live;
+    for (unsigned i = t->n; i-- > 0;) {
+        const DbtInsn *in = &t->s->insns[i];
+        if (in->t == T_JCC || in->t == T_JMP || in->t == T_CALL) {
+            uint64_t to      = t->f->rip + in->off + in->len + (uint64_t)in->imm;
+            t->live_taken[i] = live_at(t, to);
+            live             = (in->t == T_JCC ? live : 0) | t->live_taken[i];
+        }
+        live       = (uint8_t)((live & ~in->write) | in->read | (in->faults ? FL_ALL : 0));
+        t->live[i] = live;
+    }
+}
+
+/* --- finishing --- */
+
+static bool apply(Tr *t, DbtUnit *u)
+{
+    Dbt      *dbt   = t->dbt;
+    ptrdiff_t delta = dbt_writable(dbt);
+    uint8_t  *hot = u->hot + delta, *cold = u->cold + delta;
+
+    memcpy(hot, t->hot.start, u->hot_size);
+    memcpy(cold, t->cold.start, u->cold_size);
+    for (unsigned i = 0; i < t->n_relocs; i++) {
+        const Reloc   *r    = &t->s->relocs[i];
+        uint8_t       *at   = (r->in_cold ? cold : hot) + r->at;
+        const uint8_t *next = (r->in_cold ? u->cold : u->hot) + r->at + 4;
+        const uint8_t *to   = NULL;
+        switch ((RelocKind)r->kind) {
+        case RELOC_HOT: to = u->hot + r->value; break;
+        case RELOC_COLD: to = u->cold + r->value; break;
+        case RELOC_STUB: to = dbt->stubs[r->value]; break;
+        case RELOC_UNIT: {
+            uint64_t value = (uint64_t)(uintptr_t)u | r->value;
+            memcpy(at, &value, 8);
+            continue;
+        }
+        }
+        int32_t rel = (int32_t)(to - next);
+        memcpy(at, &rel, 4);
+    }
+    return true;
+}
+
+static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
+{
+    Dbt     *dbt  = t->dbt;
+    size_t   tail = sizeof(X86Insn) * t->n_c;
+    DbtUnit *u    = g_malloc0(sizeof *u + tail + 4 * (t->n + 1) + sizeof(DbtPlace) * t->n_places + 2 * (t->n + 1) + t->n);
+
+    u->hot_size  = asm_offset(&t->hot);
+    u->cold_size = asm_offset(&t->cold);
+    if (!dbt_allocate(dbt, u->hot_size, u->cold_size, &u->hot, &u->cold)) {
+        g_free(u);
+        return NULL;
+    }
+    u->rip         = t->f->rip;
+    u->key         = t->f->key;
+    u->mode        = (uint8_t)t->f->mode;
+    u->host        = t->f->host;
+    u->ram         = t->f->ram;
+    u->ram_offset  = t->f->ram_offset;
+    u->n           = (uint16_t)t->n;
+    u->len         = (uint16_t)t->len;
+    u->plain       = t->f->plain;
+    u->n_c         = (uint8_t)t->n_c;
+    u->n_places    = (uint16_t)t->n_places;
+    u->range_start = (uint16_t)t->range_start;
+    u->range_len   = (uint16_t)(t->range_end - t->range_start);
+
+    uint8_t *p = (uint8_t *)(u + 1);
+    u->c       = (X86Insn *)p;
+    p += tail;
+    u->insn_host = (uint32_t *)p;
+    p += 4 * (t->n + 1);
+    u->places = (DbtPlace *)p;
+    p += sizeof(DbtPlace) * t->n_places;
+    u->insn_off = (uint16_t *)p;
+    p += 2 * (t->n + 1);
+    u->c_of = p;
+    memcpy(u->c, t->s->c, tail);
+    memcpy(u->insn_host, insn_host, 4 * (t->n + 1));
+    memcpy(u->places, t->s->places, sizeof(DbtPlace) * t->n_places);
+    for (unsigned i = 0; i < t->n; i++) {
+        const DbtInsn *in = &t->s->insns[i];
+        u->insn_off[i]    = in->off;
+        u->c_of[i]        = in->t == T_C ? (uint8_t)(in->extra + 1) : 0;
+    }
+    u->insn_off[t->n] = (uint16_t)t->len;
+
+    ptrdiff_t delta = dbt_writable(dbt);
+    apply(t, u);
+    u->n_exits = (uint8_t)t->n_exits;
+    for (unsigned i = 0; i < t->n_exits; i++) {
+        const DraftExit *d = &t->exits[i];
+        u->exits[i]        = (DbtExit){ .rip    = d->rip,
+                                        .site   = u->hot + delta + d->site,
+                                        .cold   = u->cold + delta + d->cold,
+                                        .direct = d->direct,
+                                        .unit   = u };
+    }
+    dbt_insert(dbt, u);
+    dbt->counters.units++;
+    dbt->counters.insns += t->n;
+    dbt->counters.guest_bytes += t->len;
+    dbt->counters.hot_bytes += u->hot_size;
+    dbt->counters.cold_bytes += u->cold_size;
+    return u;
+}
+
+static void emit_all(Tr *t, uint32_t *insn_host)
+{
+    const DbtInsn *in = NULL;
+
+    t->fl_mem = true;
+    for (t->i = 0; t->i < t->n; t->i++) {
+        in                = &t->s->insns[t->i];
+        insn_host[t->i]   = asm_offset(&t->hot);
+        emit_insn(t, in);
+    }
+    insn_host[t->n] = asm_offset(&t->hot);
+    /* Behind the last instruction. C's that end a unit never come back. */
+    if (!ends_unit(in)) {
+        t->i = t->n - 1;
+        emit_exit(t, t->f->rip + t->len, -1, t->live[t->n]);
+    }
+}
+
+static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max, bool *again)
+{
+    DbtScratch *s = dbt->scratch;
+    Tr          t = { .dbt         = dbt,
+                      .cpu         = cpu,
+                      .f           = f,
+                      .s           = s,
+                      .mode        = mode_of(cpu),
+                      .hot         = { .start = s->hot, .p = s->hot, .end = s->hot + HOT_MAX },
+                      .cold        = { .start = s->cold, .p = s->cold, .end = s->cold + COLD_MAX },
+                      .range_start = f->page_offset,
+                      .range_end   = f->page_offset };
+    uint32_t    insn_host[DBT_MAX_INSNS + 1];
+    unsigned    branches = 0;
+
+    memcpy(s->page, f->host - f->page_offset, X86_PAGE_SIZE);
+    memset(s->page + X86_PAGE_SIZE, 0, 32);
+    while (t.n < max) {
+        DbtInsn *in   = &s->insns[t.n];
+        bool     ends = false;
+        if (t.len >= f->limit || f->page_offset + t.len >= X86_PAGE_SIZE || !decode_one(&t, t.len, in, &ends)) {
+            break;
+        }
+        t.n++;
+        t.len += in->len;
+        if (ends || (in->t == T_JCC && ++branches == DBT_MAX_JCC)) {
+            break;
+        }
+    }
+    if (!t.n) {
+        return NULL;
+    }
+    note_range(&t, f->page_offset, f->page_offset + t.len);
+    find_live(&t);
+    emit_all(&t, insn_host);
+    if (t.failed || t.hot.full || t.cold.full) {
+        *again = true;
+        return NULL;
+    }
+    /* Marked first, compared then: a write at any moment is seen by one or the other. */
+    uint64_t page = f->ram_offset & ~(uint64_t)X86_PAGE_MASK;
+    ram_block_mark_code(f->ram, page + t.range_start, t.range_end - t.range_start);
+    if (memcmp(s->page + t.range_start, f->host - f->page_offset + t.range_start, t.range_end - t.range_start) != 0) {
+        *again = true;
+        return NULL;
+    }
+    return finish(&t, insn_host);
+}
+
+DbtUnit *dbt_translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f)
+{
+    unsigned max = DBT_MAX_INSNS;
+    for (;;) {
+        bool     again = false;
+        DbtUnit *u     = translate(dbt, cpu, f, max, &again);
+        if (!again) {
+            return u;
+        }
+        max = MAX(max / 4, 1u); /* more code than fits, or it was written meanwhile */
+    }
+}

@@ -1,0 +1,130 @@
+/* Saving and restoring the vector and FP registers, and the long jump that leaves them alone: see park.h and jump.h.
+ *
+ * Specification: Intel SDM 1, 13.6 to 13.8 (XSAVE, XRSTOR, XINUSE), 8.1.8 (x87 pointers), December 2023. vCPU thread.
+ * Never built with sanitizers: nothing here may use a vector register but the instructions that are meant to. */
+
+#include "cpu/x86/park.h"
+
+#include "cpu/x86/fpu.h"
+
+enum { HOST_MXCSR = 0x1f80, FCW_INIT = 0x37f, AVX512 = 0xe0, AREA_XCOMP_BV = XSAVE_HEADER + 8 };
+
+static inline uint64_t word(const X86Cpu *cpu, unsigned offset)
+{
+    return *(const uint64_t *)(const void *)(cpu->xsave + offset);
+}
+
+static inline void set_word(X86Cpu *cpu, unsigned offset, uint64_t value)
+{
+    *(uint64_t *)(void *)(cpu->xsave + offset) = value;
+}
+
+static bool all_zero(const X86Cpu *cpu, unsigned from, unsigned end)
+{
+    uint64_t any = 0;
+    for (unsigned i = from; i < end; i += 16) {
+        any |= word(cpu, i) | word(cpu, i + 8);
+    }
+    return !any;
+}
+
+void x86_park_init(X86Cpu *cpu)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    cpu->park_mask = (XCR0_X87 | XCR0_SSE | XCR0_AVX) & low;
+    /* What only the C library uses is initialized with the rest, or it would be in use for ever. */
+    cpu->unpark_mask = cpu->park_mask | ((low & AVX512) == AVX512 ? AVX512 : 0);
+}
+
+void x86_park_slow(X86Cpu *cpu)
+{
+    uint64_t fip = word(cpu, FX_FIP), fdp = word(cpu, FX_FDP);
+
+    __asm__ volatile("xsave64 %0" : "+m"(cpu->xsave) : "a"(cpu->park_mask), "d"(0));
+    cpu->vector_live = false;
+
+    if (word(cpu, XSAVE_HEADER) & XCR0_X87) {
+        __asm__ volatile("fninit");
+    }
+    if (cpu->park_mask & XCR0_AVX) {
+        __asm__ volatile("vzeroupper");
+    }
+    uint32_t mxcsr = HOST_MXCSR;
+    if ((uint32_t)word(cpu, XSAVE_MXCSR) != mxcsr) {
+        __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
+    }
+
+    uint64_t host_fip = word(cpu, FX_FIP), host_fdp = word(cpu, FX_FDP);
+    if (!host_fip) { /* no x87 instruction has run that changes it */
+        set_word(cpu, FX_FIP, fip);
+        set_word(cpu, FX_FDP, fdp);
+        return;
+    }
+    set_word(cpu, FX_FIP, 0);
+    set_word(cpu, FX_FDP, host_fdp ? 0 : fdp);
+    if (cpu->map_fpu_pointers) {
+        cpu->map_fpu_pointers(cpu, host_fip, host_fdp);
+    }
+}
+
+void x86_unpark(X86Cpu *cpu)
+{
+    if (cpu->vector_live) {
+        return;
+    }
+    uint64_t fip = word(cpu, FX_FIP), fdp = word(cpu, FX_FDP);
+    set_word(cpu, FX_FIP, 0);
+    set_word(cpu, FX_FDP, 0);
+
+    uint64_t present = XCR0_SSE;
+    /* FCW, FSW, FTW and FOP in one word. */
+    if (word(cpu, 0) != FCW_INIT || !all_zero(cpu, XSAVE_ST, XSAVE_ST + 128)) {
+        present |= XCR0_X87;
+    }
+    if ((cpu->park_mask & XCR0_AVX) && !all_zero(cpu, XSAVE_YMM, XSAVE_SIZE)) {
+        present |= XCR0_AVX;
+    }
+    set_word(cpu, XSAVE_HEADER, present);
+    set_word(cpu, AREA_XCOMP_BV, 0);
+    set_word(cpu, AREA_XCOMP_BV + 8, 0);
+    __asm__ volatile("xrstor64 %0" : : "m"(cpu->xsave), "a"(cpu->unpark_mask), "d"(0) : "memory");
+    set_word(cpu, FX_FIP, fip);
+    set_word(cpu, FX_FDP, fdp);
+    cpu->vector_live = true;
+}
+
+#if !X86_ALWAYS_PARK
+
+__asm__(".text\n"
+        ".globl x86_setjmp\n"
+        ".type x86_setjmp, @function\n"
+        "x86_setjmp:\n"
+        "\tmovq (%rsp), %rax\n"
+        "\tleaq 8(%rsp), %rdx\n"
+        "\tmovq %rax, (%rdi)\n"
+        "\tmovq %rdx, 8(%rdi)\n"
+        "\tmovq %rbx, 16(%rdi)\n"
+        "\tmovq %rbp, 24(%rdi)\n"
+        "\tmovq %r12, 32(%rdi)\n"
+        "\tmovq %r13, 40(%rdi)\n"
+        "\tmovq %r14, 48(%rdi)\n"
+        "\tmovq %r15, 56(%rdi)\n"
+        "\txorl %eax, %eax\n"
+        "\tret\n"
+        ".size x86_setjmp, . - x86_setjmp\n"
+        ".globl x86_longjmp\n"
+        ".type x86_longjmp, @function\n"
+        "x86_longjmp:\n"
+        "\tmovl %esi, %eax\n"
+        "\tmovq 8(%rdi), %rsp\n"
+        "\tmovq 16(%rdi), %rbx\n"
+        "\tmovq 24(%rdi), %rbp\n"
+        "\tmovq 32(%rdi), %r12\n"
+        "\tmovq 40(%rdi), %r13\n"
+        "\tmovq 48(%rdi), %r14\n"
+        "\tmovq 56(%rdi), %r15\n"
+        "\tjmpq *(%rdi)\n"
+        ".size x86_longjmp, . - x86_longjmp\n");
+
+#endif
