@@ -611,7 +611,7 @@ void apic_get_page(Apic *apic, uint8_t page[APIC_PAGE_SIZE])
     for (unsigned reg = 0; reg < N_REGS; reg++) {
         uint32_t value = 0;
         if (reg == REG_DFR || read_register(apic, reg, &value)) {
-            store_le32(page + 16 * reg, reg == REG_DFR ? load(&apic->dfr) : value);
+            store_le32(page + 16 * reg, reg == REG_DFR ? apic_load32(&apic->dfr) : value);
         }
     }
 }
@@ -620,21 +620,21 @@ void apic_set_page(Apic *apic, const uint8_t page[APIC_PAGE_SIZE], uint64_t base
 {
     atomic_store_explicit(&apic->base, (base & ~(uint64_t)BASE_BSP) | (apic->bsp ? BASE_BSP : 0), memory_order_release);
     for (unsigned i = 0; i < 8; i++) {
-        store(&apic->isr[i], load_le32(page + 16 * (REG_ISR + i)));
-        store(&apic->tmr[i], load_le32(page + 16 * (REG_TMR + i)));
-        store(&apic->irr[i], load_le32(page + 16 * (REG_IRR + i)));
+        apic_store32(&apic->isr[i], load_le32(page + 16 * (REG_ISR + i)));
+        apic_store32(&apic->tmr[i], load_le32(page + 16 * (REG_TMR + i)));
+        apic_store32(&apic->irr[i], load_le32(page + 16 * (REG_IRR + i)));
     }
     for (unsigned n = 0; n < N_LVTS; n++) {
-        store(&apic->lvt[n], load_le32(page + 16 * (REG_LVT + n)) & (lvt_bits[n] | LVT_REMOTE_IRR));
+        apic_store32(&apic->lvt[n], load_le32(page + 16 * (REG_LVT + n)) & (lvt_bits[n] | LVT_REMOTE_IRR));
     }
-    store(&apic->svr, load_le32(page + 16 * REG_SVR) & SVR_BITS);
-    store(&apic->tpr, load_le32(page + 16 * REG_TPR) & 0xff);
-    store(&apic->ldr, load_le32(page + 16 * REG_LDR));
-    store(&apic->dfr, load_le32(page + 16 * REG_DFR) | ~DFR_BITS);
+    apic_store32(&apic->svr, load_le32(page + 16 * REG_SVR) & SVR_BITS);
+    apic_store32(&apic->tpr, load_le32(page + 16 * REG_TPR) & 0xff);
+    apic_store32(&apic->ldr, load_le32(page + 16 * REG_LDR));
+    apic_store32(&apic->dfr, load_le32(page + 16 * REG_DFR) | ~DFR_BITS);
     apic->esr      = load_le32(page + 16 * REG_ESR);
     apic->icr      = load_le32(page + 16 * REG_ICR) & 0xccfff;
     apic->icr_high = load_le32(page + 16 * REG_ICR_HIGH);
-    update_ppr(apic);
+    apic_update_ppr(apic);
 
     g_mutex_lock(&apic->lock);
     apic->initial_count = load_le32(page + 16 * REG_INITIAL_COUNT);
