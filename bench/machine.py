@@ -154,7 +154,7 @@ class System:
             command = [os.path.join(bench, "runner"), "-d", bench, "-s", str(scale), os.path.join(bench, "rows"), ",".join(names)]
             return Rows(command, names, silence, sorted(os.sched_getaffinity(0))[-cpus:], watch, native=True)
         command = self.command(os.path.join(folder, "bench.cpio"), cpus,
-                               f"console=ttyS0 quiet panic=-1 bench_rows={','.join(names)} bench_scale={scale}")
+                               f"console=ttyS0{'' if watch else ' quiet'} panic=-1 bench_rows={','.join(names)} bench_scale={scale}")
         return Rows(command, names, silence, watch=watch)
 
     def command(self, initrd, cpus, append):

@@ -38,7 +38,7 @@ def parse():
     parser.add_argument("--cpu-time", action="store_true", help="compare processor time on the host instead of time passed: "
                         "rough figures on a machine that is busy; rows then need 0.2 s and do not count what they wait for")
     parser.add_argument("--silence", type=float, default=300, help="seconds without output after which a run has failed (default: %(default)s)")
-    parser.add_argument("--verbose", action="store_true", help="show each line of each run as it comes")
+    parser.add_argument("--verbose", action="store_true", help="show each line of each run as it comes, the guest kernel's too")
     parser.add_argument("--json", metavar="FILE", help="write everything measured to FILE")
     args = parser.parse_args()
     if args.cpu_time:

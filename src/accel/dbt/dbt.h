@@ -166,6 +166,16 @@ struct DbtUnit {
     DbtExit        exits[DBT_MAX_EXITS];
 };
 
+/* Whose host code is at this offset of the hot part. */
+static inline unsigned dbt_insn_at(const DbtUnit *u, uint32_t offset)
+{
+    unsigned n = 0;
+    while (n + 1 < u->n && u->insn_host[n + 1] <= offset) {
+        n++;
+    }
+    return n;
+}
+
 typedef struct DbtCounters {
     uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated;
 } DbtCounters;
@@ -197,6 +207,22 @@ struct Dbt {
     RamCodeListener listener;
     struct DbtScratch *scratch; /* of the translation that runs */
 };
+
+/* What keeps units apart that lie at the same place: everything that decoding and checks depend on. */
+static inline uint64_t dbt_key_of(const X86Cpu *cpu)
+{
+    uint64_t key = cpu->mode_key | (uint64_t)x86_tlb_mode(cpu) << 32;
+    if (!cpu->flat) {
+        key ^= (uint64_t)cpu->seg[X86_CS].limit * UINT64_C(0x9e3779b97f4a7c15) << 34;
+    }
+    return key;
+}
+
+/* What a jump cache is made for: the same rip means another place then. */
+static inline uint64_t dbt_jump_key_of(const X86Cpu *cpu, uint64_t key)
+{
+    return cpu->code_size == X86_CODE64 ? key : key ^ cpu->seg[X86_CS].base * UINT64_C(0xc2b2ae3d27d4eb4f);
+}
 
 /* --- cache.c --- */
 static inline ptrdiff_t dbt_writable(const Dbt *dbt)
@@ -251,6 +277,10 @@ const uint8_t *dbt_slow_ret(DbtFrame *frame, uint64_t rip, const uint8_t *at);
 const uint8_t *dbt_slow_kick(DbtFrame *frame, uint64_t rip);
 const uint8_t *dbt_slow_fault(DbtFrame *frame);
 
+/* Does all that is due until translated code can go on, and says where; NULL: the run is over. `thrown` is what the
+ * fault exit brought. */
+const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host);
+
 /* Enters translated code with the vector state live. */
 void dbt_enter(DbtFrame *f, const uint8_t *code);
 
@@ -258,6 +288,8 @@ void dbt_enter(DbtFrame *f, const uint8_t *code);
 /* The unit at cpu->rip, found or translated, and in the jump cache. NULL: the executor has to run the next instruction, or
  * a region must be emptied first (dbt->full). Raises what fetching raises. Parked; lock not held. */
 DbtUnit  *dbt_next_unit(DbtFrame *f);
+void      dbt_make_room(DbtFrame *f); /* parked; for dbt->full */
+uint64_t  dbt_rip_of_site(DbtFrame *f, const uint8_t *at); /* parked */
 bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);
 DbtFrame *dbt_current_frame(void); /* this thread's, NULL outside dbt_loop() */
 

@@ -27,6 +27,7 @@ typedef struct Reloc {
 typedef struct Vec {
     X86ThunkSpec spec;
     uint8_t      number[4];
+    bool         x87;
 } Vec;
 
 typedef struct DraftExit {

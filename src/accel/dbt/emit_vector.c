@@ -12,10 +12,15 @@ bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in)
     ZydisDecodedOperand     op[ZYDIS_MAX_OPERAND_COUNT];
     Vec                    *v = &t->s->vec[t->n_vec];
 
-    if (t->mode.code != 8 || !x86_decode_raw(t->cpu, bytes, avail, &z, op) ||
-        !x86_vector_inline(t->cpu, &z, op, &v->spec, v->number)) {
+    bool reads_flags = false, x87;
+    if (t->mode.code != 8 || !x86_decode_raw(t->cpu, bytes, avail, &z, op)) {
         return false;
     }
+    x87 = x86_fpu_inline(t->cpu, &z, op, &v->spec, &reads_flags);
+    if (!x87 && !x86_vector_inline(t->cpu, &z, op, &v->spec, v->number)) {
+        return false;
+    }
+    v->x87 = x87;
     memset(in, 0, sizeof *in);
     in->t     = T_VECTOR;
     in->len   = z.length;
@@ -39,7 +44,8 @@ bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in)
         in->rm_size      = v->spec.memory_size;
     }
     if (v->spec.flags & X86_THUNK_FLAGS) {
-        in->write = FL_ALL;
+        in->read  = reads_flags ? FL_ALL : 0;
+        in->write = reads_flags ? 0 : FL_ALL;
     }
     in->extra = (uint8_t)t->n_vec++;
     return true;
@@ -100,7 +106,10 @@ void emit_vector(Tr *t, const DbtInsn *in)
     if (v->spec.flags & X86_THUNK_LENGTHS) {
         asm_mov(a, H_RAX, H_R9); /* RDX is the guest's own */
     }
-    if (v->spec.flags & X86_THUNK_MXCSR || v->spec.memory_size >= 16) {
+    if (in->read) {
+        flags_need(t);
+    }
+    if (v->x87 || v->spec.mmx_enter || v->spec.flags & X86_THUNK_MXCSR || v->spec.memory_size >= 16) {
         place(t);
     }
     uint8_t code[15];
@@ -118,7 +127,7 @@ void emit_vector(Tr *t, const DbtInsn *in)
     if (v->spec.flags & X86_THUNK_RCX_OUT) {
         asm_mov32(a, H_R10, H_RCX);
     }
-    if (v->spec.flags & X86_THUNK_FLAGS) {
+    if (in->write) {
         flags_written(t);
     }
 }

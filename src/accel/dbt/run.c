@@ -10,25 +10,13 @@
 
 #include "accel/dbt/dbt.h"
 #include "cpu/x86/cache.h"
+#include "cpu/x86/cpuid.h"
+#include "cpu/x86/vector.h"
 #include "cpu/x86/tlb.h"
 
 #include <alloca.h>
 
-/* --- keys --- */
-
-static uint64_t key_of(const X86Cpu *cpu)
-{
-    uint64_t key = cpu->mode_key | (uint64_t)cpu->tlb->mode << 32;
-    if (!cpu->flat) {
-        key ^= (uint64_t)cpu->seg[X86_CS].limit * UINT64_C(0x9e3779b97f4a7c15) << 34;
-    }
-    return key;
-}
-
-static uint64_t jump_key_of(const X86Cpu *cpu, uint64_t key)
-{
-    return cpu->code_size == X86_CODE64 ? key : key ^ cpu->seg[X86_CS].base * UINT64_C(0xc2b2ae3d27d4eb4f);
-}
+static _Thread_local DbtFrame *current_frame;
 
 /* --- the next unit --- */
 
@@ -76,13 +64,13 @@ DbtUnit *dbt_next_unit(DbtFrame *f)
         if (!page.host) {
             return NULL;
         }
-        fetch.key        = key_of(cpu);
+        fetch.key        = dbt_key_of(cpu);
         fetch.mode       = cpu->tlb->mode;
         fetch.host       = page.host + fetch.page_offset;
         fetch.ram        = page.ram;
         fetch.ram_offset = page.ram_offset + fetch.page_offset;
 
-        uint64_t jump_key = jump_key_of(cpu, fetch.key);
+        uint64_t jump_key = dbt_jump_key_of(cpu, fetch.key);
         if (f->jump_key[fetch.mode] != jump_key) {
             dbt_jumps_flush(f, fetch.mode);
             f->jump_key[fetch.mode] = jump_key;
@@ -108,6 +96,20 @@ DbtUnit *dbt_next_unit(DbtFrame *f)
     }
 }
 
+/* Whose instruction a slow access in translated code was made for. */
+uint64_t dbt_rip_of_site(DbtFrame *f, const uint8_t *at)
+{
+    uint64_t bits;
+    DbtSite  site;
+    memcpy(&bits, at + 2, 8);
+    memcpy(&site, &bits, 8);
+    g_mutex_lock(&f->dbt->lock);
+    DbtUnit *u   = dbt_unit_at(f->dbt, at);
+    uint64_t rip = x86_cut_rip(f->cpu, u->rip + u->insn_off[site.insn]);
+    g_mutex_unlock(&f->dbt->lock);
+    return rip;
+}
+
 /* The bytes of a unit's instruction, decoded for the executor. */
 bool dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in)
 {
@@ -115,6 +117,52 @@ bool dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in)
     unsigned len     = (unsigned)(u->insn_off[n + 1] - u->insn_off[n]);
     ram_copy_out(buf, u->host + u->insn_off[n], len);
     return x86_decode_insn(cpu, buf, len, 0, in) == DECODE_OK && in->len == len;
+}
+
+/* --- x87 pointers --- */
+
+/* The guest address behind a host address that translated code has just accessed; 0: not found. */
+static uint64_t guest_address(const DbtFrame *f, uint64_t host)
+{
+    for (unsigned mode = 0; mode < DBT_MODES; mode++) {
+        for (unsigned i = 0; i < 2 * DBT_MICRO; i++) {
+            const DbtMicro *m      = &f->micro[mode][i / DBT_MICRO][i % DBT_MICRO];
+            uint64_t        linear = host - m->addend;
+            if (m->tag != DBT_NO_TAG && linear - m->tag < X86_PAGE_SIZE) {
+                return linear;
+            }
+        }
+    }
+    return 0;
+}
+
+/* What the host keeps of the last x87 instruction is about the translated one: FIP, FDP, and in FOP its ModRM. */
+static void map_fpu_pointers(X86Cpu *cpu, uint64_t host_fip, uint64_t host_fdp)
+{
+    DbtFrame *f   = current_frame;
+    uint8_t   buf[16] = { 0 };
+    uint64_t  rip = 0;
+
+    g_mutex_lock(&f->dbt->lock);
+    DbtUnit *u = dbt_unit_at(f->dbt, (const uint8_t *)(uintptr_t)host_fip);
+    if (u) {
+        unsigned n = dbt_insn_at(u, (uint32_t)(host_fip - (uintptr_t)u->hot));
+        rip        = u->rip + u->insn_off[n];
+        ram_copy_out(buf, u->host + u->insn_off[n], (size_t)(u->insn_off[n + 1] - u->insn_off[n]));
+    }
+    g_mutex_unlock(&f->dbt->lock);
+    unsigned i = 0;
+    while (i < 14 && (buf[i] & 0xf8) != 0xd8) {
+        i++; /* prefixes */
+    }
+    store_le64(cpu->xsave + FX_FIP, rip);
+    store_le16(cpu->xsave + FX_FOP, rip ? (uint16_t)((buf[i] & 7) << 8 | buf[i + 1]) : 0);
+    if (host_fdp) {
+        store_le64(cpu->xsave + FX_FDP, guest_address(f, host_fdp));
+    }
+    bool deprecated = x86_has(cpu, X86_FEATURE_ZERO_FCS_FDS);
+    cpu->fpu_cs     = deprecated || !rip ? 0 : cpu->seg[X86_CS].selector;
+    cpu->fpu_ds     = deprecated || !host_fdp ? 0 : cpu->seg[X86_DS].selector;
 }
 
 /* --- the loop --- */
@@ -134,12 +182,14 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     g_mutex_lock(&dbt->lock);
     g_ptr_array_add(dbt->frames, f);
     g_mutex_unlock(&dbt->lock);
-    cpu->vcpu.kick_value = DBT_KICKED;
+    cpu->map_fpu_pointers = map_fpu_pointers;
+    cpu->vcpu.kick_value  = DBT_KICKED;
     atomic_store_explicit(&cpu->vcpu.kick_word, &f->kick, memory_order_release);
 }
 
 static void frame_done(DbtFrame *f)
 {
+    f->cpu->map_fpu_pointers = NULL;
     atomic_store_explicit(&f->cpu->vcpu.kick_word, NULL, memory_order_release);
     g_mutex_lock(&f->dbt->lock);
     g_ptr_array_remove(f->dbt->frames, f);
@@ -147,7 +197,7 @@ static void frame_done(DbtFrame *f)
 }
 
 /* A region is emptied while nobody runs translated code. */
-static void make_room(DbtFrame *f)
+void dbt_make_room(DbtFrame *f)
 {
     VcpuGroup *group = f->cpu->vcpu.group;
     vcpu_exclusive_begin(group, &f->cpu->vcpu);
@@ -159,61 +209,6 @@ static void make_room(DbtFrame *f)
     vcpu_exclusive_end(group, &f->cpu->vcpu);
     x86_take_flush_request(f->cpu);
 }
-
-/* Does all that is due until translated code can go on. NULL: the run is over. */
-static const uint8_t *next_code(DbtFrame *f, int thrown, const DbtHost *host)
-{
-    X86Cpu *cpu = f->cpu;
-    X86Exit exit;
-    bool    over = false;
-
-    x86_park(cpu);
-    if (thrown) {
-        if (f->at) { /* a slow access has faulted: whose is it? */
-            uint64_t bits;
-            DbtSite  site;
-            memcpy(&bits, f->at + 2, 8);
-            memcpy(&site, &bits, 8);
-            g_mutex_lock(&f->dbt->lock);
-            DbtUnit *u = dbt_unit_at(f->dbt, f->at);
-            cpu->rip   = x86_cut_rip(cpu, u->rip + u->insn_off[site.insn]);
-            g_mutex_unlock(&f->dbt->lock);
-            f->at = NULL;
-        }
-        over = x86_deliver_thrown(cpu, thrown, &exit);
-    }
-    for (;;) {
-        if (over) {
-            if (!host->exited(host->opaque, exit)) {
-                return NULL;
-            }
-            x86_run_begin(cpu, false);
-            over = false;
-        }
-        atomic_store_explicit(&f->kick, DBT_RUN, memory_order_relaxed);
-        atomic_thread_fence(memory_order_seq_cst);
-        switch (x86_round(cpu, &exit)) {
-        case X86_ROUND_AGAIN: continue;
-        case X86_ROUND_EXIT: over = true; continue;
-        case X86_ROUND_TRANSLATE: break;
-        }
-        DbtUnit *u = dbt_next_unit(f);
-        if (u) {
-            cpu->interrupt_shadow = X86_SHADOW_NONE;
-            if (cpu->tlb->changes.any) {
-                dbt_sync_flush(f);
-            }
-            return u->hot;
-        }
-        if (f->dbt->full) {
-            make_room(f);
-            continue;
-        }
-        x86_run_one(cpu);
-    }
-}
-
-static _Thread_local DbtFrame *current_frame;
 
 DbtFrame *dbt_current_frame(void)
 {
@@ -234,7 +229,7 @@ void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
     x86_run_begin(cpu, false);
     for (;;) {
         int thrown = x86_setjmp(cpu->fault_exit);
-        go         = next_code(f, thrown, host);
+        go         = dbt_next_code(f, thrown, host);
         if (!go) {
             break;
         }

@@ -26,7 +26,7 @@ static const uint8_t *go(DbtFrame *f, const uint8_t *to)
     if (cpu->tlb->changes.any) {
         dbt_sync_flush(f);
     }
-    if (!cpu->vector_live) {
+    if (!X86_ALWAYS_PARK && !cpu->vector_live) {
         x86_unpark(cpu);
     }
     return to;
@@ -34,7 +34,9 @@ static const uint8_t *go(DbtFrame *f, const uint8_t *to)
 
 void dbt_enter(DbtFrame *f, const uint8_t *code)
 {
-    x86_unpark(f->cpu);
+    if (!X86_ALWAYS_PARK) {
+        x86_unpark(f->cpu);
+    }
     ((void (*)(DbtFrame *, const uint8_t *))(uintptr_t)f->dbt->stubs[STUB_ENTER])(f, code);
 }
 
@@ -43,6 +45,38 @@ static uint64_t read64(const uint8_t *p)
     uint64_t v;
     __builtin_memcpy(&v, p, 8);
     return v;
+}
+
+/* The unit at cpu->rip by the jump cache alone. NULL: look properly. */
+static const uint8_t *find_quickly(DbtFrame *f)
+{
+    const X86Cpu *cpu  = f->cpu;
+    unsigned      mode = cpu->tlb->mode;
+    const DbtJump *j   = &f->jumps[mode][(~cpu->rip & DBT_JUMP_MASK) / 2];
+
+    if (j->rip != cpu->rip || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
+        return NULL;
+    }
+    const uint8_t *code = j->code;
+    return code == f->dbt->stubs[STUB_LOOKUP] ? NULL : code;
+}
+
+/* On at cpu->rip after an instruction in C that has changed it, when nothing is due. */
+static const uint8_t *go_on(DbtFrame *f)
+{
+    X86Cpu *cpu = f->cpu;
+    if (!f->poll && !cpu->cache->attention && !cpu->interrupt_shadow && !cpu->tlb->check_alignment) {
+        if (cpu->tlb->changes.any) {
+            dbt_sync_flush(f);
+        }
+        if (!(vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask)) {
+            const uint8_t *to = find_quickly(f);
+            if (to) {
+                return go(f, to);
+            }
+        }
+    }
+    return leave(f);
 }
 
 /* --- instructions in C --- */
@@ -70,7 +104,6 @@ static Ran run_insn(DbtFrame *f, const X86Insn *from, const DbtUnit *unit)
         cpu->rip = x86_cut_rip(cpu, cpu->rip + f->insn.len);
     }
     if (ends && (!(f->insn.flags & X86_INSN_TRANSFER) || cpu->branch == X86_BRANCH_SYSTEM)) {
-        x86_park(cpu);
         x86_update_attention(cpu);
     }
     return ends || stop || resets != f->dbt->counters.resets || unit->dead || cpu->cache->attention ? RAN_AWAY : RAN_ON;
@@ -112,7 +145,7 @@ const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
 
     cpu->rip = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
     if (run_insn(f, &u->c[u->c_of[n] - 1], u) == RAN_AWAY) {
-        return leave(f);
+        return go_on(f);
     }
     return go(f, at + 10);
 }
@@ -157,6 +190,10 @@ static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
     f->cpu->rip = rip;
     if (f->poll) {
         return leave(f);
+    }
+    const uint8_t *to = find_quickly(f);
+    if (to) {
+        return go(f, to);
     }
     x86_park(f->cpu);
     DbtUnit *u = dbt_next_unit(f);
@@ -224,13 +261,10 @@ const uint8_t *dbt_slow_fault(DbtFrame *f)
 {
     DbtUnit *u    = find_unit(f, f->fault_rip);
     uint32_t off  = (uint32_t)(f->fault_rip - u->hot);
-    unsigned n    = 0;
+    unsigned n    = dbt_insn_at(u, off);
     X86Cpu  *cpu  = f->cpu;
     uint64_t fl   = f->fault_eflags;
 
-    while (n + 1 < u->n && u->insn_host[n + 1] <= off) {
-        n++;
-    }
     for (unsigned i = 0; i < u->n_places; i++) {
         if (u->places[i].host == off && u->places[i].flags_in_host) {
             cpu->arith = (uint16_t)((fl & 0xd5) << 8 | 0x200 | (fl >> 11 & 1));
@@ -240,4 +274,67 @@ const uint8_t *dbt_slow_fault(DbtFrame *f)
         cpu->rip = x86_cut_rip(cpu, cpu->rip + f->insn.len);
     }
     return leave(f);
+}
+
+/* --- the run loop --- */
+
+const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
+{
+    X86Cpu *cpu = f->cpu;
+    X86Exit exit;
+    bool    over = false;
+
+    if (thrown) {
+        if (f->at) { /* a slow access has faulted: whose is it? */
+            x86_park(cpu);
+            cpu->rip = dbt_rip_of_site(f, f->at);
+            f->at    = NULL;
+        }
+        over = x86_deliver_thrown(cpu, thrown, &exit);
+    }
+    for (;;) {
+        if (over) {
+            x86_park(cpu);
+            if (!host->exited(host->opaque, exit)) {
+                return NULL;
+            }
+            x86_run_begin(cpu, false);
+            over = false;
+        }
+        atomic_store_explicit(&f->kick, DBT_RUN, memory_order_relaxed);
+        atomic_thread_fence(memory_order_seq_cst);
+        X86Round round = x86_round(cpu, &exit, true);
+        if (round != X86_ROUND_TRANSLATE) {
+            over = round == X86_ROUND_EXIT;
+            continue;
+        }
+        if (cpu->tlb->changes.any) {
+            dbt_sync_flush(f);
+        }
+        const uint8_t *to = find_quickly(f);
+        if (!to) {
+            x86_park(cpu);
+            DbtUnit *u = dbt_next_unit(f);
+            if (!u) {
+                if (f->dbt->full) {
+                    dbt_make_room(f);
+                } else {
+                    x86_run_one(cpu);
+                }
+                continue;
+            }
+            to = u->hot;
+            if (cpu->tlb->changes.any) {
+                dbt_sync_flush(f);
+            }
+        }
+        if (cpu->interrupt_shadow) {
+            /* One instruction without interrupts: code looks for them later than that. */
+            cpu->interrupt_shadow = X86_SHADOW_NONE;
+            if (vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask) {
+                atomic_store_explicit(&f->kick, DBT_KICKED, memory_order_relaxed);
+            }
+        }
+        return to;
+    }
 }

@@ -59,18 +59,34 @@ static void put_jump_frame(Asm *a, int32_t offset)
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = asm_frame(offset) });
 }
 
+static void put_c(Asm *a, const void *function)
+{
+    asm_mov_imm64(a, H_RAX, (uint64_t)(uintptr_t)function);
+    asm_emit(a, &(Enc){ .op = 0xff, .reg = 2, .rm = H_RAX });
+}
+
+/* With sanitizers C is instrumented, and must not be called with the vector state live (cpu/x86/park.h). */
+static void put_park(Asm *a, void (*how)(X86Cpu *cpu))
+{
+    if (X86_ALWAYS_PARK) {
+        asm_load(a, H_RDI, asm_frame(DBT_FRAME(cpu)));
+        put_c(a, (const void *)how);
+    }
+}
+
 /* RAX is the value; frame.from the address called from (or 0). */
 static void put_call(Asm *a, const void *function, unsigned last)
 {
     asm_store(a, asm_frame(DBT_FRAME(tmp[0])), H_RAX);
     put_save(a);
+    put_park(a, x86_park_slow);
     asm_mov(a, H_RDI, H_RSP);
     asm_load(a, H_RSI, asm_frame(DBT_FRAME(tmp[0])));
     asm_load(a, H_RDX, asm_frame(DBT_FRAME(from)));
     asm_mov_imm(a, H_RCX, last);
-    asm_mov_imm64(a, H_RAX, (uint64_t)(uintptr_t)function);
-    asm_emit(a, &(Enc){ .op = 0xff, .reg = 2, .rm = H_RAX });
+    put_c(a, function);
     asm_store(a, asm_frame(DBT_FRAME(to)), H_RAX);
+    put_park(a, x86_unpark);
     put_restore(a);
     asm_load(a, H_RAX, asm_frame(DBT_FRAME(tmp[0])));
     put_jump_frame(a, DBT_FRAME(to));
@@ -95,12 +111,14 @@ static void put_enter(Asm *a)
     asm_store(a, asm_at(H_RDI, DBT_FRAME(host_rsp)), H_RSP);
     asm_mov(a, H_RSP, H_RDI);
     asm_store(a, asm_frame(DBT_FRAME(to)), H_RSI);
+    put_park(a, x86_unpark);
     put_restore(a);
     put_jump_frame(a, DBT_FRAME(to));
 }
 
 static void put_leave(Asm *a)
 {
+    put_park(a, x86_park_slow);
     for (unsigned i = 0; i < 6; i++) {
         asm_load(a, callee_saved[i], asm_frame(DBT_FRAME(host_saved[0]) + 8 * (int)i));
     }

@@ -103,6 +103,14 @@ static inline bool x86_code_changed(const X86Cpu *cpu)
 /* The block at cpu->rip, found or decoded. Raises what fetching it raises. */
 Block *block_find(X86Cpu *cpu);
 
+static inline uint64_t x86_linear_rip(const X86Cpu *cpu)
+{
+    return cpu->code_size == X86_CODE64 ? cpu->rip : (uint32_t)(cpu->seg[X86_CS].base + cpu->rip);
+}
+
+/* The executor: runs blocks until something needs the outer loop, `max` instructions of the first. Parked. */
+void x86_run_blocks(X86Cpu *cpu, unsigned max);
+
 /* Decodes one instruction that is the `offset`th byte of its block from up to 15 bytes. */
 typedef enum DecodeResult { DECODE_OK, DECODE_MORE /* bytes are needed */ } DecodeResult;
 DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, unsigned offset, X86Insn *in);

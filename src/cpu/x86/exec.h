@@ -26,14 +26,14 @@ void x86_set_one_insn(X86Cpu *cpu, bool on);
 void x86_breakpoint_add(X86Cpu *cpu, uint64_t linear);
 bool x86_breakpoint_remove(X86Cpu *cpu, uint64_t linear);
 
-/* For the translator, which takes the place of the loop in x86_run(): the fault exit is armed by it, the state parked.
- * x86_run_begin() starts a run. x86_round() does what is due between blocks and then says whether the translator may go
- * on at cpu->rip; if not, it has run one block itself. x86_run_one() runs one instruction that cannot be translated.
- * x86_deliver_thrown() takes what the fault exit brought: true with an exit. x86_update_attention() follows anything
- * that may have changed flags, debug registers or breakpoints. */
+/* For the translator, which takes the place of the loop in x86_run() and arms the fault exit. x86_run_begin() starts a
+ * run. x86_round() does what is due between blocks and then, with `translator`, says whether translated code may go on
+ * at cpu->rip; if not, the executor has run one block. x86_run_one() runs one instruction that cannot be translated
+ * (parked). x86_deliver_thrown() takes what the fault exit brought: true with an exit. x86_update_attention() follows
+ * anything that may have changed flags, debug registers or breakpoints. */
 typedef enum X86Round { X86_ROUND_AGAIN, X86_ROUND_TRANSLATE, X86_ROUND_EXIT } X86Round;
 void     x86_run_begin(X86Cpu *cpu, bool one_insn);
-X86Round x86_round(X86Cpu *cpu, X86Exit *exit);
+X86Round x86_round(X86Cpu *cpu, X86Exit *exit, bool translator);
 void     x86_run_one(X86Cpu *cpu);
 bool     x86_deliver_thrown(X86Cpu *cpu, int thrown, X86Exit *exit);
 void     x86_update_attention(X86Cpu *cpu);

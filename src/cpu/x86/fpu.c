@@ -221,3 +221,37 @@ bool x86_fpu_decode(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDe
                                                     : run_load;
     return true;
 }
+
+bool x86_fpu_inline(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops, X86ThunkSpec *spec,
+                    bool *reads_flags)
+{
+    X86Insn ignored = { 0 };
+
+    memset(spec, 0, sizeof *spec);
+    *reads_flags = false;
+    if (!is_x87(d) || d->opcode == 0x9b || x86_unit_blocked(cpu, X86_UNIT_X87) ||
+        x86_fpu_env_decode(cpu, d, ops, &ignored) || !x86_form_from_decoded(&spec->form, d, ops) ||
+        !x86_form_allowed(&spec->form)) {
+        return false;
+    }
+    for (unsigned i = 0; i < d->operand_count; i++) {
+        const ZydisDecodedOperand *op = &ops[i];
+        if (op->type == ZYDIS_OPERAND_TYPE_MEMORY) {
+            spec->kind[i]        = X86_THUNK_MEMORY_OPERAND;
+            spec->memory_operand = (uint8_t)i;
+            spec->memory_size    = (uint8_t)(op->size / 8);
+            spec->memory_write   = (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+            if (op->size > 80 || (spec->memory_write && op->actions & ZYDIS_OPERAND_ACTION_MASK_READ)) {
+                return false;
+            }
+        } else if (op->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                   ZydisRegisterGetClass(op->reg.value) == ZYDIS_REGCLASS_FLAGS) {
+            spec->flags |= X86_THUNK_FLAGS;
+            *reads_flags |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0;
+        }
+    }
+    /* ST(i) and the rest of the opcode, as they are. */
+    spec->form.reg = d->raw.modrm.reg;
+    spec->form.rm  = spec->form.memory ? 0 : d->raw.modrm.rm;
+    return true;
+}

@@ -487,9 +487,9 @@ bool x86_vector_inline(X86Cpu *cpu, const ZydisDecodedInstruction *d, const Zydi
 
     memset(spec, 0, sizeof *spec);
     if ((d->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && d->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) ||
-        d->meta.isa_set == ZYDIS_ISA_SET_X87 || d->meta.isa_set == ZYDIS_ISA_SET_PENTIUMMMX || !is_offered(cpu, d) ||
+        !is_offered(cpu, d) ||
         !x86_form_from_decoded(&spec->form, d, ops) || !x86_form_allowed(&spec->form) ||
-        !plan(spec, slots, &unit, d, ops) || spec->mmx_enter || x86_unit_blocked(cpu, unit)) {
+        !plan(spec, slots, &unit, d, ops) || x86_unit_blocked(cpu, unit)) {
         return false;
     }
     if (uses_mxcsr(d)) {
@@ -500,7 +500,9 @@ bool x86_vector_inline(X86Cpu *cpu, const ZydisDecodedInstruction *d, const Zydi
         if (spec->encoding[i] == ZYDIS_OPERAND_ENCODING_IS4) {
             spec->form.imm &= 0x0f;
         }
-        number[i] = spec->kind[i] == X86_THUNK_GPR ? slots[i] - SLOT_GPR : (uint8_t)(slots[i] - SLOT_XMM);
+        number[i] = (uint8_t)(slots[i] - (spec->kind[i] == X86_THUNK_GPR   ? SLOT_GPR
+                                          : spec->kind[i] == X86_THUNK_MMX ? SLOT_MMX
+                                                                           : SLOT_XMM));
     }
     return true;
 }

@@ -42,6 +42,10 @@ bool x86_xsave_decode(X86Cpu *cpu, const ZydisDecodedInstruction *d, const Zydis
 bool x86_vector_inline(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops,
                        struct X86ThunkSpec *spec, uint8_t number[4]);
 
+/* The same for x87 instructions; the stack is the host's. With X86_THUNK_FLAGS they write EFLAGS, or read them. */
+bool x86_fpu_inline(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops,
+                    struct X86ThunkSpec *spec, bool *reads_flags);
+
 /* --- state --- */
 
 typedef struct X86Vec128 {
