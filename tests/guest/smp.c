@@ -33,7 +33,7 @@ static void look(Cpu *cpu)
         u64 seen  = __atomic_load_n(&acked, __ATOMIC_SEQ_CST);
         u64 value = READ(*(u64 *)(u64)AT);
         u64 now   = __atomic_load_n(&generation, __ATOMIC_SEQ_CST);
-        /* mapped changes from g to g + 1, then the shoot-down is acknowledged as g + 1 */
+        /* the generation changes, the mapping, and at last the acknowledgement: what is not changing is exact */
         if (now == seen && __atomic_load_n(&acked, __ATOMIC_SEQ_CST) == seen && value != now % 2) {
             wrong++;
         }
@@ -66,8 +66,8 @@ TEST(shootdown, "TLB shoot-down: the old mapping is not used after the acknowled
     }
     u64 end = after_ms(2000);
     for (u64 i = 1; i <= 5000 && (i < 50 || rdtsc() < end); i++) {
-        *pte(AT) = shot_pages[i % 2] | P | W;
         __atomic_store_n(&generation, i, __ATOMIC_SEQ_CST);
+        *pte(AT) = shot_pages[i % 2] | P | W;
         send_ipi(1, SHOOT);
         while (acked != i) {
             pause_();
@@ -127,8 +127,8 @@ TEST(shootdown_code, "shoot-down of a code page")
     }
     u64 end = after_ms(2000);
     for (u64 i = 1; i <= 2000 && (i < 50 || rdtsc() < end); i++) {
-        *pte(AT) = shot_pages[i % 2] | P | W;
         __atomic_store_n(&generation, i, __ATOMIC_SEQ_CST);
+        *pte(AT) = shot_pages[i % 2] | P | W;
         send_ipi(1, SHOOT);
         while (acked != i) {
             pause_();
