@@ -371,24 +371,26 @@ TEST(jit, "a ring of pages with code made anew thousands of times")
 CODE(beside, "1: incl (%rdi)\n decl %ecx\n jnz 1b")
 TEST(beside_code, "data beside code stays right, and fast")
 {
+    enum { RUNS = 10, ROUNDS = 30000 };
     static const unsigned distances[] = { 0x800, 0x80, 0x10 };
-    u64                   far_ticks   = 0;
     for (unsigned i = 0; i < 3; i++) {
+        u64 best = ~0ull; /* the host may have other things to do meanwhile */
         fresh();
         put(CODE_AT, beside, SIZE_OF(beside));
-        Frame f = frame_at(CODE_AT, STACK_AT + PAGE, true);
-        f.rdi   = CODE_AT + distances[i];
-        WRITE(*(u32 *)f.rdi, 0);
-        f.rcx     = 300000;
-        u64 ticks = rdtsc();
-        equal(run(&f), 3);
-        ticks = rdtsc() - ticks;
-        equal(READ(*(u32 *)f.rdi), 300000);
-        far_ticks = i ? far_ticks : ticks;
-        print("# %x bytes from the code: %lu ticks an iteration (%lu times)\n", distances[i], ticks / 300000,
-              ticks / (far_ticks ? far_ticks : 1));
-        /* A store into a line with code costs a look; never a new translation each time. */
-        expect(ticks / 300000 < 20000, "%lu ticks an iteration", ticks / 300000);
+        WRITE(*(u32 *)(u64)(CODE_AT + distances[i]), 0);
+        for (unsigned n = 0; n < RUNS; n++) {
+            Frame f   = frame_at(CODE_AT, STACK_AT + PAGE, true);
+            f.rdi     = CODE_AT + distances[i];
+            f.rcx     = ROUNDS;
+            u64 ticks = rdtsc();
+            equal(run(&f), 3);
+            ticks = (rdtsc() - ticks) / ROUNDS;
+            best  = ticks < best ? ticks : best;
+        }
+        equal(READ(*(u32 *)(u64)(CODE_AT + distances[i])), RUNS * ROUNDS);
+        print("# %x bytes from the code: %lu ticks a store\n", distances[i], best);
+        /* A store into a line with code costs a look at it; never a new translation each time. */
+        expect(best < 8000, "%lu ticks a store, %x bytes from the code", best, distances[i]);
     }
 }
 
