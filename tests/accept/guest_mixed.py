@@ -3,9 +3,10 @@
 loopback and compressors at once. Every job's result is compared with the host's, the kernel's log stays clean, and the
 emulator's memory does not grow: the guest touches all its memory first, so what its process gains later is the emulator's.
 
-The accepted way is a build with AddressSanitizer and UndefinedBehaviorSanitizer:
+The accepted way is a build with AddressSanitizer and UndefinedBehaviorSanitizer, whose findings fail the test:
     tests/accept/guest_mixed.py --program build-asan/qemu-system-x86_64
-Its findings fail the test. Memory is not judged with --quick: caches are still filling then (Debian's QEMU gains 1 GiB so). The limit counts from exec; a sanitized or plain build needs minutes to boot and to finish jobs."""
+The limit counts from exec; a sanitized build needs minutes to boot and to finish jobs. Memory is not judged with --quick:
+caches are still filling then (Debian's QEMU gains 1 GiB so)."""
 
 import re
 import sys

@@ -73,30 +73,46 @@ JOBS = {
     "xz": "xz -6ec --threads=1 text >%OUT && xz -c --check=crc64 --x86 --lzma2=dict=64KiB bytes >>%OUT && xz -dc %OUT | cmp - both",
     "zstd": "zstd -q -19 -c --single-thread text >%OUT && zstd -q -3 -c --single-thread bytes >>%OUT && zstd -qdc %OUT | cmp - both",
     "sort": "sort text >%OUT && sort -k2,2n rows >>%OUT && sort -k3,3gr -k1,1 rows | uniq -c >>%OUT && sort -ru --parallel=1 text >>%OUT",
-    "coreutils": "(tr a-z A-Z <text | fold -w 40 | nl | tail -n 300; tac rows | cut -d ' ' -f 2,4 | paste - - -; od -A x -t x8z -t fD bytes | head -n 300;"
-                 " base64 bytes; factor 1234567890123456789 18446744073709551557 $(seq 1000000 1000040); seq 0 0.037 3; wc text rows bytes;"
-                 " sort -u text >one; sort -u other >two; comm one two; sort -k1,1 rows >one; tac one | sort -k1,1 -s >two; join one two | head -n 500;"
-                 " numfmt --to=iec 1234567 99999999999; split -n l/3/5 text; shuf --random-source=bytes -n 200 text; date -u -d '2009-02-13 23:31:30 +0200') >%OUT",
+    "coreutils": "(tr a-z A-Z <text | fold -w 40 | nl | tail -n 300; tac rows | cut -d ' ' -f 2,4 | paste - - -; "
+            "od -A x -t x8z -t fD bytes | head -n 300;"
+            " base64 bytes; factor 1234567890123456789 18446744073709551557 $(seq 1000000 1000040); seq 0 0.037 3; wc text rows bytes;"
+            " sort -u text >one; sort -u other >two; comm one two; sort -k1,1 rows >one; tac one | sort -k1,1 -s >two; "
+            "join one two | head -n 500;"
+            " numfmt --to=iec 1234567 99999999999; split -n l/3/5 text; shuf --random-source=bytes -n 200 text; "
+            "date -u -d '2009-02-13 23:31:30 +0200') >%OUT",
     "mawk": "mawk '{ for (i = 1; i <= NF; i++) c[$i]++ } END { for (w in c) print w, c[w] }' text | sort >%OUT && "
-            "mawk '{ s += $3 * $2; q += sqrt($3 * $3 + 1); t[$4] += sin($2) } END { printf \"%.17g %.17g\\n\", s, q; for (k in t) printf \"%s %.15g\\n\", k, t[k] }' rows | sort >>%OUT",
+            "mawk '{ s += $3 * $2; q += sqrt($3 * $3 + 1); t[$4] += sin($2) } END { printf \"%.17g %.17g\\n\", s, q; "
+            "for (k in t) printf \"%s %.15g\\n\", k, t[k] }' rows | sort >>%OUT",
     "gawk": "gawk '{ x = x + log($2 < 0 ? -$2 + 1 : $2 + 1) * cos($3); n[length($0)]++; gsub(/k[0-9]/, \"<&>\"); if (NR % 97 == 0) print } "
-            "END { printf \"%.17g %d\\n\", x, 2 ^ 53; PROCINFO[\"sorted_in\"] = \"@ind_num_asc\"; for (l in n) print l, n[l]; print strtonum(\"0x1f\"), substr(\"translate\", 3, 4) }' rows >%OUT",
-    "sed": "sed -E 's/([a-z]+) ([0-9]+)/\\2:\\1/g; /zero/d; y/abc/xyz/; 3~7{s/^/> /;G}' text >%OUT && sed -n '/page/,/walk/p;$=' text >>%OUT",
-    "grep": "(grep -nE '(fault|trap).*[0-9]{3}' text; grep -c zero text; grep -oiw 'ta[a-z]*' text | sort | uniq -c; grep -vE '[aeiou]{2}' text | tail -n 50;"
-            " head -n 5 rows | cut -d ' ' -f 4 >one; grep -F -f one text | wc -l; grep -nE '(.)\\1(.)\\2' text | head -n 50; grep -cP '(?<=page )\\w+(?= [0-9])' text) >%OUT",
-    "diff": "diff -u --label a --label b text other >%OUT; [ $? = 1 ] && { diff -y -W 100 text other | head -n 500; diff --ignore-case rows rows && echo same; } >>%OUT",
+            "END { printf \"%.17g %d\\n\", x, 2 ^ 53; PROCINFO[\"sorted_in\"] = \"@ind_num_asc\"; for (l in n) print l, n[l]; "
+            "print strtonum(\"0x1f\"), substr(\"translate\", 3, 4) }' rows >%OUT",
+    "sed": "sed -E 's/([a-z]+) ([0-9]+)/\\2:\\1/g; /zero/d; y/abc/xyz/; 3~7{s/^/> /;G}' text >%OUT && "
+            "sed -n '/page/,/walk/p;$=' text >>%OUT",
+    "grep": "(grep -nE '(fault|trap).*[0-9]{3}' text; grep -c zero text; grep -oiw 'ta[a-z]*' text | sort | uniq -c; "
+            "grep -vE '[aeiou]{2}' text | tail -n 50;"
+            " head -n 5 rows | cut -d ' ' -f 4 >one; grep -F -f one text | wc -l; grep -nE '(.)\\1(.)\\2' text | head -n 50; "
+            "grep -cP '(?<=page )\\w+(?= [0-9])' text) >%OUT",
+    "diff": "diff -u --label a --label b text other >%OUT; [ $? = 1 ] && { diff -y -W 100 text other | head -n 500; "
+            "diff --ignore-case rows rows && echo same; } >>%OUT",
     "bc": "bc -lq <sums.bc >%OUT",
     "perl": "perl program.pl >%OUT",
     "python": "python3 -I -S program.py >%OUT",
-    "openssl-digests": "for d in md5 sha1 sha224 sha256 sha384 sha512 sha512-256 sha3-256 sha3-512 shake256 blake2b512 blake2s256 sm3 ripemd160; do openssl dgst -$d bytes text; done >%OUT"
-                       " && openssl dgst -sha256 -hmac key bytes >>%OUT && openssl dgst -mac CMAC -macopt cipher:aes-128-cbc -macopt hexkey:00112233445566778899aabbccddeeff text >>%OUT",
-    "openssl-ciphers": "for c in aes-128-cbc aes-128-ctr aes-128-ofb camellia-128-cbc aria-128-ctr sm4-cbc; do openssl enc -$c -in bytes -K 00112233445566778899aabbccddeeff " + IV + "; done >%OUT"
-                       " && for c in aes-256-cbc aes-256-ctr aes-256-cfb camellia-256-ctr aria-256-cbc chacha20; do openssl enc -$c -in text " + KEY + " " + IV + "; done >>%OUT"
-                       " && openssl enc -aes-256-cbc -pbkdf2 -iter 2000 -S 0011223344556677 -pass pass:secret -in text >>%OUT",
-    "openssl-keys": "openssl pkey -in rsa.pem -pubout >%OUT && openssl dgst -sha256 -sign rsa.pem text >>%OUT && openssl pkeyutl -sign -rawin -inkey ed25519.pem -in text >>%OUT"
-                    " && openssl pkeyutl -derive -inkey x25519.pem -peerkey x25519.pub >>%OUT && openssl prime 1000000007 1000000011 >>%OUT",
+    "openssl-digests": "for d in md5 sha1 sha224 sha256 sha384 sha512 sha512-256 sha3-256 sha3-512 shake256 blake2b512 blake2s256 sm3 ripemd160; "
+            "do openssl dgst -$d bytes text; done >%OUT"
+            " && openssl dgst -sha256 -hmac key bytes >>%OUT && "
+            "openssl dgst -mac CMAC -macopt cipher:aes-128-cbc -macopt hexkey:00112233445566778899aabbccddeeff text >>%OUT",
+    "openssl-ciphers": "for c in aes-128-cbc aes-128-ctr aes-128-ofb camellia-128-cbc aria-128-ctr sm4-cbc; "
+            "do openssl enc -$c -in bytes -K 00112233445566778899aabbccddeeff " + IV + "; done >%OUT"
+            " && for c in aes-256-cbc aes-256-ctr aes-256-cfb camellia-256-ctr aria-256-cbc chacha20; "
+            "do openssl enc -$c -in text " + KEY + " " + IV + "; done >>%OUT"
+            " && openssl enc -aes-256-cbc -pbkdf2 -iter 2000 -S 0011223344556677 -pass pass:secret -in text >>%OUT",
+    "openssl-keys": "openssl pkey -in rsa.pem -pubout >%OUT && openssl dgst -sha256 -sign rsa.pem text >>%OUT && "
+            "openssl pkeyutl -sign -rawin -inkey ed25519.pem -in text >>%OUT"
+            " && openssl pkeyutl -derive -inkey x25519.pem -peerkey x25519.pub >>%OUT && "
+            "openssl prime 1000000007 1000000011 >>%OUT",
     "sqlite": "rm -f t.db && sqlite3 -batch t.db <script.sql >%OUT && sqlite3 -readonly t.db .dump | sort | tail -n 400 >>%OUT",
-    "gcc": "gcc -w -O2 -S -masm=intel program.c -o %OUT && gcc -w -O3 -mavx2 -mfma -c program.c -o o3.o && cat o3.o >>%OUT && gcc -w -O1 program.c -lm -o program && ./program >>%OUT",
+    "gcc": "gcc -w -O2 -S -masm=intel program.c -o %OUT && gcc -w -O3 -mavx2 -mfma -c program.c -o o3.o && cat o3.o >>%OUT && "
+            "gcc -w -O1 program.c -lm -o program && ./program >>%OUT",
     "bash": "head -n 1500 rows >few; bash program.sh >%OUT",
 }
 BASH = r"""
@@ -124,7 +140,8 @@ def make_files(native_selection, scale):
     files["other"] = files["text"].replace(b"walk", b"WALK").replace(b"host guest", b"guest host")
     files["both"] = files["text"] + files["bytes"]
     with guestroot.Native(native_selection, {}) as native:
-        status = native.run("openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.pem && openssl genpkey -algorithm ed25519 -out ed25519.pem && "
+        status = native.run("openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.pem && "
+                            "openssl genpkey -algorithm ed25519 -out ed25519.pem && "
                             "openssl genpkey -algorithm x25519 -out x25519.pem && openssl genpkey -algorithm x25519 | openssl pkey -pubout -out x25519.pub")
         if status:
             raise guestlib.Failed("openssl makes no keys natively: " + native.errors)

@@ -25,6 +25,7 @@ PEER = "/usr/bin/qemu-system-x86_64"
 # What a healthy kernel does not say. User programs that crash say "segfault at" or "traps:".
 BAD = (r"WARNING:|BUG:|Call Trace|Oops|UBSAN|segfault at|traps: |general protection|invalid opcode|soft lockup|"
        r"detected stall|self-detected|blocked for more than|Kernel panic|unhandled|No irq handler")
+PATIENCE = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=300"
 SANITIZER = re.compile(r"runtime error:|Sanitizer")
 
 
@@ -49,15 +50,17 @@ class Guest:
         with tempfile.TemporaryDirectory(prefix="quern-guest.") as work:
             initrd, errors = os.path.join(work, "initrd"), os.path.join(work, "stderr")
             guestroot.write_initrd(initrd, selection, script, files)
+            words = ["console=ttyS0", "loglevel=8" if test.args.verbose else "loglevel=3", "panic=-1", "log_buf_len=8M", "script=run",
+                     *([PATIENCE] if test.args.slow else []), append]
             command = [test.program, "-nographic", "-no-reboot", "-m", "1G", "-smp", str(smp), "-cpu", "max", *test.extra, *options,
                        "-kernel", guestroot.cached("fetch-kernel.sh"), "-initrd", initrd,
-                       "-append", f"console=ttyS0 loglevel={8 if test.args.verbose else 3} panic=-1 log_buf_len=8M script=run {append}".strip()]
+                       "-append", " ".join(words).strip()]
             environment = {"ASAN_OPTIONS": "halt_on_error=1:abort_on_error=1:detect_leaks=1:quarantine_size_mb=32",
                            "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1:print_stacktrace=1", **os.environ}
             start = time.monotonic()
             with open(errors, "wb") as error_file:
                 self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=error_file,
-                                                env=environment, start_new_session=True)
+                                                env=environment)
             self.last = start
             self.stopped = None
             reader = threading.Thread(target=self._read)
@@ -81,12 +84,13 @@ class Guest:
                         pass
             finally:
                 if self.process.poll() is None:
-                    os.killpg(self.process.pid, signal.SIGKILL)
+                    self.process.kill()
                 self.status = self.process.wait()
                 reader.join()
             self.seconds = time.monotonic() - start
             with open(errors, errors="replace") as f:
                 self.messages = f.read()
+            test.keep_console(self.lines)
         if self.stopped:
             self.stopped.args = (f"{self.stopped}; the last lines: {self.tail()}",)
             raise self.stopped
@@ -147,12 +151,15 @@ class Test:
         add("--quick", action="store_true", help="a short form")
         add("--limit", type=float, default=limit, help="seconds for the whole test (default: %(default)g)")
         add("--quiet", type=float, default=300.0, help="seconds without a line on the console that count as dead (%(default)g)")
+        add("--slow", action="store_true", help="give the guest's watchdogs minutes: for the plain executor and busy hosts")
         add("--state", help=f"where passed steps are recorded (default: build/accept/{name}.json)")
         add("--fresh", action="store_true", help="run steps that have passed again")
         add("--verbose", action="store_true", help="show the console")
 
     def parse(self):
         self.args = self.parser.parse_args()
+        # Who ends the test ends its guest too and leaves no folder behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         self.start = time.monotonic()
         self.program = PEER if self.args.peer else self.args.program
         self.extra = (["-accel", "tcg"] if self.args.peer else []) + shlex.split(self.args.args)
@@ -179,7 +186,7 @@ class Test:
 
     def _mode(self):
         """The options that change what is tested."""
-        skip = {"program", "args", "peer", "limit", "quiet", "state", "fresh", "verbose"}
+        skip = {"program", "args", "peer", "limit", "quiet", "slow", "state", "fresh", "verbose"}
         return sorted((k, v) for k, v in vars(self.args).items() if k not in skip)
 
     def left(self):
@@ -187,6 +194,12 @@ class Test:
         if left <= 0:
             raise OutOfTime(f"the limit of {self.args.limit:.0f} s is over")
         return left
+
+    def keep_console(self, lines):
+        """The last guest's console lies beside the state file."""
+        os.makedirs(os.path.dirname(os.path.abspath(self.state_file)), exist_ok=True)
+        with open(os.path.splitext(self.state_file)[0] + ".console", "w") as f:
+            f.write("\n".join(lines) + "\n")
 
     def step(self, name, function, *arguments):
         """Runs function(*arguments), which returns figures or raises Failed, unless it has passed before."""

@@ -96,6 +96,8 @@ typedef enum DbtStub {
     STUB_LEAVE,      /* to C, everything saved */
     STUB_READ_MISS,  /* RAX = linear; the site's description follows the call */
     STUB_WRITE_MISS,
+    STUB_GROUP_READ_MISS, /* the same for a group: what does not fit goes on behind the site */
+    STUB_GROUP_WRITE_MISS,
     STUB_INSN,       /* an instruction in C, and on */
     STUB_LINK,       /* a direct exit that has no link yet */
     STUB_LOOKUP,     /* RAX = rip of the next unit; flags in the frame */
@@ -118,6 +120,7 @@ typedef struct DbtSite {
 enum {
     SITE_EXEC  = 1, /* always by C: misaligned LOCK */
     SITE_ALIGN = 2, /* misaligned: #GP before anything else */
+    SITE_FPU   = 4, /* an x87 exception that is pending comes before a page fault */
 };
 
 /* One way out of a unit to a fixed place in its page. */
@@ -126,6 +129,7 @@ typedef struct DbtExit {
     uint8_t *site;     /* the branch's displacement in the hot part, writable view */
     uint8_t *cold;     /* CALL in the cold part */
     bool     direct;   /* nothing to be done on the way: the site itself is patched */
+    bool     plain;    /* to a unit without groups */
     DbtUnit *to;       /* linked to */
     DbtUnit *unit;     /* of which it is */
     struct DbtExit *next_in; /* list of to's incoming edges */
@@ -163,7 +167,7 @@ struct DbtUnit {
     DbtPlace      *places;
     DbtExit       *incoming;
     DbtUnit       *hash_next, *page_next, *page_prev;
-    DbtExit        exits[DBT_MAX_EXITS];
+    DbtExit       *exits;
 };
 
 /* Whose host code is at this offset of the hot part. */
@@ -270,6 +274,7 @@ DbtUnit *dbt_translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f);
 
 /* --- slow.c: called by stubs with the guest's registers in X86Cpu; each answers where to go on --- */
 const uint8_t *dbt_slow_access(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
+const uint8_t *dbt_slow_group(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
 const uint8_t *dbt_slow_insn(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_link(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_lookup(DbtFrame *frame, uint64_t rip);
@@ -287,7 +292,7 @@ void dbt_enter(DbtFrame *f, const uint8_t *code);
 /* --- run.c --- */
 /* The unit at cpu->rip, found or translated, and in the jump cache. NULL: the executor has to run the next instruction, or
  * a region must be emptied first (dbt->full). Raises what fetching raises. Parked; lock not held. */
-DbtUnit  *dbt_next_unit(DbtFrame *f);
+DbtUnit  *dbt_next_unit(DbtFrame *f, bool plain);
 void      dbt_make_room(DbtFrame *f); /* parked; for dbt->full */
 uint64_t  dbt_rip_of_site(DbtFrame *f, const uint8_t *at); /* parked */
 bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);

@@ -525,8 +525,7 @@ static void emit_bmi(Tr *t, const DbtInsn *in)
 static void emit_push(Tr *t, const DbtInsn *in)
 {
     unsigned size = in->opsize;
-    MemSpec  m    = { .base = X86_RSP, .index = DBT_NO_REG, .seg = X86_SS, .addrsize = (uint8_t)size, .disp = -(int)size,
-                      .size = (uint8_t)size, .write = true };
+    MemSpec  m    = stack_spec(t, in);
     bool     wide = size == 8;
     if (in->t == T_PUSHM) {
         if (in->memory) {
@@ -557,7 +556,7 @@ static void emit_pop(Tr *t, const DbtInsn *in)
 {
     unsigned size = in->opsize;
     bool     wide = size == 8;
-    MemSpec  m    = { .base = X86_RSP, .index = DBT_NO_REG, .seg = X86_SS, .addrsize = (uint8_t)size, .size = (uint8_t)size };
+    MemSpec  m    = stack_spec(t, in);
     Operand  o    = check(t, &m);
     unsigned own  = dbt_host_register[in->rm];
     if (own == H_NONE || in->rm == X86_RSP) {
@@ -574,7 +573,7 @@ static void emit_leave(Tr *t, const DbtInsn *in)
 {
     unsigned size = in->opsize;
     bool     wide = size == 8;
-    MemSpec  m    = { .base = X86_RBP, .index = DBT_NO_REG, .seg = X86_SS, .addrsize = (uint8_t)size, .size = (uint8_t)size };
+    MemSpec  m    = stack_spec(t, in);
     Operand  o    = check(t, &m);
     asm_rm(&t->hot, wide, 0x8b, o.free, o.mem);
     asm_lea(&t->hot, wide, H_R11, asm_at(H_RBP, (int)size));

@@ -33,8 +33,19 @@ typedef struct Vec {
 typedef struct DraftExit {
     uint64_t rip;
     uint32_t site, cold;
-    bool     direct;
+    bool     direct, plain;
 } DraftExit;
+
+/* Accesses that are checked together: see group.c. */
+typedef struct Group {
+    int     root, index_root;
+    uint8_t scale, seg, micro;
+    uint8_t n, first, last; /* accesses; instructions */
+    bool    write, checked;
+    int64_t lo, hi; /* offsets from root */
+} Group;
+
+enum { MAX_GROUPS = 32 };
 
 /* Slow paths of the instruction at hand, which end behind it. */
 enum { MAX_TAILS = 8 };
@@ -44,6 +55,10 @@ typedef struct DbtScratch {
     DbtInsn   insns[DBT_MAX_INSNS];
     X86Insn   c[DBT_MAX_INSNS];
     Vec       vec[DBT_MAX_INSNS];
+    Group     groups[MAX_GROUPS];
+    uint8_t   operand_group[DBT_MAX_INSNS], stack_group[DBT_MAX_INSNS]; /* number + 1, or 0 */
+    int64_t   access_off[DBT_MAX_INSNS]; /* of the operand from its group's root */
+    int64_t   stack_off[DBT_MAX_INSNS];
     Reloc     relocs[MAX_RELOCS];
     DbtPlace  places[MAX_PLACES];
     uint8_t   page[X86_PAGE_SIZE + 32]; /* the guest page as it was when decoding began */
@@ -62,9 +77,10 @@ typedef struct Tr {
     uint8_t         live_taken[DBT_MAX_INSNS]; /* at a branch's target */
     bool            fl_reg, fl_mem; /* the guest's flags are in EFLAGS, in the frame */
     unsigned        i;              /* instruction at hand */
+    unsigned        n_groups, first_open;
     uint32_t        tails[MAX_TAILS];
     unsigned        n_tails;
-    DraftExit       exits[DBT_MAX_EXITS];
+    DraftExit       exits[DBT_MAX_EXITS + MAX_GROUPS];
     unsigned        range_start, range_end; /* in the page */
     bool            failed;
 } Tr;
@@ -83,6 +99,9 @@ typedef struct MemSpec {
     bool     locked;     /* misaligned: C */
     bool     bit_offset; /* frame.keep[0] is added */
     bool     aligned;    /* misaligned: #GP */
+    bool     fpu;        /* a pending x87 exception comes first */
+    uint8_t  group;      /* number + 1, or 0 */
+    int64_t  group_off;  /* from the group's root */
     bool     write;
     uint8_t  size;
     int32_t  disp;
@@ -111,6 +130,19 @@ uint64_t insn_rip(const Tr *t, unsigned i);
 /* Where rip is in the unit's page; -1: in another page. */
 int page_offset(const Tr *t, uint64_t rip);
 
+/* --- group.c --- */
+void find_groups(Tr *t);
+
+static inline bool is_high_register(unsigned reg)
+{
+    return reg >= DBT_HIGH;
+}
+
+/* Micro entries' numbers by what is accessed. */
+unsigned micro_of_operand(const Tr *t, const DbtInsn *in);
+unsigned micro_of_stack(const DbtInsn *in);
+MemSpec  stack_spec(const Tr *t, const DbtInsn *in); /* of PUSH, POP, CALL, RET, LEAVE */
+
 /* --- emit.c: one template each --- */
 void emit_insn(Tr *t, const DbtInsn *in);
 bool emit_can(const DbtInsn *in); /* false: C has to run this form */
@@ -119,6 +151,7 @@ bool emit_can(const DbtInsn *in); /* false: C has to run this form */
 void emit_flow(Tr *t, const DbtInsn *in);
 void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
 void emit_c(Tr *t, unsigned c_number);
+uint32_t emit_plain_exit(Tr *t, uint64_t rip); /* to the variant without groups: offset in the cold part */
 
 /* --- emit_vector.c --- */
 bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in);

@@ -28,7 +28,7 @@ static int32_t jump_slot(unsigned mode, uint64_t rip)
 
 static DraftExit *new_exit(Tr *t, uint64_t rip)
 {
-    if (t->n_exits == DBT_MAX_EXITS) {
+    if (t->n_exits == G_N_ELEMENTS(t->exits)) {
         t->failed = true;
         return &t->exits[0];
     }
@@ -43,6 +43,14 @@ static void put_link(Tr *t, DraftExit *e)
     e->cold = asm_offset(&t->cold);
     asm_call(&t->cold, 0);
     reloc(t, true, RELOC_STUB, STUB_LINK);
+}
+
+uint32_t emit_plain_exit(Tr *t, uint64_t rip)
+{
+    DraftExit *e = new_exit(t, rip);
+    e->plain     = true;
+    put_link(t, e);
+    return e->cold;
 }
 
 static void put_poll(Tr *t, uint64_t rip)
@@ -188,8 +196,7 @@ static void push_return(Tr *t, const DbtInsn *in, bool keep)
     unsigned size = in->opsize;
     bool     wide = size == 8;
     uint64_t next = cut_rip(t, insn_rip(t, t->i) + in->len);
-    MemSpec  m    = { .base = X86_RSP, .index = DBT_NO_REG, .seg = X86_SS, .addrsize = (uint8_t)size, .disp = -(int)size,
-                      .size = (uint8_t)size, .write = true };
+    MemSpec  m    = stack_spec(t, in);
     Operand  o    = check(t, &m);
     if (keep) {
         asm_rm(a, wide, 0x8b, o.free, o.mem);
@@ -222,6 +229,7 @@ void emit_flow(Tr *t, const DbtInsn *in)
         emit_exit(t, target, -1, t->live_taken[t->i]);
         break;
     case T_CALLI:
+        flags_save(t);
         load_target(t, in);
         asm_store(a, asm_frame(DBT_FRAME(keep[2])), H_RAX);
         push_return(t, in, true);
@@ -234,7 +242,8 @@ void emit_flow(Tr *t, const DbtInsn *in)
         put_dispatch(t, 0);
         break;
     case T_RET: {
-        MemSpec m = { .base = X86_RSP, .index = DBT_NO_REG, .seg = X86_SS, .addrsize = in->opsize, .size = in->opsize };
+        MemSpec m = stack_spec(t, in);
+        flags_save(t); /* before RAX is the target */
         Operand o = check(t, &m);
         asm_rm(a, wide, 0x8b, H_RAX, o.mem);
         int grow = in->opsize + (int)in->imm;

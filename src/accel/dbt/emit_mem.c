@@ -123,7 +123,9 @@ MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write)
                   .addrsize = in->addrsize,
                   .disp     = in->disp,
                   .size     = (uint8_t)size,
-                  .write    = write };
+                  .write    = write,
+                  .group     = t->s->operand_group[t->i],
+                  .group_off = t->s->access_off[t->i] };
     if (in->rip_relative) {
         m.linear = insn_rip(t, t->i) + in->len + (uint64_t)(int64_t)in->disp;
     } else if (in->base == DBT_NO_REG && in->index == DBT_NO_REG) {
@@ -138,7 +140,7 @@ MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write)
     return m;
 }
 
-/* RAX = the linear address. EFLAGS may change. */
+/* RAX = the linear address; RCX is used. EFLAGS stay but for bit_offset. */
 static void put_address(Asm *a, const MemSpec *m)
 {
     bool wide = m->addrsize == 8;
@@ -169,7 +171,8 @@ static void put_address(Asm *a, const MemSpec *m)
         }
     }
     if (m->seg == X86_FS || m->seg == X86_GS) {
-        asm_rm(a, true, 0x03, H_RAX, asm_frame(m->seg == X86_FS ? DBT_FRAME(fs_base) : DBT_FRAME(gs_base)));
+        asm_load(a, H_RCX, asm_frame(m->seg == X86_FS ? DBT_FRAME(fs_base) : DBT_FRAME(gs_base)));
+        asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
     }
     if (m->bit_offset) {
         asm_rm(a, wide, 0x03, H_RAX, asm_frame(DBT_FRAME(keep[0])));
@@ -191,26 +194,64 @@ static unsigned micro_index(const Tr *t, const MemSpec *m)
     return 3 + (unsigned)(h >> 40) % (DBT_MICRO - 3);
 }
 
-/* The slow side of a check, in the cold part: address in RAX, the stub, and back. */
-static void put_slow(Tr *t, const MemSpec *m, unsigned micro, unsigned flags, bool address, uint32_t back)
+unsigned micro_of_operand(const Tr *t, const DbtInsn *in)
+{
+    MemSpec m = operand_spec(t, in, 1, false);
+    return micro_index(t, &m);
+}
+
+unsigned micro_of_stack(const DbtInsn *in)
+{
+    return in->t == T_LEAVE ? 3 : 2;
+}
+
+MemSpec stack_spec(const Tr *t, const DbtInsn *in)
+{
+    unsigned size  = in->opsize;
+    bool     write = in->t == T_PUSH || in->t == T_PUSHI || in->t == T_PUSHM || in->t == T_CALL || in->t == T_CALLI;
+    return (MemSpec){ .base      = in->t == T_LEAVE ? X86_RBP : X86_RSP,
+                      .index     = DBT_NO_REG,
+                      .seg       = X86_SS,
+                      .addrsize  = (uint8_t)size,
+                      .disp      = write ? -(int)size : 0,
+                      .size      = (uint8_t)size,
+                      .write     = write,
+                      .group     = t->s->stack_group[t->i],
+                      .group_off = t->s->stack_off[t->i] };
+}
+
+/* The slow side of a check, in the cold part: address in RAX, the stub, and back; DONE goes to the tail that emit_insn()
+ * puts, a group's failure to the plain variant. */
+static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, unsigned flags, bool address, uint32_t back,
+                     bool group)
 {
     Asm    *a    = &t->cold;
-    DbtSite site = { .limit = (uint16_t)(X86_PAGE_SIZE - m->size),
+    DbtSite site = { .limit = (uint16_t)(X86_PAGE_SIZE - size),
                      .micro = (uint16_t)micro,
                      .insn  = (uint8_t)t->i,
                      .size  = m->size,
-                     .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0)) };
+                     .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0)) };
     uint64_t bits;
     memcpy(&bits, &site, 8);
     if (address) {
         put_address(a, m);
     }
     asm_call(a, 0);
-    reloc(t, true, RELOC_STUB, m->write ? STUB_WRITE_MISS : STUB_READ_MISS);
+    reloc(t, true, RELOC_STUB,
+          group ? (m->write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS) : m->write ? STUB_WRITE_MISS : STUB_READ_MISS);
     asm_mov_imm64(a, H_RCX, bits);
     asm_jmp(a, 0);
     reloc(t, true, RELOC_HOT, back);
-    asm_jmp(a, 0); /* DONE: to the tail that emit_insn() puts */
+    asm_jmp(a, 0);
+    if (group) {
+        uint32_t from = asm_offset(a);
+        uint32_t to   = emit_plain_exit(t, insn_rip(t, t->i));
+        int32_t  rel  = (int32_t)(to - from);
+        if (!a->full) {
+            memcpy(a->start + from - 4, &rel, 4);
+        }
+        return;
+    }
     if (t->n_tails == MAX_TAILS) {
         t->failed = true;
         return;
@@ -218,55 +259,131 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned micro, unsigned flags, bo
     t->tails[t->n_tails++] = asm_offset(a);
 }
 
-Operand check(Tr *t, const MemSpec *m)
+static int32_t entry_of(unsigned micro)
+{
+    return DBT_FRAME(micro) + (int32_t)(micro * sizeof(DbtMicro));
+}
+
+static unsigned host_or_none(unsigned guest)
+{
+    return guest == DBT_NO_REG ? (unsigned)H_NONE : dbt_host_register[guest];
+}
+
+/* Can the access use the guest's own registers, or does RAX have to hold the address? */
+static bool is_plain(const MemSpec *m)
+{
+    return !m->constant && host_or_none(m->base) != H_NONE &&
+           (m->index == DBT_NO_REG || host_or_none(m->index) != H_NONE) && m->addrsize == 8 && m->seg != X86_FS &&
+           m->seg != X86_GS && !m->locked && !m->bit_offset;
+}
+
+/* [base + index + disp] with the addend in RCX; no flags change. */
+static HostMem plain_operand(Asm *a, const MemSpec *m)
+{
+    unsigned base = host_or_none(m->base), index = host_or_none(m->index);
+    if (index == H_NONE) {
+        return (HostMem){ .base = (uint8_t)base, .index = H_RCX, .disp = m->disp };
+    }
+    asm_lea(a, true, H_RCX, (HostMem){ .base = H_RCX, .index = (uint8_t)base });
+    return (HostMem){ .base = H_RCX, .index = (uint8_t)index, .scale = m->scale, .disp = m->disp };
+}
+
+static Operand finish_operand(Tr *t, const MemSpec *m, HostMem mem, unsigned free)
+{
+    if (m->scratch && free == H_RAX) {
+        asm_lea(&t->hot, true, H_RCX, mem);
+        mem = asm_at(H_RCX, 0);
+    } else if (m->scratch) {
+        asm_lea(&t->hot, true, H_RCX, mem);
+        return (Operand){ .mem = asm_at(H_RCX, 0), .free = H_RAX };
+    }
+    return (Operand){ .mem = mem, .free = (uint8_t)free };
+}
+
+/* An access that another one's check covers. No flags change. */
+static Operand member(Tr *t, const MemSpec *m, const Group *g)
 {
     Asm     *a     = &t->hot;
-    unsigned index = micro_index(t, m);
-    unsigned micro = (t->f->mode * 2 + m->write) * DBT_MICRO + index;
-    int32_t  entry = DBT_FRAME(micro) + (int32_t)(micro * sizeof(DbtMicro));
-    unsigned base  = m->constant || m->base == DBT_NO_REG ? H_NONE : dbt_host_register[m->base];
-    unsigned idx   = m->constant || m->index == DBT_NO_REG ? H_NONE : dbt_host_register[m->index];
-    bool     plain = !m->constant && base != H_NONE && (m->index == DBT_NO_REG || idx != H_NONE) && m->addrsize == 8 &&
-                 m->seg != X86_FS && m->seg != X86_GS && !m->locked && !m->scratch && !m->bit_offset;
+    int32_t  entry = entry_of((t->f->mode * 2 + g->write) * DBT_MICRO + g->micro);
+
+    if (is_plain(m)) {
+        asm_load(a, H_RCX, asm_frame(entry + 8));
+        return finish_operand(t, m, plain_operand(a, m), H_RAX);
+    }
+    if (m->constant && (int64_t)m->linear == (int32_t)m->linear && m->seg != X86_FS && m->seg != X86_GS) {
+        asm_load(a, H_RCX, asm_frame(entry + 8));
+        return finish_operand(t, m, asm_at(H_RCX, (int32_t)m->linear), H_RAX);
+    }
+    put_address(a, m);
+    asm_load(a, H_RCX, asm_frame(entry + 8));
+    asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
+    return finish_operand(t, m, asm_at(H_RAX, 0), H_RCX);
+}
+
+/* An entry that no open group uses. */
+static unsigned free_index(const Tr *t, unsigned index, bool write)
+{
+    for (unsigned k = 0; k < t->n_groups; k++) {
+        const Group *g = &t->s->groups[k];
+        if (g->n >= 2 && g->micro == index && g->write == write && g->first <= t->i && t->i <= g->last) {
+            index = 3 + (index - 3 + 1) % (DBT_MICRO - 3);
+            k     = (unsigned)-1;
+        }
+    }
+    return index;
+}
+
+Operand check(Tr *t, const MemSpec *m)
+{
+    Asm   *a = &t->hot;
+    Group *g = m->group ? &t->s->groups[m->group - 1] : NULL;
+
+    if (g && g->checked) {
+        return member(t, m, g);
+    }
+    MemSpec  c    = *m; /* what is checked */
+    unsigned size = m->size;
+    int64_t  into = 0; /* from where the check begins to the operand */
+    if (g) {
+        g->checked = true;
+        into       = m->group_off - g->lo;
+        size       = (unsigned)(g->hi - g->lo);
+        c.write    = g->write;
+        c.disp     = (int32_t)(c.disp - into);
+        c.linear -= (uint64_t)into;
+    }
+    unsigned index = g ? g->micro : free_index(t, micro_index(t, m), m->write);
+    unsigned micro = (t->f->mode * 2 + c.write) * DBT_MICRO + index;
+    int32_t  entry = entry_of(micro);
+    bool     plain = is_plain(m);
 
     flags_save(t);
-    put_address(a, m);
+    put_address(a, &c);
     if (m->locked && m->size > 1) {
         asm_8(a, 0xa8); /* test al, size - 1 */
         asm_8(a, m->size - 1u);
         asm_jcc(a, CC_NZ, 0);
         reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-        put_slow(t, m, micro, SITE_EXEC, false, asm_offset(a));
+        put_slow(t, m, size, micro, SITE_EXEC, false, asm_offset(a), false);
     }
-    unsigned compare = plain ? H_RAX : H_RCX;
     if (!plain) {
         asm_mov(a, H_RCX, H_RAX);
-    }
-    asm_rm(a, true, 0x2b, compare, asm_frame(entry));
-    if (compare == H_RAX) {
-        asm_8(a, 0x48);
-        asm_8(a, 0x3d);
-        asm_32(a, X86_PAGE_SIZE - m->size);
+        asm_rm(a, true, 0x2b, H_RCX, asm_frame(entry));
+        asm_emit(a, &(Enc){ .w = true, .op = 0x81, .reg = 7, .rm = H_RCX, .imm = (int64_t)(X86_PAGE_SIZE - size), .imm_size = 4 });
     } else {
-        asm_emit(a, &(Enc){ .w = true, .op = 0x81, .reg = 7, .rm = H_RCX, .imm = X86_PAGE_SIZE - m->size, .imm_size = 4 });
+        asm_rm(a, true, 0x2b, H_RAX, asm_frame(entry));
+        asm_8(a, 0x48); /* cmp rax, imm32 */
+        asm_8(a, 0x3d);
+        asm_32(a, X86_PAGE_SIZE - size);
     }
     asm_jcc(a, CC_A, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-    put_slow(t, m, micro, 0, plain, asm_offset(a));
+    put_slow(t, &c, size, micro, 0, plain, asm_offset(a), g != NULL);
 
     if (!plain) {
         asm_rm(a, true, 0x03, H_RAX, asm_frame(entry + 8));
-        if (m->scratch) {
-            asm_mov(a, H_RCX, H_RAX);
-            return (Operand){ .mem = asm_at(H_RCX, 0), .free = H_RAX };
-        }
-        return (Operand){ .mem = asm_at(H_RAX, 0), .free = H_RCX };
+        return finish_operand(t, m, asm_at(H_RAX, (int32_t)into), H_RCX);
     }
     asm_load(a, H_RCX, asm_frame(entry + 8));
-    if (idx == H_NONE) {
-        return (Operand){ .mem = { .base = (uint8_t)base, .index = H_RCX, .disp = m->disp }, .free = H_RAX };
-    }
-    asm_rr(a, true, 0x03, H_RCX, base);
-    return (Operand){ .mem = { .base = H_RCX, .index = (uint8_t)idx, .scale = m->scale, .disp = m->disp },
-                      .free = H_RAX };
+    return finish_operand(t, m, plain_operand(a, m), H_RAX);
 }

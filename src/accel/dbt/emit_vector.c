@@ -64,6 +64,7 @@ void emit_vector(Tr *t, const DbtInsn *in)
         MemSpec m = operand_spec(t, in, in->rm_size, v->spec.memory_write);
         m.scratch = v->spec.flags & X86_THUNK_LENGTHS;
         m.aligned = v->spec.aligned;
+        m.fpu     = v->x87 || v->spec.mmx_enter;
         Operand o  = check(t, &m);
         form.base  = o.mem.base;
         form.index = o.mem.index == H_NONE ? X86_FORM_NONE : o.mem.index;

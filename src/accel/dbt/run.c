@@ -38,12 +38,12 @@ static bool watch(X86Cpu *cpu, Dbt *dbt, const X86TlbPage *page, unsigned offset
     return true;
 }
 
-DbtUnit *dbt_next_unit(DbtFrame *f)
+DbtUnit *dbt_next_unit(DbtFrame *f, bool plain)
 {
     X86Cpu  *cpu    = f->cpu;
     Dbt     *dbt    = f->dbt;
     uint64_t rip    = cpu->rip;
-    DbtFetch fetch  = { .rip = rip, .linear = rip, .limit = UINT64_MAX };
+    DbtFetch fetch  = { .rip = rip, .linear = rip, .limit = UINT64_MAX, .plain = plain };
 
     if (cpu->code_size != X86_CODE64) {
         const X86Segment *cs = &cpu->seg[X86_CS];
@@ -76,19 +76,19 @@ DbtUnit *dbt_next_unit(DbtFrame *f)
             f->jump_key[fetch.mode] = jump_key;
         }
         g_mutex_lock(&dbt->lock);
-        DbtUnit *u = dbt_lookup(dbt, fetch.host, fetch.key, rip, false);
+        DbtUnit *u = dbt_lookup(dbt, fetch.host, fetch.key, rip, plain);
         if (!u) {
             g_mutex_unlock(&dbt->lock);
             if (watch(cpu, dbt, &page, fetch.page_offset)) {
                 continue;
             }
             g_mutex_lock(&dbt->lock);
-            u = dbt_lookup(dbt, fetch.host, fetch.key, rip, false);
+            u = dbt_lookup(dbt, fetch.host, fetch.key, rip, plain);
             if (!u) {
                 u = dbt_translate(dbt, cpu, &fetch);
             }
         }
-        if (u) {
+        if (u && !plain) {
             dbt_jump_fill(f, fetch.mode, u, page.global);
         }
         g_mutex_unlock(&dbt->lock);
@@ -152,13 +152,17 @@ static void map_fpu_pointers(X86Cpu *cpu, uint64_t host_fip, uint64_t host_fdp)
     }
     g_mutex_unlock(&f->dbt->lock);
     unsigned i = 0;
+    uint64_t base = 0;
     while (i < 14 && (buf[i] & 0xf8) != 0xd8) {
+        if (cpu->code_size == X86_CODE64 && (buf[i] == 0x64 || buf[i] == 0x65)) {
+            base = cpu->seg[buf[i] == 0x64 ? X86_FS : X86_GS].base;
+        }
         i++; /* prefixes */
     }
     store_le64(cpu->xsave + FX_FIP, rip);
     store_le16(cpu->xsave + FX_FOP, rip ? (uint16_t)((buf[i] & 7) << 8 | buf[i + 1]) : 0);
     if (host_fdp) {
-        store_le64(cpu->xsave + FX_FDP, guest_address(f, host_fdp));
+        store_le64(cpu->xsave + FX_FDP, guest_address(f, host_fdp) - base);
     }
     bool deprecated = x86_has(cpu, X86_FEATURE_ZERO_FCS_FDS);
     cpu->fpu_cs     = deprecated || !rip ? 0 : cpu->seg[X86_CS].selector;

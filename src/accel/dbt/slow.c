@@ -160,12 +160,14 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
     __builtin_memcpy(&site, &bits, 8);
 
     bool odd = site.flags & SITE_ALIGN && linear & (site.size - 1u);
-    if (!(site.flags & SITE_EXEC) && !odd && (linear & X86_PAGE_MASK) <= site.limit &&
+    if (!(site.flags & (SITE_EXEC | SITE_FPU)) && !odd && (linear & X86_PAGE_MASK) <= site.limit &&
         (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear))) {
         f->at = at;
         x86_translate(cpu, cpu->tlb->mode, linear, write ? X86_WRITE : X86_READ);
-        if (cpu->tlb->changes.any) {
-            dbt_sync_flush(f);
+        if (cpu->tlb->changes.any) { /* a group may be open */
+            x86_park(cpu);
+            cpu->rip = dbt_rip_of_site(f, at);
+            return leave(f);
         }
         const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
         uint64_t           tag = write ? e->write : e->read;
@@ -178,7 +180,49 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
     }
     DbtUnit *u = find_unit(f, at);
     if (run_any(f, u, site.insn) == RAN_AWAY) {
+        return go_on(f);
+    }
+    if (cpu->tlb->changes.any) { /* a group may be open */
+        cpu->rip = x86_cut_rip(cpu, cpu->rip + f->insn.len);
         return leave(f);
+    }
+    return go(f, at + 15);
+}
+
+/* Translates without raising anything, or setting a dirty bit. */
+static bool can_access(X86Cpu *cpu, uint64_t linear, bool write)
+{
+    X86Jump outer;
+    x86_jump_copy(outer, cpu->fault_exit);
+    uint64_t cr2 = cpu->cr2;
+    volatile bool ok = false;
+    if (!x86_setjmp(cpu->fault_exit)) {
+        const X86TlbPage *page = x86_translate(cpu, cpu->tlb->mode, linear, X86_READ);
+        ok                     = !write || page->rights & 1 << X86_WRITE;
+    } else {
+        cpu->cr2 = cr2;
+    }
+    x86_jump_copy(cpu->fault_exit, outer);
+    return ok;
+}
+
+const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, unsigned write)
+{
+    X86Cpu  *cpu  = f->cpu;
+    uint64_t bits = read64(at + 2);
+    DbtSite  site;
+    __builtin_memcpy(&site, &bits, 8);
+
+    if (!(site.flags & SITE_FPU) && (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear)) &&
+        can_access(cpu, linear, write) && !cpu->tlb->changes.any) {
+        const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
+        uint64_t           tag = write ? e->write : e->read;
+        if (linear - tag <= site.limit) {
+            DbtMicro *m = &f->micro[0][0][site.micro];
+            m->tag      = tag;
+            m->addend   = e->addend;
+            return go(f, at);
+        }
     }
     return go(f, at + 15);
 }
@@ -196,7 +240,7 @@ static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
         return go(f, to);
     }
     x86_park(f->cpu);
-    DbtUnit *u = dbt_next_unit(f);
+    DbtUnit *u = dbt_next_unit(f, false);
     return u ? go(f, u->hot) : leave(f);
 }
 
@@ -243,7 +287,7 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
         e++;
     }
     cpu->rip    = e->rip;
-    DbtUnit *to = dbt_next_unit(f);
+    DbtUnit *to = dbt_next_unit(f, e->plain);
     if (!to) {
         return leave(f);
     }
@@ -314,7 +358,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
         const uint8_t *to = find_quickly(f);
         if (!to) {
             x86_park(cpu);
-            DbtUnit *u = dbt_next_unit(f);
+            DbtUnit *u = dbt_next_unit(f, false);
             if (!u) {
                 if (f->dbt->full) {
                     dbt_make_room(f);

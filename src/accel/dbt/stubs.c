@@ -128,7 +128,7 @@ static void put_leave(Asm *a)
 }
 
 /* RAX = linear address. RCX is free, RDX and RBX wait in the frame. */
-static void put_miss(Asm *a, bool write)
+static void put_miss(Asm *a, bool write, bool group)
 {
     enum { D = 8 }; /* the return address */
     int32_t tag = (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
@@ -167,8 +167,19 @@ static void put_miss(Asm *a, bool write)
     memcpy(miss - 4, &rel, 4);
     asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
     asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
+    if (group) { /* beyond the page's end: no entry can help */
+        asm_mov32(a, H_RCX, H_RAX);
+        asm_ri(a, false, 4, H_RCX, X86_PAGE_MASK);
+        asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0x3b, .reg = H_RCX, .memory = true, .mem = asm_frame(D + DBT_FRAME(tmp[3])) });
+        asm_jcc(a, CC_BE, 0);
+        uint8_t *in_page = a->p;
+        asm_emit(a, &(Enc){ .w = true, .op = 0x83, .memory = true, .mem = asm_frame(0), .imm = 15, .imm_size = 1 });
+        asm_8(a, 0xc3);
+        rel = (int32_t)(a->p - in_page);
+        memcpy(in_page - 4, &rel, 4);
+    }
     put_pop_from(a);
-    put_call(a, (const void *)dbt_slow_access, write);
+    put_call(a, group ? (const void *)dbt_slow_group : (const void *)dbt_slow_access, write);
 }
 
 static void put_stub(Asm *a, DbtStub stub)
@@ -176,8 +187,10 @@ static void put_stub(Asm *a, DbtStub stub)
     switch (stub) {
     case STUB_ENTER: put_enter(a); break;
     case STUB_LEAVE: put_leave(a); break;
-    case STUB_READ_MISS: put_miss(a, false); break;
-    case STUB_WRITE_MISS: put_miss(a, true); break;
+    case STUB_READ_MISS: put_miss(a, false, false); break;
+    case STUB_WRITE_MISS: put_miss(a, true, false); break;
+    case STUB_GROUP_READ_MISS: put_miss(a, false, true); break;
+    case STUB_GROUP_WRITE_MISS: put_miss(a, true, true); break;
     case STUB_INSN:
         put_pop_from(a);
         put_call(a, (const void *)dbt_slow_insn, 0);

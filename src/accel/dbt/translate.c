@@ -169,7 +169,7 @@ static bool apply(Tr *t, DbtUnit *u)
 static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
 {
     Dbt     *dbt  = t->dbt;
-    size_t   tail = sizeof(X86Insn) * t->n_c;
+    size_t   tail = sizeof(DbtExit) * t->n_exits + sizeof(X86Insn) * t->n_c;
     DbtUnit *u    = g_malloc0(sizeof *u + tail + 4 * (t->n + 1) + sizeof(DbtPlace) * t->n_places + 2 * (t->n + 1) + t->n);
 
     u->hot_size  = asm_offset(&t->hot);
@@ -193,7 +193,8 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->range_len   = (uint16_t)(t->range_end - t->range_start);
 
     uint8_t *p = (uint8_t *)(u + 1);
-    u->c       = (X86Insn *)p;
+    u->exits   = (DbtExit *)p;
+    u->c       = (X86Insn *)(p + sizeof(DbtExit) * t->n_exits);
     p += tail;
     u->insn_host = (uint32_t *)p;
     p += 4 * (t->n + 1);
@@ -202,7 +203,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->insn_off = (uint16_t *)p;
     p += 2 * (t->n + 1);
     u->c_of = p;
-    memcpy(u->c, t->s->c, tail);
+    memcpy(u->c, t->s->c, sizeof(X86Insn) * t->n_c);
     memcpy(u->insn_host, insn_host, 4 * (t->n + 1));
     memcpy(u->places, t->s->places, sizeof(DbtPlace) * t->n_places);
     for (unsigned i = 0; i < t->n; i++) {
@@ -221,6 +222,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
                                         .site   = u->hot + delta + d->site,
                                         .cold   = u->cold + delta + d->cold,
                                         .direct = d->direct,
+                                        .plain  = d->plain,
                                         .unit   = u };
     }
     dbt_insert(dbt, u);
@@ -283,6 +285,15 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
         return NULL;
     }
     note_range(&t, f->page_offset, f->page_offset + t.len);
+    if (f->plain) {
+        memset(s->operand_group, 0, sizeof s->operand_group);
+        memset(s->stack_group, 0, sizeof s->stack_group);
+    } else if (t.mode.code == 8) {
+        find_groups(&t);
+    } else {
+        memset(s->operand_group, 0, sizeof s->operand_group);
+        memset(s->stack_group, 0, sizeof s->stack_group);
+    }
     find_live(&t);
     emit_all(&t, insn_host);
     if (t.failed || t.hot.full || t.cold.full) {

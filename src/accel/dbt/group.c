@@ -1,0 +1,329 @@
+/* Groups: accesses of a unit off the same base value, within a few hundred bytes, are checked once, by the first of them
+ * for the whole range. The others only load the addend.
+ *
+ * Base values are followed through MOV, ADD, SUB, LEA, INC, DEC, PUSH, POP and LEAVE as (root, offset). A check for the
+ * range that fails for reasons of its own (it crosses a page, one of the others must fault, the page is clean) goes on in
+ * the unit's plain variant, which has no groups. While a group is open nobody else refills its micro entry, and slow
+ * paths that have dropped entries do not come back into the unit (slow.c).
+ *
+ * Lock of the Dbt held. */
+
+#include "accel/dbt/emit.h"
+
+enum { RANGE_MAX = 512, ROOT_CONSTANT = -1, ROOT_NONE = -2 };
+
+typedef struct Sym {
+    int     root;
+    int64_t off;
+} Sym;
+
+typedef struct Syms {
+    Sym reg[16];
+    int next;
+} Syms;
+
+static Sym fresh(Syms *s)
+{
+    return (Sym){ .root = s->next++ };
+}
+
+/* --- following values --- */
+
+static void written(Syms *s, unsigned reg)
+{
+    if (reg < 16) {
+        s->reg[reg] = fresh(s);
+    }
+}
+
+static unsigned whole(unsigned reg)
+{
+    return reg >= DBT_HIGH ? reg - DBT_HIGH : reg;
+}
+
+/* Is this `op r64, imm` with that opcode extension, or INC, DEC? Changes the offset then. */
+static bool add_constant(Syms *s, const DbtInsn *in)
+{
+    if (in->t != T_GEN || in->memory || in->opsize != 8 || in->map || !in->ext || is_high_register(in->rm)) {
+        return false;
+    }
+    if ((in->op == 0x81 || in->op == 0x83) && (in->reg == 0 || in->reg == 5)) {
+        s->reg[in->rm].off += in->reg ? -in->imm : in->imm;
+        return true;
+    }
+    if (in->op == 0xff && in->reg < 2) {
+        s->reg[in->rm].off += in->reg ? -1 : 1;
+        return true;
+    }
+    return false;
+}
+
+static void follow(Syms *s, const DbtInsn *in, const Tr *t)
+{
+    if (add_constant(s, in)) {
+        return;
+    }
+    switch (in->t) {
+    case T_GEN:
+        if (!in->map && in->opsize == 8 && !in->memory && (in->op == 0x89 || in->op == 0x8b)) {
+            unsigned from = in->op == 0x89 ? in->reg : in->rm, to = in->op == 0x89 ? in->rm : in->reg;
+            s->reg[to] = s->reg[from];
+            return;
+        }
+        if (in->access & G_RM_W && !in->memory) {
+            written(s, whole(in->rm));
+        }
+        if (in->access & G_REG_W && !in->ext) {
+            written(s, whole(in->reg));
+        }
+        return;
+    case T_LEA:
+        if (in->opsize == 8 && in->addrsize == 8 && in->base != DBT_NO_REG && in->index == DBT_NO_REG) {
+            Sym base        = s->reg[in->base];
+            s->reg[in->reg] = (Sym){ base.root, base.off + in->disp };
+        } else {
+            written(s, in->reg);
+        }
+        return;
+    case T_PUSH:
+    case T_PUSHI:
+    case T_PUSHM:
+    case T_CALL:
+    case T_CALLI: s->reg[X86_RSP].off -= 8; return;
+    case T_POP:
+        s->reg[X86_RSP].off += 8;
+        written(s, in->rm);
+        return;
+    case T_LEAVE:
+        s->reg[X86_RSP] = (Sym){ s->reg[X86_RBP].root, s->reg[X86_RBP].off + 8 };
+        written(s, X86_RBP);
+        return;
+    case T_JCC:
+    case T_JMP:
+    case T_NOP:
+    case T_FENCE:
+    case T_FLAG: return;
+    case T_MOVI:
+    case T_BSWAP: written(s, whole(in->rm)); return;
+    case T_BMI: written(s, in->reg); return;
+    case T_EXTEND: written(s, X86_RAX); return;
+    case T_SPREAD: written(s, X86_RDX); return;
+    case T_MULDIV:
+        written(s, X86_RAX);
+        written(s, X86_RDX);
+        return;
+    case T_VECTOR: {
+        const Vec *v = &t->s->vec[in->extra];
+        for (unsigned i = 0; i < 4; i++) {
+            if (v->spec.kind[i] == X86_THUNK_GPR && v->spec.written >> i & 1) {
+                written(s, v->number[i]);
+            }
+        }
+        if (v->spec.flags & X86_THUNK_RCX_OUT) {
+            written(s, X86_RCX);
+        }
+        return;
+    }
+    default:
+        for (unsigned i = 0; i < 16; i++) {
+            written(s, i);
+        }
+        return;
+    }
+}
+
+/* --- forming --- */
+
+typedef struct Access {
+    int      root, index_root;
+    uint8_t  scale, seg, size;
+    bool     write;
+    int64_t  off;
+} Access;
+
+static bool same_key(const Group *g, const Access *a)
+{
+    return g->root == a->root && g->index_root == a->index_root && g->scale == a->scale && g->seg == a->seg;
+}
+
+static uint8_t join(Tr *t, const Access *a, unsigned i)
+{
+    for (unsigned k = t->first_open; k < t->n_groups; k++) {
+        Group  *g  = &t->s->groups[k];
+        int64_t lo = MIN(g->lo, a->off), hi = MAX(g->hi, a->off + a->size);
+        if (same_key(g, a) && hi - lo <= RANGE_MAX) {
+            g->lo = lo;
+            g->hi = hi;
+            g->n++;
+            g->last = (uint8_t)i;
+            g->write |= a->write;
+            return (uint8_t)(k + 1);
+        }
+    }
+    if (t->n_groups == MAX_GROUPS) {
+        return 0;
+    }
+    t->s->groups[t->n_groups] = (Group){ .root       = a->root,
+                                         .index_root = a->index_root,
+                                         .scale      = a->scale,
+                                         .seg        = a->seg,
+                                         .write      = a->write,
+                                         .lo         = a->off,
+                                         .hi         = a->off + a->size,
+                                         .n          = 1,
+                                         .first      = (uint8_t)i,
+                                         .last       = (uint8_t)i };
+    t->n_groups++;
+    return (uint8_t)t->n_groups;
+}
+
+/* The memory operand, as far as it can be grouped. */
+static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access *a)
+{
+    bool xchg = in->t == T_GEN && in->map == 0 && (in->op == 0x86 || in->op == 0x87);
+    if (!in->memory || in->lock || xchg || in->addrsize != 8 ||
+        (in->t != T_GEN && in->t != T_VECTOR && in->t != T_BMI && in->t != T_MULDIV && in->t != T_SHCL)) {
+        return false;
+    }
+    bool write = in->access & G_RM_W || in->t == T_SHCL;
+    if (in->t == T_VECTOR) {
+        const Vec *v = &t->s->vec[in->extra];
+        write        = v->spec.memory_write;
+    }
+    if (in->t == T_BMI || in->t == T_MULDIV) {
+        write = false;
+    }
+    MemSpec m = operand_spec(t, in, in->rm_size, write);
+    *a        = (Access){ .index_root = ROOT_NONE,
+                          .seg        = m.seg == X86_FS || m.seg == X86_GS ? m.seg : 0,
+                          .size       = in->t == T_BMI || in->t == T_MULDIV ? MAX(in->opsize, in->rm_size) : in->rm_size,
+                          .write      = write };
+    if (m.constant) {
+        a->root = ROOT_CONSTANT;
+        a->off  = (int64_t)m.linear;
+        return true;
+    }
+    a->root = ROOT_NONE;
+    a->off  = m.disp;
+    if (m.base != DBT_NO_REG) {
+        a->root = s->reg[m.base].root;
+        a->off += s->reg[m.base].off;
+    }
+    if (m.index != DBT_NO_REG) {
+        a->index_root = s->reg[m.index].root;
+        a->scale      = m.scale;
+        a->off += s->reg[m.index].off << m.scale;
+    }
+    return true;
+}
+
+static bool stack_access(const Syms *s, const DbtInsn *in, Access *a)
+{
+    unsigned reg = X86_RSP;
+    int      at  = 0;
+    bool     write = false;
+    switch (in->t) {
+    case T_PUSH:
+    case T_PUSHI:
+    case T_PUSHM:
+    case T_CALL:
+    case T_CALLI:
+        at    = -8;
+        write = true;
+        break;
+    case T_POP:
+    case T_RET: break;
+    case T_LEAVE: reg = X86_RBP; break;
+    default: return false;
+    }
+    *a = (Access){ .root       = s->reg[reg].root,
+                   .index_root = ROOT_NONE,
+                   .size       = 8,
+                   .write      = write,
+                   .off        = s->reg[reg].off + at };
+    return true;
+}
+
+/* Each group its own micro entry, as long as it is open. */
+static void choose_entries(Tr *t)
+{
+    for (unsigned k = 0; k < t->n_groups; k++) {
+        Group *g = &t->s->groups[k];
+        if (g->n < 2) {
+            continue;
+        }
+        bool clash = true;
+        for (unsigned tries = 0; clash && tries < 16; tries++) {
+            clash = false;
+            for (unsigned j = 0; j < k && !clash; j++) {
+                const Group *o = &t->s->groups[j];
+                clash = o->n >= 2 && o->micro == g->micro && o->write == g->write && o->first <= g->last && g->first <= o->last;
+            }
+            if (clash) {
+                g->micro = (uint8_t)(3 + (g->micro - 3 + 1) % (DBT_MICRO - 3));
+            }
+        }
+        if (clash) {
+            g->n = 0;
+        }
+    }
+}
+
+void find_groups(Tr *t)
+{
+    Syms s = { .next = 16 };
+    for (unsigned i = 0; i < 16; i++) {
+        s.reg[i] = (Sym){ .root = (int)i };
+    }
+    t->n_groups = t->first_open = 0;
+    for (unsigned i = 0; i < t->n; i++) {
+        const DbtInsn *in = &t->s->insns[i];
+        Access         a;
+        t->s->operand_group[i] = t->s->stack_group[i] = 0;
+        if (in->t == T_C || in->t == T_OTHER) {
+            t->first_open = t->n_groups; /* anything may happen there */
+        }
+        t->i = i;
+        if (operand_access(t, &s, in, &a)) {
+            unsigned before        = t->n_groups;
+            t->s->operand_group[i] = join(t, &a, i);
+            t->s->access_off[i]    = a.off;
+            if (t->n_groups > before) {
+                t->s->groups[before].micro = (uint8_t)micro_of_operand(t, in);
+            }
+        }
+        if (stack_access(&s, in, &a)) {
+            unsigned before      = t->n_groups;
+            t->s->stack_group[i] = join(t, &a, i);
+            t->s->stack_off[i]   = a.off;
+            if (t->n_groups > before) {
+                t->s->groups[before].micro = (uint8_t)micro_of_stack(in);
+            }
+        }
+        follow(&s, in, t);
+    }
+    choose_entries(t);
+    for (unsigned i = 0; i < t->n; i++) {
+        uint8_t *slot[2] = { &t->s->operand_group[i], &t->s->stack_group[i] };
+        bool     checks  = false;
+        for (unsigned k = 0; k < 2; k++) {
+            if (*slot[k] && t->s->groups[*slot[k] - 1].n < 2) {
+                *slot[k] = 0;
+            }
+        }
+        /* What is covered by somebody else's check does not fault. */
+        DbtInsn *in = &t->s->insns[i];
+        if (in->memory && in->t != T_LEA && in->t != T_NOP) {
+            checks |= !*slot[0] || t->s->groups[*slot[0] - 1].first == i;
+        }
+        bool stack = in->t == T_PUSH || in->t == T_PUSHI || in->t == T_PUSHM || in->t == T_POP || in->t == T_RET ||
+                     in->t == T_LEAVE || in->t == T_CALL || in->t == T_CALLI;
+        if (stack) {
+            checks |= !*slot[1] || t->s->groups[*slot[1] - 1].first == i;
+        }
+        bool divides = in->t == T_MULDIV && in->reg >= 6;
+        if ((in->memory || stack) && in->t != T_C && !checks && !divides) {
+            in->faults = false;
+        }
+    }
+}
