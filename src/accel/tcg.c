@@ -64,6 +64,10 @@ static bool tcg_vcpu_init(Accel *accel, X86Cpu *cpu, Error *err)
 
 static void tcg_vcpu_free(Accel *accel, X86Cpu *cpu)
 {
+    Tcg *tcg = (Tcg *)accel;
+    if (tcg->dbt && cpu->vcpu.index == 0 && log_on(cpu->vcpu.log, LOG_JIT)) {
+        dbt_log_counters(tcg->dbt, cpu->vcpu.log); /* the last one to go */
+    }
     x86_exec_free(cpu);
     x86_tlb_free(cpu);
 }

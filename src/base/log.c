@@ -16,6 +16,7 @@ typedef struct LogName {
 
 static const LogName log_names[] = {
     { "in_asm", LOG_IN_ASM, "guest instructions as they are decoded" },
+    { "jit", LOG_JIT, "the translator's counters, when the machine ends" },
     { "int", LOG_INT, "interrupts and exceptions" },
     { "cpu_reset", LOG_CPU_RESET, "CPU state before each reset" },
     { "guest_errors", LOG_GUEST_ERRORS, "what a guest should not do" },

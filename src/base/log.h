@@ -20,6 +20,7 @@ typedef enum LogItem {
     LOG_MMU          = 1 << 5, /* page walks and faults */
     LOG_EXEC         = 1 << 6, /* each block before it runs */
     LOG_CPU          = 1 << 7, /* CPU state before each block */
+    LOG_JIT          = 1 << 8, /* the translator's counters, at the end */
 } LogItem;
 
 typedef struct LogRange {

@@ -67,6 +67,7 @@ static void unit_free(DbtUnit *u)
         g_free(u->slow[i]);
     }
     g_free(u->slow);
+    g_free(u->second);
     g_free(u);
 }
 
@@ -143,39 +144,44 @@ DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code)
 
 /* --- finding --- */
 
-static DbtUnit **hash_slot(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip)
-{
-    uint64_t h = (uint64_t)(uintptr_t)host * UINT64_C(0x9e3779b97f4a7c15) ^ key * UINT64_C(0xc2b2ae3d27d4eb4f) ^
-                 (rip >> X86_PAGE_BITS) * UINT64_C(0x165667b19e3779f9);
-    return &dbt->hash[h >> 32 & (DBT_HASH - 1)];
-}
-
-DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, bool plain)
-{
-    DbtUnit *u = *hash_slot(dbt, host, key, rip);
-    while (u && (u->host != host || u->key != key || u->rip != rip || u->plain != plain)) {
-        u = u->hash_next;
-    }
-    return u;
-}
-
 static gpointer page_key(const DbtUnit *u)
 {
     return (gpointer)((uintptr_t)u->host & ~(uintptr_t)X86_PAGE_MASK);
 }
 
-void dbt_insert(Dbt *dbt, DbtUnit *u)
+static void page_insert(Dbt *dbt, DbtUnit *u)
 {
-    DbtUnit **slot = hash_slot(dbt, u->host, u->key, u->rip);
-    u->hash_next   = *slot;
-    *slot          = u;
-
     DbtUnit *head = g_hash_table_lookup(dbt->pages, page_key(u));
     u->page_next  = head;
     if (head) {
         head->page_prev = u;
     }
     g_hash_table_insert(dbt->pages, page_key(u), u);
+}
+
+static void page_remove(Dbt *dbt, DbtUnit *u)
+{
+    if (u->page_next) {
+        u->page_next->page_prev = u->page_prev;
+    }
+    if (u->page_prev) {
+        u->page_prev->page_next = u->page_next;
+    } else if (u->page_next) {
+        g_hash_table_insert(dbt->pages, page_key(u), u->page_next);
+    } else {
+        g_hash_table_remove(dbt->pages, page_key(u));
+    }
+}
+
+void dbt_insert(Dbt *dbt, DbtUnit *u)
+{
+    DbtUnit **slot = dbt_hash_slot(dbt, u->host, u->key, u->rip);
+    u->hash_next   = *slot;
+    __atomic_store_n(slot, u, __ATOMIC_RELEASE);
+    page_insert(dbt, u);
+    if (u->second) {
+        page_insert(dbt, u->second);
+    }
     g_ptr_array_add(dbt->regions[dbt->region].units, u);
 }
 
@@ -243,24 +249,17 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
     if (u->dead) {
         return;
     }
-    u->dead = true;
+    __atomic_store_n(&u->dead, true, __ATOMIC_SEQ_CST);
     dbt->counters.killed++;
 
-    DbtUnit **slot = hash_slot(dbt, u->host, u->key, u->rip);
+    DbtUnit **slot = dbt_hash_slot(dbt, u->host, u->key, u->rip);
     while (*slot != u) {
         slot = &(*slot)->hash_next;
     }
-    *slot = u->hash_next;
-
-    if (u->page_next) {
-        u->page_next->page_prev = u->page_prev;
-    }
-    if (u->page_prev) {
-        u->page_prev->page_next = u->page_next;
-    } else if (u->page_next) {
-        g_hash_table_insert(dbt->pages, page_key(u), u->page_next);
-    } else {
-        g_hash_table_remove(dbt->pages, page_key(u));
+    __atomic_store_n(slot, u->hash_next, __ATOMIC_RELEASE);
+    page_remove(dbt, u);
+    if (u->second) {
+        page_remove(dbt, u->second);
     }
 
     while (u->incoming) {
@@ -277,7 +276,7 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
     for (unsigned i = 0; i < dbt->frames->len; i++) {
         DbtFrame *f = g_ptr_array_index(dbt->frames, i);
         DbtJump  *j = &f->jumps[u->mode][(~u->rip & DBT_JUMP_MASK) / 2];
-        if (j->code == u->hot) {
+        if (__atomic_load_n(&j->code, __ATOMIC_SEQ_CST) == u->hot) {
             __atomic_store_n(&j->code, dbt->stubs[STUB_LOOKUP], __ATOMIC_RELEASE); /* its thread may be reading */
         }
     }
@@ -311,7 +310,11 @@ void dbt_ram_written(void *opaque, RamBlock *ram, uint64_t offset, uint64_t firs
     while (u) {
         DbtUnit *next = u->page_next;
         if (u->range_start <= high && low < u->range_start + u->range_len) {
-            dbt_kill(dbt, u);
+            DbtUnit *whole = u->stands_for ? u->stands_for : u;
+            if (next && (next == whole || next == whole->second)) {
+                next = next->page_next; /* both parts in one page */
+            }
+            dbt_kill(dbt, whole);
         } else {
             unsigned a = u->range_start / 64u, b = (u->range_start + u->range_len - 1u) / 64u;
             keep |= (b - a == 63 ? ~UINT64_C(0) : ((UINT64_C(1) << (b - a + 1)) - 1)) << a;

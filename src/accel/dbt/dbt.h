@@ -48,6 +48,12 @@ typedef struct DbtJump {
     const uint8_t *code;
 } DbtJump;
 
+/* How often a vCPU went into C, by reason. */
+typedef struct DbtCalls {
+    uint64_t access, access_run, group, group_failed, insn, insn_ends, link, lookup, ret, kick, fault, rounds, executor,
+        unparked, flushes;
+} DbtCalls;
+
 /* At RSP. Offsets are in emitted code. */
 typedef struct DbtFrame {
     uint64_t r9, r10, r11;
@@ -80,6 +86,7 @@ typedef struct DbtFrame {
     X86Insn        insn;                  /* that runs in C */
     const uint8_t *fault_rip;             /* signals.c */
     uint64_t       fault_eflags;
+    DbtCalls       calls;
 } DbtFrame;
 
 /* No canonical address matches; one that does leads, with whatever addend, to a host address that is not canonical. */
@@ -103,6 +110,7 @@ typedef enum DbtStub {
     STUB_LOOKUP,     /* RAX = rip of the next unit; flags in the frame */
     STUB_RET_MISS,   /* the same behind RET and its like, whose target may be bad */
     STUB_KICK,       /* somebody wants the vCPU: RAX = rip */
+    STUB_PAGES,      /* a unit in two pages, the second of which is not known to be there: RAX = rip */
     STUB_FAULT,      /* a host instruction has faulted: signals.c has filled frame.fault */
     N_STUBS,
 } DbtStub;
@@ -167,6 +175,10 @@ struct DbtUnit {
     DbtPlace      *places;
     DbtExit       *incoming;
     DbtUnit       *hash_next, *page_next, *page_prev;
+    /* One instruction in two pages: the second, and what stands for the unit in that page's list. */
+    const uint8_t *host2;
+    DbtUnit       *second;
+    DbtUnit       *stands_for;
     DbtExit       *exits;
 };
 
@@ -183,6 +195,7 @@ static inline unsigned dbt_insn_at(const DbtUnit *u, uint32_t offset)
 typedef struct DbtCounters {
     uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated;
 } DbtCounters;
+
 
 enum { DBT_HASH = 1 << 17, DBT_STUB_SPACE = 16 << 10 };
 
@@ -207,6 +220,7 @@ struct Dbt {
     GPtrArray  *frames;
     DbtUnit    *hash[DBT_HASH];
     DbtCounters counters;
+    DbtCalls    calls; /* of vCPUs that are gone */
     bool        full; /* a region must be emptied before the next unit */
     RamCodeListener listener;
     struct DbtScratch *scratch; /* of the translation that runs */
@@ -234,8 +248,25 @@ static inline ptrdiff_t dbt_writable(const Dbt *dbt)
     return dbt->rw - dbt->rx;
 }
 
+static inline DbtUnit **dbt_hash_slot(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip)
+{
+    uint64_t h = (uint64_t)(uintptr_t)host * UINT64_C(0x9e3779b97f4a7c15) ^ key * UINT64_C(0xc2b2ae3d27d4eb4f) ^
+                 (rip >> X86_PAGE_BITS) * UINT64_C(0x165667b19e3779f9);
+    return &dbt->hash[h >> 32 & (DBT_HASH - 1)];
+}
+
+/* By vCPU threads that are inside, without the lock: units are freed only while nobody is. One that is just being killed
+ * may be found: it is as if its code had run a moment earlier. */
+static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, bool plain)
+{
+    DbtUnit *u = __atomic_load_n(dbt_hash_slot(dbt, host, key, rip), __ATOMIC_ACQUIRE);
+    while (u && (u->host != host || u->key != key || u->rip != rip || u->plain != plain)) {
+        u = __atomic_load_n(&u->hash_next, __ATOMIC_ACQUIRE);
+    }
+    return u;
+}
+
 /* The rest with the lock held. */
-DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, bool plain);
 bool     dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t **cold_at); /* false: full */
 void     dbt_insert(Dbt *dbt, DbtUnit *unit);
 void     dbt_kill(Dbt *dbt, DbtUnit *unit);
@@ -264,6 +295,10 @@ typedef struct DbtFetch {
     uint64_t       limit; /* bytes that may be fetched from rip on */
     uint64_t       linear;
     unsigned       page_offset; /* of linear */
+    /* The second page of one instruction that crosses; host2 NULL: units end at the page's end. */
+    const uint8_t *host2;
+    RamBlock      *ram2;
+    uint64_t       ram_offset2, linear2;
     unsigned       mode;  /* X86TlbMode */
     bool           plain;
 } DbtFetch;
@@ -280,6 +315,7 @@ const uint8_t *dbt_slow_link(DbtFrame *frame, uint64_t unused, const uint8_t *at
 const uint8_t *dbt_slow_lookup(DbtFrame *frame, uint64_t rip);
 const uint8_t *dbt_slow_ret(DbtFrame *frame, uint64_t rip, const uint8_t *at);
 const uint8_t *dbt_slow_kick(DbtFrame *frame, uint64_t rip);
+const uint8_t *dbt_slow_pages(DbtFrame *frame, uint64_t rip);
 const uint8_t *dbt_slow_fault(DbtFrame *frame);
 
 /* Does all that is due until translated code can go on, and says where; NULL: the run is over. `thrown` is what the
@@ -289,10 +325,15 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host);
 /* Enters translated code with the vector state live. */
 void dbt_enter(DbtFrame *f, const uint8_t *code);
 
+/* --- frame.c --- */
+/* The unit at cpu->rip, found or translated, and in the jump cache unless it is plain. NULL: the executor has to run the
+ * next instruction, or a region must be emptied first (dbt->full). Raises what fetching raises. Lock not held; parks
+ * when it translates. */
+DbtUnit *dbt_next_unit(DbtFrame *f, bool plain);
+
 /* --- run.c --- */
-/* The unit at cpu->rip, found or translated, and in the jump cache. NULL: the executor has to run the next instruction, or
- * a region must be emptied first (dbt->full). Raises what fetching raises. Parked; lock not held. */
-DbtUnit  *dbt_next_unit(DbtFrame *f, bool plain);
+/* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile. Parked; lock not held. */
+DbtUnit  *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again);
 void      dbt_make_room(DbtFrame *f); /* parked; for dbt->full */
 uint64_t  dbt_rip_of_site(DbtFrame *f, const uint8_t *at); /* parked */
 bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);
@@ -303,7 +344,6 @@ void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
 void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
 void     dbt_micro_flush(DbtFrame *f, bool writes_only);
 uint64_t dbt_empty_tag(unsigned slot);
-void     dbt_jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global); /* lock held */
 
 /* --- signals.c --- */
 void dbt_signals_init(void); /* once a process */

@@ -266,3 +266,22 @@ void emit_c(Tr *t, unsigned c_number)
     t->fl_reg = false;
     t->fl_mem = true;
 }
+
+/* The TLB's entry of the second page must have its tag and addend. Flags are in the frame. */
+void emit_page_check(Tr *t)
+{
+    Asm     *a    = &t->hot;
+    int32_t  slot = (int32_t)(t->f->linear2 >> X86_PAGE_BITS & (X86_TLB_SIZE - 1)) * (int32_t)sizeof(X86TlbEntry);
+    uint64_t want[2] = { t->f->linear2, (uint64_t)(uintptr_t)t->f->host2 - t->f->linear2 };
+    int32_t  at[2] = { offsetof(X86TlbEntry, fetch), offsetof(X86TlbEntry, addend) };
+    asm_load(a, H_RCX, asm_frame(DBT_FRAME(tlb)));
+    for (unsigned i = 0; i < 2; i++) {
+        asm_mov_imm(a, H_RAX, want[i]);
+        asm_rm(a, true, 0x3b, H_RAX, asm_at(H_RCX, slot + at[i]));
+        asm_jcc(a, CC_NZ, 0);
+        reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+    }
+    asm_mov_imm(&t->cold, H_RAX, t->f->rip);
+    asm_jmp(&t->cold, 0);
+    reloc(t, true, RELOC_STUB, STUB_PAGES);
+}

@@ -4,6 +4,7 @@
  * vCPU thread; part of the hot set. Jump caches are filled with the Dbt's lock held. */
 
 #include "accel/dbt/dbt.h"
+#include "cpu/x86/cache.h"
 #include "cpu/x86/tlb.h"
 
 uint64_t dbt_empty_tag(unsigned slot)
@@ -45,7 +46,7 @@ static void jumps_flush_page(DbtFrame *f, unsigned mode, uint64_t page)
     }
 }
 
-void dbt_jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
+static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
 {
     unsigned slot = (unsigned)(~u->rip & DBT_JUMP_MASK) / 2;
     if (!slot) {
@@ -61,8 +62,69 @@ void dbt_jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
     f->jump_local[mode] |= !global;
     unsigned bit = filter_bit(u->rip);
     f->page_filter[mode][bit / 64] |= UINT64_C(1) << (bit % 64);
-    j->code = u->hot;
-    j->rip  = u->rip;
+    j->rip = u->rip;
+    __atomic_store_n(&j->code, u->hot, __ATOMIC_SEQ_CST);
+    /* Against dbt_kill(), which marks the unit dead before it looks here. */
+    if (__atomic_load_n(&u->dead, __ATOMIC_SEQ_CST)) {
+        j->code = f->dbt->stubs[STUB_LOOKUP];
+    }
+}
+
+DbtUnit *dbt_next_unit(DbtFrame *f, bool plain)
+{
+    X86Cpu  *cpu   = f->cpu;
+    uint64_t rip   = cpu->rip;
+    DbtFetch fetch = { .rip = rip, .linear = rip, .limit = UINT64_MAX, .plain = plain };
+
+    if (cpu->code_size != X86_CODE64) {
+        const X86Segment *cs = &cpu->seg[X86_CS];
+        if (rip > cs->limit) {
+            x86_raise(cpu, X86_GP);
+        }
+        fetch.linear = (uint32_t)(cs->base + rip);
+        fetch.limit  = (uint64_t)cs->limit - rip + 1;
+    } else if (!x86_canonical(cpu, rip)) {
+        x86_raise(cpu, X86_GP);
+    }
+    fetch.page_offset = (unsigned)(fetch.linear & X86_PAGE_MASK);
+    for (;;) {
+        const X86TlbPage *page = x86_translate(cpu, x86_tlb_mode(cpu), fetch.linear, X86_FETCH);
+        if (cpu->tlb->changes.any) {
+            dbt_sync_flush(f);
+        }
+        if (!page->host) {
+            return NULL;
+        }
+        bool global      = page->global;
+        fetch.key        = dbt_key_of(cpu);
+        fetch.mode       = cpu->tlb->mode;
+        fetch.host       = page->host + fetch.page_offset;
+        fetch.ram        = page->ram;
+        fetch.ram_offset = page->ram_offset + fetch.page_offset;
+        fetch.host2      = NULL;
+
+        uint64_t jump_key = dbt_jump_key_of(cpu, fetch.key);
+        if (f->jump_key[fetch.mode] != jump_key) {
+            dbt_jumps_flush(f, fetch.mode);
+            f->jump_key[fetch.mode] = jump_key;
+        }
+        DbtUnit *u = dbt_lookup(f->dbt, fetch.host, fetch.key, rip, plain);
+        if (!u) {
+            bool again;
+            x86_park(cpu);
+            u = dbt_make_unit(f, &fetch, &again);
+            if (again) {
+                continue;
+            }
+            if (cpu->tlb->changes.any) {
+                dbt_sync_flush(f);
+            }
+        }
+        if (u && !plain) {
+            jump_fill(f, fetch.mode, u, global);
+        }
+        return u;
+    }
 }
 
 void dbt_micro_flush(DbtFrame *f, bool writes_only)
@@ -81,6 +143,7 @@ void dbt_sync_flush(DbtFrame *f)
 {
     TlbChanges *c = &f->cpu->tlb->changes;
 
+    f->calls.flushes++;
     dbt_micro_flush(f, !c->all && !c->local && !c->data && !c->n_pages);
     if (c->all) {
         for (unsigned mode = 0; mode < DBT_MODES; mode++) {

@@ -15,6 +15,7 @@
 #include "cpu/x86/tlb.h"
 
 #include <alloca.h>
+#include <inttypes.h>
 
 static _Thread_local DbtFrame *current_frame;
 
@@ -38,62 +39,50 @@ static bool watch(X86Cpu *cpu, Dbt *dbt, const X86TlbPage *page, unsigned offset
     return true;
 }
 
-DbtUnit *dbt_next_unit(DbtFrame *f, bool plain)
+DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
 {
-    X86Cpu  *cpu    = f->cpu;
-    Dbt     *dbt    = f->dbt;
-    uint64_t rip    = cpu->rip;
-    DbtFetch fetch  = { .rip = rip, .linear = rip, .limit = UINT64_MAX, .plain = plain };
+    X86Cpu  *cpu = f->cpu;
+    Dbt     *dbt = f->dbt;
+    DbtUnit *u   = NULL;
 
-    if (cpu->code_size != X86_CODE64) {
-        const X86Segment *cs = &cpu->seg[X86_CS];
-        if (rip > cs->limit) {
-            x86_raise(cpu, X86_GP);
-        }
-        fetch.linear = (uint32_t)(cs->base + rip);
-        fetch.limit  = (uint64_t)cs->limit - rip + 1;
-    } else if (!x86_canonical(cpu, rip)) {
-        x86_raise(cpu, X86_GP);
+    X86TlbPage page = *x86_translate(cpu, x86_tlb_mode(cpu), fetch->linear, X86_FETCH);
+    *again          = true;
+    if (page.host + fetch->page_offset != fetch->host || watch(cpu, dbt, &page, fetch->page_offset)) {
+        return NULL;
     }
-    fetch.page_offset = (unsigned)(fetch.linear & X86_PAGE_MASK);
-    for (;;) {
-        X86TlbPage page = *x86_translate(cpu, x86_tlb_mode(cpu), fetch.linear, X86_FETCH);
-        if (cpu->tlb->changes.any) {
-            dbt_sync_flush(f);
-        }
-        if (!page.host) {
-            return NULL;
-        }
-        fetch.key        = dbt_key_of(cpu);
-        fetch.mode       = cpu->tlb->mode;
-        fetch.host       = page.host + fetch.page_offset;
-        fetch.ram        = page.ram;
-        fetch.ram_offset = page.ram_offset + fetch.page_offset;
-
-        uint64_t jump_key = dbt_jump_key_of(cpu, fetch.key);
-        if (f->jump_key[fetch.mode] != jump_key) {
-            dbt_jumps_flush(f, fetch.mode);
-            f->jump_key[fetch.mode] = jump_key;
-        }
-        g_mutex_lock(&dbt->lock);
-        DbtUnit *u = dbt_lookup(dbt, fetch.host, fetch.key, rip, plain);
-        if (!u) {
-            g_mutex_unlock(&dbt->lock);
-            if (watch(cpu, dbt, &page, fetch.page_offset)) {
-                continue;
-            }
-            g_mutex_lock(&dbt->lock);
-            u = dbt_lookup(dbt, fetch.host, fetch.key, rip, plain);
-            if (!u) {
-                u = dbt_translate(dbt, cpu, &fetch);
-            }
-        }
-        if (u && !plain) {
-            dbt_jump_fill(f, fetch.mode, u, page.global);
-        }
-        g_mutex_unlock(&dbt->lock);
+    g_mutex_lock(&dbt->lock);
+    u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->plain);
+    if (!u) {
+        u = dbt_translate(dbt, cpu, fetch);
+    }
+    g_mutex_unlock(&dbt->lock);
+    if (u || dbt->full) {
+        *again = false;
         return u;
     }
+
+    /* One instruction that lies in two pages. */
+    uint64_t next = (fetch->linear | X86_PAGE_MASK) + 1;
+    if (cpu->code_size != X86_CODE64) {
+        next = (uint32_t)next;
+    }
+    X86TlbPage second = *x86_translate(cpu, x86_tlb_mode(cpu), next, X86_FETCH);
+    if (fetch->limit < 15 || !second.host) {
+        *again = false;
+        return NULL;
+    }
+    if (watch(cpu, dbt, &second, 0)) {
+        return NULL;
+    }
+    fetch->host2       = second.host;
+    fetch->ram2        = second.ram;
+    fetch->ram_offset2 = second.ram_offset;
+    fetch->linear2     = next;
+    g_mutex_lock(&dbt->lock);
+    u = dbt_translate(dbt, cpu, fetch);
+    g_mutex_unlock(&dbt->lock);
+    *again = false;
+    return u;
 }
 
 /* Whose instruction a slow access in translated code was made for. */
@@ -110,12 +99,23 @@ uint64_t dbt_rip_of_site(DbtFrame *f, const uint8_t *at)
     return rip;
 }
 
-/* The bytes of a unit's instruction, decoded for the executor. */
+/* The bytes of a unit's instruction as they are now; their number. */
+static unsigned insn_bytes(const DbtUnit *u, unsigned n, uint8_t buf[16])
+{
+    unsigned off = u->insn_off[n], len = (unsigned)(u->insn_off[n + 1] - off);
+    unsigned first = len;
+    if (u->host2) {
+        first = MIN(len, X86_PAGE_SIZE - (unsigned)(u->ram_offset & X86_PAGE_MASK));
+        ram_copy_out(buf + first, u->host2, len - first);
+    }
+    ram_copy_out(buf, u->host + off, first);
+    return len;
+}
+
 bool dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in)
 {
     uint8_t  buf[16] = { 0 };
-    unsigned len     = (unsigned)(u->insn_off[n + 1] - u->insn_off[n]);
-    ram_copy_out(buf, u->host + u->insn_off[n], len);
+    unsigned len     = insn_bytes(u, n, buf);
     return x86_decode_insn(cpu, buf, len, 0, in) == DECODE_OK && in->len == len;
 }
 
@@ -148,7 +148,7 @@ static void map_fpu_pointers(X86Cpu *cpu, uint64_t host_fip, uint64_t host_fdp)
     if (u) {
         unsigned n = dbt_insn_at(u, (uint32_t)(host_fip - (uintptr_t)u->hot));
         rip        = u->rip + u->insn_off[n];
-        ram_copy_out(buf, u->host + u->insn_off[n], (size_t)(u->insn_off[n + 1] - u->insn_off[n]));
+        insn_bytes(u, n, buf);
     }
     g_mutex_unlock(&f->dbt->lock);
     unsigned i = 0;
@@ -197,6 +197,10 @@ static void frame_done(DbtFrame *f)
     atomic_store_explicit(&f->cpu->vcpu.kick_word, NULL, memory_order_release);
     g_mutex_lock(&f->dbt->lock);
     g_ptr_array_remove(f->dbt->frames, f);
+    uint64_t *sum = (uint64_t *)&f->dbt->calls, *add = (uint64_t *)&f->calls;
+    for (unsigned i = 0; i < sizeof(DbtCalls) / sizeof *sum; i++) {
+        sum[i] += add[i];
+    }
     g_mutex_unlock(&f->dbt->lock);
 }
 
@@ -241,6 +245,25 @@ void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
     }
     current_frame = outer;
     frame_done(f);
+}
+
+/* --- counters --- */
+
+void dbt_log_counters(Dbt *dbt, const Log *log)
+{
+    static const char *const units[] = { "units",     "guest-insns", "guest-bytes", "hot-bytes", "cold-bytes",
+                                         "killed",    "emptied",     "relocated" };
+    static const char *const calls[] = { "slow-access", "slow-access-run", "slow-group", "slow-group-failed", "c-insn",
+                                         "c-insn-ends", "link",            "lookup",     "ret-miss",          "kick",
+                                         "host-fault",  "rounds",          "executor",   "unpark",            "flush" };
+    g_mutex_lock(&dbt->lock);
+    for (unsigned i = 0; i < G_N_ELEMENTS(units); i++) {
+        log_print(log, LOG_JIT, "jit %s %" PRIu64 "\n", units[i], ((uint64_t *)&dbt->counters)[i]);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(calls); i++) {
+        log_print(log, LOG_JIT, "jit %s %" PRIu64 "\n", calls[i], ((uint64_t *)&dbt->calls)[i]);
+    }
+    g_mutex_unlock(&dbt->lock);
 }
 
 /* --- one run, as x86_run() does it --- */

@@ -23,6 +23,9 @@ typedef struct DbtHost {
  * stack. */
 void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host);
 
+/* Writes what was counted (-d jit), by vCPUs whose loops have ended. */
+void dbt_log_counters(Dbt *dbt, const Log *log);
+
 /* One run: the translator's x86_run(). */
 X86Exit dbt_run(Dbt *dbt, X86Cpu *cpu);
 

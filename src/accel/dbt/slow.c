@@ -27,6 +27,7 @@ static const uint8_t *go(DbtFrame *f, const uint8_t *to)
         dbt_sync_flush(f);
     }
     if (!X86_ALWAYS_PARK && !cpu->vector_live) {
+        f->calls.unparked++;
         x86_unpark(cpu);
     }
     return to;
@@ -95,18 +96,19 @@ static Ran run_insn(DbtFrame *f, const X86Insn *from, const DbtUnit *unit)
     cpu->insn_end         = &f->insn + 2;
     cpu->interrupt_shadow = X86_SHADOW_NONE;
     x86_insn_run(cpu, &f->insn);
-    bool stop = cpu->insn_end != &f->insn + 2;
+    bool stop = cpu->insn_end != &f->insn + 2 || resets != f->dbt->counters.resets || unit->dead ||
+                cpu->cache->attention || unit->key != dbt_key_of(cpu);
     cpu->insn = NULL;
 
     if (f->insn.flags & X86_INSN_TRANSFER) {
         ends = true;
-    } else if (ends || stop || resets != f->dbt->counters.resets || unit->dead || cpu->cache->attention) {
+    } else if (ends || stop) {
         cpu->rip = x86_cut_rip(cpu, cpu->rip + f->insn.len);
     }
     if (ends && (!(f->insn.flags & X86_INSN_TRANSFER) || cpu->branch == X86_BRANCH_SYSTEM)) {
         x86_update_attention(cpu);
     }
-    return ends || stop || resets != f->dbt->counters.resets || unit->dead || cpu->cache->attention ? RAN_AWAY : RAN_ON;
+    return ends || stop ? RAN_AWAY : RAN_ON;
 }
 
 /* The unit that the address lies in, and its instruction there. Parks. */
@@ -141,10 +143,12 @@ const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
     X86Cpu  *cpu = f->cpu;
     uint64_t v   = read64(at + 2);
     DbtUnit *u   = (DbtUnit *)(uintptr_t)(v << 8 >> 8);
+    f->calls.insn++;
     unsigned n   = (unsigned)(v >> 56);
 
     cpu->rip = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
     if (run_insn(f, &u->c[u->c_of[n] - 1], u) == RAN_AWAY) {
+        f->calls.insn_ends++;
         return go_on(f);
     }
     return go(f, at + 10);
@@ -159,6 +163,7 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
     DbtSite  site;
     __builtin_memcpy(&site, &bits, 8);
 
+    f->calls.access++;
     bool odd = site.flags & SITE_ALIGN && linear & (site.size - 1u);
     if (!(site.flags & (SITE_EXEC | SITE_FPU)) && !odd && (linear & X86_PAGE_MASK) <= site.limit &&
         (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear))) {
@@ -178,6 +183,7 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
             return go(f, at);
         }
     }
+    f->calls.access_run++;
     DbtUnit *u = find_unit(f, at);
     if (run_any(f, u, site.insn) == RAN_AWAY) {
         return go_on(f);
@@ -213,6 +219,7 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
     DbtSite  site;
     __builtin_memcpy(&site, &bits, 8);
 
+    f->calls.group++;
     if (!(site.flags & SITE_FPU) && (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear)) &&
         can_access(cpu, linear, write) && !cpu->tlb->changes.any) {
         const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
@@ -224,6 +231,7 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
             return go(f, at);
         }
     }
+    f->calls.group_failed++;
     return go(f, at + 15);
 }
 
@@ -239,18 +247,19 @@ static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
     if (to) {
         return go(f, to);
     }
-    x86_park(f->cpu);
     DbtUnit *u = dbt_next_unit(f, false);
     return u ? go(f, u->hot) : leave(f);
 }
 
 const uint8_t *dbt_slow_lookup(DbtFrame *f, uint64_t rip)
 {
+    f->calls.lookup++;
     return go_to(f, rip);
 }
 
 const uint8_t *dbt_slow_kick(DbtFrame *f, uint64_t rip)
 {
+    f->calls.kick++;
     f->cpu->rip = rip;
     return leave(f);
 }
@@ -259,6 +268,7 @@ const uint8_t *dbt_slow_ret(DbtFrame *f, uint64_t rip, const uint8_t *at)
 {
     X86Cpu *cpu = f->cpu;
 
+    f->calls.ret++;
     if (cpu->code_size == X86_CODE64 && !x86_canonical(cpu, rip)) {
         /* The branch's own fault, and it has not happened. */
         uint64_t bits = read64(at + 2);
@@ -281,6 +291,7 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
     Dbt     *dbt = f->dbt;
     X86Cpu  *cpu = f->cpu;
     DbtUnit *u   = find_unit(f, at - 1);
+    f->calls.link++;
     DbtExit *e   = u->exits;
 
     while (e->cold - dbt_writable(dbt) + 5 != at) {
@@ -299,10 +310,43 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
     return go(f, to->hot);
 }
 
+/* The second page of the unit at rip is not in the TLB, or another one than it was. */
+const uint8_t *dbt_slow_pages(DbtFrame *f, uint64_t rip)
+{
+    X86Cpu *cpu  = f->cpu;
+    cpu->rip     = rip;
+    uint64_t linear = x86_linear_rip(cpu), next = (linear | X86_PAGE_MASK) + 1;
+    if (cpu->code_size != X86_CODE64) {
+        next = (uint32_t)next;
+    }
+    const uint8_t *second = x86_translate(cpu, cpu->tlb->mode, next, X86_FETCH)->host;
+    DbtUnit       *u      = dbt_next_unit(f, false);
+    if (u && u->host2 && u->host2 != second) {
+        x86_park(cpu);
+        g_mutex_lock(&f->dbt->lock);
+        dbt_kill(f->dbt, u);
+        g_mutex_unlock(&f->dbt->lock);
+        u = dbt_next_unit(f, false);
+    }
+    if (!u || cpu->tlb->changes.any) {
+        return leave(f);
+    }
+    /* The TLB may have room for only one of the two pages. */
+    const X86TlbEntry *e = x86_tlb_slot(cpu, next);
+    if (u->host2 && e->fetch != next) {
+        x86_translate(cpu, cpu->tlb->mode, next, X86_FETCH);
+        if (e->fetch != next) {
+            return leave(f);
+        }
+    }
+    return go(f, u->hot);
+}
+
 /* --- host faults --- */
 
 const uint8_t *dbt_slow_fault(DbtFrame *f)
 {
+    f->calls.fault++;
     DbtUnit *u    = find_unit(f, f->fault_rip);
     uint32_t off  = (uint32_t)(f->fault_rip - u->hot);
     unsigned n    = dbt_insn_at(u, off);
@@ -347,6 +391,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
         }
         atomic_store_explicit(&f->kick, DBT_RUN, memory_order_relaxed);
         atomic_thread_fence(memory_order_seq_cst);
+        f->calls.rounds++;
         X86Round round = x86_round(cpu, &exit, true);
         if (round != X86_ROUND_TRANSLATE) {
             over = round == X86_ROUND_EXIT;
@@ -357,12 +402,13 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
         }
         const uint8_t *to = find_quickly(f);
         if (!to) {
-            x86_park(cpu);
             DbtUnit *u = dbt_next_unit(f, false);
             if (!u) {
+                x86_park(cpu);
                 if (f->dbt->full) {
                     dbt_make_room(f);
                 } else {
+                    f->calls.executor++;
                     x86_run_one(cpu);
                 }
                 continue;

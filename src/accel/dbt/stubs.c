@@ -205,6 +205,7 @@ static void put_stub(Asm *a, DbtStub stub)
         put_call(a, (const void *)dbt_slow_ret, 0);
         break;
     case STUB_KICK: put_call(a, (const void *)dbt_slow_kick, 0); break;
+    case STUB_PAGES: put_call(a, (const void *)dbt_slow_pages, 0); break;
     case STUB_FAULT: put_call(a, (const void *)dbt_slow_fault, 0); break;
     case N_STUBS: break;
     }

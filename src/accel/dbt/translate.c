@@ -55,7 +55,7 @@ static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
 {
     unsigned       at    = t->f->page_offset + off;
     const uint8_t *buf   = t->s->page + at;
-    unsigned       avail = MIN(X86_PAGE_SIZE - at, 15u);
+    unsigned       avail = t->f->host2 ? 15u : MIN(X86_PAGE_SIZE - at, 15u);
 
     if (t->f->limit - off < avail) {
         avail = (unsigned)(t->f->limit - off);
@@ -225,6 +225,13 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
                                         .plain  = d->plain,
                                         .unit   = u };
     }
+    if (t->f->host2) {
+        u->host2                = t->f->host2;
+        u->second               = g_new0(DbtUnit, 1);
+        u->second->stands_for   = u;
+        u->second->host         = t->f->host2;
+        u->second->range_len    = 15;
+    }
     dbt_insert(dbt, u);
     dbt->counters.units++;
     dbt->counters.insns += t->n;
@@ -239,6 +246,9 @@ static void emit_all(Tr *t, uint32_t *insn_host)
     const DbtInsn *in = NULL;
 
     t->fl_mem = true;
+    if (t->f->host2) {
+        emit_page_check(t);
+    }
     for (t->i = 0; t->i < t->n; t->i++) {
         in                = &t->s->insns[t->i];
         insn_host[t->i]   = asm_offset(&t->hot);
@@ -269,6 +279,10 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
 
     memcpy(s->page, f->host - f->page_offset, X86_PAGE_SIZE);
     memset(s->page + X86_PAGE_SIZE, 0, 32);
+    if (f->host2) {
+        memcpy(s->page + X86_PAGE_SIZE, f->host2, 16);
+        max = 1;
+    }
     while (t.n < max) {
         DbtInsn *in   = &s->insns[t.n];
         bool     ends = false;
@@ -284,7 +298,7 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     if (!t.n) {
         return NULL;
     }
-    note_range(&t, f->page_offset, f->page_offset + t.len);
+    note_range(&t, f->page_offset, MIN(f->page_offset + t.len, (unsigned)X86_PAGE_SIZE));
     if (f->plain) {
         memset(s->operand_group, 0, sizeof s->operand_group);
         memset(s->stack_group, 0, sizeof s->stack_group);
@@ -302,6 +316,13 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     }
     /* Marked first, compared then: a write at any moment is seen by one or the other. */
     uint64_t page = f->ram_offset & ~(uint64_t)X86_PAGE_MASK;
+    if (f->host2) {
+        ram_block_mark_code(f->ram2, f->ram_offset2, 15);
+        if (memcmp(s->page + X86_PAGE_SIZE, f->host2, 15) != 0) {
+            *again = true;
+            return NULL;
+        }
+    }
     ram_block_mark_code(f->ram, page + t.range_start, t.range_end - t.range_start);
     if (memcmp(s->page + t.range_start, f->host - f->page_offset + t.range_start, t.range_end - t.range_start) != 0) {
         *again = true;

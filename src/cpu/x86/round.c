@@ -12,11 +12,11 @@ void x86_update_attention(X86Cpu *cpu)
     X86Cache *c = cpu->cache;
 
     c->attention &= ATTENTION_EXIT | ATTENTION_TRAP;
-    if (cpu->eflags & (EFLAGS_TF | EFLAGS_RF) || c->single_insns) {
+    if (cpu->eflags & EFLAGS_TF || c->single_insns) {
         c->attention |= ATTENTION_STEP;
     }
     bool code_breakpoints = false;
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 4 && (cpu->dr[7] & 0xff); i++) {
         code_breakpoints |= (cpu->dr[7] >> (2 * i) & 3) && (cpu->dr[7] >> (16 + 4 * i) & 3) == 0;
     }
     if (c->breakpoints->len || code_breakpoints) {
@@ -27,6 +27,15 @@ void x86_update_attention(X86Cpu *cpu)
     }
     c->request_mask = ~(uint32_t)((cpu->eflags & EFLAGS_IF ? 0 : X86_REQUEST_INTR) |
                                   (cpu->nmi_blocked ? X86_REQUEST_NMI : 0) | (cpu->smm ? X86_REQUEST_SMI : 0));
+    if (cpu->eflags & EFLAGS_RF) {
+        /* It concerns the next instruction only, and there only breakpoints and the flags that an interrupt before it
+         * would push: without either it has done its work. */
+        if (c->attention & ATTENTION_BREAK || vcpu_requests(&cpu->vcpu) & c->request_mask) {
+            c->attention |= ATTENTION_STEP;
+        } else {
+            cpu->eflags &= ~(uint32_t)EFLAGS_RF;
+        }
+    }
 }
 
 static bool at_breakpoint(const X86Cpu *cpu, uint64_t first, unsigned len)

@@ -88,22 +88,35 @@ static void renew_epochs(X86Tlb *tlb)
 
 /* --- filters and breakpoints --- */
 
+static unsigned filter_bit(uint64_t n)
+{
+    return (unsigned)((n ^ n >> 12 ^ n >> 24) % TLB_LARGE_BITS);
+}
+
 static unsigned large_bit(uint64_t linear)
 {
-    uint64_t n = linear >> 21;
-    return (unsigned)((n ^ n >> 12 ^ n >> 24) % TLB_LARGE_BITS);
+    return filter_bit(linear >> 21);
+}
+
+static unsigned huge_bit(uint64_t linear)
+{
+    return filter_bit(linear >> 30);
+}
+
+static void set_bit(uint64_t *bits, unsigned n)
+{
+    bits[n / 64] |= UINT64_C(1) << (n % 64);
+}
+
+static bool test_bit(const uint64_t *bits, unsigned n)
+{
+    return bits[n / 64] >> (n % 64) & 1;
 }
 
 static unsigned code_bit(uint64_t linear)
 {
     uint64_t n = linear >> X86_PAGE_BITS;
     return (unsigned)((n ^ n >> 15 ^ n >> 30) % TLB_CODE_BITS);
-}
-
-static uint64_t huge_bit(uint64_t linear)
-{
-    uint64_t n = linear >> 30;
-    return UINT64_C(1) << ((n ^ n >> 6 ^ n >> 12) & 63);
 }
 
 bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page)
@@ -219,13 +232,13 @@ X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t phy
         }
     }
     if (rights & 1 << X86_FETCH) {
-        unsigned bit = code_bit(linear);
-        tlb->code[bit / 64] |= UINT64_C(1) << (bit % 64);
+        set_bit(tlb->code, code_bit(linear));
     }
     if (shift > X86_PAGE_BITS && shift < 32) {
-        unsigned bit = large_bit(linear);
-        tlb->large[bit / 64] |= UINT64_C(1) << (bit % 64);
-        tlb->huge |= shift == 30 ? huge_bit(linear) : 0;
+        set_bit(tlb->large, large_bit(linear));
+        if (shift == 30) {
+            set_bit(tlb->huge, huge_bit(linear));
+        }
     }
     return &t->pages[slot];
 }
@@ -345,7 +358,7 @@ static void flush_everything(X86Cpu *cpu)
     }
     hot_zero(tlb->large, sizeof tlb->large);
     hot_zero(tlb->code, sizeof tlb->code);
-    tlb->huge = 0;
+    hot_zero(tlb->huge, sizeof tlb->huge);
     renew_epochs(tlb);
     tlb_note_all(tlb);
 }
@@ -414,12 +427,11 @@ static void context_flush_page(TlbContext *context, uint64_t linear, unsigned sh
 /* The largest mapping that may have filled something around it. */
 static unsigned largest_mapping(const X86Tlb *tlb, uint64_t linear)
 {
-    if (tlb->huge & huge_bit(linear)) {
+    if (test_bit(tlb->huge, huge_bit(linear))) {
         return 30;
     }
     for (unsigned half = 0; half < 2; half++) { /* 4 MiB pages fill two of the filter's ranges */
-        unsigned bit = large_bit(linear ^ (uint64_t)half << 21);
-        if (tlb->large[bit / 64] >> (bit % 64) & 1) {
+        if (test_bit(tlb->large, large_bit(linear ^ (uint64_t)half << 21))) {
             return 22;
         }
     }
@@ -430,8 +442,7 @@ static unsigned largest_mapping(const X86Tlb *tlb, uint64_t linear)
  * with the right to fetch it. */
 static bool may_be_code(const X86Tlb *tlb, uint64_t linear, unsigned shift)
 {
-    unsigned bit = code_bit(linear);
-    return shift > X86_PAGE_BITS || (tlb->code[bit / 64] >> (bit % 64) & 1);
+    return shift > X86_PAGE_BITS || test_bit(tlb->code, code_bit(linear));
 }
 
 static void note_page(X86Tlb *tlb, uint64_t linear, unsigned shift)
@@ -474,23 +485,24 @@ void x86_invpcid(X86Cpu *cpu, unsigned type, uint16_t pcid, uint64_t linear)
         if (type == 3) { /* all contexts but for global entries */
             context_flush(c, false);
             renew_epoch(tlb, c);
+            tlb_note_local(tlb);
         } else if (c->used && c->pcid == pcid) {
+            unsigned shift = largest_mapping(tlb, linear);
             if (type == 0) {
-                unsigned shift = largest_mapping(tlb, linear);
                 context_flush_page(c, linear, shift, false);
-                if (may_be_code(tlb, linear, shift)) {
-                    renew_epoch(tlb, c);
-                }
             } else {
                 context_flush(c, false);
+            }
+            if (type == 1 || may_be_code(tlb, linear, shift)) {
                 renew_epoch(tlb, c);
             }
+            /* What is noted is the current address space; others are changed to through CR3. */
+            if (c == tlb->current && type == 0) {
+                note_page(tlb, linear, shift);
+            } else if (c == tlb->current) {
+                tlb_note_local(tlb);
+            }
         }
-    }
-    if (type == 0) {
-        note_page(tlb, linear, largest_mapping(tlb, linear));
-    } else {
-        tlb_note_local(tlb);
     }
 }
 
@@ -509,8 +521,10 @@ void x86_load_cr3(X86Cpu *cpu, uint64_t value)
         context_flush(context, false);
         renew_epoch(tlb, context);
     }
+    if (!keep || context != tlb->current) {
+        tlb_note_local(tlb);
+    }
     select_context(cpu, context);
-    tlb_note_local(tlb);
 }
 
 /* --- debug registers --- */

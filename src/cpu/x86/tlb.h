@@ -73,7 +73,7 @@ struct X86Tlb {
 
     uint64_t large[TLB_LARGE_BITS / 64]; /* filter of 2 MiB ranges filled from larger mappings */
     uint64_t code[TLB_CODE_BITS / 64];   /* filter of pages filled with the right to fetch */
-    uint64_t huge;                       /* the same of 1 GiB ranges with 1 GiB mappings */
+    uint64_t huge[TLB_LARGE_BITS / 64];  /* the same of 1 GiB ranges with 1 GiB mappings */
 
     TlbRange ranges[TLB_RANGES]; /* by size, the largest first */
 
@@ -101,7 +101,7 @@ static inline void tlb_note_page(X86Tlb *tlb, uint64_t linear)
         tlb_note_all(tlb);
         return;
     }
-    tlb->changes.any                            = true;
+    tlb->changes.any                           = true;
     tlb->changes.pages[tlb->changes.n_pages++] = linear;
 }
 
