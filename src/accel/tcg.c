@@ -82,14 +82,16 @@ static bool tcg_vcpu_init(Accel *accel, X86Cpu *cpu, Error *err)
     return true;
 }
 
+static void tcg_free(Accel *accel)
+{
+    dbt_free(((Tcg *)accel)->dbt);
+}
+
 static void tcg_vcpu_free(Accel *accel, X86Cpu *cpu)
 {
     Tcg *tcg = (Tcg *)accel;
     if (tcg->dbt && cpu->vcpu.index == 0 && log_on(cpu->vcpu.log, LOG_JIT)) {
         dbt_log_counters(tcg->dbt, cpu->vcpu.log); /* the last one to go */
-    }
-    if (tcg->dbt && cpu->vcpu.index == 0) {
-        dbt_perf_stop(tcg->dbt);
     }
     x86_exec_free(cpu);
     x86_tlb_free(cpu);
@@ -234,6 +236,7 @@ ACCEL_TYPE(tcg) = {
     .init        = tcg_init,
     .vcpu_init   = tcg_vcpu_init,
     .vcpu_free   = tcg_vcpu_free,
+    .free        = tcg_free,
     .vcpu_thread = tcg_vcpu_thread,
     .breakpoint  = tcg_breakpoint,
 };

@@ -150,7 +150,7 @@ static void test_choice(Fixture *f, gconstpointer unused)
     g_auto(Error) err     = {};
     const char *fine[][3] = { { "tcg", NULL, NULL },         { "tcg", "thread", "multi" },
                               { "tcg", "thread", "single" }, { "tcg", "tb-size", "64" },
-                              { "tcg", "split-wx", "on" },  { "tcg", "one-insn-per-tb", "on" } };
+                              { "tcg", "split-wx", "on" },   { "tcg", "one-insn-per-tb", "on" } };
     for (unsigned i = 0; i < G_N_ELEMENTS(fine); i++) {
         Accel *accel = try_accel(f, fine[i][0], fine[i][1], fine[i][2], &err);
         g_assert_cmpstr(err.text, ==, NULL);

@@ -262,8 +262,10 @@ static void put_jump(Listing *l, uint32_t offset, bool indexed)
     if (l->flags & DBT_LIST_ADDRESSES) {
         g_string_append_printf(l->out, "(mode %u)", mode);
     }
-    if (!indexed) {
+    if (!indexed && l->flags & DBT_LIST_ADDRESSES) {
         g_string_append_printf(l->out, "[%u]", slot);
+    } else if (!indexed) {
+        g_string_append(l->out, "[slot]"); /* of the address in RAX */
     }
     g_string_append_printf(l->out, ".%s", member);
 }

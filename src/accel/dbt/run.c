@@ -223,7 +223,7 @@ DbtFrame *dbt_current_frame(void)
     return current_frame;
 }
 
-__attribute__((noinline, no_sanitize("address", "undefined", "thread"), optimize("no-stack-protector")))
+__attribute__((noinline, no_sanitize("address", "undefined", "thread"), no_stack_protector))
 void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
 {
     enum { ALIGN = 64 };
