@@ -19,16 +19,18 @@ DbtMode check_decode_mode(unsigned number)
     static const uint8_t sizes[6][3] = { { 8, 8, 1 }, { 4, 4, 1 }, { 2, 2, 1 }, { 4, 2, 0 }, { 2, 4, 0 }, { 8, 8, 1 } };
     const uint8_t       *s           = sizes[number % 6];
     bool                 some        = number % 6 == 5;
-    return (DbtMode){ .code   = s[0],
-                      .stack  = s[1],
-                      .flat   = s[2],
-                      .popcnt = true,
-                      .lzcnt  = !some,
-                      .tzcnt  = !some,
-                      .movbe  = !some,
-                      .crc32  = true,
-                      .bmi1   = !some,
-                      .bmi2   = !some };
+    return (DbtMode){ .code    = s[0],
+                      .stack   = s[1],
+                      .flat    = s[2],
+                      .popcnt  = true,
+                      .forward = !some,
+                      .cx16    = true,
+                      .lzcnt   = !some,
+                      .tzcnt   = !some,
+                      .movbe   = !some,
+                      .crc32   = true,
+                      .bmi1    = !some,
+                      .bmi2    = !some };
 }
 
 /* --- what Zydis calls it --- */
@@ -106,6 +108,11 @@ static const char *check_name(const Check *c, char *why)
     case T_NOP: /* and what is one without its feature */
         ok = c->z.opcode == 0x90 || c->z.opcode_map == ZYDIS_OPCODE_MAP_0F;
         break;
+    case T_STRING: /* REP and segments are others' */
+        ok = c->z.meta.category == ZYDIS_CATEGORY_STRINGOP && c->in->opsize * 8 == c->op[0].size &&
+             c->z.address_width == 64 && !(c->z.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_SEGMENT));
+        break;
+    case T_CMPXCHG16: ok = m == ZYDIS_MNEMONIC_CMPXCHG16B; break;
     case T_BMI: ok = c->z.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX; break;
     case T_GEN: ok = c->z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY; break;
     default: ok = false; break;

@@ -54,12 +54,14 @@ static const FrameName frame_names[] = {
 };
 
 static const char *const template_names[] = {
-    [T_OTHER] = "OTHER",   [T_GEN] = "GEN",       [T_MOVI] = "MOVI",     [T_LEA] = "LEA",         [T_PUSH] = "PUSH",
-    [T_PUSHI] = "PUSHI",   [T_PUSHM] = "PUSHM",   [T_POP] = "POP",       [T_LEAVE] = "LEAVE",     [T_CALL] = "CALL",
-    [T_CALLI] = "CALLI",   [T_RET] = "RET",       [T_JMP] = "JMP",       [T_JMPI] = "JMPI",       [T_JCC] = "JCC",
-    [T_SHCL] = "SHCL",     [T_MULDIV] = "MULDIV", [T_XCHG] = "XCHG",     [T_CMPXCHG] = "CMPXCHG", [T_EXTEND] = "EXTEND",
-    [T_SPREAD] = "SPREAD", [T_BITMEM] = "BITMEM", [T_BSWAP] = "BSWAP",   [T_FLAG] = "FLAG",       [T_NOP] = "NOP",
-    [T_FENCE] = "FENCE",   [T_BMI] = "BMI",       [T_VECTOR] = "VECTOR", [T_X87] = "X87",         [T_C] = "C",
+    [T_OTHER] = "OTHER",   [T_GEN] = "GEN",       [T_MOVI] = "MOVI",       [T_LEA] = "LEA",
+    [T_PUSH] = "PUSH",     [T_PUSHI] = "PUSHI",   [T_PUSHM] = "PUSHM",     [T_POP] = "POP",
+    [T_LEAVE] = "LEAVE",   [T_CALL] = "CALL",     [T_CALLI] = "CALLI",     [T_RET] = "RET",
+    [T_JMP] = "JMP",       [T_JMPI] = "JMPI",     [T_JCC] = "JCC",         [T_SHCL] = "SHCL",
+    [T_MULDIV] = "MULDIV", [T_XCHG] = "XCHG",     [T_CMPXCHG] = "CMPXCHG", [T_EXTEND] = "EXTEND",
+    [T_SPREAD] = "SPREAD", [T_BITMEM] = "BITMEM", [T_BSWAP] = "BSWAP",     [T_FLAG] = "FLAG",
+    [T_NOP] = "NOP",       [T_FENCE] = "FENCE",   [T_STRING] = "STRING",   [T_CMPXCHG16] = "CMPXCHG16",
+    [T_BMI] = "BMI",       [T_VECTOR] = "VECTOR", [T_X87] = "X87",         [T_C] = "C",
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(template_names) == T_C + 1);
 
@@ -142,7 +144,8 @@ void dbt_list_ops(GString *out, const Tr *t)
     for (unsigned i = 0; i < t->n; i++) {
         const DbtInsn *in    = &t->s->insns[i];
         const uint8_t *bytes = t->s->page + t->f->page_offset + in->off;
-        g_string_append_printf(out, " %2u %#" PRIx64 ": %-7s ", i, t->f->linear + in->off, template_names[in->t]);
+        g_string_append_printf(out, " %2u %#" PRIx64 ": %-7s ", i, t->f->linear + in->off,
+                               in->t <= T_C && template_names[in->t] ? template_names[in->t] : "?");
         put_guest(out, &text, bytes, in->len, t->f->linear + in->off);
         g_string_append(out, "  | reads ");
         put_flags(out, in->read);
