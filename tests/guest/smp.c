@@ -11,7 +11,7 @@ enum { AT = WINDOW + 0x10000, CODE_AT = WINDOW + 0x20000, SHOOT = 0x50 };
 static u64           shot_pages[2];
 static volatile bool stop;
 static volatile u64  acked;      /* by the interrupt handler: how many invalidations it has seen */
-static volatile u64  generation; /* of the mapping: page generation % 2 is mapped */
+static volatile u64  generation; /* page generation % 2 is mapped, or being mapped */
 static volatile u64  wrong, looked;
 
 static void invalidate(Cpu *cpu, Frame *f)
@@ -30,7 +30,7 @@ static void look(Cpu *cpu)
         u64 seen  = __atomic_load_n(&acked, __ATOMIC_SEQ_CST);
         u64 value = READ(*(u64 *)(u64)AT);
         u64 now   = __atomic_load_n(&generation, __ATOMIC_SEQ_CST);
-        /* mapped changes from g to g + 1, then the shoot-down is acknowledged as g + 1 */
+        /* generation changes from g to g + 1, then the mapping, then the shoot-down is acknowledged as g + 1 */
         if (now == seen && __atomic_load_n(&acked, __ATOMIC_SEQ_CST) == seen && value != now % 2) {
             wrong++;
         }
@@ -62,8 +62,8 @@ TEST(shootdown, "TLB shoot-down: the old mapping is not used after the acknowled
         pause_();
     }
     for (u64 i = 1; i <= 5000; i++) {
-        *pte(AT) = shot_pages[i % 2] | P | W;
-        __atomic_store_n(&generation, i, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&generation, i, __ATOMIC_SEQ_CST); /* first: a TLB miss may find the new page at once */
+        WRITE(*pte(AT), shot_pages[i % 2] | P | W);
         send_ipi(1, SHOOT);
         while (acked != i) {
             pause_();
@@ -122,8 +122,8 @@ TEST(shootdown_code, "shoot-down of a code page")
         pause_();
     }
     for (u64 i = 1; i <= 2000; i++) {
-        *pte(AT) = shot_pages[i % 2] | P | W;
-        __atomic_store_n(&generation, i, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&generation, i, __ATOMIC_SEQ_CST); /* first: a TLB miss may find the new page at once */
+        WRITE(*pte(AT), shot_pages[i % 2] | P | W);
         send_ipi(1, SHOOT);
         while (acked != i) {
             pause_();

@@ -45,7 +45,6 @@ Dbt *dbt_new(size_t size, Error *err)
         return NULL;
     }
     dbt_make_stubs(dbt);
-    dbt_signals_init();
     dbt->listener = (RamCodeListener){ .written = dbt_ram_written, .opaque = dbt };
     size_t part = (size - DBT_STUB_SPACE) / DBT_REGIONS & ~(size_t)63;
     for (unsigned i = 0; i < DBT_REGIONS; i++) {

@@ -21,6 +21,9 @@ static void pass_on(int number, siginfo_t *info, void *context)
             p = &previous[i];
         }
     }
+    if ((unsigned)p->sa_flags & SA_RESETHAND) {
+        signal(number, SIG_DFL);
+    }
     if (p->sa_flags & SA_SIGINFO && p->sa_sigaction) {
         p->sa_sigaction(number, info, context);
     } else if (p->sa_handler != SIG_DFL && p->sa_handler != SIG_IGN) {

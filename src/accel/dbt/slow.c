@@ -400,6 +400,12 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
         if (cpu->tlb->changes.any) {
             dbt_sync_flush(f);
         }
+        if (cpu->interrupt_shadow && vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask) {
+            /* What is pending is taken right behind the next instruction; code would look for it later than that. */
+            x86_park(cpu);
+            x86_run_one(cpu);
+            continue;
+        }
         const uint8_t *to = find_quickly(f);
         if (!to) {
             DbtUnit *u = dbt_next_unit(f, false);
@@ -418,13 +424,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
                 dbt_sync_flush(f);
             }
         }
-        if (cpu->interrupt_shadow) {
-            /* One instruction without interrupts: code looks for them later than that. */
-            cpu->interrupt_shadow = X86_SHADOW_NONE;
-            if (vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask) {
-                atomic_store_explicit(&f->kick, DBT_KICKED, memory_order_relaxed);
-            }
-        }
+        cpu->interrupt_shadow = X86_SHADOW_NONE;
         return to;
     }
 }
