@@ -332,6 +332,18 @@ const X86Hypervisor *accel_hypervisor(Accel *accel)
     return accel_type(accel)->hypervisor ? accel_type(accel)->hypervisor(accel) : NULL;
 }
 
+bool accel_dirty_log(Accel *accel, RamBlock *ram, bool on, Error *err)
+{
+    return !accel_type(accel)->dirty_log || accel_type(accel)->dirty_log(accel, ram, on, err);
+}
+
+void accel_dirty_sync(Accel *accel, RamBlock *ram)
+{
+    if (accel_type(accel)->dirty_sync) {
+        accel_type(accel)->dirty_sync(accel, ram);
+    }
+}
+
 void accel_breakpoint(Accel *accel, uint64_t linear, bool insert)
 {
     for (unsigned i = 0; i < vcpu_group_size(accel->group) && accel_type(accel)->breakpoint; i++) {

@@ -53,8 +53,7 @@ struct AccelType {
     const X86Hypervisor *(*hypervisor)(Accel *accel);
     /* A debugger's breakpoint; the vCPU stands. */
     void (*breakpoint)(Accel *accel, X86Cpu *cpu, uint64_t linear, bool insert);
-    /* Keeps track of writes to a RAM block, in RamPage.dirty: on or off, and bringing what is there up to date. Who
-     * wants to know has set its bit in dirty_clients. NULL: writes are always tracked then. */
+    /* See accel_dirty_log(). NULL: vCPUs track writes by themselves while dirty_clients is not 0. */
     bool (*dirty_log)(Accel *accel, RamBlock *ram, bool on, Error *err);
     void (*dirty_sync)(Accel *accel, RamBlock *ram);
 };
@@ -123,6 +122,11 @@ void accel_resume_each(Accel *accel, VcpuResume (*how)(void *opaque, Vcpu *cpu),
 
 /* A debugger's breakpoint on all vCPUs, which stand. */
 void accel_breakpoint(Accel *accel, uint64_t linear, bool insert);
+
+/* Writes to a RAM block are tracked in RamPage.dirty for the clients in its dirty_clients: on or off, and bringing what
+ * is there up to date. vCPUs may run. */
+bool accel_dirty_log(Accel *accel, RamBlock *ram, bool on, Error *err);
+void accel_dirty_sync(Accel *accel, RamBlock *ram);
 
 /* Ends the threads and takes the vCPUs out of the group. Gives the machine lock up while it waits. */
 void accel_shutdown(Accel *accel);

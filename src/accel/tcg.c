@@ -1,5 +1,5 @@
-/* The accelerator "tcg": software runs the guest's code, by the translator (accel/dbt), or, with one-insn-per-tb=on, by the
- * plain executor (cpu/x86/exec.h). One thread a vCPU. */
+/* The accelerator "tcg": software runs the guest's code, by the translator (accel/dbt), or, with one-insn-per-tb=on, by
+ * the plain executor (cpu/x86/exec.h). One thread a vCPU. */
 
 #include "accel/accel.h"
 
@@ -60,6 +60,11 @@ static bool tcg_vcpu_init(Accel *accel, X86Cpu *cpu, Error *err)
     }
     x86_set_one_insn(cpu, ((Tcg *)accel)->one_insn);
     return true;
+}
+
+static void tcg_free(Accel *accel)
+{
+    dbt_free(((Tcg *)accel)->dbt);
 }
 
 static void tcg_vcpu_free(Accel *accel, X86Cpu *cpu)
@@ -211,6 +216,7 @@ ACCEL_TYPE(tcg) = {
     .init        = tcg_init,
     .vcpu_init   = tcg_vcpu_init,
     .vcpu_free   = tcg_vcpu_free,
+    .free        = tcg_free,
     .vcpu_thread = tcg_vcpu_thread,
     .breakpoint  = tcg_breakpoint,
 };

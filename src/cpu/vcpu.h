@@ -41,10 +41,10 @@ struct Vcpu {
      * the vCPU thread's stack. */
     _Atomic uint64_t *_Atomic kick_word;
     uint64_t                  kick_value;
-    bool             halted;      /* waiting for an interrupt; written by its own thread */
-    bool             stopped;     /* stopped by the user or the machine; machine lock */
-    bool             debug_stop;  /* stopped at a breakpoint or step; for the debugger */
-    bool             single_step; /* stops after one instruction; machine lock */
+    bool                      halted;      /* waiting for an interrupt; written by its own thread */
+    bool                      stopped;     /* stopped by the user or the machine; machine lock */
+    bool                      debug_stop;  /* stopped at a breakpoint or step; for the debugger */
+    bool                      single_step; /* stops after one instruction; machine lock */
 
     /* Accelerator's: thread, condition to wait on while halted or stopped, queue of work. */
     GThread *thread;

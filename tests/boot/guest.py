@@ -18,7 +18,7 @@ class Boot:
     processor time the process had used then, `seconds` the wall time, `status` the exit status."""
 
     def __init__(self, program, script, *options, memory="512M", append="", timeout=600):
-        command = [program, "-nographic", "-m", memory, "-kernel", cached("fetch-kernel.sh"), "-initrd",
+        command = [program, "-accel", "tcg", "-nographic", "-m", memory, "-kernel", cached("fetch-kernel.sh"), "-initrd",
                    cached("make-initramfs.sh"), "-append", f"console=ttyS0 script={script} {append}".strip(), *options]
         start = time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -16,10 +16,10 @@ from guest import cached  # noqa: E402
 class Machine:
     """Quern with a gdb socket, stopped at its first instruction; killed at the end when it still runs."""
 
-    def __init__(self, program, *options):
+    def __init__(self, program, *options, accel="tcg"):
         self.tmp = tempfile.TemporaryDirectory()
         self.socket = os.path.join(self.tmp.name, "gdb")
-        self.process = subprocess.Popen([program, "-nodefaults", "-display", "none", "-S", "-gdb", f"unix:{self.socket},server=on,wait=off", *options],
+        self.process = subprocess.Popen([program, "-accel", accel, "-nodefaults", "-display", "none", "-S", "-gdb", f"unix:{self.socket},server=on,wait=off", *options],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def gdb(self, *commands, symbols=None, timeout=120):
@@ -46,8 +46,8 @@ def expect(text, *patterns):
         assert re.search(pattern, text, re.MULTILINE), f"no '{pattern}' in:\n{text}"
 
 
-def bare_metal(program, kernel):
-    with Machine(program, "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", kernel) as machine:
+def bare_metal(program, kernel, accel="tcg"):
+    with Machine(program, "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", kernel, accel=accel) as machine:
         # gdb wants symbols of the target's own architecture, which is always the 64-bit one.
         symbols = os.path.join(machine.tmp.name, "symbols")
         subprocess.run(["objcopy", "-O", "elf64-x86-64", kernel, symbols], check=True)
@@ -73,6 +73,8 @@ def main():
     program, kernel = (os.path.abspath(p) for p in sys.argv[1:3])
     failures = 0
     tests = [("bare metal", lambda: bare_metal(program, kernel)), ("debian kernel", lambda: debian_kernel(program))]
+    if os.access("/dev/kvm", os.R_OK | os.W_OK):
+        tests.append(("bare metal under kvm", lambda: bare_metal(program, kernel, "kvm")))
     for number, (name, test) in enumerate(tests, 1):
         try:
             test()

@@ -20,6 +20,8 @@ def main():
     if "--" in own:
         own, options = own[:own.index("--")], own[own.index("--") + 1:]
     args = parser.parse_args(own)
+    if "-accel" not in options:
+        options = ["-accel", "tcg", *options]  # not whatever suits this host
 
     command = [args.program, "-nodefaults", "-display", "none", "-cpu", args.cpu, "-smp", str(args.cpus), "-m", "128",
                "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-debugcon", "stdio", "-kernel", args.kernel,

@@ -10,7 +10,7 @@
     CODE(name##_64, ".set B, %rbx\n.set N67, 1\n" text)                                                                \
     CODE32(name##_32, ".set B, %ebx\n.set N67, 0\n" text)                                                              \
     CODE16(name##_16, ".set B, %ebx\n.set N67, 1\n" text)
-#define ADDR32 ".skip N67, 0x67\n"
+#define ADDR32 ".rept N67\n .byte 0x67\n .endr\n"
 
 typedef struct Mode {
     const char *name;
@@ -371,24 +371,26 @@ TEST(jit, "a ring of pages with code made anew thousands of times")
 CODE(beside, "1: incl (%rdi)\n decl %ecx\n jnz 1b")
 TEST(beside_code, "data beside code stays right, and fast")
 {
+    enum { RUNS = 10, ROUNDS = 30000 };
     static const unsigned distances[] = { 0x800, 0x80, 0x10 };
-    u64                   far_ticks   = 0;
     for (unsigned i = 0; i < 3; i++) {
+        u64 best = ~0ull; /* the host may have other things to do meanwhile */
         fresh();
         put(CODE_AT, beside, SIZE_OF(beside));
-        Frame f = frame_at(CODE_AT, STACK_AT + PAGE, true);
-        f.rdi   = CODE_AT + distances[i];
-        WRITE(*(u32 *)f.rdi, 0);
-        f.rcx     = 300000;
-        u64 ticks = rdtsc();
-        equal(run(&f), 3);
-        ticks = rdtsc() - ticks;
-        equal(READ(*(u32 *)f.rdi), 300000);
-        far_ticks = i ? far_ticks : ticks;
-        print("# %x bytes from the code: %lu ticks an iteration (%lu times)\n", distances[i], ticks / 300000,
-              ticks / (far_ticks ? far_ticks : 1));
-        /* A store into a line with code costs a look; never a new translation each time. */
-        expect(ticks / 300000 < 20000, "%lu ticks an iteration", ticks / 300000);
+        WRITE(*(u32 *)(u64)(CODE_AT + distances[i]), 0);
+        for (unsigned n = 0; n < RUNS; n++) {
+            Frame f   = frame_at(CODE_AT, STACK_AT + PAGE, true);
+            f.rdi     = CODE_AT + distances[i];
+            f.rcx     = ROUNDS;
+            u64 ticks = rdtsc();
+            equal(run(&f), 3);
+            ticks = (rdtsc() - ticks) / ROUNDS;
+            best  = ticks < best ? ticks : best;
+        }
+        equal(READ(*(u32 *)(u64)(CODE_AT + distances[i])), RUNS * ROUNDS);
+        print("# %x bytes from the code: %lu ticks a store\n", distances[i], best);
+        /* A store into a line with code costs a look at it; never a new translation each time. */
+        expect(best < 8000, "%lu ticks a store, %x bytes from the code", best, distances[i]);
     }
 }
 
@@ -399,8 +401,11 @@ static volatile u32 written;
 
 static void write_code(Cpu *cpu)
 {
-    for (u32 i = 1; i <= 3000; i++) {
+    for (u32 i = 1; handshake != ~0u; i++) {
         while (handshake != 2 * i - 1) {
+            if (handshake == ~0u) {
+                return;
+            }
             pause_();
         }
         WRITE(*(u32 *)(CODE_AT + 0x81), i);
@@ -420,7 +425,8 @@ TEST(other_cpu, "another vCPU patches code: wait, serialize, run")
     put(CODE_AT + 0x80, constant, SIZE_OF(constant));
     handshake = 0;
     smp_go(1, write_code);
-    for (u32 i = 1; i <= 3000; i++) {
+    u64 end = after_ms(2000);
+    for (u32 i = 1; i <= 3000 && (i < 50 || rdtsc() < end); i++) {
         handshake = 2 * i - 1;
         while (handshake != 2 * i) {
             pause_();
@@ -428,6 +434,7 @@ TEST(other_cpu, "another vCPU patches code: wait, serialize, run")
         serialize();
         equal(constant_at(CODE_AT + 0x80, i & 1), i);
     }
+    handshake = ~0u;
     smp_wait(1);
 }
 
@@ -459,7 +466,8 @@ TEST(breakpoint, "another vCPU puts a breakpoint into running code and takes it 
     put(CODE_AT + 0x80, code, sizeof code);
     stop = false;
     smp_go(1, flip);
-    for (unsigned i = 0; i < 200000 && !(seen[0] > 2000 && seen[1] > 2000); i++) {
+    u64 end = after_ms(5000);
+    for (unsigned i = 0; i < 200000 && rdtsc() < end && !(seen[0] > 2000 && seen[1] > 2000); i++) {
         Frame f = frame_at(CODE_AT + 0x80, STACK_AT + PAGE, i & 1);
         equal(run(&f), 3);
         bool early = f.rip == CODE_AT + 0x89;

@@ -10,7 +10,7 @@ EXIT = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
 
 
 def run(program, *options):
-    command = [program, "-nodefaults", "-display", "none", *EXIT, *options]
+    command = [program, "-accel", "tcg", "-nodefaults", "-display", "none", *EXIT, *options]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
 
 

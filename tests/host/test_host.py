@@ -109,7 +109,7 @@ class Terminal:
 
 class Tests:
     def __init__(self, program, echo, tmp):
-        self.base = [program, "-nodefaults", "-display", "none", *EXIT]
+        self.base = [program, "-accel", "tcg", "-nodefaults", "-display", "none", *EXIT]
         self.guest = [*self.base, "-kernel", echo]
         self.tmp = tmp
 
@@ -343,7 +343,7 @@ class Tests:
 
     def test_qtest(self):
         path = self.path("qtest")
-        process = subprocess.Popen([*self.base, "-accel", "qtest", "-qtest", f"unix:{path},server=on,wait=off", "-qtest-log", self.path("qlog"), "-serial", "null"],
+        process = subprocess.Popen([*self.base[:1], "-accel", "qtest", *self.base[3:], "-qtest", f"unix:{path},server=on,wait=off", "-qtest-log", self.path("qlog"), "-serial", "null"],
                                    stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         with connect(path) as s:
             s.settimeout(TIMEOUT)

@@ -161,7 +161,8 @@ typedef struct Generator {
     State             now;     /* before the next item */
     unsigned          bytes;   /* so far */
     uint32_t          touched; /* general registers that an item has used, whose first value is settled */
-    uint32_t          code;    /* those that hold addresses of code, and not what `now` says */
+    bool              calls;
+    uint32_t          code; /* those that hold addresses of code, and not what `now` says */
     unsigned          weights[4];
     unsigned          one_fault_in; /* of the instructions that would fault */
     unsigned          groups;
@@ -449,6 +450,20 @@ static void add_indirect(Generator *g)
     }
 }
 
+/* What CALL leaves: whoever pops it has an address of code, which in a second round would be a pointer. */
+static void note_call(Generator *g)
+{
+    unsigned size = g->b->mode == MODE_64 ? 8 : g->b->mode == MODE_32 ? 4 : 2;
+    uint64_t mask = size == 8 ? ~UINT64_C(0) : (UINT64_C(1) << (8 * size)) - 1;
+    uint64_t rsp  = (g->now.gpr[4] & ~mask) | ((g->now.gpr[4] - size) & mask);
+    uint64_t at   = (rsp & mask) - data_base(g->b->mode);
+    if (at < DATA_SIZE - 8) {
+        store_le(g->now.data + at, g->b->rip + g->bytes, size);
+        g->now.gpr[4] = rsp;
+    }
+    g->calls = true;
+}
+
 static void add_branch(Generator *g)
 {
     unsigned near = g->b->mode == MODE_16 ? 2 : 4;
@@ -464,10 +479,8 @@ static void add_branch(Generator *g)
         g->touched |= 1u << 1;
         break;
     case 4:
-        if (g->touched & 1u << 4) {
-            add_forward(g, (const uint8_t[5]){ 0xe8 }, 1 + near, 1, near, 0);
-            g->now.gpr[4] -= g->b->mode == MODE_64 ? 8 : near;
-        }
+        add_forward(g, (const uint8_t[5]){ 0xe8 }, 1 + near, 1, near, 0);
+        note_call(g);
         break;
     case 5:
     case 6:
@@ -600,7 +613,7 @@ void block_random(Block *b, const BlockForms *forms, GRand *random)
     if (g.patch_after >= 0) {
         add_patched(&g);
     }
-    if (g.code) {
+    if (g.code || g.calls) {
         b->loops = 0; /* these registers would be pointers in the second round */
     }
     settle_branches(b);

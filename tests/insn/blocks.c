@@ -73,6 +73,16 @@ static bool find_instance(const Bench *t, const Code *code, const unsigned *offs
     return false;
 }
 
+/* AddressSanitizer has memory natively where the guest has none; it lies low, where 32-bit addresses reach it. */
+static bool is_sanitizers(uint64_t address)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return address + 64 >= UINT64_C(0x7fff8000) && address < UINT64_C(0x10007fff8000);
+#else
+    return false;
+#endif
+}
+
 static Undefined block_undefined(const Bench *t, const Code *code, const unsigned *offset)
 {
     Undefined u = { .fip = UINT64_C(0xffff) << 48 };
@@ -91,6 +101,7 @@ static Undefined block_undefined(const Bench *t, const Code *code, const unsigne
     /* Hosts keep the pointers of all instructions, or only of those that raise something when they run (CPUID 7.0,
      * EBX bit 6); an exception that FLDCW unmasks later makes the difference. */
     u.fpu_pointers = true;
+    u.everything |= t->ours.vector == 14 && is_sanitizers(t->ours.cr2);
     /* Far from the test's memory, the kernel hides what it has mapped, and so does the guest. */
     uint64_t cr2 = t->host.cr2;
     if (t->host.vector == 14 && cr2 - (DATA_BASE - 0x10000) > DATA_TOTAL + 0x20000 &&

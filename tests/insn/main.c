@@ -1,6 +1,6 @@
 /* insn-test: see insn.h.
  *
- *   insn-test [--report FILE] [--count N] [--seed S] [--filter MNEMONIC] [--mode 64|32|16] [--runner step|run]
+ *   insn-test [--report FILE] [--count N] [--seed S] [--filter MNEMONIC] [--mode 64|32|16] [--runner step|run|dbt]
  *   insn-test --blocks N [--first K] [--minimize] [--report FILE] [--seed S] [--filter MNEMONIC] ...
  *
  * The filter is a pattern with * and ?. The second form runs N random blocks in each mode, from number K on. Exits
@@ -155,7 +155,8 @@ int main(int argc, char **argv)
         { "first", 0, 0, G_OPTION_ARG_INT, &o.first, "number of the first block", "K" },
         { "minimize", 0, 0, G_OPTION_ARG_NONE, &o.minimize, "drop what a block's difference does not need", NULL },
         { "seed", 0, 0, G_OPTION_ARG_INT, &o.seed, "of the random numbers", "S" },
-        { "runner", 0, 0, G_OPTION_ARG_STRING, &o.runner, "how Quern runs it: step (default), run", "HOW" },
+        { "runner", 0, 0, G_OPTION_ARG_STRING, &o.runner, "how Quern runs it: step, run (default of blocks), dbt",
+          "HOW" },
         { "filter", 0, 0, G_OPTION_ARG_STRING, &o.filter, "only mnemonics that match", "PATTERN" },
         { "mode", 0, 0, G_OPTION_ARG_INT, &o.mode, "only this mode: 64, 32 or 16", "BITS" },
         { "keep", 0, 0, G_OPTION_ARG_INT, &o.keep, "differences to show for each form", "N" },
@@ -167,6 +168,10 @@ int main(int argc, char **argv)
     g_option_context_add_main_entries(context, entries, NULL);
     if (!g_option_context_parse(context, &argc, &argv, &error)) {
         fprintf(stderr, "insn-test: %s\n", error->message);
+        return 2;
+    }
+    if (!o.blocks && (o.minimize || o.first)) {
+        fprintf(stderr, "insn-test: --minimize and --first need --blocks\n");
         return 2;
     }
     if (!o.runner) {

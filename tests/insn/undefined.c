@@ -95,8 +95,9 @@ static bool store_without_access(const Instance *in, const Outcome *native, cons
     if (same_end(native, ours) || !in->form->memory) {
         return false;
     }
+    /* Which exceptions are unmasked is known from whoever stopped there; the other may have gone on to FNINIT. */
     return in->form->mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH ||
-           (is_x87(in) && (load_le16(native->state.fx + 2) | load_le16(ours->state.fx + 2)) & 0x80);
+           (is_x87(in) && (~load_le16(native->state.fx) | ~load_le16(ours->state.fx)) & 0x3f);
 }
 
 /* Outside a segment: vector and x87 operands may be checked for alignment, or be read in part, before their limit is

@@ -143,14 +143,13 @@ static void test_choice(Fixture *f, gconstpointer unused)
     refused(f, "kvm", "kernel-irqchip", "perhaps", "*kernel-irqchip*");
     refused(f, "xen", NULL, NULL, "*xen*not supported yet*");
     refused(f, "tcg", "split-wx", "off", "*split-wx*not supported yet*");
-    refused(f, "tcg", "split-wx", "off", "*split-wx*not supported yet*");
     refused(f, "tcg", "thread", "some", "*thread*");
     refused(f, "tcg", "threads", "multi", "*did you mean 'thread'*");
     refused(f, "qtest", "thread", "multi", "*thread*");
     g_auto(Error) err     = {};
     const char *fine[][3] = { { "tcg", NULL, NULL },         { "tcg", "thread", "multi" },
-                              { "tcg", "thread", "single" }, { "tcg", "tb-size", "0" },
-                              { "tcg", "split-wx", "on" },  { "tcg", "one-insn-per-tb", "on" } };
+                              { "tcg", "thread", "single" }, { "tcg", "tb-size", "64" },
+                              { "tcg", "split-wx", "on" },   { "tcg", "one-insn-per-tb", "on" } };
     for (unsigned i = 0; i < G_N_ELEMENTS(fine); i++) {
         Accel *accel = try_accel(f, fine[i][0], fine[i][1], fine[i][2], &err);
         g_assert_cmpstr(err.text, ==, NULL);

@@ -27,11 +27,12 @@ typedef struct Fixture {
     AddressSpace    *as, *io;
     ApicBus         *apics;
     Accel           *accel;
-    X86Cpu          *cpu;
+    X86Cpu          *cpu, *second;
     X86Model        *model;
     X86Topology      topology;
     unsigned         failures, steps;
-    _Atomic unsigned writes; /* to PORT */
+    _Atomic unsigned writes;  /* to PORT */
+    bool             toggles; /* each moves the window */
     uint64_t         last;
 } Fixture;
 
@@ -47,6 +48,11 @@ static void port_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     Fixture *f = opaque;
     f->last    = value;
     f->writes++;
+    if (f->toggles && f->window.mapped) {
+        region_unmap(&f->window);
+    } else if (f->toggles) {
+        region_map(&f->root, WINDOW, &f->window, 0);
+    }
 }
 
 static const IoOps port_ops = { .name = "port", .access = IO_ANY, .read = port_read, .write = port_write };
@@ -96,25 +102,36 @@ static Accel *new_accel(Fixture *f, const char *options, Error *err)
     return accel_new(json, true, &f->lock, loop_clocks(f->loop), &host, err);
 }
 
-static void add_cpu(Fixture *f)
+static X86Cpu *add_cpu(Fixture *f, uint32_t id)
 {
     g_auto(Error) err = {};
     X86Cpu  *cpu      = g_aligned_alloc0(1, sizeof *cpu, 64);
     ApicHost host     = { .signal = signal_cpu, .read_tsc = read_tsc, .tsc_to_ns = tsc_to_ns, .opaque = cpu };
-    f->cpu            = cpu;
     vcpu_init(&cpu->vcpu);
+    cpu->vcpu.index  = (int)id;
     cpu->vcpu.clocks = loop_clocks(f->loop);
     cpu->vcpu.lock   = &f->lock;
     cpu->vcpu.log    = &f->log;
     cpu->vcpu.memory = f->as;
     cpu->vcpu.io     = f->io;
-    f->topology      = (X86Topology){ 1, 1, 1, 1, 1 };
-    f->model         = x86_model_parse("host,check=off", accel_hypervisor(f->accel), &err);
-    g_assert_cmpstr(err.text, ==, NULL);
-    g_assert_true(x86_cpu_init(cpu, f->model, &f->topology, 0, &err));
-    cpu->apic = apic_new(f->apics, f->memory, 0, true, &host);
+    g_assert_true(x86_cpu_init(cpu, f->model, &f->topology, id, &err));
+    cpu->apic = apic_new(f->apics, f->memory, id, id == 0, &host);
     g_assert_true(accel_add_vcpu(f->accel, cpu, &err));
     x86_reset(cpu, false);
+    cpu->vcpu.stopped = false;
+    return cpu;
+}
+
+static void free_cpu(X86Cpu *cpu)
+{
+    apic_free(cpu->apic);
+    vcpu_destroy(&cpu->vcpu);
+    g_aligned_free(cpu);
+}
+
+static void send_msi(void *opaque, uint64_t address, uint32_t data)
+{
+    kvm_send_msi(opaque, address, data);
 }
 
 static void setup(Fixture *f, gconstpointer options)
@@ -139,9 +156,14 @@ static void setup(Fixture *f, gconstpointer options)
     f->apics = apic_bus_new(loop_clocks(f->loop), &f->log);
     f->accel = new_accel(f, options ? options : "", &err);
     g_assert_cmpstr(err.text, ==, NULL);
-    add_cpu(f);
-    AccelBoard board = { .memory = f->as, .apics = f->apics };
-    g_assert_true(accel_attach(f->accel, &board, &err));
+    f->topology = (X86Topology){ 1, 1, 1, 2, 1 };
+    f->model    = x86_model_parse("host,check=off", accel_hypervisor(f->accel), &err);
+    g_assert_cmpstr(err.text, ==, NULL);
+    f->cpu = add_cpu(f, 0);
+    kvm_memory_attach(kvm_of(f->accel)->memory, f->as);
+    if (kvm_local_apic_inside(kvm_of(f->accel))) {
+        apic_bus_set_sink(f->apics, send_msi, f->accel);
+    }
 }
 
 static void teardown(Fixture *f, gconstpointer options)
@@ -149,9 +171,10 @@ static void teardown(Fixture *f, gconstpointer options)
     g_assert_cmpuint(f->failures, ==, 0);
     accel_shutdown(f->accel);
     accel_detach(f->accel);
-    apic_free(f->cpu->apic);
-    vcpu_destroy(&f->cpu->vcpu);
-    g_aligned_free(f->cpu);
+    free_cpu(f->cpu);
+    if (f->second) {
+        free_cpu(f->second);
+    }
     x86_model_free(f->model);
     accel_free(f->accel);
     apic_bus_free(f->apics);
@@ -175,21 +198,26 @@ static void teardown(Fixture *f, gconstpointer options)
 
 /* --- running --- */
 
-/* Flat 32-bit code at CODE. */
-static void set_code(Fixture *f, const void *code, size_t len)
+/* Flat 32-bit code. */
+static void set_code_at(Fixture *f, X86Cpu *cpu, uint64_t at, const void *code, size_t len)
 {
-    X86Cpu *cpu = f->cpu;
-    memcpy(f->block->host + CODE, code, len);
+    memcpy(f->block->host + at, code, len);
     for (unsigned i = 0; i < X86_N_SEG; i++) {
         uint32_t type = i == X86_CS ? SEG_CODE | SEG_R | SEG_A : SEG_W | SEG_A;
         cpu->seg[i]   = (X86Segment){ .limit    = UINT32_MAX,
                                       .attr     = type | SEG_S | SEG_P | SEG_DB | SEG_G,
                                       .selector = i == X86_CS ? 8 : 16 };
     }
-    cpu->cr0         = CR0_PE | CR0_ET | CR0_NE;
-    cpu->vcpu.halted = false;
-    cpu->rip         = CODE;
+    cpu->cr0           = CR0_PE | CR0_ET | CR0_NE;
+    cpu->vcpu.halted   = false;
+    cpu->wait_for_sipi = false;
+    cpu->rip           = at;
     x86_update_mode(cpu);
+}
+
+static void set_code(Fixture *f, const void *code, size_t len)
+{
+    set_code_at(f, f->cpu, CODE, code, len);
 }
 
 static void let_run(Fixture *f, unsigned us)
@@ -225,11 +253,12 @@ static void fill(X86Cpu *cpu)
     x86_set_eflags(cpu, EFLAGS_CF | EFLAGS_PF | EFLAGS_SF | EFLAGS_OF | EFLAGS_DF | EFLAGS_ID, UINT64_MAX);
     for (unsigned i = 0; i < X86_N_SEG; i++) {
         bool code   = i == X86_CS;
-        cpu->seg[i] = (X86Segment){ .base  = code ? 0 : UINT64_C(0x1000) * n++,
+        cpu->seg[i] = (X86Segment){ .base  = code ? 0 : UINT64_C(0x1000) * n,
                                     .limit = UINT32_MAX,
                                     .attr = (code ? SEG_CODE | SEG_R | SEG_L : SEG_W | SEG_DB) | SEG_A | SEG_S | SEG_P |
                                             SEG_G | SEG_AVL,
-                                    .selector = (uint16_t)(8 * n++) };
+                                    .selector = (uint16_t)(8 * (n + 1)) };
+        n += 2;
     }
     cpu->ldt  = (X86Segment){ .base = 0x5000, .limit = 0x77, .attr = SEG_P | 2, .selector = 0x90 };
     cpu->tr   = (X86Segment){ .base = 0x6000, .limit = 0x67, .attr = SEG_P | 0xb, .selector = 0xa0 };
@@ -319,7 +348,7 @@ static void compare(Fixture *f, const X86Cpu *then)
     }
     SAME(star), SAME(lstar), SAME(cstar), SAME(sfmask), SAME(kernel_gs_base), SAME(sysenter_cs), SAME(sysenter_esp);
     SAME(sysenter_eip), SAME(pat), SAME(mtrr_def_type), SAME(misc_enable), SAME(tsc_adjust);
-    SAME(nmi_blocked), SAME(wait_for_sipi), SAME(vcpu.halted);
+    SAME(nmi_blocked), SAME(interrupt_shadow), SAME(wait_for_sipi), SAME(vcpu.halted);
     g_assert_cmpmem(before.xsave, XSAVE_MXCSR + 4, f->cpu->xsave, XSAVE_MXCSR + 4);
     g_assert_cmpmem(before.xsave + XSAVE_ST, 416 - XSAVE_ST, f->cpu->xsave + XSAVE_ST, 416 - XSAVE_ST);
     g_assert_cmpmem(before.xsave + XSAVE_YMM, 256, f->cpu->xsave + XSAVE_YMM, 256);
@@ -345,6 +374,30 @@ static void round_trip(Fixture *f)
     g_free(before);
 }
 
+static void fill_virtual_8086(X86Cpu *cpu)
+{
+    x86_reset(cpu, true);
+    cpu->cr0 = CR0_PE | CR0_NE | CR0_ET;
+    x86_set_eflags(cpu, EFLAGS_VM | EFLAGS_IOPL, UINT64_MAX);
+    for (unsigned i = 0; i < X86_N_SEG; i++) {
+        cpu->seg[i] = (X86Segment){ .base     = 0x1000 * (i + 1),
+                                    .limit    = 0xffff,
+                                    .attr     = SEG_P | SEG_S | SEG_W | SEG_A | SEG_DPL,
+                                    .selector = (uint16_t)(0x100 * (i + 1)) };
+    }
+    x86_update_mode(cpu);
+}
+
+/* An emulating KVM may drop the flag. */
+static bool keeps_virtual_8086(const Fixture *f)
+{
+    struct kvm_regs regs = {};
+    KvmVcpu        *k    = kvm_vcpu(f->cpu);
+    g_assert_true(kvm_state_put(k));
+    g_assert_true(kvm_ioctl(k->fd, KVM_GET_REGS, &regs) == 0);
+    return regs.rflags & EFLAGS_VM;
+}
+
 static void test_state(Fixture *f, gconstpointer options)
 {
     round_trip(f); /* as reset leaves it */
@@ -352,11 +405,22 @@ static void test_state(Fixture *f, gconstpointer options)
     fill_vectors(f->cpu);
     round_trip(f);
     round_trip(f);
+    fill_virtual_8086(f->cpu);
+    if (keeps_virtual_8086(f)) {
+        round_trip(f);
+    } else {
+        g_test_message("this KVM knows no virtual-8086 mode");
+    }
     x86_reset(f->cpu, false);
     round_trip(f);
     f->cpu->vcpu.halted = kvm_local_apic_inside(kvm_of(f->accel));
     f->cpu->nmi_blocked = true;
     round_trip(f);
+    f->cpu->vcpu.halted = false;
+    for (unsigned shadow = X86_SHADOW_NONE; shadow <= X86_SHADOW_SS; shadow++) {
+        f->cpu->interrupt_shadow = (uint8_t)shadow;
+        round_trip(f);
+    }
 }
 
 static void test_lapic(Fixture *f, gconstpointer options)
@@ -479,6 +543,20 @@ static void test_port_io(Fixture *f, gconstpointer options)
     g_assert_cmphex(f->cpu->gpr[X86_RCX], ==, 0);
 }
 
+/* mov eax, 1; cpuid; mov esi, eax; mov eax, 0x40000000; cpuid; mov ecx, edx; mov edx, PORT; out dx, al; hlt */
+static const uint8_t identify[] = { 0xb8, 1,    0,    0,    0,    0x0f, 0xa2, 0x89, 0xc6, 0xb8, 0,    0,   0,
+                                    0x40, 0x0f, 0xa2, 0x89, 0xd1, 0xba, PORT, 0,    0,    0,    0xee, 0xf4 };
+
+/* The guest sees the model's CPUID. Not the features: an emulating KVM may add what it cannot hide. */
+static void test_cpuid(Fixture *f, gconstpointer options)
+{
+    set_code(f, identify, sizeof identify);
+    run_until(f, 1);
+    g_assert_cmphex(f->cpu->gpr[X86_RSI], ==, x86_cpu_signature(f->cpu));
+    g_assert_cmphex(f->cpu->gpr[X86_RBX], ==, 0x4b4d564b);
+    g_assert_cmphex(f->cpu->gpr[X86_RCX], ==, 0x4d);
+}
+
 /* again: mov eax, [WINDOW]; inc ecx; jmp again */
 static const uint8_t reader[] = { 0xa1, 0, 0, 0, 1, 0x41, 0xeb, 0xf8 };
 
@@ -510,6 +588,27 @@ static void test_map(Fixture *f, gconstpointer options)
     accel_pause_all(f->accel);
 }
 
+/* mov edx, PORT; again: out dx, al; jmp again */
+static const uint8_t toggler[] = { 0xba, PORT, 0, 0, 0, 0xee, 0xeb, 0xfd };
+
+/* A vCPU changes the map, again and again, while another one runs where it changes, and a third thread stops both. */
+static void test_map_by_vcpu(Fixture *f, gconstpointer options)
+{
+    f->second  = add_cpu(f, 1);
+    f->toggles = true;
+    set_code_at(f, f->cpu, CODE, toggler, sizeof toggler);
+    set_code_at(f, f->second, CODE + 0x100, reader, sizeof reader);
+    gint64 until = g_get_monotonic_time() + 30 * G_USEC_PER_SEC;
+    while (f->writes < 300) {
+        accel_resume_all(f->accel);
+        let_run(f, 5000);
+        accel_pause_all(f->accel);
+        g_assert_cmpuint(f->failures, ==, 0);
+        g_assert_cmpint(g_get_monotonic_time(), <, until);
+    }
+    g_assert_cmpuint(f->second->gpr[X86_RCX], >, 0);
+}
+
 /* Writes a byte to each of 8 pages from DATA on, then to PORT. */
 static const uint8_t writer[] = { 0xbf, 0,    0, 0x10, 0,    0xb9, 8,    0,    0,    0, 0xc6, 0x07, 1,    0x81, 0xc7,
                                   0,    0x10, 0, 0,    0x49, 0x75, 0xf4, 0xba, PORT, 0, 0,    0,    0xee, 0xf4 };
@@ -527,20 +626,20 @@ static void test_dirty(Fixture *f, gconstpointer options)
 {
     g_auto(Error) err       = {};
     f->block->dirty_clients = 1;
-    g_assert_true(kvm_dirty_log(f->accel, f->block, true, &err));
+    g_assert_true(accel_dirty_log(f->accel, f->block, true, &err));
     set_code(f, writer, sizeof writer);
     run_until(f, 1);
-    kvm_dirty_sync(f->accel, f->block);
+    accel_dirty_sync(f->accel, f->block);
     g_assert_cmpuint(dirty_pages(f, DATA, 8), ==, 8);
     g_assert_cmpuint(dirty_pages(f, DATA + 8 * RAM_PAGE_SIZE, 16), ==, 0);
     for (unsigned i = 0; i < 8; i++) {
         f->block->pages[DATA / RAM_PAGE_SIZE + i].dirty = 0;
     }
-    kvm_dirty_sync(f->accel, f->block);
+    accel_dirty_sync(f->accel, f->block);
     g_assert_cmpuint(dirty_pages(f, DATA, 8), ==, 0);
     set_code(f, writer, sizeof writer);
     run_until(f, 2);
-    g_assert_true(kvm_dirty_log(f->accel, f->block, false, &err)); /* tells what it knows */
+    g_assert_true(accel_dirty_log(f->accel, f->block, false, &err)); /* tells what it knows */
     g_assert_cmpuint(dirty_pages(f, DATA, 8), ==, 8);
     f->block->dirty_clients = 0;
 }
@@ -711,8 +810,11 @@ int main(int argc, char **argv)
     TEST("kick/off", "kernel-irqchip=off", test_kick);
     TEST("step", NULL, test_step);
     TEST("breakpoints", NULL, test_breakpoints);
+    TEST("cpuid", NULL, test_cpuid);
     TEST("port-io", NULL, test_port_io);
     TEST("map", NULL, test_map);
+    TEST("map-by-vcpu/on", "kernel-irqchip=on", test_map_by_vcpu);
+    TEST("map-by-vcpu/off", "kernel-irqchip=off", test_map_by_vcpu);
     TEST("dirty/bitmap", NULL, test_dirty);
     TEST("dirty/ring", "dirty-ring-size=1024", test_dirty);
     TEST("messages/on", "kernel-irqchip=on", test_messages);

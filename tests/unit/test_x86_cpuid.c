@@ -121,6 +121,42 @@ static void test_errors(void)
     }
 }
 
+/* Models under a hypervisor that has little to offer. */
+static void test_hypervisor(void)
+{
+    static const X86Feature few[] = { X86_FEATURE_FPU, X86_FEATURE_TSC,        X86_FEATURE_MSR,      X86_FEATURE_PAE,
+                                      X86_FEATURE_LM,  X86_FEATURE_HYPERVISOR, X86_FEATURE_KVM_CLOCK };
+    X86Hypervisor           hv    = { .name = "KVM", .level = 13, .xlevel = 0x80000008 };
+    for (unsigned i = 0; i < G_N_ELEMENTS(few); i++) {
+        x86_words_set(hv.features, few[i], true);
+    }
+    x86_words_set(hv.defaults, X86_FEATURE_KVM_CLOCK, true);
+
+    g_auto(Error) err = {};
+    X86Model *host    = x86_model_parse("host", &hv, &err);
+    g_assert_cmpstr(err.text, ==, NULL);
+    g_assert_cmpmem(host->features, sizeof host->features, hv.features, sizeof hv.features);
+    g_assert_true(host->host);
+    g_assert_cmpuint(host->level, ==, 13);
+
+    X86Model *named = x86_model_parse("qemu64,check=off", &hv, &err);
+    g_assert_cmpstr(err.text, ==, NULL);
+    g_assert_true(x86_words_have(named->features, X86_FEATURE_KVM_CLOCK));
+    g_assert_false(x86_words_have(named->features, X86_FEATURE_SSE2));
+    g_assert_cmpstr(named->vendor, ==, host->vendor);
+    g_assert_cmpuint(named->family, ==, 15);
+
+    X86Model *hidden = x86_model_parse("qemu64,check=off,kvm=off", &hv, &err);
+    g_assert_cmpstr(err.text, ==, NULL);
+    g_assert_false(x86_words_have(hidden->features, X86_FEATURE_KVM_CLOCK) || hidden->kvm_leaves);
+
+    g_assert_null(x86_model_parse("host,+avx2,enforce", &hv, &err));
+    g_assert_cmpstr(err.text, ==, "cannot be offered: avx2 (KVM on this host has none)");
+    x86_model_free(host);
+    x86_model_free(named);
+    x86_model_free(hidden);
+}
+
 static void test_settings(void)
 {
     Stub *s = stub_new("qemu64,vendor=GenuineIntel,family=6,model=60,stepping=3,model-id=A,,B,tsc-frequency=2.5G,"
@@ -241,6 +277,7 @@ int main(int argc, char **argv)
     g_test_add_func("/x86-cpuid/prerequisite-order", test_prerequisite_order);
     g_test_add_func("/x86-cpuid/names", test_names);
     g_test_add_func("/x86-cpuid/errors", test_errors);
+    g_test_add_func("/x86-cpuid/hypervisor", test_hypervisor);
     g_test_add_func("/x86-cpuid/settings", test_settings);
     g_test_add_func("/x86-cpuid/qemu64", test_qemu64);
     g_test_add_func("/x86-cpuid/frequency", test_frequency);

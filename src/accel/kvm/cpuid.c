@@ -21,31 +21,25 @@ enum {
     KVM_FEATURES   = 0x40000001,
     FREQUENCY_LEAF = 0x40000010,
     OSXSAVE        = 1 << 27, /* leaf 1, ECX: mirrors CR4, the kernel's affair */
-
 };
 
 /* What KVM can but Quern cannot carry to where it belongs yet: nested virtualization (its state), performance counters
- * and their kind, what needs memory or devices of its own, and AMX, which takes a permission for the process. */
+ * and their kind, what needs memory or devices of its own, messages with more bits of destination than MSIs have, and
+ * AMX, which takes a permission for the process. */
 static const X86Feature not_built[] = {
-    X86_FEATURE_VMX,        X86_FEATURE_SVM,         X86_FEATURE_DTES64,   X86_FEATURE_DS,
-    X86_FEATURE_DS_CPL,     X86_FEATURE_PDCM,        X86_FEATURE_INTEL_PT, X86_FEATURE_SGX,
-    X86_FEATURE_SGXLC,      X86_FEATURE_AMX_BF16,    X86_FEATURE_AMX_TILE, X86_FEATURE_AMX_INT8,
-    X86_FEATURE_AMX_FP16,   X86_FEATURE_AMX_COMPLEX, X86_FEATURE_ARCH_LBR, X86_FEATURE_PERFCTR_CORE,
-    X86_FEATURE_PERFCTR_NB,
+    X86_FEATURE_VMX,          X86_FEATURE_SVM,         X86_FEATURE_DTES64,
+    X86_FEATURE_DS,           X86_FEATURE_DS_CPL,      X86_FEATURE_PDCM,
+    X86_FEATURE_INTEL_PT,     X86_FEATURE_SGX,         X86_FEATURE_SGXLC,
+    X86_FEATURE_AMX_BF16,     X86_FEATURE_AMX_TILE,    X86_FEATURE_AMX_INT8,
+    X86_FEATURE_AMX_FP16,     X86_FEATURE_AMX_COMPLEX, X86_FEATURE_ARCH_LBR,
+    X86_FEATURE_PERFCTR_CORE, X86_FEATURE_PERFCTR_NB,  X86_FEATURE_KVM_MSI_EXT_DEST_ID,
 };
 
 /* What the local APIC of the kernel has to do with. */
 static const X86Feature need_local_apic[] = {
-    X86_FEATURE_X2APIC,
-    X86_FEATURE_TSC_DEADLINE,
-    X86_FEATURE_KVM_PV_EOI,
-    X86_FEATURE_KVM_PV_UNHALT,
-    X86_FEATURE_KVM_PV_IPI,
-    X86_FEATURE_KVM_ASYNCPF,
-    X86_FEATURE_KVM_ASYNCPF_INT,
-    X86_FEATURE_KVM_ASYNCPF_VMEXIT,
-    X86_FEATURE_KVM_PV_SCHED_YIELD,
-    X86_FEATURE_KVM_MSI_EXT_DEST_ID,
+    X86_FEATURE_X2APIC,          X86_FEATURE_TSC_DEADLINE,       X86_FEATURE_KVM_PV_EOI,
+    X86_FEATURE_KVM_PV_UNHALT,   X86_FEATURE_KVM_PV_IPI,         X86_FEATURE_KVM_ASYNCPF,
+    X86_FEATURE_KVM_ASYNCPF_INT, X86_FEATURE_KVM_ASYNCPF_VMEXIT, X86_FEATURE_KVM_PV_SCHED_YIELD,
 };
 
 /* What models other than the host's get, as far as KVM has it. */
@@ -81,13 +75,14 @@ static uint32_t supported_word(const Kvm *kvm, X86FeatureWord word)
 
 static void read_arch_capabilities(const Kvm *kvm, uint32_t *words)
 {
-    g_autofree struct kvm_msrs *msrs = g_malloc0(sizeof *msrs + sizeof msrs->entries[0]);
-    msrs->nmsrs                      = 1;
-    msrs->entries[0].index           = MSR_ARCH_CAPS;
+    struct kvm_msrs *msrs  = g_malloc0(sizeof *msrs + sizeof msrs->entries[0]);
+    msrs->nmsrs            = 1;
+    msrs->entries[0].index = MSR_ARCH_CAPS;
     if (kvm_check(kvm, KVM_CAP_GET_MSR_FEATURES) && kvm_ioctl(kvm->fd, KVM_GET_MSRS, msrs) == 1) {
         words[X86_WORD_ARCH_CAPS_LOW]  = (uint32_t)msrs->entries[0].data;
         words[X86_WORD_ARCH_CAPS_HIGH] = (uint32_t)(msrs->entries[0].data >> 32);
     }
+    g_free(msrs);
 }
 
 static uint64_t offered_components(const Kvm *kvm)

@@ -110,14 +110,24 @@ static bool has_patch(const Kvm *kvm, uint64_t linear)
     return false;
 }
 
+/* Was it one of the debugger's own registers, rather than a trap of the guest's? */
+static bool hit_register(const Kvm *kvm, const struct kvm_debug_exit_arch *d)
+{
+    guint n = MIN(kvm->breakpoints->len, N_REGISTERS);
+    return d->dr6 & ((1u << n) - 1) && !(d->dr6 & DR6_BS);
+}
+
 bool kvm_debug_exit(KvmVcpu *k)
 {
-    const struct kvm_debug_exit_arch *d = &k->run->debug.arch;
-    if (d->exception != X86_BP || has_patch(k->kvm, d->pc)) {
+    const struct kvm_debug_exit_arch *d    = &k->run->debug.arch;
+    bool                              step = k->cpu->vcpu.single_step;
+    if (d->exception == X86_BP ? has_patch(k->kvm, d->pc) : step || hit_register(k->kvm, d)) {
         return true;
     }
-    struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_INJECT_BP };
+    struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE };
+    debug.control |= d->exception == X86_BP ? KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_INJECT_BP
+                                            : KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_INJECT_DB;
     kvm_ioctl(k->fd, KVM_SET_GUEST_DEBUG, &debug);
-    kvm_debug_arm(k, k->cpu->vcpu.single_step);
+    kvm_debug_arm(k, step);
     return false;
 }

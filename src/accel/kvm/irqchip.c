@@ -103,6 +103,10 @@ bool kvm_irqchip_attach(Kvm *kvm, const AccelBoard *board, Error *err)
     c->apics       = board->apics;
     c->pic         = board->pic;
     c->ioapic      = board->ioapic;
+    if (kvm->irqchip == KVM_IRQCHIP_ON && !c->pic) {
+        return error_set(err,
+                         "kernel-irqchip=on: KVM has no I/O APIC without the 8259 that pic=off takes away; split does");
+    }
     if (!kvm_local_apic_inside(kvm)) {
         return true;
     }

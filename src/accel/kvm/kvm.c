@@ -21,7 +21,7 @@ static const char *const irqchip_names[] = { "on", "split", "off", NULL };
 static const char *const notify_names[]  = { "run", "internal-error", "disable", NULL };
 
 static const Field kvm_properties[] = {
-    FIELD(Kvm, irqchip, "kernel-irqchip", .names = irqchip_names, .initial = KVM_IRQCHIP_ON,
+    FIELD(Kvm, irqchip, "kernel-irqchip", .alias = "kernel_irqchip", .names = irqchip_names, .initial = KVM_IRQCHIP_ON,
           .help = "interrupt controllers in the kernel: all, only local APICs, or none"),
     FIELD(Kvm, shadow_mem, "kvm-shadow-mem", .size_unit = 1,
           .help = "most memory for shadow page tables; 0: the kernel's"),
@@ -52,7 +52,6 @@ static bool need_capabilities(const Kvm *kvm, Error *err)
         { KVM_CAP_VCPU_EVENTS, "VCPU_EVENTS" },
         { KVM_CAP_DEBUGREGS, "DEBUGREGS" },
         { KVM_CAP_XSAVE, "XSAVE" },
-        { KVM_CAP_XCRS, "XCRS" },
         { KVM_CAP_IMMEDIATE_EXIT, "IMMEDIATE_EXIT" },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(needed); i++) {
@@ -157,6 +156,7 @@ static void read_sizes(Kvm *kvm)
     kvm->xsave_size          = MAX(size, (int)sizeof(struct kvm_xsave));
     kvm->vcpu_mmap_size      = kvm_ioctl(kvm->fd, KVM_GET_VCPU_MMAP_SIZE, NULL);
     kvm->has_tsc_offset      = kvm_check(kvm, KVM_CAP_VCPU_ATTRIBUTES) > 0;
+    kvm->has_xcrs            = kvm_check(kvm, KVM_CAP_XCRS) > 0;
     kvm->has_debug_block_irq = kvm_check(kvm, KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ;
 }
 
@@ -215,12 +215,6 @@ static void kvm_detach(Accel *accel)
     kvm_memory_detach(kvm->memory);
 }
 
-static void note_failure(Kvm *kvm, const char *why)
-{
-    const char *none = NULL;
-    atomic_compare_exchange_strong(&kvm->failed, &none, why);
-}
-
 static void kvm_resuming(Accel *accel)
 {
     Kvm *kvm = kvm_of(accel);
@@ -230,13 +224,13 @@ static void kvm_resuming(Accel *accel)
     kvm->running = true;
     kvm_debug_place(kvm);
     if (!kvm_irqchip_put(kvm)) {
-        note_failure(kvm, "KVM does not take the state of the interrupt controllers");
+        kvm_note_failure(kvm, "KVM does not take the state of the interrupt controllers");
     }
     /* The paravirtual clock goes on where it stood. */
     if (kvm->have_clock) {
         struct kvm_clock_data clock = { .clock = kvm->clock.clock };
         if (kvm_ioctl(kvm->vm, KVM_SET_CLOCK, &clock) < 0) {
-            note_failure(kvm, "KVM does not set its clock");
+            kvm_note_failure(kvm, "KVM does not set its clock");
         }
     }
 }
@@ -250,7 +244,7 @@ static void kvm_paused(Accel *accel)
     kvm->running = false;
     kvm_debug_remove(kvm);
     if (!kvm_irqchip_get(kvm)) {
-        note_failure(kvm, "KVM does not give the state of the interrupt controllers");
+        kvm_note_failure(kvm, "KVM does not give the state of the interrupt controllers");
     }
     kvm->have_clock = kvm_check(kvm, KVM_CAP_ADJUST_CLOCK) && kvm_ioctl(kvm->vm, KVM_GET_CLOCK, &kvm->clock) == 0;
     for (unsigned i = 0; i < vcpu_group_size(accel->group); i++) {

@@ -40,7 +40,7 @@ typedef struct Kvm {
     int                  fd, vm;
     int                  vcpu_mmap_size, xsave_size;
     uint64_t             xcr0; /* state components that guests may have */
-    bool                 has_tsc_offset, has_debug_block_irq, has_user_msr;
+    bool                 has_tsc_offset, has_debug_block_irq, has_xcrs;
     struct kvm_cpuid2   *supported; /* owned */
     struct kvm_msr_list *msr_list;  /* owned */
     X86Hypervisor        hypervisor;
@@ -100,10 +100,13 @@ static inline bool kvm_local_apic_inside(const Kvm *kvm)
 }
 
 /* ioctl() that goes on after signals. -1 and errno. */
-int kvm_ioctl(int fd, unsigned long request, const void *argument);
+int kvm_ioctl(int fd, unsigned long request, void *argument);
 
 /* The value of a capability, 0 if there is none; of the VM once there is one. */
 int kvm_check(const Kvm *kvm, int capability);
+
+/* From now on no vCPU runs any more: each says this literal and stops. The first failure counts. Any thread. */
+void kvm_note_failure(Kvm *kvm, const char *why);
 
 /* --- open.c --- */
 

@@ -140,12 +140,6 @@ static uint32_t free_id(const KvmMemory *m, const GArray *slots)
     }
 }
 
-static void fail(KvmMemory *m, const char *why)
-{
-    const char *none = NULL;
-    atomic_compare_exchange_strong(&m->kvm->failed, &none, why);
-}
-
 static void collect_bitmap(KvmMemory *m, const Slot *slot);
 
 /* Takes away what is not wanted any more. true: something was. */
@@ -160,7 +154,7 @@ static void drop_unwanted(KvmMemory *m, GArray *wanted)
             collect_bitmap(m, slot);
         }
         if (!set_slot(m, slot, false)) {
-            fail(m, "KVM does not give a memory slot back");
+            kvm_note_failure(m->kvm, "KVM does not give a memory slot back");
         }
         ram_block_unref(slot->ram);
         g_array_remove_index(m->slots, i);
@@ -180,7 +174,7 @@ static void add_wanted(KvmMemory *m, GArray *wanted)
             collect_bitmap(m, have);
         }
         if (want->id >= m->max_slots || !set_slot(m, want, true)) {
-            fail(m, "KVM does not take the map of guest memory");
+            kvm_note_failure(m->kvm, "KVM does not take the map of guest memory");
             continue;
         }
         if (have) {
@@ -239,17 +233,18 @@ static void collect_bitmap(KvmMemory *m, const Slot *slot)
     if (m->kvm->dirty_ring_size) {
         return; /* what was written is in the rings */
     }
-    g_autofree uint64_t *bits = g_new0(uint64_t, (pages + 63) / 64);
+    uint64_t            *bits = g_new0(uint64_t, (pages + 63) / 64);
     struct kvm_dirty_log log  = { .slot = slot->id, .dirty_bitmap = bits };
     if (kvm_ioctl(m->kvm->vm, KVM_GET_DIRTY_LOG, &log) < 0) {
-        fail(m, "KVM does not say which pages were written");
-        return;
+        kvm_note_failure(m->kvm, "KVM does not say which pages were written");
+        pages = 0;
     }
     for (uint64_t i = 0; i < (pages + 63) / 64; i++) {
         for (uint64_t word = bits[i]; word; word &= word - 1) {
             mark_dirty(slot->ram, first + 64 * i + (unsigned)__builtin_ctzll(word));
         }
     }
+    g_free(bits);
 }
 
 /* With the mutex held. */
@@ -294,7 +289,7 @@ void kvm_dirty_ring_collect(KvmMemory *m)
         any |= k && collect_ring(m, k);
     }
     if (any && kvm_ioctl(m->kvm->vm, KVM_RESET_DIRTY_RINGS, NULL) < 0) {
-        fail(m, "KVM does not take its dirty rings back");
+        kvm_note_failure(m->kvm, "KVM does not take its dirty rings back");
     }
     g_mutex_unlock(&m->mutex);
 }

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int kvm_ioctl(int fd, unsigned long request, const void *argument)
+int kvm_ioctl(int fd, unsigned long request, void *argument)
 {
     int result;
     do {
@@ -25,6 +25,12 @@ int kvm_check(const Kvm *kvm, int capability)
 {
     int result = kvm_ioctl(kvm->vm >= 0 ? kvm->vm : kvm->fd, KVM_CHECK_EXTENSION, (void *)(intptr_t)capability);
     return MAX(result, 0);
+}
+
+void kvm_note_failure(Kvm *kvm, const char *why)
+{
+    const char *none = NULL;
+    atomic_compare_exchange_strong(&kvm->failed, &none, why);
 }
 
 /* --- why not --- */

@@ -74,7 +74,7 @@ static bool set_up(Probe *p)
 /* The part of the loop that is done; 1 when it has ended. */
 static double progress(const Probe *p)
 {
-    struct kvm_regs r;
+    struct kvm_regs r = {};
     return kvm_ioctl(p->vcpu, KVM_GET_REGS, &r) == 0 && r.rcx <= LOOPS && r.rip != CODE_AT ? 1 - (double)r.rcx / LOOPS
                                                                                            : 0;
 }
@@ -128,8 +128,10 @@ static bool run_timed(const Probe *p, char **why)
     return fast;
 }
 
-static void tear_down(Probe *p)
+/* The kernel may take tens of milliseconds to end a VM: a thread waits for that. */
+static void *tear_down(void *opaque)
 {
+    Probe *p = opaque;
     if (p->run) {
         munmap(p->run, (size_t)p->run_size);
     }
@@ -142,6 +144,8 @@ static void tear_down(Probe *p)
     if (p->ram) {
         munmap(p->ram, RAM_SIZE);
     }
+    g_free(p);
+    return NULL;
 }
 
 bool kvm_probe(char **why)
@@ -159,6 +163,6 @@ bool kvm_probe(char **why)
     } else {
         fast = run_timed(&p, why);
     }
-    tear_down(&p);
+    g_thread_unref(g_thread_new("probe", tear_down, g_memdup2(&p, sizeof p)));
     return fast;
 }

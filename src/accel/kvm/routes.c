@@ -29,10 +29,21 @@ static struct kvm_irq_routing_entry *find(KvmRoutes *r, unsigned gsi)
     return NULL;
 }
 
+static bool same_entry(const struct kvm_irq_routing_entry *a, const struct kvm_irq_routing_entry *b)
+{
+    if (a->type != b->type) {
+        return false;
+    }
+    return a->type == KVM_IRQ_ROUTING_MSI
+               ? a->u.msi.address_lo == b->u.msi.address_lo && a->u.msi.address_hi == b->u.msi.address_hi &&
+                     a->u.msi.data == b->u.msi.data
+               : a->u.irqchip.irqchip == b->u.irqchip.irqchip && a->u.irqchip.pin == b->u.irqchip.pin;
+}
+
 static void set_entry(KvmRoutes *r, const struct kvm_irq_routing_entry *entry)
 {
     struct kvm_irq_routing_entry *old = find(r, entry->gsi);
-    if (old && memcmp(old, entry, sizeof *old) == 0) {
+    if (old && same_entry(old, entry)) {
         return;
     }
     if (old) {

@@ -37,7 +37,7 @@ static bool put_regs(KvmVcpu *k)
 
 static bool get_regs(KvmVcpu *k)
 {
-    struct kvm_regs r;
+    struct kvm_regs r = {};
     if (kvm_ioctl(k->fd, KVM_GET_REGS, &r) < 0) {
         return false;
     }
@@ -86,6 +86,18 @@ static struct kvm_segment *segment_slot(struct kvm_sregs *s, unsigned seg)
     return slots[seg];
 }
 
+/* Hardware insists on what the hidden parts hold in virtual-8086 mode (SDM 3, 27.3.1.2). */
+static struct kvm_segment virtual_8086_segment(const X86Segment *s)
+{
+    return (struct kvm_segment){ .base     = (uint64_t)s->selector << 4,
+                                 .limit    = 0xffff,
+                                 .selector = s->selector,
+                                 .type     = REAL_MODE_DATA,
+                                 .present  = 1,
+                                 .dpl      = 3,
+                                 .s        = 1 };
+}
+
 static bool put_sregs(KvmVcpu *k)
 {
     const X86Cpu    *cpu = k->cpu;
@@ -96,6 +108,11 @@ static bool put_sregs(KvmVcpu *k)
     /* The kernel wants a code segment in CS, also where the architecture does not care. */
     if (!(cpu->cr0 & CR0_PE) && !(s.cs.type & SEG_CODE)) {
         s.cs.type = REAL_MODE_CODE;
+    }
+    if (cpu->eflags & EFLAGS_VM) {
+        for (unsigned i = 0; i < X86_N_SEG; i++) {
+            *segment_slot(&s, i) = virtual_8086_segment(&cpu->seg[i]);
+        }
     }
     s.tr        = segment_to_kvm(&cpu->tr);
     s.ldt       = segment_to_kvm(&cpu->ldt);
@@ -163,17 +180,17 @@ static bool get_debugregs(KvmVcpu *k)
 
 static bool put_events(KvmVcpu *k, bool reset)
 {
+    static const uint8_t shadows[] = {
+        [X86_SHADOW_NONE] = 0, [X86_SHADOW_STI] = KVM_X86_SHADOW_INT_STI, [X86_SHADOW_SS] = KVM_X86_SHADOW_INT_MOV_SS
+    };
     X86Cpu *cpu = k->cpu;
     if (reset) {
         k->events = (struct kvm_vcpu_events){};
     }
-    bool had_shadow       = k->events.interrupt.shadow;
-    k->events.nmi.masked  = cpu->nmi_blocked;
-    k->events.flags       = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
-    k->events.sipi_vector = cpu->sipi_vector;
-    if (cpu->interrupt_shadow != had_shadow) {
-        k->events.interrupt.shadow = cpu->interrupt_shadow ? KVM_X86_SHADOW_INT_STI : 0;
-    }
+    k->events.nmi.masked       = cpu->nmi_blocked;
+    k->events.flags            = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+    k->events.sipi_vector      = cpu->sipi_vector;
+    k->events.interrupt.shadow = shadows[cpu->interrupt_shadow];
     return kvm_ioctl(k->fd, KVM_SET_VCPU_EVENTS, &k->events) == 0;
 }
 
@@ -183,7 +200,10 @@ static bool get_events(KvmVcpu *k)
         return false;
     }
     k->cpu->nmi_blocked      = k->events.nmi.masked;
-    k->cpu->interrupt_shadow = k->events.interrupt.shadow;
+    uint8_t shadow           = k->events.interrupt.shadow;
+    k->cpu->interrupt_shadow = shadow & KVM_X86_SHADOW_INT_MOV_SS ? X86_SHADOW_SS
+                               : shadow                           ? X86_SHADOW_STI
+                                                                  : X86_SHADOW_NONE;
     return true;
 }
 

@@ -29,6 +29,9 @@ typedef enum Stop { STOP_NONE, STOP_REQUEST, STOP_DEBUG, STOP_SHUTDOWN, STOP_FAI
 bool kvm_vcpu_fail(KvmVcpu *k, const char *format, ...)
 {
     va_list arguments;
+    if (k->failure[0]) {
+        return false; /* the first one is the cause */
+    }
     va_start(arguments, format);
     g_vsnprintf(k->failure, sizeof k->failure, format, arguments);
     va_end(arguments);
@@ -153,6 +156,7 @@ static Stop take_requests(KvmVcpu *k, uint32_t requests)
         vcpu_leave(v);
         vcpu_enter(v);
     }
+    vcpu_request_done(v, VCPU_REQUEST_FLUSH); /* kvm_state_get() drops what X86Cpu caches anyway */
     if ((requests & X86_REQUEST_NMI) && !raise_nmi(k)) {
         return STOP_FAILED;
     }
@@ -309,7 +313,8 @@ static Stop run_guest(KvmVcpu *k)
         uint32_t requests = look_at_requests(k);
         Stop     stop     = requests ? take_requests(k, requests) : STOP_NONE;
         if (stop == STOP_REQUEST && k->io_pending) {
-            k->run->immediate_exit = 1; /* finishes the access and does no more */
+            /* Finishes the access and does no more. */
+            __atomic_store_n(&k->run->immediate_exit, 1, __ATOMIC_RELAXED);
         } else if (stop != STOP_NONE) {
             return stop;
         }
@@ -413,8 +418,12 @@ static bool map_ring(KvmVcpu *k, Error *err)
 
 static bool create(KvmVcpu *k, Error *err)
 {
-    Kvm *kvm = k->kvm;
-    k->fd    = kvm_ioctl(kvm->vm, KVM_CREATE_VCPU, (void *)(uintptr_t)k->cpu->apic_id);
+    Kvm *kvm  = k->kvm;
+    int  most = kvm_check(kvm, KVM_CAP_MAX_VCPUS), end = kvm_check(kvm, KVM_CAP_MAX_VCPU_ID);
+    if ((most && k->cpu->vcpu.index >= most) || (end && k->cpu->apic_id >= (unsigned)end)) {
+        return error_set(err, "KVM on this host runs no more than %d vCPUs, with APIC IDs below %d", most, end);
+    }
+    k->fd = kvm_ioctl(kvm->vm, KVM_CREATE_VCPU, (void *)(uintptr_t)k->cpu->apic_id);
     if (k->fd < 0) {
         return error_set_errno(err, errno, "KVM makes no vCPU");
     }

@@ -23,7 +23,9 @@ static unsigned long get_request(const Kvm *kvm)
 
 bool kvm_xsave_get(KvmVcpu *k)
 {
-    if (kvm_ioctl(k->fd, get_request(k->kvm), k->xsave) < 0 || kvm_ioctl(k->fd, KVM_GET_XCRS, &k->xcrs) < 0) {
+    k->xcrs.nr_xcrs = 0;
+    if (kvm_ioctl(k->fd, get_request(k->kvm), k->xsave) < 0 ||
+        (k->kvm->has_xcrs && kvm_ioctl(k->fd, KVM_GET_XCRS, &k->xcrs) < 0)) {
         return kvm_vcpu_fail(k, "KVM does not give the FPU's state (%s)", g_strerror(errno));
     }
     X86Cpu  *cpu     = k->cpu;
@@ -73,7 +75,8 @@ bool kvm_xsave_put(KvmVcpu *k, bool power_on)
     store_le64(k->xsave + XSAVE_HEADER, present);
 
     k->xcrs = (struct kvm_xcrs){ .nr_xcrs = 1, .xcrs = { { .xcr = 0, .value = cpu->xcr0 } } };
-    if (kvm_ioctl(k->fd, KVM_SET_XSAVE, k->xsave) < 0 || kvm_ioctl(k->fd, KVM_SET_XCRS, &k->xcrs) < 0) {
+    if (kvm_ioctl(k->fd, KVM_SET_XSAVE, k->xsave) < 0 ||
+        (k->kvm->has_xcrs && kvm_ioctl(k->fd, KVM_SET_XCRS, &k->xcrs) < 0)) {
         return kvm_vcpu_fail(k, "KVM does not take the FPU's state (%s)", g_strerror(errno));
     }
     return true;

@@ -233,10 +233,10 @@ struct X86Cpu {
     uint8_t  interrupt_shadow; /* X86Shadow: no interrupt before the next instruction ends */
     bool     in_shutdown;
     uint32_t resets, power_ons; /* how often x86_reset() ran, and how often it was more than INIT */
-    uint8_t  sipi_vector;    /* with X86_REQUEST_SIPI */
-    bool     wait_for_sipi;  /* after INIT on an application processor */
-    int      pending_vector; /* exception being delivered, -1 if none: for #DF */
-    uint64_t exit_detail;    /* of the last X86Exit: what is missing ... */
+    uint8_t  sipi_vector;       /* with X86_REQUEST_SIPI */
+    bool     wait_for_sipi;     /* after INIT on an application processor */
+    int      pending_vector;    /* exception being delivered, -1 if none: for #DF */
+    uint64_t exit_detail;       /* of the last X86Exit: what is missing ... */
 
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;

@@ -242,6 +242,11 @@ static inline u64 rdtsc(void)
     __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
     return (u64)high << 32 | low;
 }
+/* The TSC in so many milliseconds: loops that wait for other vCPUs are bounded by time. */
+static inline u64 after_ms(u64 ms)
+{
+    return rdtsc() + ms * (tsc_hz() / 1000);
+}
 typedef struct Cpuid {
     u32 a, b, c, d;
 } Cpuid;
