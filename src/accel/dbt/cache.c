@@ -62,10 +62,6 @@ Dbt *dbt_new(size_t size, Error *err)
 
 static void unit_free(DbtUnit *u)
 {
-    for (unsigned i = 0; u->slow && i < u->n; i++) {
-        g_free(u->slow[i]);
-    }
-    g_free(u->slow);
     g_free(u->second);
     g_free(u);
 }

@@ -54,6 +54,16 @@ typedef struct DbtCalls {
         unparked, flushes;
 } DbtCalls;
 
+/* An access that C has made for translated code, remembered: sites that write beside code come again and again. */
+typedef struct DbtAccess {
+    const uint8_t *at;
+    DbtUnit       *unit;
+    uint64_t       resets; /* of the Dbt: units are freed then */
+    X86Insn        insn;
+} DbtAccess;
+
+enum { DBT_ACCESSES = 16 };
+
 /* At RSP. Offsets are in emitted code. */
 typedef struct DbtFrame {
     uint64_t r9, r10, r11;
@@ -84,6 +94,7 @@ typedef struct DbtFrame {
     bool           jump_local[DBT_MODES]; /* not all of them are global */
     const uint8_t *at;                    /* whose slow access may fault now */
     X86Insn        insn;                  /* that runs in C */
+    DbtAccess      accesses[DBT_ACCESSES];
     const uint8_t *fault_rip;             /* signals.c */
     uint64_t       fault_eflags;
     DbtCalls       calls;
@@ -171,7 +182,6 @@ struct DbtUnit {
     uint32_t      *insn_host; /* n + 1: where each begins in the hot part */
     X86Insn       *c;        /* instructions run in C */
     uint8_t       *c_of;     /* by instruction: number + 1, or 0 */
-    X86Insn      **slow;     /* by instruction: decoded for the slow path when first needed */
     DbtPlace      *places;
     DbtExit       *incoming;
     DbtUnit       *hash_next, *page_next, *page_prev;
