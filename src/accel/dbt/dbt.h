@@ -355,9 +355,4 @@ void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
 void     dbt_micro_flush(DbtFrame *f, bool writes_only);
 uint64_t dbt_empty_tag(unsigned slot);
 
-/* --- signals.c --- */
-/* Once a process, when code is to run: who has other plans with these signals (the terminal is put back) is there
- * before, and is asked about what is not ours. */
-void dbt_signals_init(void);
-
 #endif

@@ -23,6 +23,10 @@ typedef struct DbtHost {
  * stack. */
 void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host);
 
+/* Takes SIGSEGV, SIGFPE and SIGBUS, once a process. dbt_loop() does it: whoever has other plans with these signals (the
+ * terminal is put back) is there before, and hears of those that are not the translator's. */
+void dbt_signals_init(void);
+
 /* Writes what was counted (-d jit), by vCPUs whose loops have ended. */
 void dbt_log_counters(Dbt *dbt, const Log *log);
 
