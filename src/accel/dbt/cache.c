@@ -270,7 +270,7 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
     }
     for (unsigned i = 0; i < dbt->frames->len; i++) {
         DbtFrame *f = g_ptr_array_index(dbt->frames, i);
-        DbtJump  *j = &f->jumps[u->mode][(~u->rip & DBT_JUMP_MASK) / 2];
+        DbtJump  *j = &f->jumps[u->mode][dbt_jump_slot(u->rip)];
         if (__atomic_load_n(&j->code, __ATOMIC_SEQ_CST) == u->hot) {
             __atomic_store_n(&j->code, dbt->stubs[STUB_LOOKUP], __ATOMIC_RELEASE); /* its thread may be reading */
         }

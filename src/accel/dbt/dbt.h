@@ -29,7 +29,7 @@ typedef struct DbtUnit DbtUnit;
 enum {
     DBT_MODES      = X86_N_TLB_MODES,
     DBT_MICRO      = 256,  /* entries of a micro TLB */
-    DBT_JUMPS      = 4096, /* entries of a jump cache */
+    DBT_JUMPS      = 16384, /* entries of a jump cache */
     DBT_MAX_INSNS  = 64,   /* in a unit */
     DBT_MAX_JCC    = 4,
     DBT_MAX_EXITS  = DBT_MAX_JCC + 2,
@@ -42,7 +42,7 @@ typedef struct DbtMicro {
     uintptr_t addend;
 } DbtMicro;
 
-/* Slot of rip: ~rip & DBT_JUMP_MASK, times 8. Slot 0 is never filled: kicking a vCPU makes every look-up end there. */
+/* Slot of rip: dbt_jump_slot(). Slot 0 is never filled: kicking a vCPU makes every look-up end there. */
 typedef struct DbtJump {
     uint64_t       rip;
     const uint8_t *code;
@@ -102,6 +102,14 @@ typedef struct DbtFrame {
 
 /* No canonical address matches; one that does leads, with whatever addend, to a host address that is not canonical. */
 #define DBT_NO_TAG (UINT64_C(1) << 63)
+
+/* A checksum's bits: functions begin at multiples of 16, and loops and what they call lie close together. */
+static inline unsigned dbt_jump_slot(uint64_t rip)
+{
+    uint64_t h = 0;
+    __asm__("crc32q %1, %0" : "+r"(h) : "r"(rip));
+    return (unsigned)(h & DBT_JUMP_MASK) / 2;
+}
 
 #define DBT_RUN    ((uint64_t)DBT_JUMP_MASK << 32)
 #define DBT_KICKED UINT64_C(1)
@@ -239,7 +247,7 @@ struct Dbt {
 /* What keeps units apart that lie at the same place: everything that decoding and checks depend on. */
 static inline uint64_t dbt_key_of(const X86Cpu *cpu)
 {
-    uint64_t key = cpu->mode_key | (uint64_t)x86_tlb_mode(cpu) << 32;
+    uint64_t key = cpu->mode_key | (uint64_t)x86_tlb_mode(cpu) << 32 | (uint64_t)(cpu->eflags & EFLAGS_DF) << 30;
     if (!cpu->flat) {
         key ^= (uint64_t)cpu->seg[X86_CS].limit * UINT64_C(0x9e3779b97f4a7c15) << 34;
     }

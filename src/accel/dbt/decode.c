@@ -347,6 +347,14 @@ static bool decode_0f(Cursor *c)
         }
         gen(c, G_RM_W | G_REG_R, 0, 0);
         return in->memory ? true : other(c);
+    case 0xc7:
+        if (peek_ext(c) != 1 || !(c->rex & 8) || !mode->cx16) {
+            return other(c);
+        }
+        gen_ext(c, G_RM_R | G_RM_W, 0, FL_ZF);
+        in->t       = T_CMPXCHG16;
+        in->rm_size = 16;
+        return in->memory ? true : other(c);
     case 0xc8 ... 0xcf:
         in->t  = T_BSWAP;
         in->rm = (uint8_t)((op & 7) | (c->rex & 1) << 3);
@@ -479,6 +487,19 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
     }
     case 0x98: in->t = T_EXTEND; return true;
     case 0x99: in->t = T_SPREAD; return true;
+    case 0xa4:
+    case 0xa5:
+    case 0xaa:
+    case 0xab:
+    case 0xac:
+    case 0xad:
+        if (!m64 || !mode->forward || c->rep || c->repne || in->addrsize != 8 || in->seg != DBT_NO_REG || in->lock) {
+            return other(c);
+        }
+        in->t      = T_STRING;
+        in->opsize = op & 1 ? in->opsize : 1;
+        in->faults = true;
+        return true;
     case 0xa8:
     case 0xa9:
         in->t      = T_GEN;
@@ -672,7 +693,7 @@ static bool may_lock(const DbtInsn *in)
     if (!in->memory || !(in->access & G_RM_W)) {
         return false;
     }
-    if (in->t == T_CMPXCHG || in->t == T_BITMEM) {
+    if (in->t == T_CMPXCHG || in->t == T_BITMEM || in->t == T_CMPXCHG16) {
         return true;
     }
     if (in->t != T_GEN) {

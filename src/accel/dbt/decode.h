@@ -48,6 +48,8 @@ typedef enum DbtTemplate {
     T_FLAG, /* CLC, STC, CMC */
     T_NOP,
     T_FENCE,
+    T_STRING, /* MOVS, STOS, LODS without REP, DF = 0 */
+    T_CMPXCHG16,
     T_BMI,    /* VEX general-register instruction */
     T_VECTOR, /* filled in by vector.c */
     T_X87,    /* the same */
@@ -91,6 +93,8 @@ typedef struct DbtMode {
     uint8_t code;  /* bytes of the default operand size: 2, 4, 8 (64-bit mode) */
     uint8_t stack; /* 2, 4, 8 */
     bool    flat;
+    bool    forward; /* EFLAGS.DF = 0 */
+    bool    cx16;
     bool    popcnt, lzcnt, tzcnt, movbe, crc32, bmi1, bmi2; /* CPUID */
 } DbtMode;
 

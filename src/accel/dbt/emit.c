@@ -580,6 +580,64 @@ static void emit_leave(Tr *t, const DbtInsn *in)
     asm_mov(&t->hot, H_RBP, o.free);
 }
 
+/* One step of MOVS, STOS or LODS, upwards. The value waits in the frame while the second address is checked. */
+static void emit_string(Tr *t, const DbtInsn *in)
+{
+    Asm     *a    = &t->hot;
+    unsigned size = in->opsize;
+    bool     load = in->op < 0xaa || in->op >= 0xac, store = in->op < 0xac, both = load && store;
+    MemSpec  from = { .base = X86_RSI, .index = DBT_NO_REG, .seg = X86_DS, .addrsize = 8, .size = (uint8_t)size };
+    MemSpec  to   = { .base = X86_RDI, .index = DBT_NO_REG, .seg = X86_ES, .addrsize = 8, .size = (uint8_t)size, .write = true };
+    Enc      mv   = { .prefix = size == 2 ? 0x66 : 0, .w = size == 8, .op = size == 1 ? 0x8a : 0x8b, .byte_reg = size == 1 };
+
+    mv.memory = true;
+    if (load) {
+        Operand o = check(t, &from);
+        mv.mem    = o.mem;
+        mv.reg    = both ? o.free : H_R9;
+        asm_emit(a, &mv);
+        if (both) {
+            asm_store(a, asm_frame(DBT_FRAME(keep[1])), o.free);
+        }
+    }
+    if (store) {
+        Operand o = check(t, &to);
+        mv.op     = size == 1 ? 0x88 : 0x89;
+        mv.mem    = o.mem;
+        mv.reg    = H_R9;
+        if (both) {
+            asm_load(a, o.free, asm_frame(DBT_FRAME(keep[1])));
+            mv.reg = o.free;
+        }
+        asm_emit(a, &mv);
+        asm_lea(a, true, H_RDI, asm_at(H_RDI, (int)size));
+    }
+    if (load) {
+        asm_lea(a, true, H_RSI, asm_at(H_RSI, (int)size));
+    }
+}
+
+/* RDX:RAX against memory, RCX:RBX into it: the address is in RCX until it is in RSI, which is the guest's. */
+static void emit_cmpxchg16(Tr *t, const DbtInsn *in)
+{
+    Asm    *a = &t->hot;
+    MemSpec m = operand_spec(t, in, 16, true);
+    m.scratch = true;
+    m.locked  = true; /* misaligned: #GP, in any case */
+    check(t, &m);
+    if (t->live[t->i + 1] & ~FL_ZF) {
+        flags_need(t);
+    }
+    asm_store(a, asm_frame(DBT_FRAME(keep[0])), H_RSI);
+    asm_mov(a, H_RSI, H_RCX);
+    asm_mov(a, H_RCX, H_R10);
+    asm_mov(a, H_RAX, H_R9);
+    asm_emit(a, &(Enc){ .lock = in->lock, .w = true, .map = 1, .op = 0xc7, .reg = 1, .memory = true, .mem = asm_at(H_RSI, 0) });
+    asm_mov(a, H_R9, H_RAX);
+    asm_load(a, H_RSI, asm_frame(DBT_FRAME(keep[0])));
+    flags_written(t);
+}
+
 static void emit_one(Tr *t, const DbtInsn *in)
 {
     switch (in->t) {
@@ -617,6 +675,8 @@ static void emit_one(Tr *t, const DbtInsn *in)
         asm_8(&t->hot, 0xae);
         asm_8(&t->hot, 0xc0u | (unsigned)in->reg << 3);
         break;
+    case T_STRING: emit_string(t, in); break;
+    case T_CMPXCHG16: emit_cmpxchg16(t, in); break;
     case T_BMI: emit_bmi(t, in); break;
     case T_NOP: break;
     case T_VECTOR: emit_vector(t, in); break;

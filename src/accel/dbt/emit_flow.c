@@ -23,7 +23,7 @@ static void align_site(Asm *a, unsigned before)
 
 static int32_t jump_slot(unsigned mode, uint64_t rip)
 {
-    return DBT_FRAME(jumps) + (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + (~rip & DBT_JUMP_MASK) * 8);
+    return DBT_FRAME(jumps) + (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + dbt_jump_slot(rip) * sizeof(DbtJump));
 }
 
 static DraftExit *new_exit(Tr *t, uint64_t rip)
@@ -69,7 +69,7 @@ static void put_far_exit(Tr *t, Asm *a, bool cold, uint64_t rip)
 {
     int32_t slot = jump_slot(t->f->mode, rip);
     asm_mov_imm(a, H_RAX, rip);
-    if (!(~rip & DBT_JUMP_MASK)) { /* the slot that is never filled */
+    if (!dbt_jump_slot(rip)) { /* the slot that is never filled */
         asm_jmp(a, 0);
         reloc(t, cold, RELOC_STUB, STUB_LOOKUP);
         return;
@@ -158,13 +158,13 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
 static void put_dispatch(Tr *t, int undo)
 {
     Asm    *a     = &t->hot;
-    int32_t table = jump_slot(t->f->mode, ~UINT64_C(0));
+    int32_t table = DBT_FRAME(jumps) + (int32_t)(t->f->mode * sizeof(((DbtFrame *)0)->jumps[0]));
     DbtSite site  = { .insn = (uint8_t)t->i, .size = (uint8_t)(undo < 0 ? -undo : 0), .limit = (uint16_t)(undo > 0 ? undo : 0) };
     uint64_t bits;
     memcpy(&bits, &site, 8);
 
-    asm_mov32(a, H_RCX, H_RAX);
-    asm_emit(a, &(Enc){ .op = 0xf7, .reg = 2, .rm = H_RCX }); /* not ecx */
+    asm_rr(a, false, 0x33, H_RCX, H_RCX);
+    asm_emit(a, &(Enc){ .prefix = 0xf2, .w = true, .map = 2, .op = 0xf1, .reg = H_RCX, .rm = H_RAX }); /* crc32 */
     asm_rm(a, false, 0x23, H_RCX, asm_frame(DBT_FRAME(jump_mask)));
     asm_rm(a, true, 0x3b, H_RAX, (HostMem){ .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table });
     asm_jcc(a, CC_NZ, 0);

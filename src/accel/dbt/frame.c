@@ -10,7 +10,7 @@
 uint64_t dbt_empty_tag(unsigned slot)
 {
     /* A rip that belongs to another slot. */
-    return slot == (~DBT_NO_TAG & DBT_JUMP_MASK) / 2 ? DBT_NO_TAG | 2 : DBT_NO_TAG;
+    return slot == dbt_jump_slot(DBT_NO_TAG) ? DBT_NO_TAG | 1 : DBT_NO_TAG; /* a checksum tells them apart */
 }
 
 void dbt_jumps_flush(DbtFrame *f, unsigned mode)
@@ -48,7 +48,7 @@ static void jumps_flush_page(DbtFrame *f, unsigned mode, uint64_t page)
 
 static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
 {
-    unsigned slot = (unsigned)(~u->rip & DBT_JUMP_MASK) / 2;
+    unsigned slot = dbt_jump_slot(u->rip);
     if (!slot) {
         return;
     }

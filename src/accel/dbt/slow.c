@@ -53,7 +53,7 @@ static const uint8_t *find_quickly(DbtFrame *f)
 {
     const X86Cpu *cpu  = f->cpu;
     unsigned      mode = cpu->tlb->mode;
-    const DbtJump *j   = &f->jumps[mode][(~cpu->rip & DBT_JUMP_MASK) / 2];
+    const DbtJump *j   = &f->jumps[mode][dbt_jump_slot(cpu->rip)];
 
     if (j->rip != cpu->rip || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
         return NULL;
@@ -198,7 +198,7 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
         const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
         uint64_t           tag = write ? e->write : e->read;
         if (linear - tag <= site.limit) {
-            DbtMicro *m = &f->micro[0][0][site.micro];
+            DbtMicro *m = (DbtMicro *)f->micro + site.micro;
             m->tag      = tag;
             m->addend   = e->addend;
             return go(f, at);
@@ -245,7 +245,7 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
         const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
         uint64_t           tag = write ? e->write : e->read;
         if (linear - tag <= site.limit) {
-            DbtMicro *m = &f->micro[0][0][site.micro];
+            DbtMicro *m = (DbtMicro *)f->micro + site.micro;
             m->tag      = tag;
             m->addend   = e->addend;
             return go(f, at);

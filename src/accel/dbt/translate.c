@@ -29,6 +29,8 @@ static DbtMode mode_of(const X86Cpu *cpu)
         .code   = cpu->code_size == X86_CODE64 ? 8 : cpu->code_size == X86_CODE32 ? 4 : 2,
         .stack  = cpu->stack_size,
         .flat   = cpu->flat,
+        .forward = !(cpu->eflags & EFLAGS_DF),
+        .cx16    = x86_has(cpu, X86_FEATURE_CX16),
         .popcnt = x86_has(cpu, X86_FEATURE_POPCNT),
         .lzcnt  = x86_has(cpu, X86_FEATURE_ABM),
         .tzcnt  = x86_has(cpu, X86_FEATURE_BMI1),
