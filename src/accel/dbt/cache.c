@@ -57,6 +57,7 @@ Dbt *dbt_new(size_t size, Error *err)
     dbt->pages   = g_hash_table_new(NULL, NULL);
     dbt->frames  = g_ptr_array_new();
     dbt->scratch = dbt_scratch_new();
+    dbt_set_verify(dbt, X86_ALWAYS_PARK);
     return dbt;
 }
 
@@ -82,6 +83,7 @@ void dbt_free(Dbt *dbt)
     munmap(dbt->rw, dbt->size);
     munmap(dbt->rx, dbt->size);
     dbt_scratch_free(dbt->scratch);
+    dbt_set_verify(dbt, false);
     g_mutex_clear(&dbt->lock);
     g_free(dbt);
 }

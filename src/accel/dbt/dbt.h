@@ -242,6 +242,7 @@ struct Dbt {
     bool        full; /* a region must be emptied before the next unit */
     RamCodeListener listener;
     struct DbtScratch *scratch; /* of the translation that runs */
+    struct DbtVerifier *verifier; /* NULL: off */
 };
 
 /* What keeps units apart that lie at the same place: everything that decoding and checks depend on. */
@@ -324,6 +325,9 @@ typedef struct DbtFetch {
 /* Makes a unit and inserts it. Lock held. NULL: no instruction fits (it crosses the page), or the memory is full
  * (dbt->full). */
 DbtUnit *dbt_translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f);
+
+/* --- verify.c --- */
+void dbt_verify(Dbt *dbt, const DbtUnit *u); /* aborts when the unit is wrong; nothing when off. Lock held */
 
 /* --- slow.c: called by stubs with the guest's registers in X86Cpu; each answers where to go on --- */
 const uint8_t *dbt_slow_access(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);

@@ -12,6 +12,10 @@ typedef struct Dbt Dbt;
 Dbt *dbt_new(size_t size, Error *err);
 void dbt_free(Dbt *dbt); /* no vCPU runs any more; NULL is fine */
 
+/* Has the code of each unit looked at by another decoder before it runs (verify.c): a bug in the translator ends the process.
+ * Off unless sanitizers are on. */
+void dbt_set_verify(Dbt *dbt, bool on);
+
 typedef struct DbtHost {
     /* Called when a run ends (see X86Exit), inside as x86_run() ends: does what is to be done about it and returns true
      * to go on, or false to return from dbt_loop(). */

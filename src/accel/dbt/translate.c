@@ -239,6 +239,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
         u->second->host         = t->f->host2;
         u->second->range_len    = 15;
     }
+    dbt_verify(dbt, u);
     dbt_insert(dbt, u);
     dbt->counters.units++;
     dbt->counters.insns += t->n;
