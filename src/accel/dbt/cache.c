@@ -45,7 +45,6 @@ Dbt *dbt_new(size_t size, Error *err)
         return NULL;
     }
     dbt_make_stubs(dbt);
-    dbt_signals_init();
     dbt->listener = (RamCodeListener){ .written = dbt_ram_written, .opaque = dbt };
     size_t part = (size - DBT_STUB_SPACE) / DBT_REGIONS & ~(size_t)63;
     for (unsigned i = 0; i < DBT_REGIONS; i++) {
@@ -58,15 +57,12 @@ Dbt *dbt_new(size_t size, Error *err)
     dbt->pages   = g_hash_table_new(NULL, NULL);
     dbt->frames  = g_ptr_array_new();
     dbt->scratch = dbt_scratch_new();
+    dbt_set_verify(dbt, X86_ALWAYS_PARK);
     return dbt;
 }
 
 static void unit_free(DbtUnit *u)
 {
-    for (unsigned i = 0; u->slow && i < u->n; i++) {
-        g_free(u->slow[i]);
-    }
-    g_free(u->slow);
     g_free(u->second);
     g_free(u);
 }
@@ -87,6 +83,7 @@ void dbt_free(Dbt *dbt)
     munmap(dbt->rw, dbt->size);
     munmap(dbt->rx, dbt->size);
     dbt_scratch_free(dbt->scratch);
+    dbt_set_verify(dbt, false);
     g_mutex_clear(&dbt->lock);
     g_free(dbt);
 }

@@ -54,6 +54,16 @@ typedef struct DbtCalls {
         unparked, flushes;
 } DbtCalls;
 
+/* An access that C has made for translated code, remembered: sites that write beside code come again and again. */
+typedef struct DbtAccess {
+    const uint8_t *at;
+    DbtUnit       *unit;
+    uint64_t       resets; /* of the Dbt: units are freed then */
+    X86Insn        insn;
+} DbtAccess;
+
+enum { DBT_ACCESSES = 16 };
+
 /* At RSP. Offsets are in emitted code. */
 typedef struct DbtFrame {
     uint64_t r9, r10, r11;
@@ -84,6 +94,7 @@ typedef struct DbtFrame {
     bool           jump_local[DBT_MODES]; /* not all of them are global */
     const uint8_t *at;                    /* whose slow access may fault now */
     X86Insn        insn;                  /* that runs in C */
+    DbtAccess      accesses[DBT_ACCESSES];
     const uint8_t *fault_rip;             /* signals.c */
     uint64_t       fault_eflags;
     DbtCalls       calls;
@@ -179,7 +190,6 @@ struct DbtUnit {
     uint32_t      *insn_host; /* n + 1: where each begins in the hot part */
     X86Insn       *c;        /* instructions run in C */
     uint8_t       *c_of;     /* by instruction: number + 1, or 0 */
-    X86Insn      **slow;     /* by instruction: decoded for the slow path when first needed */
     DbtPlace      *places;
     DbtExit       *incoming;
     DbtUnit       *hash_next, *page_next, *page_prev;
@@ -232,6 +242,7 @@ struct Dbt {
     bool        full; /* a region must be emptied before the next unit */
     RamCodeListener listener;
     struct DbtScratch *scratch; /* of the translation that runs */
+    struct DbtVerifier *verifier; /* NULL: off */
 };
 
 /* What keeps units apart that lie at the same place: everything that decoding and checks depend on. */
@@ -315,6 +326,9 @@ typedef struct DbtFetch {
  * (dbt->full). */
 DbtUnit *dbt_translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f);
 
+/* --- verify.c --- */
+void dbt_verify(Dbt *dbt, const DbtUnit *u); /* aborts when the unit is wrong; nothing when off. Lock held */
+
 /* --- slow.c: called by stubs with the guest's registers in X86Cpu; each answers where to go on --- */
 const uint8_t *dbt_slow_access(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
 const uint8_t *dbt_slow_group(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
@@ -352,8 +366,5 @@ void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
 void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
 void     dbt_micro_flush(DbtFrame *f, bool writes_only);
 uint64_t dbt_empty_tag(unsigned slot);
-
-/* --- signals.c --- */
-void dbt_signals_init(void); /* once a process */
 
 #endif

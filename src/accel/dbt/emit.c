@@ -706,7 +706,11 @@ void emit_insn(Tr *t, const DbtInsn *in)
         }
         memcpy(t->cold.start + t->tails[i] - 4, &rel, 4);
     }
-    if (t->n_tails) {
+    bool transfer = in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
+    if (t->n_tails && transfer) {
+        asm_8(&t->cold, 0x0f); /* ud2: C does not come back from these */
+        asm_8(&t->cold, 0x0b);
+    } else if (t->n_tails) {
         bool only_reg = t->fl_reg; /* a recipe holds whatever C has done: what it uses has its new value */
         if (only_reg) {
             Asm hot = t->hot;

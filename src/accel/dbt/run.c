@@ -173,6 +173,7 @@ static void map_fpu_pointers(X86Cpu *cpu, uint64_t host_fip, uint64_t host_fdp)
 
 static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
 {
+    dbt_signals_init();
     memset(f, 0, sizeof *f);
     f->cpu  = cpu;
     f->dbt  = dbt;

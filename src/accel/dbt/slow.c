@@ -138,6 +138,27 @@ static Ran run_any(DbtFrame *f, DbtUnit *u, unsigned n)
     return run_insn(f, &in, u);
 }
 
+/* The instruction of a slow access by the executor: without parking, locking or decoding where it came before. */
+static Ran run_access(DbtFrame *f, const uint8_t *at, unsigned n)
+{
+    X86Cpu    *cpu = f->cpu;
+    DbtAccess *a   = &f->accesses[((uintptr_t)at >> 4) % DBT_ACCESSES];
+
+    if (a->at != at || a->resets != f->dbt->counters.resets || a->unit->dead) {
+        DbtUnit *u = find_unit(f, at);
+        cpu->rip   = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
+        a->at      = NULL;
+        if (!dbt_decode_slow(cpu, u, n, &a->insn)) {
+            return RAN_AWAY; /* its bytes have changed: look again */
+        }
+        a->at     = at;
+        a->unit   = u;
+        a->resets = f->dbt->counters.resets;
+    }
+    cpu->rip = x86_cut_rip(cpu, a->unit->rip + a->unit->insn_off[n]);
+    return run_insn(f, &a->insn, a->unit);
+}
+
 const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
 {
     X86Cpu  *cpu = f->cpu;
@@ -184,8 +205,7 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
         }
     }
     f->calls.access_run++;
-    DbtUnit *u = find_unit(f, at);
-    if (run_any(f, u, site.insn) == RAN_AWAY) {
+    if (run_access(f, at, site.insn) == RAN_AWAY) {
         return go_on(f);
     }
     if (cpu->tlb->changes.any) { /* a group may be open */
@@ -400,6 +420,12 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
         if (cpu->tlb->changes.any) {
             dbt_sync_flush(f);
         }
+        if (cpu->interrupt_shadow && vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask) {
+            /* What is pending is taken right behind the next instruction; code would look for it later than that. */
+            x86_park(cpu);
+            x86_run_one(cpu);
+            continue;
+        }
         const uint8_t *to = find_quickly(f);
         if (!to) {
             DbtUnit *u = dbt_next_unit(f, false);
@@ -418,13 +444,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
                 dbt_sync_flush(f);
             }
         }
-        if (cpu->interrupt_shadow) {
-            /* One instruction without interrupts: code looks for them later than that. */
-            cpu->interrupt_shadow = X86_SHADOW_NONE;
-            if (vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask) {
-                atomic_store_explicit(&f->kick, DBT_KICKED, memory_order_relaxed);
-            }
-        }
+        cpu->interrupt_shadow = X86_SHADOW_NONE;
         return to;
     }
 }

@@ -88,7 +88,8 @@ static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
 
 /* --- flags --- */
 
-/* The flags that code at rip needs before it overwrites them, as far as it can be seen nearby. */
+/* The flags that code at rip needs before it overwrites them, as far as it can be seen nearby. The answer depends on the
+ * bytes up to the last instruction that overwrites some: more flags than needed are never wrong. */
 static uint8_t live_at(Tr *t, uint64_t rip)
 {
     enum { LOOK = 6 };
@@ -98,21 +99,25 @@ static uint8_t live_at(Tr *t, uint64_t rip)
     if (start < 0) {
         return FL_ALL;
     }
-    unsigned at = (unsigned)start;
+    unsigned at = (unsigned)start, end = at;
     for (unsigned i = 0; i < LOOK && left && at < X86_PAGE_SIZE; i++) {
         DbtInsn in;
         if (!dbt_decode(&t->mode, t->s->page + at, MIN(X86_PAGE_SIZE - at, 15u), &in)) {
             break;
         }
-        at += in.len;
         if (in.t == T_OTHER || in.faults || in.t == T_JCC || ends_unit(&in)) {
-            at = MIN(at + 15, (unsigned)X86_PAGE_SIZE);
             break;
         }
+        at += in.len;
         need |= in.read & left;
-        left &= (uint8_t)~in.write;
+        if (left & in.write) {
+            left &= (uint8_t)~in.write;
+            end = at;
+        }
     }
-    note_range(t, (unsigned)start, at);
+    if (end > (unsigned)start) {
+        note_range(t, (unsigned)start, end);
+    }
     return need | left;
 }
 
@@ -234,6 +239,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
         u->second->host         = t->f->host2;
         u->second->range_len    = 15;
     }
+    dbt_verify(dbt, u);
     dbt_insert(dbt, u);
     dbt->counters.units++;
     dbt->counters.insns += t->n;
