@@ -80,6 +80,7 @@ void dbt_free(Dbt *dbt)
     }
     g_hash_table_destroy(dbt->pages);
     g_ptr_array_free(dbt->frames, true);
+    dbt_perf_stop(dbt);
     munmap(dbt->rw, dbt->size);
     munmap(dbt->rx, dbt->size);
     dbt_scratch_free(dbt->scratch);
@@ -207,7 +208,7 @@ static void patch_cold(Dbt *dbt, uint8_t *cold, uint8_t opcode, const uint8_t *t
 
 void dbt_link(Dbt *dbt, DbtExit *e, DbtUnit *to)
 {
-    if (e->to || e->unit->dead || to->dead) {
+    if (e->to || e->unit->dead || to->dead || dbt->no_links) {
         return;
     }
     e->to        = to;

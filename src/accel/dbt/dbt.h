@@ -5,6 +5,7 @@
  *   stubs.c      entry, exits, slow paths         cache.c     code memory, units, links, killing
  *   run.c        the vCPU's loop                  slow.c      what the slow paths call in C
  *   signals.c    host faults in translated code   verify.c    a second look at each unit
+ *   trace.c, list.c, perf.c, counters.c           what people see of it
  *
  * Host registers while translated code runs: RSP points at the vCPU's DbtFrame, RAX and RCX are scratch, the others hold
  * guest registers (dbt_host_register); guest R9, R10 and R11 live in the frame. Arithmetic flags are in the host's
@@ -243,6 +244,8 @@ struct Dbt {
     RamCodeListener listener;
     struct DbtScratch *scratch; /* of the translation that runs */
     struct DbtVerifier *verifier; /* NULL: off */
+    struct DbtPerf *perf; /* perf.c; NULL: nobody wants it */
+    bool        no_links, no_jumps; /* -d exec, cpu, nochain: no direct links, nothing in jump caches */
 };
 
 /* What keeps units apart that lie at the same place: everything that decoding and checks depend on. */
@@ -366,5 +369,9 @@ void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
 void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
 void     dbt_micro_flush(DbtFrame *f, bool writes_only);
 uint64_t dbt_empty_tag(unsigned slot);
+
+/* --- trace.c --- */
+void dbt_watch_from(Dbt *dbt, const Log *log); /* lock held */
+void dbt_watch_entry(DbtFrame *f, const DbtUnit *u); /* parked; the unit is about to run */
 
 #endif

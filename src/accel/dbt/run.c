@@ -15,7 +15,6 @@
 #include "cpu/x86/tlb.h"
 
 #include <alloca.h>
-#include <inttypes.h>
 
 static _Thread_local DbtFrame *current_frame;
 
@@ -185,6 +184,7 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     }
     dbt_micro_flush(f, false);
     g_mutex_lock(&dbt->lock);
+    dbt_watch_from(dbt, cpu->vcpu.log);
     g_ptr_array_add(dbt->frames, f);
     g_mutex_unlock(&dbt->lock);
     cpu->map_fpu_pointers = map_fpu_pointers;
@@ -224,7 +224,7 @@ DbtFrame *dbt_current_frame(void)
     return current_frame;
 }
 
-__attribute__((noinline, no_sanitize("address", "undefined", "thread"), optimize("no-stack-protector")))
+__attribute__((noinline, no_sanitize("address", "undefined", "thread"), no_stack_protector))
 void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
 {
     enum { ALIGN = 64 };
@@ -246,25 +246,6 @@ void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
     }
     current_frame = outer;
     frame_done(f);
-}
-
-/* --- counters --- */
-
-void dbt_log_counters(Dbt *dbt, const Log *log)
-{
-    static const char *const units[] = { "units",     "guest-insns", "guest-bytes", "hot-bytes", "cold-bytes",
-                                         "killed",    "emptied",     "relocated" };
-    static const char *const calls[] = { "slow-access", "slow-access-run", "slow-group", "slow-group-failed", "c-insn",
-                                         "c-insn-ends", "link",            "lookup",     "ret-miss",          "kick",
-                                         "host-fault",  "rounds",          "executor",   "unpark",            "flush" };
-    g_mutex_lock(&dbt->lock);
-    for (unsigned i = 0; i < G_N_ELEMENTS(units); i++) {
-        log_print(log, LOG_JIT, "jit %s %" PRIu64 "\n", units[i], ((uint64_t *)&dbt->counters)[i]);
-    }
-    for (unsigned i = 0; i < G_N_ELEMENTS(calls); i++) {
-        log_print(log, LOG_JIT, "jit %s %" PRIu64 "\n", calls[i], ((uint64_t *)&dbt->calls)[i]);
-    }
-    g_mutex_unlock(&dbt->lock);
 }
 
 /* --- one run, as x86_run() does it --- */

@@ -222,4 +222,5 @@ void dbt_make_stubs(Dbt *dbt)
         dbt->stubs[i] = dbt->rx + used;
         used          = (used + asm_offset(&a) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
     }
+    dbt->stub_size = used;
 }

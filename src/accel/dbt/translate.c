@@ -6,7 +6,7 @@
  *
  * Lock of the Dbt held. */
 
-#include "accel/dbt/emit.h"
+#include "accel/dbt/trace.h"
 
 #include "cpu/x86/cache.h"
 #include "cpu/x86/cpuid.h"
@@ -246,6 +246,9 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     dbt->counters.guest_bytes += t->len;
     dbt->counters.hot_bytes += u->hot_size;
     dbt->counters.cold_bytes += u->cold_size;
+    if (dbt_is_watched(t)) {
+        dbt_watch_unit(t, u);
+    }
     return u;
 }
 
