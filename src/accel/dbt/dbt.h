@@ -117,6 +117,12 @@ static inline unsigned dbt_jump_slot(uint64_t rip)
 
 #define DBT_FRAME(member) ((int32_t)offsetof(DbtFrame, member))
 
+/* Where in the frame the jump cache has rip. */
+static inline int32_t dbt_jump_offset(unsigned mode, uint64_t rip)
+{
+    return DBT_FRAME(jumps) + (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + dbt_jump_slot(rip) * sizeof(DbtJump));
+}
+
 /* Stubs: code made once. */
 typedef enum DbtStub {
     STUB_ENTER,      /* C calls it */
@@ -174,6 +180,24 @@ typedef struct DbtPlace {
     bool     flags_in_host; /* the guest's flags are in EFLAGS, not in the frame */
 } DbtPlace;
 
+/* Fields of a unit's code that depend on where it is, on either side. */
+typedef enum RelocKind {
+    RELOC_HOT,    /* rel32 to an offset in the hot part */
+    RELOC_COLD,   /* rel32 to an offset in the cold part */
+    RELOC_STUB,   /* rel32 to a stub */
+    RELOC_UNIT,   /* imm64: the unit's address | value */
+    RELOC_LINEAR, /* imm64: a guest address that counts from rip */
+    RELOC_JUMP,   /* disp32: the jump cache's slot of rip `value` */
+    RELOC_JUMP_CODE, /* the same, its second half */
+} RelocKind;
+
+typedef struct Reloc {
+    uint32_t at; /* offset of the field */
+    bool     in_cold;
+    uint8_t  kind;
+    uint64_t value;
+} Reloc;
+
 struct DbtUnit {
     uint64_t rip; /* of the first instruction */
     uint64_t key; /* mode */
@@ -187,6 +211,9 @@ struct DbtUnit {
     uint8_t        n_exits, n_c, mode;
     uint16_t       n_places;
     uint16_t       range_start, range_len; /* bytes of the page that it depends on */
+    size_t         bytes; /* of this struct with what follows it: the arrays below */
+    Reloc         *relocs;                 /* of one that can be moved: own memory */
+    unsigned       n_relocs;
     uint16_t      *insn_off;  /* n + 1: from rip */
     uint32_t      *insn_host; /* n + 1: where each begins in the hot part */
     X86Insn       *c;        /* instructions run in C */
@@ -291,7 +318,10 @@ static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, u
 /* The rest with the lock held. */
 bool     dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t **cold_at); /* false: full */
 void     dbt_insert(Dbt *dbt, DbtUnit *unit);
+DbtUnit *dbt_page_units(Dbt *dbt, const uint8_t *host); /* list by page_next */
 void     dbt_kill(Dbt *dbt, DbtUnit *unit);
+DbtUnit *dbt_unit_clone(const DbtUnit *u); /* not linked to anything, nor inserted */
+void     dbt_unit_free(DbtUnit *u);
 void     dbt_link(Dbt *dbt, DbtExit *exit, DbtUnit *to);
 DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code); /* by address in the executable view; NULL: in none */
 void     dbt_empty_region(Dbt *dbt); /* nobody runs translated code */
@@ -328,6 +358,18 @@ typedef struct DbtFetch {
 /* Makes a unit and inserts it. Lock held. NULL: no instruction fits (it crosses the page), or the memory is full
  * (dbt->full). */
 DbtUnit *dbt_translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f);
+
+/* --- relocate.c; lock held --- */
+static inline bool dbt_may_move(uint64_t rip, unsigned mode)
+{
+    return mode == X86_TLB_USER && rip >> 32 && !(rip >> 47);
+}
+
+/* A copy of a unit of the same code at another rip; NULL: there is none. */
+DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f);
+
+/* Puts the fields into a unit's code, which has been copied to its place. */
+void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n);
 
 /* --- verify.c --- */
 void dbt_verify(Dbt *dbt, const DbtUnit *u); /* aborts when the unit is wrong; nothing when off. Lock held */

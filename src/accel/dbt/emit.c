@@ -220,7 +220,12 @@ static void emit_lea(Tr *t, const DbtInsn *in)
     MemSpec  m    = operand_spec(t, in, 1, false);
 
     if (m.constant) {
-        asm_mov_imm(a, to, wide ? m.linear : (uint32_t)m.linear);
+        if (wide && m.rip_based) {
+            put_linear(t, false, to, m.linear);
+        } else {
+            t->movable &= !m.rip_based;
+            asm_mov_imm(a, to, wide ? m.linear : (uint32_t)m.linear);
+        }
     } else {
         HostMem ea = { .base = H_NONE, .index = H_NONE, .scale = m.scale, .disp = m.disp };
         if (m.base != DBT_NO_REG) {

@@ -9,20 +9,6 @@
 
 enum { HOT_MAX = 24 << 10, COLD_MAX = 48 << 10, MAX_RELOCS = 2048, MAX_PLACES = 512 };
 
-typedef enum RelocKind {
-    RELOC_HOT,  /* rel32 to an offset in the hot part */
-    RELOC_COLD, /* rel32 to an offset in the cold part */
-    RELOC_STUB, /* rel32 to a stub */
-    RELOC_UNIT, /* imm64: the unit's address | value */
-} RelocKind;
-
-typedef struct Reloc {
-    uint32_t at; /* offset of the field */
-    bool     in_cold;
-    uint8_t  kind;
-    uint64_t value;
-} Reloc;
-
 /* A vector instruction: its form without registers, and its operands. */
 typedef struct Vec {
     X86ThunkSpec spec;
@@ -102,6 +88,7 @@ typedef struct Tr {
     DraftExit       exits[DBT_MAX_EXITS + MAX_GROUPS];
     unsigned        range_start, range_end; /* in the page */
     bool            failed;
+    bool            movable; /* a copy may serve the same code at another rip: see relocate.c */
 } Tr;
 
 /* Where a checked operand is. */
@@ -114,6 +101,7 @@ typedef struct Operand {
 typedef struct MemSpec {
     uint8_t  base, index, scale, seg, addrsize; /* guest registers */
     bool     constant;                          /* address is `linear` */
+    bool     rip_based;                         /* which counts from rip */
     bool     scratch;    /* for templates that need RAX: the operand comes out as [RCX] */
     bool     locked;     /* misaligned: C */
     bool     bit_offset; /* frame.keep[0] is added */
@@ -143,6 +131,7 @@ bool    flags_keep(Tr *t, const DbtInsn *in);   /* before an instruction; true: 
 void    flags_forget(Tr *t);                    /* after one that has */
 void    flags_recipe(Tr *t, const DbtInsn *in); /* after one that has written flags */
 uint16_t insn_writes(const Tr *t, const DbtInsn *in); /* guest registers, a bit each */
+void    put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
 void    reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value); /* for the 4 or 8 bytes just emitted */
 void    place(Tr *t); /* the host instruction that follows may fault */
 Operand check(Tr *t, const MemSpec *m);

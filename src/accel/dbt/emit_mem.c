@@ -37,7 +37,18 @@ void reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value)
     }
     uint32_t end = asm_offset(in_cold ? &t->cold : &t->hot);
     t->s->relocs[t->n_relocs++] =
-        (Reloc){ .at = end - (kind == RELOC_UNIT ? 8 : 4), .in_cold = in_cold, .kind = (uint8_t)kind, .value = value };
+        (Reloc){ .at = end - (kind == RELOC_UNIT || kind == RELOC_LINEAR ? 8 : 4), .in_cold = in_cold, .kind = (uint8_t)kind, .value = value };
+}
+
+void put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value)
+{
+    Asm *a = in_cold ? &t->cold : &t->hot;
+    if (t->movable) {
+        asm_mov_imm64(a, reg, value);
+        reloc(t, in_cold, RELOC_LINEAR, value);
+    } else {
+        asm_mov_imm(a, reg, value);
+    }
 }
 
 void place(Tr *t)
@@ -279,7 +290,8 @@ MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write)
                   .group     = t->s->operand_group[t->i],
                   .group_off = t->s->access_off[t->i] };
     if (in->rip_relative) {
-        m.linear = insn_rip(t, t->i) + in->len + (uint64_t)(int64_t)in->disp;
+        m.rip_based = true;
+        m.linear    = insn_rip(t, t->i) + in->len + (uint64_t)(int64_t)in->disp;
     } else if (in->base == DBT_NO_REG && in->index == DBT_NO_REG) {
         m.linear = (uint64_t)(int64_t)in->disp;
     } else {
@@ -293,10 +305,13 @@ MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write)
 }
 
 /* RAX = the linear address; RCX is used. EFLAGS stay but for bit_offset. */
-static void put_address(Asm *a, const MemSpec *m)
+static void put_address(Tr *t, bool in_cold, const MemSpec *m)
 {
+    Asm *a    = in_cold ? &t->cold : &t->hot;
     bool wide = m->addrsize == 8;
-    if (m->constant) {
+    if (m->constant && m->rip_based) {
+        put_linear(t, in_cold, H_RAX, m->linear);
+    } else if (m->constant) {
         asm_mov_imm(a, H_RAX, m->linear);
     } else {
         HostMem ea = { .base = H_NONE, .index = H_NONE, .scale = m->scale, .disp = m->disp };
@@ -395,7 +410,7 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, uns
         }
     }
     if (address) {
-        put_address(a, m);
+        put_address(t, true, m);
     }
     asm_call(a, 0);
     reloc(t, true, RELOC_STUB,
@@ -475,7 +490,7 @@ static Operand member(Tr *t, const MemSpec *m, const Group *g)
         asm_load(a, H_RCX, asm_frame(entry + 8));
         return finish_operand(t, m, asm_at(H_RCX, (int32_t)m->linear), H_RAX);
     }
-    put_address(a, m);
+    put_address(t, false, m);
     asm_load(a, H_RCX, asm_frame(entry + 8));
     asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
     return finish_operand(t, m, asm_at(H_RAX, 0), H_RCX);
@@ -519,7 +534,7 @@ Operand check(Tr *t, const MemSpec *m)
     bool     plain = is_plain(m);
 
     flags_save(t);
-    put_address(a, &c);
+    put_address(t, false, &c);
     if (m->locked && m->size > 1) {
         asm_8(a, 0xa8); /* test al, size - 1 */
         asm_8(a, m->size - 1u);

@@ -52,6 +52,9 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     g_mutex_lock(&dbt->lock);
     u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->plain);
     if (!u) {
+        u = dbt_relocate(dbt, fetch);
+    }
+    if (!u && !dbt->full) {
         u = dbt_translate(dbt, cpu, fetch);
     }
     g_mutex_unlock(&dbt->lock);
