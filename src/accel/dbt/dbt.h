@@ -71,6 +71,7 @@ typedef struct DbtFrame {
     uint64_t flags; /* as X86Cpu.arith */
     uint64_t tmp[4];  /* the stubs' */
     uint64_t keep[4]; /* the templates': across checks */
+    uint8_t  copy[64]; /* of an operand that lies in two pages */
     union {
         _Atomic uint64_t kick; /* DBT_RUN or DBT_KICKED */
         struct {
@@ -155,6 +156,8 @@ enum {
     SITE_EXEC  = 1, /* always by C: misaligned LOCK */
     SITE_ALIGN = 2, /* misaligned: #GP before anything else */
     SITE_FPU   = 4, /* an x87 exception that is pending comes before a page fault */
+    SITE_LOAD  = 8, /* the instruction only reads there: what crosses a page can come from a copy */
+    SITE_PLAIN = 16, /* behind the check RCX takes the addend; otherwise RAX is added to */
 };
 
 /* One way out of a unit to a fixed place in its page. */
@@ -208,6 +211,7 @@ struct DbtUnit {
     uint32_t       hot_size, cold_size;
     uint16_t       n, len;
     bool           dead, plain; /* plain: no groups */
+    uint16_t       misfits;     /* how often a group's check failed for what its page allows */
     uint8_t        n_exits, n_c, mode;
     uint16_t       n_places;
     uint16_t       range_start, range_len; /* bytes of the page that it depends on */
@@ -263,6 +267,7 @@ struct Dbt {
     const uint8_t *stubs[N_STUBS];
     size_t      stub_size;
     GHashTable *pages; /* guest page (host address) -> DbtUnit list head */
+    GHashTable *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GPtrArray  *frames;
     DbtUnit    *hash[DBT_HASH];
     DbtCounters counters;
@@ -402,6 +407,7 @@ DbtUnit *dbt_next_unit(DbtFrame *f, bool plain);
 /* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile. Parked; lock not held. */
 DbtUnit  *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again);
 void      dbt_make_room(DbtFrame *f); /* parked; for dbt->full */
+void      dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* parked */
 uint64_t  dbt_rip_of_site(DbtFrame *f, const uint8_t *at); /* parked */
 bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);
 DbtFrame *dbt_current_frame(void); /* this thread's, NULL outside dbt_loop() */

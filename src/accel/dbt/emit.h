@@ -83,6 +83,8 @@ typedef struct Tr {
     Recipe          recipe;         /* or can be made so; RECIPE_NONE: not */
     unsigned        i;              /* instruction at hand */
     unsigned        n_groups, first_open;
+    bool            split_groups; /* reads and writes in groups of their own */
+    int32_t         rcx_entry;    /* whose addend RCX has; 0: none's */
     uint32_t        tails[MAX_TAILS];
     unsigned        n_tails;
     DraftExit       exits[DBT_MAX_EXITS + MAX_GROUPS];
@@ -107,6 +109,7 @@ typedef struct MemSpec {
     bool     bit_offset; /* frame.keep[0] is added */
     bool     aligned;    /* misaligned: #GP */
     bool     fpu;        /* a pending x87 exception comes first */
+    bool     no_copy;    /* the operand cannot come from a copy: its address is used in other ways too */
     uint8_t  group;      /* number + 1, or 0 */
     int64_t  group_off;  /* from the group's root */
     bool     write;

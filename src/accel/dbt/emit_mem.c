@@ -387,6 +387,19 @@ MemSpec stack_spec(const Tr *t, const DbtInsn *in)
                       .group_off = t->s->stack_off[t->i] };
 }
 
+static unsigned host_or_none(unsigned guest)
+{
+    return guest == DBT_NO_REG ? (unsigned)H_NONE : dbt_host_register[guest];
+}
+
+/* Can the access use the guest's own registers, or does RAX have to hold the address? */
+static bool is_plain(const MemSpec *m)
+{
+    return !m->constant && host_or_none(m->base) != H_NONE &&
+           (m->index == DBT_NO_REG || host_or_none(m->index) != H_NONE) && m->addrsize == 8 && m->seg != X86_FS &&
+           m->seg != X86_GS && !m->locked && !m->bit_offset;
+}
+
 /* The slow side of a check, in the cold part: address in RAX, the stub, and back; DONE goes to the tail that emit_insn()
  * puts, a group's failure to the plain variant. */
 static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, unsigned flags, bool address, uint32_t back,
@@ -397,7 +410,8 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, uns
                      .micro = (uint16_t)micro,
                      .insn  = (uint8_t)t->i,
                      .size  = m->size,
-                     .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0)) };
+                     .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
+                                       (!m->write && !m->no_copy && !group ? SITE_LOAD : 0) | (is_plain(m) ? SITE_PLAIN : 0)) };
     uint64_t bits;
     memcpy(&bits, &site, 8);
     if (!t->fl_mem) { /* EFLAGS are gone */
@@ -440,19 +454,6 @@ static int32_t entry_of(unsigned micro)
     return DBT_FRAME(micro) + (int32_t)(micro * sizeof(DbtMicro));
 }
 
-static unsigned host_or_none(unsigned guest)
-{
-    return guest == DBT_NO_REG ? (unsigned)H_NONE : dbt_host_register[guest];
-}
-
-/* Can the access use the guest's own registers, or does RAX have to hold the address? */
-static bool is_plain(const MemSpec *m)
-{
-    return !m->constant && host_or_none(m->base) != H_NONE &&
-           (m->index == DBT_NO_REG || host_or_none(m->index) != H_NONE) && m->addrsize == 8 && m->seg != X86_FS &&
-           m->seg != X86_GS && !m->locked && !m->bit_offset;
-}
-
 /* [base + index + disp] with the addend in RCX; no flags change. */
 static HostMem plain_operand(Asm *a, const MemSpec *m)
 {
@@ -483,9 +484,13 @@ static Operand member(Tr *t, const MemSpec *m, const Group *g)
     int32_t  entry = entry_of((t->f->mode * 2 + g->write) * DBT_MICRO + g->micro);
 
     if (is_plain(m)) {
-        asm_load(a, H_RCX, asm_frame(entry + 8));
+        if (t->rcx_entry != entry) {
+            asm_load(a, H_RCX, asm_frame(entry + 8));
+        }
+        t->rcx_entry = m->index == DBT_NO_REG && !m->scratch ? entry : 0;
         return finish_operand(t, m, plain_operand(a, m), H_RAX);
     }
+    t->rcx_entry = 0;
     if (m->constant && (int64_t)m->linear == (int32_t)m->linear && m->seg != X86_FS && m->seg != X86_GS) {
         asm_load(a, H_RCX, asm_frame(entry + 8));
         return finish_operand(t, m, asm_at(H_RCX, (int32_t)m->linear), H_RAX);
@@ -533,6 +538,7 @@ Operand check(Tr *t, const MemSpec *m)
     int32_t  entry = entry_of(micro);
     bool     plain = is_plain(m);
 
+    t->rcx_entry = 0;
     flags_save(t);
     put_address(t, false, &c);
     if (m->locked && m->size > 1) {
@@ -561,5 +567,6 @@ Operand check(Tr *t, const MemSpec *m)
         return finish_operand(t, m, asm_at(H_RAX, (int32_t)into), H_RCX);
     }
     asm_load(a, H_RCX, asm_frame(entry + 8));
+    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch ? entry : 0;
     return finish_operand(t, m, plain_operand(a, m), H_RAX);
 }

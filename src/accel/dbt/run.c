@@ -87,6 +87,24 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     return u;
 }
 
+/* A group whose range is not all as its widest access wants it (a page that is only read, a clean one) fails every time:
+ * the unit is made anew, first with reads and writes in groups of their own, then without groups. */
+void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
+{
+    enum { ENOUGH = 32, LEVELS = 2, KNOWN_MAX = 1 << 16 };
+    Dbt *dbt = f->dbt;
+    g_mutex_lock(&dbt->lock);
+    DbtUnit *u = dbt_unit_at(dbt, at);
+    if (u && !u->dead && ++u->misfits == ENOUGH) {
+        uintptr_t level = (uintptr_t)g_hash_table_lookup(dbt->misfits, u->host);
+        if (level < LEVELS && g_hash_table_size(dbt->misfits) < KNOWN_MAX) {
+            g_hash_table_insert(dbt->misfits, (gpointer)u->host, (gpointer)(level + 1));
+            dbt_kill(dbt, u);
+        }
+    }
+    g_mutex_unlock(&dbt->lock);
+}
+
 /* Whose instruction a slow access in translated code was made for. */
 uint64_t dbt_rip_of_site(DbtFrame *f, const uint8_t *at)
 {

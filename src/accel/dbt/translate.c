@@ -291,7 +291,9 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
         return NULL;
     }
     note_range(&t, f->page_offset, MIN(f->page_offset + t.len, (unsigned)X86_PAGE_SIZE));
-    if (f->plain) {
+    uintptr_t misfits = (uintptr_t)g_hash_table_lookup(dbt->misfits, f->host);
+    t.split_groups    = misfits == 1;
+    if (f->plain || misfits > 1) {
         memset(s->operand_group, 0, sizeof s->operand_group);
         memset(s->stack_group, 0, sizeof s->stack_group);
     } else if (t.mode.code == 8) {
