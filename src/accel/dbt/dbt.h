@@ -247,7 +247,7 @@ typedef struct DbtCounters {
 } DbtCounters;
 
 
-enum { DBT_HASH = 1 << 17, DBT_STUB_SPACE = 16 << 10 };
+enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 16 << 10 };
 
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
