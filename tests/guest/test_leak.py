@@ -25,7 +25,8 @@ def guest_memory(pid, address):
     """The guest's RAM: the mapping that has the signature at the guest-physical address."""
     with open(f"/proc/{pid}/mem", "rb", 0) as memory:
         for start, end, rights, _ in mappings(pid):
-            if rights.startswith("rw") and end - start >= MIB << 20:
+            # The largest ones are a sanitizer's shadow.
+            if rights.startswith("rw") and MIB << 20 <= end - start < 1 << 36:
                 for base in range(start, end - (MIB << 20) + 1, 2 << 20):
                     memory.seek(base + address)
                     if memory.read(len(SIGNATURE)) == SIGNATURE:

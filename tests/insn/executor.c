@@ -128,6 +128,8 @@ void executor_init(Runner how)
         g_error("%s", err.text);
     }
     dbt   = dbt_new(16 << 20, &err);
+    dbt_set_verify(dbt, true);
+    dbt_signals_init(); /* before those of native.c */
     guest = guest_new(1);
     cpu   = guest->cpus[0];
     x86_host_features(cpu->features);

@@ -55,12 +55,23 @@ typedef struct DbtCalls {
         unparked, flushes;
 } DbtCalls;
 
+/* An access that C has made for translated code, remembered: sites that write beside code come again and again. */
+typedef struct DbtAccess {
+    const uint8_t *at;
+    DbtUnit       *unit;
+    uint64_t       resets; /* of the Dbt: units are freed then */
+    X86Insn        insn;
+} DbtAccess;
+
+enum { DBT_ACCESSES = 16 };
+
 /* At RSP. Offsets are in emitted code. */
 typedef struct DbtFrame {
     uint64_t r9, r10, r11;
     uint64_t flags; /* as X86Cpu.arith */
     uint64_t tmp[4];  /* the stubs' */
     uint64_t keep[4]; /* the templates': across checks */
+    uint8_t  copy[64]; /* of an operand that lies in two pages */
     union {
         _Atomic uint64_t kick; /* DBT_RUN or DBT_KICKED */
         struct {
@@ -85,6 +96,7 @@ typedef struct DbtFrame {
     bool           jump_local[DBT_MODES]; /* not all of them are global */
     const uint8_t *at;                    /* whose slow access may fault now */
     X86Insn        insn;                  /* that runs in C */
+    DbtAccess      accesses[DBT_ACCESSES];
     const uint8_t *fault_rip;             /* signals.c */
     uint64_t       fault_eflags;
     DbtCalls       calls;
@@ -105,6 +117,12 @@ static inline unsigned dbt_jump_slot(uint64_t rip)
 #define DBT_KICKED UINT64_C(1)
 
 #define DBT_FRAME(member) ((int32_t)offsetof(DbtFrame, member))
+
+/* Where in the frame the jump cache has rip. */
+static inline int32_t dbt_jump_offset(unsigned mode, uint64_t rip)
+{
+    return DBT_FRAME(jumps) + (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + dbt_jump_slot(rip) * sizeof(DbtJump));
+}
 
 /* Stubs: code made once. */
 typedef enum DbtStub {
@@ -138,6 +156,8 @@ enum {
     SITE_EXEC  = 1, /* always by C: misaligned LOCK */
     SITE_ALIGN = 2, /* misaligned: #GP before anything else */
     SITE_FPU   = 4, /* an x87 exception that is pending comes before a page fault */
+    SITE_LOAD  = 8, /* the instruction only reads there: what crosses a page can come from a copy */
+    SITE_PLAIN = 16, /* behind the check RCX takes the addend; otherwise RAX is added to */
 };
 
 /* One way out of a unit to a fixed place in its page. */
@@ -163,6 +183,24 @@ typedef struct DbtPlace {
     bool     flags_in_host; /* the guest's flags are in EFLAGS, not in the frame */
 } DbtPlace;
 
+/* Fields of a unit's code that depend on where it is, on either side. */
+typedef enum RelocKind {
+    RELOC_HOT,    /* rel32 to an offset in the hot part */
+    RELOC_COLD,   /* rel32 to an offset in the cold part */
+    RELOC_STUB,   /* rel32 to a stub */
+    RELOC_UNIT,   /* imm64: the unit's address | value */
+    RELOC_LINEAR, /* imm64: a guest address that counts from rip */
+    RELOC_JUMP,   /* disp32: the jump cache's slot of rip `value` */
+    RELOC_JUMP_CODE, /* the same, its second half */
+} RelocKind;
+
+typedef struct Reloc {
+    uint32_t at; /* offset of the field */
+    bool     in_cold;
+    uint8_t  kind;
+    uint64_t value;
+} Reloc;
+
 struct DbtUnit {
     uint64_t rip; /* of the first instruction */
     uint64_t key; /* mode */
@@ -173,14 +211,17 @@ struct DbtUnit {
     uint32_t       hot_size, cold_size;
     uint16_t       n, len;
     bool           dead, plain; /* plain: no groups */
+    uint16_t       misfits;     /* how often a group's check failed for what its page allows */
     uint8_t        n_exits, n_c, mode;
     uint16_t       n_places;
     uint16_t       range_start, range_len; /* bytes of the page that it depends on */
+    size_t         bytes; /* of this struct with what follows it: the arrays below */
+    Reloc         *relocs;                 /* of one that can be moved: own memory */
+    unsigned       n_relocs;
     uint16_t      *insn_off;  /* n + 1: from rip */
     uint32_t      *insn_host; /* n + 1: where each begins in the hot part */
     X86Insn       *c;        /* instructions run in C */
     uint8_t       *c_of;     /* by instruction: number + 1, or 0 */
-    X86Insn      **slow;     /* by instruction: decoded for the slow path when first needed */
     DbtPlace      *places;
     DbtExit       *incoming;
     DbtUnit       *hash_next, *page_next, *page_prev;
@@ -206,7 +247,7 @@ typedef struct DbtCounters {
 } DbtCounters;
 
 
-enum { DBT_HASH = 1 << 17, DBT_STUB_SPACE = 16 << 10 };
+enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 16 << 10 };
 
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
@@ -226,6 +267,7 @@ struct Dbt {
     const uint8_t *stubs[N_STUBS];
     size_t      stub_size;
     GHashTable *pages; /* guest page (host address) -> DbtUnit list head */
+    GHashTable *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GPtrArray  *frames;
     DbtUnit    *hash[DBT_HASH];
     DbtCounters counters;
@@ -233,6 +275,7 @@ struct Dbt {
     bool        full; /* a region must be emptied before the next unit */
     RamCodeListener listener;
     struct DbtScratch *scratch; /* of the translation that runs */
+    struct DbtVerifier *verifier; /* NULL: off */
     struct DbtPerf *perf; /* perf.c; NULL: nobody wants it */
     bool        no_links, no_jumps; /* -d exec, cpu, nochain: no direct links, nothing in jump caches */
 };
@@ -280,7 +323,10 @@ static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, u
 /* The rest with the lock held. */
 bool     dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t **cold_at); /* false: full */
 void     dbt_insert(Dbt *dbt, DbtUnit *unit);
+DbtUnit *dbt_page_units(Dbt *dbt, const uint8_t *host); /* list by page_next */
 void     dbt_kill(Dbt *dbt, DbtUnit *unit);
+DbtUnit *dbt_unit_clone(const DbtUnit *u); /* not linked to anything, nor inserted */
+void     dbt_unit_free(DbtUnit *u);
 void     dbt_link(Dbt *dbt, DbtExit *exit, DbtUnit *to);
 DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code); /* by address in the executable view; NULL: in none */
 void     dbt_empty_region(Dbt *dbt); /* nobody runs translated code */
@@ -318,6 +364,21 @@ typedef struct DbtFetch {
  * (dbt->full). */
 DbtUnit *dbt_translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f);
 
+/* --- relocate.c; lock held --- */
+static inline bool dbt_may_move(uint64_t rip, unsigned mode)
+{
+    return mode == X86_TLB_USER && rip >> 32 && !(rip >> 47);
+}
+
+/* A copy of a unit of the same code at another rip; NULL: there is none. */
+DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f);
+
+/* Puts the fields into a unit's code, which has been copied to its place. */
+void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n);
+
+/* --- verify.c --- */
+void dbt_verify(Dbt *dbt, const DbtUnit *u); /* aborts when the unit is wrong; nothing when off. Lock held */
+
 /* --- slow.c: called by stubs with the guest's registers in X86Cpu; each answers where to go on --- */
 const uint8_t *dbt_slow_access(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
 const uint8_t *dbt_slow_group(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
@@ -346,6 +407,7 @@ DbtUnit *dbt_next_unit(DbtFrame *f, bool plain);
 /* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile. Parked; lock not held. */
 DbtUnit  *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again);
 void      dbt_make_room(DbtFrame *f); /* parked; for dbt->full */
+void      dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* parked */
 uint64_t  dbt_rip_of_site(DbtFrame *f, const uint8_t *at); /* parked */
 bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);
 DbtFrame *dbt_current_frame(void); /* this thread's, NULL outside dbt_loop() */
@@ -359,8 +421,5 @@ uint64_t dbt_empty_tag(unsigned slot);
 /* --- trace.c --- */
 void dbt_watch_from(Dbt *dbt, const Log *log); /* lock held */
 void dbt_watch_entry(DbtFrame *f, const DbtUnit *u); /* parked; the unit is about to run */
-
-/* --- signals.c --- */
-void dbt_signals_init(void); /* once a process */
 
 #endif

@@ -220,7 +220,12 @@ static void emit_lea(Tr *t, const DbtInsn *in)
     MemSpec  m    = operand_spec(t, in, 1, false);
 
     if (m.constant) {
-        asm_mov_imm(a, to, wide ? m.linear : (uint32_t)m.linear);
+        if (wide && m.rip_based) {
+            put_linear(t, false, to, m.linear);
+        } else {
+            t->movable &= !m.rip_based;
+            asm_mov_imm(a, to, wide ? m.linear : (uint32_t)m.linear);
+        }
     } else {
         HostMem ea = { .base = H_NONE, .index = H_NONE, .scale = m.scale, .disp = m.disp };
         if (m.base != DBT_NO_REG) {
@@ -301,8 +306,10 @@ static void emit_muldiv(Tr *t, const DbtInsn *in)
             asm_mov(a, H_RCX, host);
         }
     }
-    if (in->reg >= 6) {
-        flags_save(t); /* they stay as they are, also at #DE */
+    if (in->reg >= 6 && !t->fl_mem) { /* they stay as they are, also at #DE */
+        flags_sync(t, a);
+        t->fl_mem = true;
+        t->fl_reg = false;
     }
     asm_mov(a, H_RAX, H_R9);
     e.reg     = in->reg;
@@ -685,11 +692,37 @@ static void emit_one(Tr *t, const DbtInsn *in)
     }
 }
 
+/* Templates that use RCX only for what a check leaves there. */
+static bool leaves_rcx(const DbtInsn *in)
+{
+    bool reg = in->ext || (!is_high(in->reg) && dbt_host_register[in->reg] != H_NONE);
+    switch (in->t) {
+    case T_PUSH: return true;
+    case T_POP: return dbt_host_register[in->rm] != H_NONE && in->rm != X86_RSP;
+    case T_PUSHI:
+    case T_NOP: return true;
+    case T_GEN: return reg && (in->memory || (!is_high(in->rm) && dbt_host_register[in->rm] != H_NONE));
+    default: return false;
+    }
+}
+
 void emit_insn(Tr *t, const DbtInsn *in)
 {
     t->n_tails = 0;
+    if (!leaves_rcx(in)) {
+        t->rcx_entry = 0;
+    }
+    bool spoils = flags_keep(t, in);
     emit_one(t, in);
+    if (in->write == FL_ALL) {
+        flags_recipe(t, in);
+    } else if (spoils) {
+        flags_forget(t);
+    }
 
+    if (t->n_tails || !leaves_rcx(in)) {
+        t->rcx_entry = 0; /* C does not leave it there */
+    }
     /* Where slow paths go on that have run the instruction in C: flags are in the frame then. */
     for (unsigned i = 0; i < t->n_tails; i++) {
         int32_t rel = (int32_t)(asm_offset(&t->cold) - t->tails[i]);
@@ -698,13 +731,21 @@ void emit_insn(Tr *t, const DbtInsn *in)
         }
         memcpy(t->cold.start + t->tails[i] - 4, &rel, 4);
     }
-    if (t->n_tails) {
-        if (t->fl_reg) {
+    bool transfer = in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
+    if (t->n_tails && transfer) {
+        asm_8(&t->cold, 0x0f); /* ud2: C does not come back from these */
+        asm_8(&t->cold, 0x0b);
+    } else if (t->n_tails) {
+        bool only_reg = t->fl_reg; /* a recipe holds whatever C has done: what it uses has its new value */
+        if (only_reg) {
             Asm hot = t->hot;
             t->hot  = t->cold;
+            bool mem  = t->fl_mem;
             t->fl_reg = false;
+            t->fl_mem = true;
             flags_need(t);
-            t->cold = t->hot;
+            t->fl_mem = mem;
+            t->cold   = t->hot;
             t->hot  = hot;
         }
         asm_jmp(&t->cold, 0);

@@ -21,10 +21,6 @@ static void align_site(Asm *a, unsigned before)
     }
 }
 
-static int32_t jump_slot(unsigned mode, uint64_t rip)
-{
-    return DBT_FRAME(jumps) + (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + dbt_jump_slot(rip) * sizeof(DbtJump));
-}
 
 static DraftExit *new_exit(Tr *t, uint64_t rip)
 {
@@ -59,7 +55,7 @@ static void put_poll(Tr *t, uint64_t rip)
     asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(poll)), .imm_size = 1 });
     asm_jcc(a, CC_NZ, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-    asm_mov_imm(&t->cold, H_RAX, rip);
+    put_linear(t, true, H_RAX, rip);
     asm_jmp(&t->cold, 0);
     reloc(t, true, RELOC_STUB, STUB_KICK);
 }
@@ -67,17 +63,19 @@ static void put_poll(Tr *t, uint64_t rip)
 /* To another page: by the jump cache. Flags are in the frame. */
 static void put_far_exit(Tr *t, Asm *a, bool cold, uint64_t rip)
 {
-    int32_t slot = jump_slot(t->f->mode, rip);
-    asm_mov_imm(a, H_RAX, rip);
+    int32_t slot = dbt_jump_offset(t->f->mode, rip);
+    put_linear(t, cold, H_RAX, rip);
     if (!dbt_jump_slot(rip)) { /* the slot that is never filled */
         asm_jmp(a, 0);
         reloc(t, cold, RELOC_STUB, STUB_LOOKUP);
         return;
     }
     asm_rm(a, true, 0x3b, H_RAX, asm_frame(slot));
+    reloc(t, cold, RELOC_JUMP, rip);
     asm_jcc(a, CC_NZ, 0);
     reloc(t, cold, RELOC_STUB, STUB_LOOKUP);
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = asm_frame(slot + 8) });
+    reloc(t, cold, RELOC_JUMP_CODE, rip);
 }
 
 /* With the state of flags put back as it was: what the way out does concerns it alone. */
@@ -88,7 +86,7 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     bool fl_reg = t->fl_reg, fl_mem = t->fl_mem;
     bool near   = page_offset(t, rip) >= 0;
     bool back   = rip <= insn_rip(t, t->i);
-    bool save   = fl_reg && !fl_mem && (live || back || !near);
+    bool save   = !fl_mem && (live || back || !near);
 
     if (near && !save && !back) {
         DraftExit *e = new_exit(t, rip);
@@ -111,7 +109,7 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         Asm hot = t->hot;
         t->hot  = t->cold;
         if (save) {
-            flags_save(t);
+            flags_sync(t, &t->hot);
         }
         t->cold = t->hot;
         t->hot  = hot;
@@ -130,7 +128,7 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         skip = asm_offset(a);
     }
     if (save) {
-        flags_save(t);
+        flags_sync(t, a);
     }
     if (back) {
         put_poll(t, rip);
@@ -176,6 +174,14 @@ static void put_dispatch(Tr *t, int undo)
     asm_mov_imm64(&t->cold, H_RCX, bits);
 }
 
+/* Into the frame, for what leaves the unit. */
+static void sync_flags(Tr *t)
+{
+    flags_sync(t, &t->hot);
+    t->fl_mem = true;
+    t->fl_reg = false;
+}
+
 static void load_target(Tr *t, const DbtInsn *in)
 {
     bool wide = in->opsize == 8;
@@ -205,7 +211,7 @@ static void push_return(Tr *t, const DbtInsn *in, bool keep)
     if (!wide || (int64_t)next == (int32_t)next) {
         asm_emit(a, &(Enc){ .w = wide, .op = 0xc7, .memory = true, .mem = o.mem, .imm = (int64_t)next, .imm_size = 4 });
     } else {
-        asm_mov_imm(a, o.free, next);
+        put_linear(t, false, o.free, next);
         asm_store(a, o.mem, o.free);
     }
     asm_lea(a, wide, H_R11, asm_at(H_R11, -(int)size));
@@ -229,7 +235,7 @@ void emit_flow(Tr *t, const DbtInsn *in)
         emit_exit(t, target, -1, t->live_taken[t->i]);
         break;
     case T_CALLI:
-        flags_save(t);
+        sync_flags(t);
         load_target(t, in);
         asm_store(a, asm_frame(DBT_FRAME(keep[2])), H_RAX);
         push_return(t, in, true);
@@ -237,13 +243,13 @@ void emit_flow(Tr *t, const DbtInsn *in)
         put_dispatch(t, -(int)in->opsize);
         break;
     case T_JMPI:
-        flags_save(t); /* through RAX */
+        sync_flags(t); /* through RAX */
         load_target(t, in);
         put_dispatch(t, 0);
         break;
     case T_RET: {
         MemSpec m = stack_spec(t, in);
-        flags_save(t); /* before RAX is the target */
+        sync_flags(t); /* before RAX is the target */
         Operand o = check(t, &m);
         asm_rm(a, wide, 0x8b, H_RAX, o.mem);
         int grow = in->opsize + (int)in->imm;
@@ -258,13 +264,12 @@ void emit_flow(Tr *t, const DbtInsn *in)
 void emit_c(Tr *t, unsigned c_number)
 {
     Asm *a = &t->hot;
-    flags_save(t);
+    sync_flags(t);
     asm_call(a, 0);
     reloc(t, false, RELOC_STUB, STUB_INSN);
     asm_mov_imm64(a, H_RCX, 0);
     reloc(t, false, RELOC_UNIT, (uint64_t)t->i << 56);
-    t->fl_reg = false;
-    t->fl_mem = true;
+    t->recipe.kind = RECIPE_NONE; /* registers may change */
 }
 
 /* The TLB's entry of the second page must have its tag and addend. Flags are in the frame. */

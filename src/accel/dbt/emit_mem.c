@@ -37,7 +37,18 @@ void reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value)
     }
     uint32_t end = asm_offset(in_cold ? &t->cold : &t->hot);
     t->s->relocs[t->n_relocs++] =
-        (Reloc){ .at = end - (kind == RELOC_UNIT ? 8 : 4), .in_cold = in_cold, .kind = (uint8_t)kind, .value = value };
+        (Reloc){ .at = end - (kind == RELOC_UNIT || kind == RELOC_LINEAR ? 8 : 4), .in_cold = in_cold, .kind = (uint8_t)kind, .value = value };
+}
+
+void put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value)
+{
+    Asm *a = in_cold ? &t->cold : &t->hot;
+    if (t->movable) {
+        asm_mov_imm64(a, reg, value);
+        reloc(t, in_cold, RELOC_LINEAR, value);
+    } else {
+        asm_mov_imm(a, reg, value);
+    }
 }
 
 void place(Tr *t)
@@ -67,27 +78,179 @@ static void put_flags_load(Asm *a)
     asm_8(a, 0x9e); /* sahf */
 }
 
+/* EFLAGS by the recipe. RAX is used. */
+static void put_recipe(Asm *a, const Recipe *r)
+{
+    bool     wide = r->size == 8;
+    unsigned reg  = dbt_host_register[r->reg], rm = r->rm == DBT_NO_REG ? 0u : dbt_host_register[r->rm];
+    bool     imm  = r->rm == DBT_NO_REG;
+    Enc      op   = { .prefix   = r->size == 2 ? 0x66 : 0,
+                      .w        = wide,
+                      .rm       = (uint8_t)reg,
+                      .reg      = (uint8_t)rm,
+                      .byte_rm  = r->size == 1,
+                      .byte_reg = r->size == 1 && !imm,
+                      .imm      = r->imm,
+                      .imm_size = (uint8_t)(!imm ? 0 : r->size == 1 ? 1 : r->size == 2 ? 2 : 4) };
+    switch ((RecipeKind)r->kind) {
+    case RECIPE_CMP:
+        op.op = imm ? (r->size == 1 ? 0x80 : 0x81) : r->size == 1 ? 0x38 : 0x39;
+        if (imm) {
+            op.reg = 7;
+        }
+        asm_emit(a, &op);
+        break;
+    case RECIPE_TEST:
+        op.op = imm ? (r->size == 1 ? 0xf6 : 0xf7) : r->size == 1 ? 0x84 : 0x85;
+        if (imm) {
+            op.reg = 0;
+        }
+        asm_emit(a, &op);
+        break;
+    case RECIPE_SUB:
+        if (imm) {
+            asm_lea(a, wide, H_RAX, asm_at(reg, r->imm));
+            asm_ri(a, wide, 7, H_RAX, r->imm);
+        } else {
+            asm_lea(a, wide, H_RAX, (HostMem){ .base = (uint8_t)reg, .index = (uint8_t)rm });
+            asm_rr(a, wide, 0x39, rm, H_RAX);
+        }
+        break;
+    case RECIPE_ADD:
+        if (imm) {
+            asm_lea(a, wide, H_RAX, asm_at(reg, (int32_t)(0u - (uint32_t)r->imm)));
+            asm_ri(a, wide, 0, H_RAX, r->imm);
+        } else {
+            asm_rr(a, wide, 0x8b, H_RAX, reg);
+            asm_rr(a, wide, 0x29, rm, H_RAX);
+            asm_rr(a, wide, 0x01, rm, H_RAX);
+        }
+        break;
+    case RECIPE_NEG:
+        asm_rr(a, wide, 0x8b, H_RAX, reg);
+        asm_emit(a, &(Enc){ .w = wide, .op = 0xf7, .reg = 3, .rm = H_RAX });
+        asm_emit(a, &(Enc){ .w = wide, .op = 0xf7, .reg = 3, .rm = H_RAX });
+        break;
+    case RECIPE_NONE: break;
+    }
+}
+
+/* Before host code that changes EFLAGS: afterwards they are in the frame, or can be made again. */
 void flags_save(Tr *t)
 {
-    if (t->fl_reg && !t->fl_mem) {
+    if (t->fl_reg && !t->fl_mem && t->recipe.kind == RECIPE_NONE) {
         put_flags_save(&t->hot);
         t->fl_mem = true;
     }
     t->fl_reg = false;
 }
 
+/* The same where something leaves: the frame has them. */
+void flags_sync(Tr *t, Asm *a)
+{
+    if (t->fl_mem) {
+        return;
+    }
+    if (!t->fl_reg) {
+        put_recipe(a, &t->recipe);
+    }
+    put_flags_save(a);
+}
+
 void flags_need(Tr *t)
 {
-    if (!t->fl_reg) {
-        put_flags_load(&t->hot);
-        t->fl_reg = true;
+    if (t->fl_reg) {
+        return;
     }
+    if (!t->fl_mem) {
+        put_recipe(&t->hot, &t->recipe);
+    } else {
+        put_flags_load(&t->hot);
+    }
+    t->fl_reg = true;
 }
 
 void flags_written(Tr *t)
 {
-    t->fl_reg = true;
-    t->fl_mem = false;
+    t->fl_reg      = true;
+    t->fl_mem      = false;
+    t->recipe.kind = RECIPE_NONE;
+}
+
+/* Are the flags nowhere but in the recipe? */
+static bool only_recipe(const Tr *t)
+{
+    return !t->fl_reg && !t->fl_mem;
+}
+
+bool flags_keep(Tr *t, const DbtInsn *in)
+{
+    if (t->recipe.kind == RECIPE_NONE || !(t->recipe.uses & insn_writes(t, in))) {
+        return false;
+    }
+    if (!(t->live[t->i + 1] & ~in->write)) {
+        return true;
+    }
+    if (only_recipe(t)) {
+        flags_sync(t, &t->hot);
+        t->fl_mem = true;
+    }
+    t->recipe.kind = RECIPE_NONE;
+    return false;
+}
+
+void flags_forget(Tr *t)
+{
+    if (only_recipe(t)) {
+        t->fl_mem = true; /* nobody wants them */
+    }
+    t->recipe.kind = RECIPE_NONE;
+}
+
+void flags_recipe(Tr *t, const DbtInsn *in)
+{
+    Recipe r = { .size = in->opsize, .reg = in->rm, .rm = in->ext ? DBT_NO_REG : in->reg, .imm = (int32_t)in->imm };
+
+    t->recipe.kind = RECIPE_NONE;
+    if (in->t != T_GEN || in->memory || in->map || in->lock || is_high_register(in->rm) ||
+        (!in->ext && is_high_register(in->reg)) || dbt_host_register[in->rm] == H_NONE ||
+        (!in->ext && dbt_host_register[in->reg] == H_NONE)) {
+        return;
+    }
+    unsigned kind = 8; /* of the ALU operations */
+    if (in->op < 0x40 && (in->op & 7) < 4) {
+        kind = in->op >> 3;
+        if (in->op & 2) { /* op reg, rm */
+            r.reg = in->reg;
+            r.rm  = in->rm;
+        }
+    } else if (in->op >= 0x80 && in->op <= 0x83) {
+        kind = in->reg;
+    } else if (in->op == 0x84 || in->op == 0x85 || ((in->op == 0xf6 || in->op == 0xf7) && in->reg < 2)) {
+        r.kind = RECIPE_TEST;
+    } else if (in->op == 0xf7 && in->reg == 3) {
+        r.kind = RECIPE_NEG;
+        r.rm   = r.reg;
+    }
+    switch (kind) {
+    case 0: r.kind = RECIPE_ADD; break;
+    case 1:
+    case 4:
+    case 6: /* OR, AND, XOR: the result's */
+        r.kind = RECIPE_TEST;
+        r.rm   = r.reg;
+        break;
+    case 5: r.kind = RECIPE_SUB; break;
+    case 7: r.kind = RECIPE_CMP; break;
+    default: break;
+    }
+    bool changes = r.kind == RECIPE_ADD || r.kind == RECIPE_SUB || r.kind == RECIPE_NEG;
+    if (r.kind == RECIPE_NONE || (changes && (r.size < 4 || (r.kind != RECIPE_NEG && r.reg == r.rm))) ||
+        (r.kind == RECIPE_ADD && r.imm == INT32_MIN)) {
+        return;
+    }
+    r.uses    = (uint16_t)(1u << r.reg | (r.rm == DBT_NO_REG ? 0u : 1u << r.rm));
+    t->recipe = r;
 }
 
 /* --- registers --- */
@@ -127,7 +290,8 @@ MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write)
                   .group     = t->s->operand_group[t->i],
                   .group_off = t->s->access_off[t->i] };
     if (in->rip_relative) {
-        m.linear = insn_rip(t, t->i) + in->len + (uint64_t)(int64_t)in->disp;
+        m.rip_based = true;
+        m.linear    = insn_rip(t, t->i) + in->len + (uint64_t)(int64_t)in->disp;
     } else if (in->base == DBT_NO_REG && in->index == DBT_NO_REG) {
         m.linear = (uint64_t)(int64_t)in->disp;
     } else {
@@ -141,10 +305,13 @@ MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write)
 }
 
 /* RAX = the linear address; RCX is used. EFLAGS stay but for bit_offset. */
-static void put_address(Asm *a, const MemSpec *m)
+static void put_address(Tr *t, bool in_cold, const MemSpec *m)
 {
+    Asm *a    = in_cold ? &t->cold : &t->hot;
     bool wide = m->addrsize == 8;
-    if (m->constant) {
+    if (m->constant && m->rip_based) {
+        put_linear(t, in_cold, H_RAX, m->linear);
+    } else if (m->constant) {
         asm_mov_imm(a, H_RAX, m->linear);
     } else {
         HostMem ea = { .base = H_NONE, .index = H_NONE, .scale = m->scale, .disp = m->disp };
@@ -220,6 +387,19 @@ MemSpec stack_spec(const Tr *t, const DbtInsn *in)
                       .group_off = t->s->stack_off[t->i] };
 }
 
+static unsigned host_or_none(unsigned guest)
+{
+    return guest == DBT_NO_REG ? (unsigned)H_NONE : dbt_host_register[guest];
+}
+
+/* Can the access use the guest's own registers, or does RAX have to hold the address? */
+static bool is_plain(const MemSpec *m)
+{
+    return !m->constant && host_or_none(m->base) != H_NONE &&
+           (m->index == DBT_NO_REG || host_or_none(m->index) != H_NONE) && m->addrsize == 8 && m->seg != X86_FS &&
+           m->seg != X86_GS && !m->locked && !m->bit_offset;
+}
+
 /* The slow side of a check, in the cold part: address in RAX, the stub, and back; DONE goes to the tail that emit_insn()
  * puts, a group's failure to the plain variant. */
 static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, unsigned flags, bool address, uint32_t back,
@@ -230,11 +410,21 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, uns
                      .micro = (uint16_t)micro,
                      .insn  = (uint8_t)t->i,
                      .size  = m->size,
-                     .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0)) };
+                     .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
+                                       (!m->write && !m->no_copy && !group ? SITE_LOAD : 0) | (is_plain(m) ? SITE_PLAIN : 0)) };
     uint64_t bits;
     memcpy(&bits, &site, 8);
+    if (!t->fl_mem) { /* EFLAGS are gone */
+        if (!address) {
+            asm_store(a, asm_frame(DBT_FRAME(keep[3])), H_RAX);
+        }
+        flags_sync(t, a);
+        if (!address) {
+            asm_load(a, H_RAX, asm_frame(DBT_FRAME(keep[3])));
+        }
+    }
     if (address) {
-        put_address(a, m);
+        put_address(t, true, m);
     }
     asm_call(a, 0);
     reloc(t, true, RELOC_STUB,
@@ -262,19 +452,6 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, uns
 static int32_t entry_of(unsigned micro)
 {
     return DBT_FRAME(micro) + (int32_t)(micro * sizeof(DbtMicro));
-}
-
-static unsigned host_or_none(unsigned guest)
-{
-    return guest == DBT_NO_REG ? (unsigned)H_NONE : dbt_host_register[guest];
-}
-
-/* Can the access use the guest's own registers, or does RAX have to hold the address? */
-static bool is_plain(const MemSpec *m)
-{
-    return !m->constant && host_or_none(m->base) != H_NONE &&
-           (m->index == DBT_NO_REG || host_or_none(m->index) != H_NONE) && m->addrsize == 8 && m->seg != X86_FS &&
-           m->seg != X86_GS && !m->locked && !m->bit_offset;
 }
 
 /* [base + index + disp] with the addend in RCX; no flags change. */
@@ -307,14 +484,18 @@ static Operand member(Tr *t, const MemSpec *m, const Group *g)
     int32_t  entry = entry_of((t->f->mode * 2 + g->write) * DBT_MICRO + g->micro);
 
     if (is_plain(m)) {
-        asm_load(a, H_RCX, asm_frame(entry + 8));
+        if (t->rcx_entry != entry) {
+            asm_load(a, H_RCX, asm_frame(entry + 8));
+        }
+        t->rcx_entry = m->index == DBT_NO_REG && !m->scratch ? entry : 0;
         return finish_operand(t, m, plain_operand(a, m), H_RAX);
     }
+    t->rcx_entry = 0;
     if (m->constant && (int64_t)m->linear == (int32_t)m->linear && m->seg != X86_FS && m->seg != X86_GS) {
         asm_load(a, H_RCX, asm_frame(entry + 8));
         return finish_operand(t, m, asm_at(H_RCX, (int32_t)m->linear), H_RAX);
     }
-    put_address(a, m);
+    put_address(t, false, m);
     asm_load(a, H_RCX, asm_frame(entry + 8));
     asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
     return finish_operand(t, m, asm_at(H_RAX, 0), H_RCX);
@@ -357,8 +538,9 @@ Operand check(Tr *t, const MemSpec *m)
     int32_t  entry = entry_of(micro);
     bool     plain = is_plain(m);
 
+    t->rcx_entry = 0;
     flags_save(t);
-    put_address(a, &c);
+    put_address(t, false, &c);
     if (m->locked && m->size > 1) {
         asm_8(a, 0xa8); /* test al, size - 1 */
         asm_8(a, m->size - 1u);
@@ -385,5 +567,6 @@ Operand check(Tr *t, const MemSpec *m)
         return finish_operand(t, m, asm_at(H_RAX, (int32_t)into), H_RCX);
     }
     asm_load(a, H_RCX, asm_frame(entry + 8));
+    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch ? entry : 0;
     return finish_operand(t, m, plain_operand(a, m), H_RAX);
 }

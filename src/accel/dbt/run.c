@@ -52,6 +52,9 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     g_mutex_lock(&dbt->lock);
     u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->plain);
     if (!u) {
+        u = dbt_relocate(dbt, fetch);
+    }
+    if (!u && !dbt->full) {
         u = dbt_translate(dbt, cpu, fetch);
     }
     g_mutex_unlock(&dbt->lock);
@@ -82,6 +85,24 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     g_mutex_unlock(&dbt->lock);
     *again = false;
     return u;
+}
+
+/* A group whose range is not all as its widest access wants it (a page that is only read, a clean one) fails every time:
+ * the unit is made anew, first with reads and writes in groups of their own, then without groups. */
+void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
+{
+    enum { ENOUGH = 32, LEVELS = 2, KNOWN_MAX = 1 << 16 };
+    Dbt *dbt = f->dbt;
+    g_mutex_lock(&dbt->lock);
+    DbtUnit *u = dbt_unit_at(dbt, at);
+    if (u && !u->dead && ++u->misfits == ENOUGH) {
+        uintptr_t level = (uintptr_t)g_hash_table_lookup(dbt->misfits, u->host);
+        if (level < LEVELS && g_hash_table_size(dbt->misfits) < KNOWN_MAX) {
+            g_hash_table_insert(dbt->misfits, (gpointer)u->host, (gpointer)(level + 1));
+            dbt_kill(dbt, u);
+        }
+    }
+    g_mutex_unlock(&dbt->lock);
 }
 
 /* Whose instruction a slow access in translated code was made for. */
@@ -172,6 +193,7 @@ static void map_fpu_pointers(X86Cpu *cpu, uint64_t host_fip, uint64_t host_fdp)
 
 static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
 {
+    dbt_signals_init();
     memset(f, 0, sizeof *f);
     f->cpu  = cpu;
     f->dbt  = dbt;

@@ -12,6 +12,10 @@ typedef struct Dbt Dbt;
 Dbt *dbt_new(size_t size, Error *err);
 void dbt_free(Dbt *dbt); /* no vCPU runs any more; NULL is fine */
 
+/* Has the code of each unit looked at by another decoder before it runs (verify.c): a bug in the translator ends the process.
+ * Off unless sanitizers are on. */
+void dbt_set_verify(Dbt *dbt, bool on);
+
 typedef struct DbtHost {
     /* Called when a run ends (see X86Exit), inside as x86_run() ends: does what is to be done about it and returns true
      * to go on, or false to return from dbt_loop(). */
@@ -22,6 +26,10 @@ typedef struct DbtHost {
 /* Runs guest code on this vCPU until host->exited() says no. The thread has called vcpu_enter(). Uses 250 KiB of
  * stack. */
 void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host);
+
+/* Takes SIGSEGV, SIGFPE and SIGBUS, once a process. dbt_loop() does it: whoever has other plans with these signals (the
+ * terminal is put back) is there before, and hears of those that are not the translator's. */
+void dbt_signals_init(void);
 
 /* --- what people see --- */
 

@@ -21,6 +21,9 @@ static void pass_on(int number, siginfo_t *info, void *context)
             p = &previous[i];
         }
     }
+    if ((unsigned)p->sa_flags & SA_RESETHAND) {
+        signal(number, SIG_DFL);
+    }
     if (p->sa_flags & SA_SIGINFO && p->sa_sigaction) {
         p->sa_sigaction(number, info, context);
     } else if (p->sa_handler != SIG_DFL && p->sa_handler != SIG_IGN) {
@@ -52,10 +55,13 @@ void dbt_signals_init(void)
 {
     static gsize once;
     if (g_once_init_enter(&once)) {
-        struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER };
+        struct sigaction action = { .sa_sigaction = on_fault };
         sigemptyset(&action.sa_mask);
         for (unsigned i = 0; i < 3; i++) {
-            sigaction(numbers[i], &action, &previous[i]);
+            /* Who was there before may need a stack of its own. */
+            sigaction(numbers[i], NULL, &previous[i]);
+            action.sa_flags = SA_SIGINFO | SA_NODEFER | (previous[i].sa_flags & SA_ONSTACK);
+            sigaction(numbers[i], &action, NULL);
         }
         g_once_init_leave(&once, 1);
     }

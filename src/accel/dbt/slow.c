@@ -138,6 +138,27 @@ static Ran run_any(DbtFrame *f, DbtUnit *u, unsigned n)
     return run_insn(f, &in, u);
 }
 
+/* The instruction of a slow access by the executor: without parking, locking or decoding where it came before. */
+static Ran run_access(DbtFrame *f, const uint8_t *at, unsigned n)
+{
+    X86Cpu    *cpu = f->cpu;
+    DbtAccess *a   = &f->accesses[((uintptr_t)at >> 4) % DBT_ACCESSES];
+
+    if (a->at != at || a->resets != f->dbt->counters.resets || a->unit->dead) {
+        DbtUnit *u = find_unit(f, at);
+        cpu->rip   = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
+        a->at      = NULL;
+        if (!dbt_decode_slow(cpu, u, n, &a->insn)) {
+            return RAN_AWAY; /* its bytes have changed: look again */
+        }
+        a->at     = at;
+        a->unit   = u;
+        a->resets = f->dbt->counters.resets;
+    }
+    cpu->rip = x86_cut_rip(cpu, a->unit->rip + a->unit->insn_off[n]);
+    return run_insn(f, &a->insn, a->unit);
+}
+
 const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
 {
     X86Cpu  *cpu = f->cpu;
@@ -155,6 +176,31 @@ const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
 }
 
 /* --- memory --- */
+
+/* An operand in two pages of RAM: its bytes side by side. Faults as reading them does. false: not so simple. */
+static bool copy_operand(DbtFrame *f, uint64_t linear, unsigned size)
+{
+    X86Cpu  *cpu   = f->cpu;
+    unsigned first = X86_PAGE_SIZE - (unsigned)(linear & X86_PAGE_MASK);
+    uint64_t next  = linear + first;
+
+    if (first >= size || size > sizeof f->copy || cpu->code_size != X86_CODE64 || !x86_canonical(cpu, linear) ||
+        !x86_canonical(cpu, next) || cpu->tlb->n_breakpoints) {
+        return false;
+    }
+    const uint8_t *a = x86_translate(cpu, cpu->tlb->mode, linear, X86_READ)->host;
+    const uint8_t *b = x86_translate(cpu, cpu->tlb->mode, next, X86_READ)->host;
+    if (!a || !b || cpu->tlb->changes.any) {
+        return false;
+    }
+    for (unsigned i = 0; i < first; i++) {
+        f->copy[i] = __atomic_load_n(a + X86_PAGE_SIZE - first + i, __ATOMIC_RELAXED);
+    }
+    for (unsigned i = first; i < size; i++) {
+        f->copy[i] = __atomic_load_n(b + i - first, __ATOMIC_RELAXED);
+    }
+    return true;
+}
 
 const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, unsigned write)
 {
@@ -183,9 +229,18 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
             return go(f, at);
         }
     }
+    f->at = at;
+    if (site.flags & SITE_LOAD && !odd && copy_operand(f, linear, site.size)) {
+        int32_t back;
+        __builtin_memcpy(&back, at + 11, 4);
+        uintptr_t copy = (uintptr_t)f->copy;
+        f->tmp[0]      = copy;
+        f->tmp[1]      = site.flags & SITE_PLAIN ? copy - linear : 0;
+        return go(f, at + 15 + back + 8);
+    }
+    f->at = NULL;
     f->calls.access_run++;
-    DbtUnit *u = find_unit(f, at);
-    if (run_any(f, u, site.insn) == RAN_AWAY) {
+    if (run_access(f, at, site.insn) == RAN_AWAY) {
         return go_on(f);
     }
     if (cpu->tlb->changes.any) { /* a group may be open */
@@ -232,6 +287,10 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
         }
     }
     f->calls.group_failed++;
+    if (!(site.flags & SITE_FPU)) {
+        x86_park(cpu);
+        dbt_note_misfit(f, at);
+    }
     return go(f, at + 15);
 }
 
@@ -400,6 +459,12 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
         if (cpu->tlb->changes.any) {
             dbt_sync_flush(f);
         }
+        if (cpu->interrupt_shadow && vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask) {
+            /* What is pending is taken right behind the next instruction; code would look for it later than that. */
+            x86_park(cpu);
+            x86_run_one(cpu);
+            continue;
+        }
         const uint8_t *to = find_quickly(f);
         if (!to) {
             DbtUnit *u = dbt_next_unit(f, false);
@@ -418,13 +483,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
                 dbt_sync_flush(f);
             }
         }
-        if (cpu->interrupt_shadow) {
-            /* One instruction without interrupts: code looks for them later than that. */
-            cpu->interrupt_shadow = X86_SHADOW_NONE;
-            if (vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask) {
-                atomic_store_explicit(&f->kick, DBT_KICKED, memory_order_relaxed);
-            }
-        }
+        cpu->interrupt_shadow = X86_SHADOW_NONE;
         return to;
     }
 }

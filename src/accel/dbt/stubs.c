@@ -89,6 +89,7 @@ static void put_call(Asm *a, const void *function, unsigned last)
     put_park(a, x86_unpark);
     put_restore(a);
     asm_load(a, H_RAX, asm_frame(DBT_FRAME(tmp[0])));
+    asm_load(a, H_RCX, asm_frame(DBT_FRAME(tmp[1])));
     put_jump_frame(a, DBT_FRAME(to));
 }
 

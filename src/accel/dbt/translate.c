@@ -88,7 +88,8 @@ static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
 
 /* --- flags --- */
 
-/* The flags that code at rip needs before it overwrites them, as far as it can be seen nearby. */
+/* The flags that code at rip needs before it overwrites them, as far as it can be seen nearby. The answer depends on the
+ * bytes up to the last instruction that overwrites some: more flags than needed are never wrong. */
 static uint8_t live_at(Tr *t, uint64_t rip)
 {
     enum { LOOK = 6 };
@@ -98,21 +99,25 @@ static uint8_t live_at(Tr *t, uint64_t rip)
     if (start < 0) {
         return FL_ALL;
     }
-    unsigned at = (unsigned)start;
+    unsigned at = (unsigned)start, end = at;
     for (unsigned i = 0; i < LOOK && left && at < X86_PAGE_SIZE; i++) {
         DbtInsn in;
         if (!dbt_decode(&t->mode, t->s->page + at, MIN(X86_PAGE_SIZE - at, 15u), &in)) {
             break;
         }
-        at += in.len;
         if (in.t == T_OTHER || in.faults || in.t == T_JCC || ends_unit(&in)) {
-            at = MIN(at + 15, (unsigned)X86_PAGE_SIZE);
             break;
         }
+        at += in.len;
         need |= in.read & left;
-        left &= (uint8_t)~in.write;
+        if (left & in.write) {
+            left &= (uint8_t)~in.write;
+            end = at;
+        }
     }
-    note_range(t, (unsigned)start, at);
+    if (end > (unsigned)start) {
+        note_range(t, (unsigned)start, end);
+    }
     return need | left;
 }
 
@@ -132,48 +137,21 @@ static void find_live(Tr *t)
             t->live_taken[i] = live_at(t, to);
             live             = (in->t == T_JCC ? live : 0) | t->live_taken[i];
         }
-        live       = (uint8_t)((live & ~in->write) | in->read | (in->faults ? FL_ALL : 0));
+        live       = (uint8_t)((live & ~in->write) | in->read | (in->faults || in->raises ? FL_ALL : 0));
         t->live[i] = live;
     }
 }
 
 /* --- finishing --- */
 
-static bool apply(Tr *t, DbtUnit *u)
-{
-    Dbt      *dbt   = t->dbt;
-    ptrdiff_t delta = dbt_writable(dbt);
-    uint8_t  *hot = u->hot + delta, *cold = u->cold + delta;
-
-    memcpy(hot, t->hot.start, u->hot_size);
-    memcpy(cold, t->cold.start, u->cold_size);
-    for (unsigned i = 0; i < t->n_relocs; i++) {
-        const Reloc   *r    = &t->s->relocs[i];
-        uint8_t       *at   = (r->in_cold ? cold : hot) + r->at;
-        const uint8_t *next = (r->in_cold ? u->cold : u->hot) + r->at + 4;
-        const uint8_t *to   = NULL;
-        switch ((RelocKind)r->kind) {
-        case RELOC_HOT: to = u->hot + r->value; break;
-        case RELOC_COLD: to = u->cold + r->value; break;
-        case RELOC_STUB: to = dbt->stubs[r->value]; break;
-        case RELOC_UNIT: {
-            uint64_t value = (uint64_t)(uintptr_t)u | r->value;
-            memcpy(at, &value, 8);
-            continue;
-        }
-        }
-        int32_t rel = (int32_t)(to - next);
-        memcpy(at, &rel, 4);
-    }
-    return true;
-}
-
 static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
 {
     Dbt     *dbt  = t->dbt;
     size_t   tail = sizeof(DbtExit) * t->n_exits + sizeof(X86Insn) * t->n_c;
-    DbtUnit *u    = g_malloc0(sizeof *u + tail + 4 * (t->n + 1) + sizeof(DbtPlace) * t->n_places + 2 * (t->n + 1) + t->n);
+    size_t   size = sizeof(DbtUnit) + tail + 4 * (t->n + 1) + sizeof(DbtPlace) * t->n_places + 2 * (t->n + 1) + t->n;
+    DbtUnit *u    = g_malloc0(size);
 
+    u->bytes     = size;
     u->hot_size  = asm_offset(&t->hot);
     u->cold_size = asm_offset(&t->cold);
     if (!dbt_allocate(dbt, u->hot_size, u->cold_size, &u->hot, &u->cold)) {
@@ -216,7 +194,13 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->insn_off[t->n] = (uint16_t)t->len;
 
     ptrdiff_t delta = dbt_writable(dbt);
-    apply(t, u);
+    memcpy(u->hot + delta, t->hot.start, u->hot_size);
+    memcpy(u->cold + delta, t->cold.start, u->cold_size);
+    dbt_apply_relocs(dbt, u, t->s->relocs, t->n_relocs);
+    if (t->movable) {
+        u->n_relocs = t->n_relocs;
+        u->relocs   = g_memdup2(t->s->relocs, sizeof(Reloc) * t->n_relocs);
+    }
     u->n_exits = (uint8_t)t->n_exits;
     for (unsigned i = 0; i < t->n_exits; i++) {
         const DraftExit *d = &t->exits[i];
@@ -234,6 +218,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
         u->second->host         = t->f->host2;
         u->second->range_len    = 15;
     }
+    dbt_verify(dbt, u);
     dbt_insert(dbt, u);
     dbt->counters.units++;
     dbt->counters.insns += t->n;
@@ -282,6 +267,8 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     uint32_t    insn_host[DBT_MAX_INSNS + 1];
     unsigned    branches = 0;
 
+    t.movable = dbt_may_move(f->rip, f->mode) && !f->host2;
+
     memcpy(s->page, f->host - f->page_offset, X86_PAGE_SIZE);
     memset(s->page + X86_PAGE_SIZE, 0, 32);
     if (f->host2) {
@@ -304,7 +291,9 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
         return NULL;
     }
     note_range(&t, f->page_offset, MIN(f->page_offset + t.len, (unsigned)X86_PAGE_SIZE));
-    if (f->plain) {
+    uintptr_t misfits = (uintptr_t)g_hash_table_lookup(dbt->misfits, f->host);
+    t.split_groups    = misfits == 1;
+    if (f->plain || misfits > 1) {
         memset(s->operand_group, 0, sizeof s->operand_group);
         memset(s->stack_group, 0, sizeof s->stack_group);
     } else if (t.mode.code == 8) {

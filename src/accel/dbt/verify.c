@@ -1,0 +1,941 @@
+/* The verifier: a second look at the host code of a unit, by another decoder and without knowledge of the templates.
+ *
+ * It follows what registers and the frame's words hold as sums of unknowns (`Expr`), so that it can prove of each
+ * access to guest memory that a check before it covers it: after
+ *
+ *     R = address - tag of entry k;  cmp R, 4096 - size;  ja slow
+ *
+ * [address, address + size) lies where the addend of entry k leads, until k is checked for something else or C has run
+ * an instruction. Everything else that has a memory operand must be a word of the frame that code may touch. Branches
+ * lead to instructions of the unit or to stubs, and slow paths ask for what was checked and come back behind the check.
+ * Only instructions of an allow-list occur.
+ *
+ * It takes on trust: what stubs do, that C's way of running an instruction changes registers as the host's does, and
+ * the distance that BT and its like go from their operand.
+ *
+ * Lock of the Dbt held. On in builds with sanitizers, in fuzzing and in tests. */
+
+#include "accel/dbt/dbt.h"
+#include "cpu/x86/encode.h"
+
+#include <Zydis/Zydis.h>
+
+enum {
+    N_SLOTS   = offsetof(DbtFrame, cpu) / 8, /* words of the frame that are followed */
+    N_MICRO   = DBT_MODES * 2 * DBT_MICRO,
+    MAX_TERMS = 6,
+    MAX_FACTS = 24,
+    MAX_JOINS = 16,
+    CODE_MAX  = 64 << 10,
+    RANGE_MAX = 1024,                     /* bytes that one check covers */
+    FRAME_OWN = offsetof(DbtFrame, kick), /* code may write below */
+};
+
+/* Unknowns. */
+enum { ROOT_TAG = 0x10000, ROOT_ADDEND = 0x20000, ROOT_MASKED = 0x30000, ROOT_TLB, ROOT_FRESH = 0x40000 };
+
+typedef struct Term {
+    uint32_t root;
+    int64_t  times;
+} Term;
+
+/* c + the terms' sum modulo 2^64; roots rise. */
+typedef struct Expr {
+    unsigned n;
+    uint64_t c;
+    Term     term[MAX_TERMS];
+} Expr;
+
+/* [address, address + size) is checked for entry k. */
+typedef struct Fact {
+    unsigned k, size;
+    Expr     address;
+} Fact;
+
+typedef struct State {
+    Expr     reg[16], slot[N_SLOTS];
+    Fact     facts[MAX_FACTS];
+    unsigned n_facts;
+} State;
+
+typedef struct Join {
+    uint32_t offset;
+    State    state;
+} Join;
+
+typedef struct DbtVerifier {
+    ZydisDecoder   decoder;
+    const Dbt     *dbt;
+    const DbtUnit *u;
+    uint8_t        hot_at[CODE_MAX / 8], cold_at[CODE_MAX / 8]; /* bits: where instructions begin */
+    uint8_t        back_at[CODE_MAX / 8]; /* bits: where the cold part comes back to in the hot one */
+    State          s;
+    Join           joins[MAX_JOINS];
+    unsigned       n_joins;
+    uint32_t       next_root;
+    bool           cold;
+    unsigned       insn; /* the guest's, at hand */
+    /* CMP with a tag in it: JA must follow. */
+    bool pending;
+    Fact checking;
+
+    const uint8_t          *at; /* instruction at hand */
+    ZydisDecodedInstruction z;
+    ZydisDecodedOperand     op[ZYDIS_MAX_OPERAND_COUNT];
+    const char             *problem;
+} DbtVerifier;
+
+static bool bad(DbtVerifier *v, const char *problem)
+{
+    if (!v->problem) {
+        v->problem = problem;
+    }
+    return false;
+}
+
+/* --- sums --- */
+
+static Expr constant(uint64_t c)
+{
+    return (Expr){ .c = c };
+}
+
+static Expr root(uint32_t r)
+{
+    return (Expr){ .n = 1, .term = { { r, 1 } } };
+}
+
+static Expr fresh(DbtVerifier *v)
+{
+    return root(v->next_root++);
+}
+
+/* a + b * times */
+static Expr sum(DbtVerifier *v, const Expr *a, const Expr *b, int64_t times)
+{
+    Expr     e = { .c = a->c + b->c * (uint64_t)times };
+    unsigned i = 0, k = 0;
+    while (i < a->n || k < b->n) {
+        Term t;
+        if (k == b->n || (i < a->n && a->term[i].root < b->term[k].root)) {
+            t = a->term[i++];
+        } else {
+            t       = b->term[k++];
+            t.times = (int64_t)((uint64_t)t.times * (uint64_t)times);
+            if (i < a->n && a->term[i].root == t.root) {
+                t.times = (int64_t)((uint64_t)t.times + (uint64_t)a->term[i++].times);
+            }
+        }
+        if (t.times && e.n == MAX_TERMS) {
+            return fresh(v);
+        }
+        if (t.times) {
+            e.term[e.n++] = t;
+        }
+    }
+    return e;
+}
+
+static bool same_terms(const Expr *a, const Expr *b)
+{
+    for (unsigned i = 0; i < a->n && a->n == b->n; i++) {
+        if (a->term[i].root != b->term[i].root || a->term[i].times != b->term[i].times) {
+            return false;
+        }
+    }
+    return a->n == b->n;
+}
+
+static bool same(const Expr *a, const Expr *b)
+{
+    return a->c == b->c && same_terms(a, b);
+}
+
+/* The entry whose tag (or addend) the sum has `times` times; -1: none. */
+static int entry_in(const Expr *e, uint32_t kind, int64_t times)
+{
+    for (unsigned i = 0; i < e->n; i++) {
+        if (e->term[i].root >= kind && e->term[i].root < kind + N_MICRO && e->term[i].times == times) {
+            return (int)(e->term[i].root - kind);
+        }
+    }
+    return -1;
+}
+
+/* --- states --- */
+
+static void forget_all(DbtVerifier *v)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        v->s.reg[i] = fresh(v);
+    }
+    for (unsigned i = 0; i < N_SLOTS; i++) {
+        v->s.slot[i] = i == offsetof(DbtFrame, tlb) / 8 ? root(ROOT_TLB) : fresh(v);
+    }
+    v->s.n_facts = 0;
+}
+
+/* Nothing else goes from one guest instruction to the next in scratch registers and words. */
+static void next_insn(DbtVerifier *v, uint32_t offset)
+{
+    v->s.reg[H_RAX] = fresh(v);
+    /* But for an addend in RCX, unless slow paths that have run the instruction in C come in here. */
+    if (entry_in(&v->s.reg[H_RCX], ROOT_ADDEND, 1) < 0 || v->back_at[offset / 8] >> offset % 8 & 1) {
+        v->s.reg[H_RCX] = fresh(v);
+    }
+    for (unsigned i = offsetof(DbtFrame, flags) / 8; i < FRAME_OWN / 8; i++) {
+        v->s.slot[i] = fresh(v);
+    }
+}
+
+static void meet(DbtVerifier *v, State *s, const State *other)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        s->reg[i] = same(&s->reg[i], &other->reg[i]) ? s->reg[i] : fresh(v);
+    }
+    for (unsigned i = 0; i < N_SLOTS; i++) {
+        s->slot[i] = same(&s->slot[i], &other->slot[i]) ? s->slot[i] : fresh(v);
+    }
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->n_facts; i++) {
+        bool both = false;
+        for (unsigned k = 0; k < other->n_facts && !both; k++) {
+            both = s->facts[i].k == other->facts[k].k && s->facts[i].size == other->facts[k].size &&
+                   same(&s->facts[i].address, &other->facts[k].address);
+        }
+        if (both) {
+            s->facts[n++] = s->facts[i];
+        }
+    }
+    s->n_facts = n;
+}
+
+static void forget_entry(State *s, unsigned k)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->n_facts; i++) {
+        if (s->facts[i].k != k) {
+            s->facts[n++] = s->facts[i];
+        }
+    }
+    s->n_facts = n;
+}
+
+static bool learn(DbtVerifier *v, const Fact *f)
+{
+    forget_entry(&v->s, f->k);
+    if (v->s.n_facts == MAX_FACTS) {
+        memmove(v->s.facts, v->s.facts + 1, sizeof v->s.facts[0] * (MAX_FACTS - 1));
+        v->s.n_facts--;
+    }
+    v->s.facts[v->s.n_facts++] = *f;
+    /* The slow path comes back with other values in what was compared. */
+    for (unsigned i = 0; i < 2; i++) {
+        if (entry_in(&v->s.reg[i], ROOT_TAG, -1) >= 0) {
+            v->s.reg[i] = fresh(v);
+        }
+    }
+    return true;
+}
+
+/* --- operands --- */
+
+static int gpr_of(ZydisRegister r)
+{
+    ZydisRegister whole = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r);
+    return ZydisRegisterGetClass(whole) == ZYDIS_REGCLASS_GPR64 ? ZydisRegisterGetId(whole) : -1;
+}
+
+static bool is_whole(const ZydisDecodedOperand *o)
+{
+    return o->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR64;
+}
+
+static bool writes(const ZydisDecodedOperand *o)
+{
+    return o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+}
+
+static Expr address_of(DbtVerifier *v, const ZydisDecodedOperand *o)
+{
+    Expr e = constant((uint64_t)o->mem.disp.value);
+    if (o->mem.base != ZYDIS_REGISTER_NONE) {
+        e = sum(v, &e, &v->s.reg[gpr_of(o->mem.base)], 1);
+    }
+    if (o->mem.index != ZYDIS_REGISTER_NONE) {
+        e = sum(v, &e, &v->s.reg[gpr_of(o->mem.index)], o->mem.scale);
+    }
+    return e;
+}
+
+static bool is_frame(const ZydisDecodedOperand *o)
+{
+    return o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->mem.base == ZYDIS_REGISTER_RSP;
+}
+
+/* The followed word that an operand is; -1: another place, or a part. */
+static int slot_of(const ZydisDecodedOperand *o)
+{
+    uint64_t at = (uint64_t)o->mem.disp.value;
+    return is_frame(o) && o->mem.index == ZYDIS_REGISTER_NONE && at % 8 == 0 && at / 8 < N_SLOTS && o->size == 64
+               ? (int)(at / 8)
+               : -1;
+}
+
+/* What a 64-bit read of the frame gives. */
+static Expr frame_value(DbtVerifier *v, const ZydisDecodedOperand *o)
+{
+    int      slot = slot_of(o);
+    uint64_t at   = (uint64_t)o->mem.disp.value - offsetof(DbtFrame, micro);
+    if (slot >= 0) {
+        return v->s.slot[slot];
+    }
+    if (o->mem.index == ZYDIS_REGISTER_NONE && o->size == 64 && at % 8 == 0 && at < N_MICRO * sizeof(DbtMicro)) {
+        return root((uint32_t)(at / sizeof(DbtMicro)) + (at % sizeof(DbtMicro) ? ROOT_ADDEND : ROOT_TAG));
+    }
+    return fresh(v);
+}
+
+static bool inside(uint64_t at, unsigned size, uint64_t start, uint64_t end)
+{
+    return at >= start && at + size <= end && at + size > at;
+}
+
+static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
+{
+    uint64_t at    = (uint64_t)o->mem.disp.value,
+             table = offsetof(DbtFrame, jumps) + v->u->mode * sizeof(((DbtFrame *)0)->jumps[0]);
+    unsigned size  = o->size / 8;
+    bool     jump  = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
+
+    if (o->mem.index != ZYDIS_REGISTER_NONE) {
+        Expr masked = root(ROOT_MASKED);
+        if (gpr_of(o->mem.index) != H_RCX || o->mem.scale != 8 || !same(&v->s.reg[H_RCX], &masked) || size != 8 ||
+            at != table + (jump ? 8 : 0) || writes(o)) {
+            return bad(v, "an index into the frame that is none into the jump cache");
+        }
+        return true;
+    }
+    if (jump) {
+        return (inside(at, size, table, table + sizeof(((DbtFrame *)0)->jumps[0])) &&
+                (at - table) % sizeof(DbtJump) == 8) ||
+               bad(v, "a jump through what is no jump cache");
+    }
+    if (v->z.attributes & ZYDIS_ATTRIB_HAS_LOCK) {
+        return bad(v, "LOCK on the frame");
+    }
+    if (writes(o)) {
+        return inside(at, size, 0, FRAME_OWN) || bad(v, "a write to the frame outside of what code may write");
+    }
+    return inside(at, size, 0, offsetof(DbtFrame, cpu)) ||
+           inside(at, size, offsetof(DbtFrame, micro), offsetof(DbtFrame, micro) + N_MICRO * sizeof(DbtMicro)) ||
+           inside(at, size, table, table + sizeof(((DbtFrame *)0)->jumps[0])) ||
+           bad(v, "a read of the frame outside of what code may read");
+}
+
+static bool covered(const State *s, unsigned k, const Expr *linear, unsigned size)
+{
+    for (unsigned i = 0; i < s->n_facts; i++) {
+        const Fact *f = &s->facts[i];
+        if (f->k == k && same_terms(&f->address, linear)) {
+            uint64_t into = linear->c - f->address.c;
+            if (into <= f->size && size <= f->size - into) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool is_bit_test(ZydisMnemonic m)
+{
+    return m == ZYDIS_MNEMONIC_BT || m == ZYDIS_MNEMONIC_BTS || m == ZYDIS_MNEMONIC_BTR || m == ZYDIS_MNEMONIC_BTC;
+}
+
+static bool guest_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
+{
+    if (v->cold) {
+        return bad(v, "guest memory in the cold part");
+    }
+    Expr     e    = address_of(v, o);
+    unsigned size = o->size / 8;
+    int      k    = entry_in(&e, ROOT_ADDEND, 1);
+
+    Expr tlb = root(ROOT_TLB);
+    if (same_terms(&e, &tlb)) {
+        return (!writes(o) && inside(e.c, size, 0, X86_TLB_SIZE * sizeof(X86TlbEntry))) ||
+               bad(v, "an access beside the TLB");
+    }
+    if (k < 0) {
+        return bad(v, "an address without an addend");
+    }
+    if ((unsigned)k / (2 * DBT_MICRO) != v->u->mode || (writes(o) && (unsigned)k / DBT_MICRO % 2 != X86_WRITE)) {
+        return bad(v, "the addend of another mode, or of reads for a write");
+    }
+    Expr addend = root(ROOT_ADDEND + (uint32_t)k);
+    e           = sum(v, &e, &addend, -1);
+    if (is_bit_test(v->z.mnemonic) && v->op[1].type == ZYDIS_OPERAND_TYPE_REGISTER) {
+        e = sum(v, &e, &v->s.slot[offsetof(DbtFrame, keep[0]) / 8], 1);
+    }
+    return covered(&v->s, (unsigned)k, &e, size) || bad(v, "an access that no check covers");
+}
+
+static bool operands(DbtVerifier *v)
+{
+    if (v->z.mnemonic == ZYDIS_MNEMONIC_NOP) {
+        return true;
+    }
+    for (unsigned i = 0; i < v->z.operand_count; i++) {
+        const ZydisDecodedOperand *o      = &v->op[i];
+        bool                       hidden = o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN;
+        if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && !hidden && gpr_of(o->reg.value) == H_RSP) {
+            return bad(v, "RSP as an operand");
+        }
+        if (o->type != ZYDIS_OPERAND_TYPE_MEMORY || (hidden && v->z.mnemonic == ZYDIS_MNEMONIC_CALL)) {
+            continue;
+        }
+        if (o->mem.type != ZYDIS_MEMOP_TYPE_MEM && o->mem.type != ZYDIS_MEMOP_TYPE_AGEN) {
+            return bad(v, "an addressing form of no template");
+        }
+        if ((o->mem.base != ZYDIS_REGISTER_NONE && ZydisRegisterGetClass(o->mem.base) != ZYDIS_REGCLASS_GPR64) ||
+            (o->mem.index != ZYDIS_REGISTER_NONE && ZydisRegisterGetClass(o->mem.index) != ZYDIS_REGCLASS_GPR64) ||
+            o->mem.segment == ZYDIS_REGISTER_FS || o->mem.segment == ZYDIS_REGISTER_GS) {
+            if (o->mem.type == ZYDIS_MEMOP_TYPE_MEM) {
+                return bad(v, "an address of no template");
+            }
+            continue;
+        }
+        if (o->mem.type == ZYDIS_MEMOP_TYPE_AGEN) {
+            if (v->z.mnemonic != ZYDIS_MNEMONIC_LEA || o->mem.base == ZYDIS_REGISTER_RSP) {
+                return bad(v, "an address of the frame");
+            }
+            continue;
+        }
+        if (!(is_frame(o) ? frame_operand(v, o) : guest_operand(v, o))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- instructions --- */
+
+#define OK(m) [ZYDIS_MNEMONIC_##m] = 1
+/* clang-format off */
+static const uint8_t integer[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
+    OK(MOV), OK(MOVZX), OK(MOVSX), OK(MOVSXD), OK(LEA), OK(XCHG), OK(BSWAP), OK(MOVBE), OK(MOVNTI), OK(NOP), OK(PREFETCHT0),
+    OK(ADD), OK(ADC), OK(SUB), OK(SBB), OK(AND), OK(OR), OK(XOR), OK(CMP), OK(TEST), OK(INC), OK(DEC), OK(NEG), OK(NOT),
+    OK(MUL), OK(IMUL), OK(DIV), OK(IDIV), OK(SHL), OK(SHR), OK(SAR), OK(ROL), OK(ROR), OK(RCL), OK(RCR), OK(SHLD), OK(SHRD),
+    OK(BT), OK(BTS), OK(BTR), OK(BTC), OK(BSF), OK(BSR), OK(LZCNT), OK(TZCNT), OK(POPCNT), OK(CRC32), OK(ADCX), OK(ADOX),
+    OK(XADD), OK(CMPXCHG), OK(CMPXCHG8B), OK(CMPXCHG16B), OK(CBW), OK(CWDE), OK(CDQE), OK(CWD), OK(CDQ), OK(CQO),
+    OK(LAHF), OK(SAHF), OK(CLC), OK(STC), OK(CMC), OK(LFENCE), OK(MFENCE), OK(SFENCE),
+    OK(ANDN), OK(BEXTR), OK(BLSI), OK(BLSR), OK(BLSMSK), OK(BZHI), OK(PDEP), OK(PEXT), OK(MULX), OK(RORX), OK(SARX), OK(SHLX),
+    OK(SHRX),
+    OK(CMOVO), OK(CMOVNO), OK(CMOVB), OK(CMOVNB), OK(CMOVZ), OK(CMOVNZ), OK(CMOVBE), OK(CMOVNBE), OK(CMOVS), OK(CMOVNS),
+    OK(CMOVP), OK(CMOVNP), OK(CMOVL), OK(CMOVNL), OK(CMOVLE), OK(CMOVNLE),
+    OK(SETO), OK(SETNO), OK(SETB), OK(SETNB), OK(SETZ), OK(SETNZ), OK(SETBE), OK(SETNBE), OK(SETS), OK(SETNS), OK(SETP),
+    OK(SETNP), OK(SETL), OK(SETNL), OK(SETLE), OK(SETNLE),
+    OK(JO), OK(JNO), OK(JB), OK(JNB), OK(JZ), OK(JNZ), OK(JBE), OK(JNBE), OK(JS), OK(JNS), OK(JP), OK(JNP), OK(JL), OK(JNL),
+    OK(JLE), OK(JNLE), OK(JMP), OK(CALL), OK(UD2),
+};
+/* clang-format on */
+
+static bool allowed(DbtVerifier *v)
+{
+    X86Form form;
+    if ((v->z.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && v->z.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) ||
+        v->z.attributes &
+            (ZYDIS_ATTRIB_HAS_SEGMENT | ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) {
+        return bad(v, "a prefix of no template");
+    }
+    if (integer[v->z.mnemonic]) {
+        return true;
+    }
+    switch (v->z.mnemonic) {
+    case ZYDIS_MNEMONIC_RET:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_FXRSTOR64: return bad(v, "an instruction of thunks only");
+    default:
+        return (x86_form_from_decoded(&form, &v->z, v->op) && x86_form_allowed(&form)) ||
+               bad(v, "an instruction that is not on the list");
+    }
+}
+
+static Expr value_of(DbtVerifier *v, const ZydisDecodedOperand *o)
+{
+    if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        return constant(o->imm.is_signed ? (uint64_t)o->imm.value.s : o->imm.value.u);
+    }
+    if (is_whole(o)) {
+        return v->s.reg[gpr_of(o->reg.value)];
+    }
+    return is_frame(o) ? frame_value(v, o) : fresh(v);
+}
+
+static void set_value(DbtVerifier *v, const ZydisDecodedOperand *o, const Expr *e)
+{
+    if (is_whole(o)) {
+        v->s.reg[gpr_of(o->reg.value)] = *e;
+    } else if (slot_of(o) >= 0) {
+        v->s.slot[slot_of(o)] = *e;
+    }
+}
+
+/* What the instruction does to registers and to the frame. */
+static void transfer(DbtVerifier *v)
+{
+    const ZydisDecodedOperand *to = &v->op[0], *from = &v->op[1];
+    Expr                       e, a, one = constant(1);
+    bool                       known = true, whole = to->size == 64 && (is_whole(to) || slot_of(to) >= 0);
+
+    switch (v->z.mnemonic) {
+    case ZYDIS_MNEMONIC_MOV:
+        e     = value_of(v, from);
+        known = whole;
+        if (from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && to->type == ZYDIS_OPERAND_TYPE_REGISTER && to->size == 32) {
+            v->s.reg[gpr_of(to->reg.value)] = constant((uint32_t)from->imm.value.u);
+            return;
+        }
+        break;
+    case ZYDIS_MNEMONIC_LEA:
+        e     = whole ? address_of(v, from) : fresh(v);
+        known = whole;
+        break;
+    case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_SUB:
+        e     = value_of(v, to);
+        a     = value_of(v, from);
+        e     = sum(v, &e, &a, v->z.mnemonic == ZYDIS_MNEMONIC_ADD ? 1 : -1);
+        known = whole;
+        break;
+    case ZYDIS_MNEMONIC_INC:
+    case ZYDIS_MNEMONIC_DEC:
+        e     = value_of(v, to);
+        e     = sum(v, &e, &one, v->z.mnemonic == ZYDIS_MNEMONIC_INC ? 1 : -1);
+        known = whole;
+        break;
+    case ZYDIS_MNEMONIC_AND:
+        if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
+            is_frame(from) && from->mem.index == ZYDIS_REGISTER_NONE &&
+            from->mem.disp.value == (ZyanI64)offsetof(DbtFrame, jump_mask)) {
+            v->s.reg[H_RCX] = root(ROOT_MASKED);
+            return;
+        }
+        known = false;
+        break;
+    default: known = false; break;
+    }
+    if (known) {
+        set_value(v, to, &e);
+        return;
+    }
+    for (unsigned i = 0; i < v->z.operand_count; i++) {
+        const ZydisDecodedOperand *o = &v->op[i];
+        if (!writes(o)) {
+            continue;
+        }
+        if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(o->reg.value) >= 0) {
+            v->s.reg[gpr_of(o->reg.value)] = fresh(v);
+        } else if (is_frame(o)) {
+            for (uint64_t at = (uint64_t)o->mem.disp.value / 8;
+                 at <= ((uint64_t)o->mem.disp.value + o->size / 8 - 1) / 8; at++) {
+                if (at < N_SLOTS) {
+                    v->s.slot[at] = fresh(v);
+                }
+            }
+        }
+    }
+}
+
+static bool decode(DbtVerifier *v, const uint8_t *at, const uint8_t *end)
+{
+    v->at = at;
+    return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&v->decoder, at, (size_t)(end - at), &v->z, v->op)) ||
+           bad(v, "bytes that are no instruction");
+}
+
+/* Everything about an instruction but where it branches. */
+static bool step(DbtVerifier *v)
+{
+    if (!allowed(v) || !operands(v)) {
+        return false;
+    }
+    if (v->pending && v->z.mnemonic != ZYDIS_MNEMONIC_JNBE) {
+        return bad(v, "a comparison with a tag, and no JA behind it");
+    }
+    if (v->z.mnemonic == ZYDIS_MNEMONIC_CMP && is_whole(&v->op[0]) && v->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        Expr     e     = value_of(v, &v->op[0]);
+        int      k     = entry_in(&e, ROOT_TAG, -1);
+        uint64_t limit = v->op[1].imm.value.u;
+        if (k >= 0 && !v->cold) {
+            if (limit >= X86_PAGE_SIZE || limit < X86_PAGE_SIZE - RANGE_MAX) {
+                return bad(v, "a check for a strange size");
+            }
+            Expr tag   = root(ROOT_TAG + (uint32_t)k);
+            v->pending = true;
+            v->checking =
+                (Fact){ .k = (unsigned)k, .size = X86_PAGE_SIZE - (unsigned)limit, .address = sum(v, &e, &tag, 1) };
+        }
+    }
+    if (v->z.mnemonic != ZYDIS_MNEMONIC_CALL) { /* its caller knows what comes back */
+        transfer(v);
+    }
+    return true;
+}
+
+/* --- branches --- */
+
+static bool begins(const uint8_t *bits, uint64_t offset)
+{
+    return offset < CODE_MAX && bits[offset / 8] >> (offset % 8) & 1;
+}
+
+static int stub_at(const Dbt *dbt, const uint8_t *to)
+{
+    for (unsigned i = 0; i < N_STUBS; i++) {
+        if (dbt->stubs[i] == to) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* Where the branch at hand leads; NULL: it is none with a fixed place. */
+static const uint8_t *branch_target(const DbtVerifier *v)
+{
+    const ZydisDecodedOperand *o = &v->op[0];
+    bool branch = v->z.meta.category == ZYDIS_CATEGORY_COND_BR || v->z.meta.category == ZYDIS_CATEGORY_UNCOND_BR ||
+                  v->z.meta.category == ZYDIS_CATEGORY_CALL;
+    if (!branch || o->type != ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        return NULL;
+    }
+    return v->at + v->z.length + o->imm.value.s;
+}
+
+static bool branch(DbtVerifier *v)
+{
+    const DbtUnit *u    = v->u;
+    const uint8_t *to   = branch_target(v);
+    bool           call = v->z.mnemonic == ZYDIS_MNEMONIC_CALL;
+
+    if (!to) {
+        return v->z.mnemonic == ZYDIS_MNEMONIC_JMP ? is_frame(&v->op[0]) || bad(v, "an indirect jump")
+                                                   : !call || bad(v, "an indirect call");
+    }
+    switch (stub_at(v->dbt, to)) {
+    case STUB_LOOKUP:
+    case STUB_KICK:
+    case STUB_PAGES: return !call || bad(v, "a call of a stub that does not come back");
+    case STUB_INSN: return (call && !v->cold) || bad(v, "a branch to a stub that is called");
+    case STUB_READ_MISS:
+    case STUB_WRITE_MISS:
+    case STUB_GROUP_READ_MISS:
+    case STUB_GROUP_WRITE_MISS:
+    case STUB_LINK:
+    case STUB_RET_MISS: return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
+    case -1: break;
+    default: return bad(v, "a branch to a stub that is C's");
+    }
+    bool hot  = to >= u->hot && to < u->hot + u->hot_size;
+    bool cold = to >= u->cold && to < u->cold + u->cold_size;
+    if (call ||
+        !(hot ? begins(v->hot_at, (uint64_t)(to - u->hot)) : cold && begins(v->cold_at, (uint64_t)(to - u->cold)))) {
+        return bad(v, "a branch to what is no instruction of the unit");
+    }
+    if (!v->cold && hot && to <= v->at && to != u->hot) {
+        return bad(v, "a branch backwards");
+    }
+    return true;
+}
+
+/* The description behind a call of a miss stub. */
+static bool site_at(const uint8_t *p, const uint8_t *end, DbtSite *site)
+{
+    if (end - p < 15 || p[0] != 0x48 || p[1] != 0xb9) {
+        return false;
+    }
+    memcpy(site, p + 2, sizeof *site);
+    return true;
+}
+
+/* The slow side of the check that has just ended: asks for the same, and comes back behind it. */
+static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
+{
+    const DbtUnit *u     = v->u;
+    const uint8_t *end   = u->cold + u->cold_size;
+    const Fact    *f     = &v->checking;
+    State          saved = v->s;
+    DbtSite        site;
+
+    if (to < u->cold || to >= end) {
+        return bad(v, "a check whose slow side is not cold");
+    }
+    v->pending = false;
+    v->cold    = true;
+    unsigned n = 0;
+    do {
+        if (!decode(v, to, end) || !step(v)) {
+            return false;
+        }
+        to += v->z.length;
+    } while (v->z.mnemonic != ZYDIS_MNEMONIC_CALL && ++n < 16);
+    v->cold    = false;
+    bool write = f->k / DBT_MICRO % 2 == X86_WRITE;
+    int  stub  = branch_target(v) ? stub_at(v->dbt, branch_target(v)) : -1;
+    if (stub != (write ? STUB_WRITE_MISS : STUB_READ_MISS) &&
+        stub != (write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS)) {
+        return bad(v, "a slow side without its stub");
+    }
+    if (!same(&v->s.reg[H_RAX], &f->address)) {
+        return bad(v, "a slow side for another address than the check's");
+    }
+    if (!site_at(to, end, &site) || site.micro != f->k || site.limit != X86_PAGE_SIZE - f->size ||
+        site.insn != v->insn) {
+        return bad(v, "a slow side whose description is not the check's");
+    }
+    to += 10;
+    if (!decode(v, to, end) || v->z.mnemonic != ZYDIS_MNEMONIC_JMP || branch_target(v) != back) {
+        return bad(v, "a slow side that does not come back behind its check");
+    }
+    v->s = saved;
+    return true;
+}
+
+/* --- the two parts --- */
+
+static bool find_begins(DbtVerifier *v, const uint8_t *start, uint32_t size, uint8_t *bits)
+{
+    memset(bits, 0, CODE_MAX / 8);
+    for (uint32_t at = 0; at < size; at += v->z.length) {
+        if (!decode(v, start + at, start + size)) {
+            return false;
+        }
+        bits[at / 8] |= (uint8_t)(1 << at % 8);
+    }
+    return true;
+}
+
+/* A branch forwards within the hot part: the state goes along. */
+static bool join_later(DbtVerifier *v, uint32_t offset)
+{
+    for (unsigned i = 0; i < v->n_joins; i++) {
+        if (v->joins[i].offset == offset) {
+            meet(v, &v->joins[i].state, &v->s);
+            return true;
+        }
+    }
+    if (v->n_joins == MAX_JOINS) {
+        return bad(v, "too many branches within the unit");
+    }
+    v->joins[v->n_joins++] = (Join){ .offset = offset, .state = v->s };
+    return true;
+}
+
+static bool find_ways_back(DbtVerifier *v)
+{
+    const DbtUnit *u   = v->u;
+    const uint8_t *end = u->cold + u->cold_size;
+
+    memset(v->back_at, 0, sizeof v->back_at);
+    for (const uint8_t *p = u->cold; p < end; p += v->z.length) {
+        if (!decode(v, p, end)) {
+            return false;
+        }
+        const uint8_t *to = branch_target(v);
+        if (to && v->z.mnemonic != ZYDIS_MNEMONIC_CALL && to >= u->hot && to < u->hot + u->hot_size) {
+            uint32_t offset = (uint32_t)(to - u->hot);
+            v->back_at[offset / 8] |= (uint8_t)(1 << offset % 8);
+        }
+    }
+    return true;
+}
+
+static bool hot_part(DbtVerifier *v)
+{
+    const DbtUnit *u       = v->u;
+    const uint8_t *end     = u->hot + u->hot_size;
+    bool           reached = true;
+
+    v->insn = 0;
+    forget_all(v);
+    for (const uint8_t *p = u->hot; p < end;) {
+        uint32_t offset = (uint32_t)(p - u->hot);
+        for (unsigned i = 0; i < v->n_joins; i++) {
+            if (v->joins[i].offset == offset) {
+                if (reached) {
+                    meet(v, &v->s, &v->joins[i].state);
+                } else {
+                    v->s = v->joins[i].state;
+                }
+                reached     = true;
+                v->joins[i] = v->joins[--v->n_joins];
+                break;
+            }
+        }
+        if (!reached) {
+            forget_all(v);
+        }
+        while (v->insn + 1 < u->n && u->insn_host[v->insn + 1] <= offset) {
+            v->insn++;
+        }
+        if (offset == u->insn_host[v->insn]) {
+            next_insn(v, offset);
+        }
+        if (!decode(v, p, end) || !step(v) || !branch(v)) {
+            return false;
+        }
+        const uint8_t *next = p + v->z.length, *to = branch_target(v);
+        bool           jump = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
+        if (v->pending) {
+            if (v->z.mnemonic == ZYDIS_MNEMONIC_JNBE) {
+                if (!slow_side(v, to, next) || !learn(v, &v->checking)) {
+                    return false;
+                }
+            }
+        } else if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL) {
+            uint64_t want = (uint64_t)(uintptr_t)u | (uint64_t)v->insn << 56, found;
+            if (end - next < 10 || next[0] != 0x48 || next[1] != 0xb9) {
+                return bad(v, "a call of C without its description");
+            }
+            memcpy(&found, next + 2, 8);
+            if (found != want || !u->c_of[v->insn]) {
+                return bad(v, "a call of C for another instruction");
+            }
+            forget_all(v);
+        } else if (to && to > p && to < end && !join_later(v, (uint32_t)(to - u->hot))) {
+            return false;
+        }
+        reached = !jump;
+        p       = next;
+    }
+    return !v->pending || bad(v, "a check without its end");
+}
+
+static bool cold_part(DbtVerifier *v)
+{
+    const DbtUnit *u   = v->u;
+    const uint8_t *end = u->cold + u->cold_size;
+
+    v->cold = true;
+    forget_all(v);
+    for (const uint8_t *p = u->cold; p < end; p += v->z.length) {
+        if (!decode(v, p, end) || !step(v) || !branch(v)) {
+            return false;
+        }
+        if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL) {
+            DbtSite        site = { 0 };
+            const uint8_t *next = p + v->z.length;
+            switch (stub_at(v->dbt, branch_target(v))) {
+            case STUB_READ_MISS:
+            case STUB_GROUP_READ_MISS:
+            case STUB_WRITE_MISS:
+            case STUB_GROUP_WRITE_MISS:
+                if (!site_at(next, end, &site) || site.micro / (2 * DBT_MICRO) != u->mode || site.insn >= u->n) {
+                    return bad(v, "a slow side with a wrong description");
+                }
+                break;
+            default: break;
+            }
+            forget_all(v);
+        }
+    }
+    v->cold = false;
+    return true;
+}
+
+/* Displacements that are patched while others run them lie in one aligned word, and end a branch. */
+static bool exits_and_places(DbtVerifier *v)
+{
+    const DbtUnit *u     = v->u;
+    ptrdiff_t      delta = dbt_writable(v->dbt);
+
+    v->at = u->hot;
+    for (unsigned i = 0; i < u->n_exits; i++) {
+        const DbtExit *e    = &u->exits[i];
+        const uint8_t *site = e->site - delta, *cold = e->cold - delta;
+        if (cold < u->cold || cold + 5 > u->cold + u->cold_size || (uintptr_t)cold & 7 ||
+            !begins(v->cold_at, (uint64_t)(cold - u->cold))) {
+            return bad(v, "an exit whose cold side is in the wrong place");
+        }
+        uint64_t offset = (uint64_t)(site - u->hot);
+        if (e->direct && (((uintptr_t)site & 7) > 4 || offset + 4 > u->hot_size ||
+                          (offset + 4 < u->hot_size && !begins(v->hot_at, offset + 4)))) {
+            return bad(v, "an exit that cannot be patched");
+        }
+    }
+    for (unsigned i = 0; i < u->n_places; i++) {
+        if (!begins(v->hot_at, u->places[i].host) || u->places[i].insn >= u->n) {
+            return bad(v, "a place that is no instruction");
+        }
+    }
+    return true;
+}
+
+static bool verify(DbtVerifier *v, const DbtUnit *u)
+{
+    if (u->hot_size > CODE_MAX || u->cold_size > CODE_MAX) {
+        return bad(v, "more code than there can be");
+    }
+    return find_begins(v, u->hot, u->hot_size, v->hot_at) && find_begins(v, u->cold, u->cold_size, v->cold_at) &&
+           find_ways_back(v) && hot_part(v) && cold_part(v) && exits_and_places(v);
+}
+
+static void list(const DbtVerifier *v, GString *to, const char *name, const uint8_t *start, uint32_t size)
+{
+    ZydisFormatter formatter;
+    ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
+    g_string_append_printf(to, "%s:\n", name);
+    for (uint32_t at = 0; at < size;) {
+        ZydisDecodedInstruction z;
+        ZydisDecodedOperand     op[ZYDIS_MAX_OPERAND_COUNT];
+        char                    text[100];
+        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&v->decoder, start + at, size - at, &z, op))) {
+            g_string_append_printf(to, "%s %4x  ?\n", start + at == v->at ? "->" : "  ", at);
+            return;
+        }
+        ZydisFormatterFormatInstruction(&formatter, &z, op, z.operand_count_visible, text, sizeof text,
+                                        (uint64_t)(uintptr_t)(start + at), NULL);
+        g_string_append_printf(to, "%s %4x  %s\n", start + at == v->at ? "->" : "  ", at, text);
+        at += z.length;
+    }
+}
+
+_Noreturn static void complain(const DbtVerifier *v)
+{
+    const DbtUnit *u    = v->u;
+    GString       *text = g_string_new(NULL);
+    list(v, text, "hot", u->hot, u->hot_size);
+    list(v, text, "cold", u->cold, u->cold_size);
+    g_error("the translator's code for %#" G_GINT64_MODIFIER "x has %s\n%sin guest instruction %u", u->rip, v->problem,
+            text->str, v->insn);
+}
+
+void dbt_verify(Dbt *dbt, const DbtUnit *u)
+{
+    DbtVerifier *v = dbt->verifier;
+    if (!v) {
+        return;
+    }
+    v->dbt       = dbt;
+    v->u         = u;
+    v->next_root = ROOT_FRESH;
+    v->n_joins   = 0;
+    v->pending = v->cold = false;
+    v->problem           = NULL;
+    if (!verify(v, u)) {
+        complain(v);
+    }
+}
+
+void dbt_set_verify(Dbt *dbt, bool on)
+{
+    g_mutex_lock(&dbt->lock);
+    if (!on) {
+        g_free(dbt->verifier);
+        dbt->verifier = NULL;
+    } else if (!dbt->verifier) {
+        dbt->verifier = g_new0(DbtVerifier, 1);
+        ZydisDecoderInit(&dbt->verifier->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    }
+    g_mutex_unlock(&dbt->lock);
+}
