@@ -248,7 +248,7 @@ void dbt_link(Dbt *dbt, DbtExit *e, DbtUnit *to)
 static void unlink_exit(Dbt *dbt, DbtExit *e)
 {
     if (e->direct) {
-        patch32(dbt, e->site, e->cold - dbt_writable(dbt));
+        patch32(dbt, e->site, e->way - dbt_writable(dbt));
     } else {
         patch_cold(dbt, e->cold, 0xe8, dbt->stubs[STUB_LINK]);
     }

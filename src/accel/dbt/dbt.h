@@ -160,13 +160,39 @@ enum {
     SITE_PLAIN = 16, /* behind the check RCX takes the addend; otherwise RAX is added to */
 };
 
+/* How the flags can be made again from registers as they are now: an instruction that changes nothing but flags, after
+ * one that prepares RAX. */
+typedef enum RecipeKind {
+    RECIPE_NONE,
+    RECIPE_CMP,  /* CMP reg, rm or imm, as it was */
+    RECIPE_TEST, /* TEST reg, rm or imm */
+    RECIPE_SUB,  /* reg is a difference: CMP reg + rm or imm, the same */
+    RECIPE_ADD,  /* reg is a sum */
+    RECIPE_NEG,
+} RecipeKind;
+
+typedef struct Recipe {
+    uint8_t  kind, size; /* 4 or 8 bytes; CMP and TEST 1 and 2 too */
+    uint8_t  reg, rm;    /* guest registers; rm DBT_NO_REG: imm */
+    int32_t  imm;
+    uint16_t uses; /* guest registers, a bit each */
+} Recipe;
+
+static inline bool recipe_same(const Recipe *a, const Recipe *b)
+{
+    return a->kind == b->kind && (a->kind == RECIPE_NONE || (a->size == b->size && a->reg == b->reg && a->rm == b->rm &&
+                                                             a->imm == b->imm));
+}
+
 /* One way out of a unit to a fixed place in its page. */
 typedef struct DbtExit {
     uint64_t rip;      /* where it leads */
     uint8_t *site;     /* the branch's displacement in the hot part, writable view */
     uint8_t *cold;     /* CALL in the cold part */
+    uint8_t *way;      /* to it, in the cold part: where the site leads without a link */
     bool     direct;   /* nothing to be done on the way: the site itself is patched */
     bool     plain;    /* to a unit without groups */
+    Recipe   entry;    /* to a unit that finds the flags by this */
     DbtUnit *to;       /* linked to */
     DbtUnit *unit;     /* of which it is */
     struct DbtExit *next_in; /* list of to's incoming edges */
@@ -211,6 +237,7 @@ struct DbtUnit {
     uint32_t       hot_size, cold_size;
     uint16_t       n, len;
     bool           dead, plain; /* plain: no groups */
+    Recipe         entry;       /* flags at its start; RECIPE_NONE: in the frame */
     uint16_t       misfits;     /* how often a group's check failed for what its page allows */
     uint8_t        n_exits, n_c, mode;
     uint16_t       n_places;
@@ -311,10 +338,12 @@ static inline DbtUnit **dbt_hash_slot(Dbt *dbt, const uint8_t *host, uint64_t ke
 
 /* By vCPU threads that are inside, without the lock: units are freed only while nobody is. One that is just being killed
  * may be found: it is as if its code had run a moment earlier. */
-static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, bool plain)
+static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, bool plain,
+                                  const Recipe *entry)
 {
     DbtUnit *u = __atomic_load_n(dbt_hash_slot(dbt, host, key, rip), __ATOMIC_ACQUIRE);
-    while (u && (u->host != host || u->key != key || u->rip != rip || u->plain != plain)) {
+    while (u && (u->host != host || u->key != key || u->rip != rip || u->plain != plain ||
+                 !recipe_same(&u->entry, entry))) {
         u = __atomic_load_n(&u->hash_next, __ATOMIC_ACQUIRE);
     }
     return u;
@@ -356,6 +385,7 @@ typedef struct DbtFetch {
     const uint8_t *host2;
     RamBlock      *ram2;
     uint64_t       ram_offset2, linear2;
+    Recipe         entry;
     unsigned       mode;  /* X86TlbMode */
     bool           plain;
 } DbtFetch;
@@ -398,10 +428,10 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host);
 void dbt_enter(DbtFrame *f, const uint8_t *code);
 
 /* --- frame.c --- */
-/* The unit at cpu->rip, found or translated, and in the jump cache unless it is plain. NULL: the executor has to run the
+/* The unit at cpu->rip, found or translated, and in the jump cache unless it is plain or has an entry of its own. NULL: the executor has to run the
  * next instruction, or a region must be emptied first (dbt->full). Raises what fetching raises. Lock not held; parks
  * when it translates. */
-DbtUnit *dbt_next_unit(DbtFrame *f, bool plain);
+DbtUnit *dbt_next_unit(DbtFrame *f, bool plain, const Recipe *entry); /* entry: NULL for none */
 
 /* --- run.c --- */
 /* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile. Parked; lock not held. */

@@ -18,8 +18,9 @@ typedef struct Vec {
 
 typedef struct DraftExit {
     uint64_t rip;
-    uint32_t site, cold;
+    uint32_t site, cold, way;
     bool     direct, plain;
+    Recipe   entry;
 } DraftExit;
 
 /* Accesses that are checked together: see group.c. */
@@ -49,24 +50,6 @@ typedef struct DbtScratch {
     DbtPlace  places[MAX_PLACES];
     uint8_t   page[X86_PAGE_SIZE + 32]; /* the guest page as it was when decoding began */
 } DbtScratch;
-
-/* How the flags can be made again from registers as they are now: an instruction that changes nothing but flags, after
- * one that prepares RAX. */
-typedef enum RecipeKind {
-    RECIPE_NONE,
-    RECIPE_CMP,  /* CMP reg, rm or imm, as it was */
-    RECIPE_TEST, /* TEST reg, rm or imm */
-    RECIPE_SUB,  /* reg is a difference: CMP reg + rm or imm, the same */
-    RECIPE_ADD,  /* reg is a sum */
-    RECIPE_NEG,
-} RecipeKind;
-
-typedef struct Recipe {
-    uint8_t  kind, size; /* 4 or 8 bytes; CMP and TEST 1 and 2 too */
-    uint8_t  reg, rm;    /* guest registers; rm DBT_NO_REG: imm */
-    int32_t  imm;
-    uint16_t uses; /* guest registers, a bit each */
-} Recipe;
 
 typedef struct Tr {
     Dbt            *dbt;

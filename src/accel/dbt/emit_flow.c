@@ -36,7 +36,7 @@ static DraftExit *new_exit(Tr *t, uint64_t rip)
 static void put_link(Tr *t, DraftExit *e)
 {
     asm_nops(&t->cold, (8 - (asm_offset(&t->cold) & 7)) & 7);
-    e->cold = asm_offset(&t->cold);
+    e->cold = e->way = asm_offset(&t->cold);
     asm_call(&t->cold, 0);
     reloc(t, true, RELOC_STUB, STUB_LINK);
 }
@@ -49,12 +49,25 @@ uint32_t emit_plain_exit(Tr *t, uint64_t rip)
     return e->cold;
 }
 
-static void put_poll(Tr *t, uint64_t rip)
+/* The same with the flags put into the frame first, for the first time round. Where it begins. */
+static uint32_t put_entry_link(Tr *t, DraftExit *e)
+{
+    uint32_t start = asm_offset(&t->cold);
+    flags_sync(t, &t->cold);
+    put_link(t, e);
+    return start;
+}
+
+/* `lost`: the flags are in a recipe only, and must be in the frame for whoever is called. */
+static void put_poll(Tr *t, uint64_t rip, bool lost)
 {
     Asm *a = &t->hot;
     asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(poll)), .imm_size = 1 });
     asm_jcc(a, CC_NZ, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+    if (lost) {
+        flags_sync(t, &t->cold);
+    }
     put_linear(t, true, H_RAX, rip);
     asm_jmp(&t->cold, 0);
     reloc(t, true, RELOC_STUB, STUB_KICK);
@@ -127,11 +140,25 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         asm_jcc(a, (unsigned)cc ^ 1, 0);
         skip = asm_offset(a);
     }
+    /* Round and round one unit: its variant for that finds the flags by the recipe. */
+    if (near && save && t->recipe.kind != RECIPE_NONE && rip == t->f->rip && !t->f->plain && !t->f->host2) {
+        t->fl_reg = false; /* the poll changes EFLAGS */
+        put_poll(t, rip, true);
+        DraftExit *e = new_exit(t, rip);
+        e->entry     = t->recipe;
+        align_site(a, 1);
+        asm_jmp(a, 0);
+        e->site   = asm_offset(a) - 4;
+        e->direct = true;
+        e->way    = put_entry_link(t, e);
+        reloc(t, false, RELOC_COLD, e->way);
+        goto done;
+    }
     if (save) {
         flags_sync(t, a);
     }
     if (back) {
-        put_poll(t, rip);
+        put_poll(t, rip, false);
     }
     if (near) {
         DraftExit *e = new_exit(t, rip);
@@ -144,6 +171,7 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     } else {
         put_far_exit(t, a, false, rip);
     }
+done:
     if (cc >= 0 && !a->full) {
         int32_t rel = (int32_t)(asm_offset(a) - skip);
         memcpy(a->start + skip - 4, &rel, 4);

@@ -70,7 +70,7 @@ static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
     }
 }
 
-DbtUnit *dbt_next_unit(DbtFrame *f, bool plain)
+DbtUnit *dbt_next_unit(DbtFrame *f, bool plain, const Recipe *entry)
 {
     X86Cpu  *cpu   = f->cpu;
     uint64_t rip   = cpu->rip;
@@ -87,6 +87,9 @@ DbtUnit *dbt_next_unit(DbtFrame *f, bool plain)
         x86_raise(cpu, X86_GP);
     }
     fetch.page_offset = (unsigned)(fetch.linear & X86_PAGE_MASK);
+    if (entry) {
+        fetch.entry = *entry;
+    }
     for (;;) {
         const X86TlbPage *page = x86_translate(cpu, x86_tlb_mode(cpu), fetch.linear, X86_FETCH);
         if (cpu->tlb->changes.any) {
@@ -108,7 +111,7 @@ DbtUnit *dbt_next_unit(DbtFrame *f, bool plain)
             dbt_jumps_flush(f, fetch.mode);
             f->jump_key[fetch.mode] = jump_key;
         }
-        DbtUnit *u = dbt_lookup(f->dbt, fetch.host, fetch.key, rip, plain);
+        DbtUnit *u = dbt_lookup(f->dbt, fetch.host, fetch.key, rip, plain, &fetch.entry);
         if (!u) {
             bool again;
             x86_park(cpu);
@@ -120,7 +123,7 @@ DbtUnit *dbt_next_unit(DbtFrame *f, bool plain)
                 dbt_sync_flush(f);
             }
         }
-        if (u && !plain) {
+        if (u && !plain && !entry) {
             jump_fill(f, fetch.mode, u, global);
         }
         if (u && f->dbt->no_jumps) {

@@ -35,7 +35,8 @@ void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n)
 static DbtUnit *find_source(Dbt *dbt, const DbtFetch *f)
 {
     DbtUnit *u = dbt_page_units(dbt, f->host);
-    while (u && (u->host != f->host || u->key != f->key || u->plain != f->plain || !u->relocs)) {
+    while (u && (u->host != f->host || u->key != f->key || u->plain != f->plain || !u->relocs ||
+                 !recipe_same(&u->entry, &f->entry))) {
         u = u->page_next;
     }
     return u;
@@ -66,11 +67,14 @@ DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f)
     for (unsigned i = 0; i < u->n_exits; i++) {
         DbtExit *e = &u->exits[i];
         uint8_t *cold = u->cold + (e->cold - delta - from->cold);
+        uint8_t *way  = u->cold + (e->way - delta - from->cold);
         *e = (DbtExit){ .rip    = e->rip + by,
                         .site   = u->hot + delta + (e->site - delta - from->hot),
                         .cold   = cold + delta,
+                        .way    = way + delta,
                         .direct = e->direct,
                         .plain  = e->plain,
+                        .entry  = e->entry,
                         .unit   = u };
         *e->cold = 0xe8; /* CALL, also where the original has a link */
     }

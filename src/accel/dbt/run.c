@@ -50,7 +50,7 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
         return NULL;
     }
     g_mutex_lock(&dbt->lock);
-    u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->plain);
+    u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->plain, &fetch->entry);
     if (!u) {
         u = dbt_relocate(dbt, fetch);
         if (u) {
@@ -66,6 +66,10 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
         return u;
     }
 
+    if (fetch->entry.kind != RECIPE_NONE) {
+        *again = false;
+        return NULL;
+    }
     /* One instruction that lies in two pages. */
     uint64_t next = (fetch->linear | X86_PAGE_MASK) + 1;
     if (cpu->code_size != X86_CODE64) {

@@ -167,6 +167,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->n           = (uint16_t)t->n;
     u->len         = (uint16_t)t->len;
     u->plain       = t->f->plain;
+    u->entry       = t->f->entry;
     u->n_c         = (uint8_t)t->n_c;
     u->n_places    = (uint16_t)t->n_places;
     u->range_start = (uint16_t)t->range_start;
@@ -207,8 +208,10 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
         u->exits[i]        = (DbtExit){ .rip    = d->rip,
                                         .site   = u->hot + delta + d->site,
                                         .cold   = u->cold + delta + d->cold,
+                                        .way    = u->cold + delta + d->way,
                                         .direct = d->direct,
                                         .plain  = d->plain,
+                                        .entry  = d->entry,
                                         .unit   = u };
     }
     if (t->f->host2) {
@@ -235,7 +238,8 @@ static void emit_all(Tr *t, uint32_t *insn_host)
 {
     const DbtInsn *in = NULL;
 
-    t->fl_mem = true;
+    t->recipe = t->f->entry;
+    t->fl_mem = t->recipe.kind == RECIPE_NONE;
     if (t->f->host2) {
         emit_page_check(t);
     }
