@@ -31,10 +31,10 @@ static void setup(Fixture *f, gconstpointer unused)
 
 static void teardown(Fixture *f, gconstpointer unused)
 {
-    guest_free(f->guest);
-    dbt_free(f->dbt);
     fclose(f->guest->log.file);
     free(f->text);
+    guest_free(f->guest);
+    dbt_free(f->dbt);
 }
 
 static void run_loop(Fixture *f)
