@@ -82,6 +82,7 @@ typedef struct DbtInsn {
     uint8_t  imm_size;
     bool     memory, rip_relative, ext, lock;
     bool     faults; /* may fault, or leave to C */
+    bool     raises; /* the host's units may raise an exception */
     uint8_t  extra;  /* number of its entry in the unit's table of C instructions or vector forms */
     int32_t  disp;
     int64_t  imm; /* sign-extended; branches: displacement from the end of the instruction */

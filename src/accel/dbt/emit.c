@@ -301,8 +301,10 @@ static void emit_muldiv(Tr *t, const DbtInsn *in)
             asm_mov(a, H_RCX, host);
         }
     }
-    if (in->reg >= 6) {
-        flags_save(t); /* they stay as they are, also at #DE */
+    if (in->reg >= 6 && !t->fl_mem) { /* they stay as they are, also at #DE */
+        flags_sync(t, a);
+        t->fl_mem = true;
+        t->fl_reg = false;
     }
     asm_mov(a, H_RAX, H_R9);
     e.reg     = in->reg;
@@ -688,7 +690,13 @@ static void emit_one(Tr *t, const DbtInsn *in)
 void emit_insn(Tr *t, const DbtInsn *in)
 {
     t->n_tails = 0;
+    bool spoils = flags_keep(t, in);
     emit_one(t, in);
+    if (in->write == FL_ALL) {
+        flags_recipe(t, in);
+    } else if (spoils) {
+        flags_forget(t);
+    }
 
     /* Where slow paths go on that have run the instruction in C: flags are in the frame then. */
     for (unsigned i = 0; i < t->n_tails; i++) {
@@ -703,12 +711,16 @@ void emit_insn(Tr *t, const DbtInsn *in)
         asm_8(&t->cold, 0x0f); /* ud2: C does not come back from these */
         asm_8(&t->cold, 0x0b);
     } else if (t->n_tails) {
-        if (t->fl_reg) {
+        bool only_reg = t->fl_reg; /* a recipe holds whatever C has done: what it uses has its new value */
+        if (only_reg) {
             Asm hot = t->hot;
             t->hot  = t->cold;
+            bool mem  = t->fl_mem;
             t->fl_reg = false;
+            t->fl_mem = true;
             flags_need(t);
-            t->cold = t->hot;
+            t->fl_mem = mem;
+            t->cold   = t->hot;
             t->hot  = hot;
         }
         asm_jmp(&t->cold, 0);

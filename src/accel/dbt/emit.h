@@ -64,6 +64,24 @@ typedef struct DbtScratch {
     uint8_t   page[X86_PAGE_SIZE + 32]; /* the guest page as it was when decoding began */
 } DbtScratch;
 
+/* How the flags can be made again from registers as they are now: an instruction that changes nothing but flags, after
+ * one that prepares RAX. */
+typedef enum RecipeKind {
+    RECIPE_NONE,
+    RECIPE_CMP,  /* CMP reg, rm or imm, as it was */
+    RECIPE_TEST, /* TEST reg, rm or imm */
+    RECIPE_SUB,  /* reg is a difference: CMP reg + rm or imm, the same */
+    RECIPE_ADD,  /* reg is a sum */
+    RECIPE_NEG,
+} RecipeKind;
+
+typedef struct Recipe {
+    uint8_t  kind, size; /* 4 or 8 bytes; CMP and TEST 1 and 2 too */
+    uint8_t  reg, rm;    /* guest registers; rm DBT_NO_REG: imm */
+    int32_t  imm;
+    uint16_t uses; /* guest registers, a bit each */
+} Recipe;
+
 typedef struct Tr {
     Dbt            *dbt;
     X86Cpu         *cpu;
@@ -76,6 +94,7 @@ typedef struct Tr {
     uint8_t         live[DBT_MAX_INSNS + 1]; /* flags that are needed before an instruction */
     uint8_t         live_taken[DBT_MAX_INSNS]; /* at a branch's target */
     bool            fl_reg, fl_mem; /* the guest's flags are in EFLAGS, in the frame */
+    Recipe          recipe;         /* or can be made so; RECIPE_NONE: not */
     unsigned        i;              /* instruction at hand */
     unsigned        n_groups, first_open;
     uint32_t        tails[MAX_TAILS];
@@ -119,6 +138,11 @@ static inline HostMem guest_slot(unsigned guest)
 void    flags_save(Tr *t);   /* before host code that changes EFLAGS: the frame has them afterwards */
 void    flags_need(Tr *t);   /* into EFLAGS; changes RAX */
 void    flags_written(Tr *t);
+void    flags_sync(Tr *t, Asm *a);              /* the frame has them: for what leaves; EFLAGS and RAX change */
+bool    flags_keep(Tr *t, const DbtInsn *in);   /* before an instruction; true: it spoils the recipe, and nobody minds */
+void    flags_forget(Tr *t);                    /* after one that has */
+void    flags_recipe(Tr *t, const DbtInsn *in); /* after one that has written flags */
+uint16_t insn_writes(const Tr *t, const DbtInsn *in); /* guest registers, a bit each */
 void    reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value); /* for the 4 or 8 bytes just emitted */
 void    place(Tr *t); /* the host instruction that follows may fault */
 Operand check(Tr *t, const MemSpec *m);

@@ -88,7 +88,7 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     bool fl_reg = t->fl_reg, fl_mem = t->fl_mem;
     bool near   = page_offset(t, rip) >= 0;
     bool back   = rip <= insn_rip(t, t->i);
-    bool save   = fl_reg && !fl_mem && (live || back || !near);
+    bool save   = !fl_mem && (live || back || !near);
 
     if (near && !save && !back) {
         DraftExit *e = new_exit(t, rip);
@@ -111,7 +111,7 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         Asm hot = t->hot;
         t->hot  = t->cold;
         if (save) {
-            flags_save(t);
+            flags_sync(t, &t->hot);
         }
         t->cold = t->hot;
         t->hot  = hot;
@@ -130,7 +130,7 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         skip = asm_offset(a);
     }
     if (save) {
-        flags_save(t);
+        flags_sync(t, a);
     }
     if (back) {
         put_poll(t, rip);
@@ -174,6 +174,14 @@ static void put_dispatch(Tr *t, int undo)
     asm_call(&t->cold, 0);
     reloc(t, true, RELOC_STUB, STUB_RET_MISS);
     asm_mov_imm64(&t->cold, H_RCX, bits);
+}
+
+/* Into the frame, for what leaves the unit. */
+static void sync_flags(Tr *t)
+{
+    flags_sync(t, &t->hot);
+    t->fl_mem = true;
+    t->fl_reg = false;
 }
 
 static void load_target(Tr *t, const DbtInsn *in)
@@ -229,7 +237,7 @@ void emit_flow(Tr *t, const DbtInsn *in)
         emit_exit(t, target, -1, t->live_taken[t->i]);
         break;
     case T_CALLI:
-        flags_save(t);
+        sync_flags(t);
         load_target(t, in);
         asm_store(a, asm_frame(DBT_FRAME(keep[2])), H_RAX);
         push_return(t, in, true);
@@ -237,13 +245,13 @@ void emit_flow(Tr *t, const DbtInsn *in)
         put_dispatch(t, -(int)in->opsize);
         break;
     case T_JMPI:
-        flags_save(t); /* through RAX */
+        sync_flags(t); /* through RAX */
         load_target(t, in);
         put_dispatch(t, 0);
         break;
     case T_RET: {
         MemSpec m = stack_spec(t, in);
-        flags_save(t); /* before RAX is the target */
+        sync_flags(t); /* before RAX is the target */
         Operand o = check(t, &m);
         asm_rm(a, wide, 0x8b, H_RAX, o.mem);
         int grow = in->opsize + (int)in->imm;
@@ -258,13 +266,12 @@ void emit_flow(Tr *t, const DbtInsn *in)
 void emit_c(Tr *t, unsigned c_number)
 {
     Asm *a = &t->hot;
-    flags_save(t);
+    sync_flags(t);
     asm_call(a, 0);
     reloc(t, false, RELOC_STUB, STUB_INSN);
     asm_mov_imm64(a, H_RCX, 0);
     reloc(t, false, RELOC_UNIT, (uint64_t)t->i << 56);
-    t->fl_reg = false;
-    t->fl_mem = true;
+    t->recipe.kind = RECIPE_NONE; /* registers may change */
 }
 
 /* The TLB's entry of the second page must have its tag and addend. Flags are in the frame. */

@@ -67,27 +67,179 @@ static void put_flags_load(Asm *a)
     asm_8(a, 0x9e); /* sahf */
 }
 
+/* EFLAGS by the recipe. RAX is used. */
+static void put_recipe(Asm *a, const Recipe *r)
+{
+    bool     wide = r->size == 8;
+    unsigned reg  = dbt_host_register[r->reg], rm = r->rm == DBT_NO_REG ? 0u : dbt_host_register[r->rm];
+    bool     imm  = r->rm == DBT_NO_REG;
+    Enc      op   = { .prefix   = r->size == 2 ? 0x66 : 0,
+                      .w        = wide,
+                      .rm       = (uint8_t)reg,
+                      .reg      = (uint8_t)rm,
+                      .byte_rm  = r->size == 1,
+                      .byte_reg = r->size == 1 && !imm,
+                      .imm      = r->imm,
+                      .imm_size = (uint8_t)(!imm ? 0 : r->size == 1 ? 1 : r->size == 2 ? 2 : 4) };
+    switch ((RecipeKind)r->kind) {
+    case RECIPE_CMP:
+        op.op = imm ? (r->size == 1 ? 0x80 : 0x81) : r->size == 1 ? 0x38 : 0x39;
+        if (imm) {
+            op.reg = 7;
+        }
+        asm_emit(a, &op);
+        break;
+    case RECIPE_TEST:
+        op.op = imm ? (r->size == 1 ? 0xf6 : 0xf7) : r->size == 1 ? 0x84 : 0x85;
+        if (imm) {
+            op.reg = 0;
+        }
+        asm_emit(a, &op);
+        break;
+    case RECIPE_SUB:
+        if (imm) {
+            asm_lea(a, wide, H_RAX, asm_at(reg, r->imm));
+            asm_ri(a, wide, 7, H_RAX, r->imm);
+        } else {
+            asm_lea(a, wide, H_RAX, (HostMem){ .base = (uint8_t)reg, .index = (uint8_t)rm });
+            asm_rr(a, wide, 0x39, rm, H_RAX);
+        }
+        break;
+    case RECIPE_ADD:
+        if (imm) {
+            asm_lea(a, wide, H_RAX, asm_at(reg, (int32_t)(0u - (uint32_t)r->imm)));
+            asm_ri(a, wide, 0, H_RAX, r->imm);
+        } else {
+            asm_rr(a, wide, 0x8b, H_RAX, reg);
+            asm_rr(a, wide, 0x29, rm, H_RAX);
+            asm_rr(a, wide, 0x01, rm, H_RAX);
+        }
+        break;
+    case RECIPE_NEG:
+        asm_rr(a, wide, 0x8b, H_RAX, reg);
+        asm_emit(a, &(Enc){ .w = wide, .op = 0xf7, .reg = 3, .rm = H_RAX });
+        asm_emit(a, &(Enc){ .w = wide, .op = 0xf7, .reg = 3, .rm = H_RAX });
+        break;
+    case RECIPE_NONE: break;
+    }
+}
+
+/* Before host code that changes EFLAGS: afterwards they are in the frame, or can be made again. */
 void flags_save(Tr *t)
 {
-    if (t->fl_reg && !t->fl_mem) {
+    if (t->fl_reg && !t->fl_mem && t->recipe.kind == RECIPE_NONE) {
         put_flags_save(&t->hot);
         t->fl_mem = true;
     }
     t->fl_reg = false;
 }
 
+/* The same where something leaves: the frame has them. */
+void flags_sync(Tr *t, Asm *a)
+{
+    if (t->fl_mem) {
+        return;
+    }
+    if (!t->fl_reg) {
+        put_recipe(a, &t->recipe);
+    }
+    put_flags_save(a);
+}
+
 void flags_need(Tr *t)
 {
-    if (!t->fl_reg) {
-        put_flags_load(&t->hot);
-        t->fl_reg = true;
+    if (t->fl_reg) {
+        return;
     }
+    if (!t->fl_mem) {
+        put_recipe(&t->hot, &t->recipe);
+    } else {
+        put_flags_load(&t->hot);
+    }
+    t->fl_reg = true;
 }
 
 void flags_written(Tr *t)
 {
-    t->fl_reg = true;
-    t->fl_mem = false;
+    t->fl_reg      = true;
+    t->fl_mem      = false;
+    t->recipe.kind = RECIPE_NONE;
+}
+
+/* Are the flags nowhere but in the recipe? */
+static bool only_recipe(const Tr *t)
+{
+    return !t->fl_reg && !t->fl_mem;
+}
+
+bool flags_keep(Tr *t, const DbtInsn *in)
+{
+    if (t->recipe.kind == RECIPE_NONE || !(t->recipe.uses & insn_writes(t, in))) {
+        return false;
+    }
+    if (!(t->live[t->i + 1] & ~in->write)) {
+        return true;
+    }
+    if (only_recipe(t)) {
+        flags_sync(t, &t->hot);
+        t->fl_mem = true;
+    }
+    t->recipe.kind = RECIPE_NONE;
+    return false;
+}
+
+void flags_forget(Tr *t)
+{
+    if (only_recipe(t)) {
+        t->fl_mem = true; /* nobody wants them */
+    }
+    t->recipe.kind = RECIPE_NONE;
+}
+
+void flags_recipe(Tr *t, const DbtInsn *in)
+{
+    Recipe r = { .size = in->opsize, .reg = in->rm, .rm = in->ext ? DBT_NO_REG : in->reg, .imm = (int32_t)in->imm };
+
+    t->recipe.kind = RECIPE_NONE;
+    if (in->t != T_GEN || in->memory || in->map || in->lock || is_high_register(in->rm) ||
+        (!in->ext && is_high_register(in->reg)) || dbt_host_register[in->rm] == H_NONE ||
+        (!in->ext && dbt_host_register[in->reg] == H_NONE)) {
+        return;
+    }
+    unsigned kind = 8; /* of the ALU operations */
+    if (in->op < 0x40 && (in->op & 7) < 4) {
+        kind = in->op >> 3;
+        if (in->op & 2) { /* op reg, rm */
+            r.reg = in->reg;
+            r.rm  = in->rm;
+        }
+    } else if (in->op >= 0x80 && in->op <= 0x83) {
+        kind = in->reg;
+    } else if (in->op == 0x84 || in->op == 0x85 || ((in->op == 0xf6 || in->op == 0xf7) && in->reg < 2)) {
+        r.kind = RECIPE_TEST;
+    } else if (in->op == 0xf7 && in->reg == 3) {
+        r.kind = RECIPE_NEG;
+        r.rm   = r.reg;
+    }
+    switch (kind) {
+    case 0: r.kind = RECIPE_ADD; break;
+    case 1:
+    case 4:
+    case 6: /* OR, AND, XOR: the result's */
+        r.kind = RECIPE_TEST;
+        r.rm   = r.reg;
+        break;
+    case 5: r.kind = RECIPE_SUB; break;
+    case 7: r.kind = RECIPE_CMP; break;
+    default: break;
+    }
+    bool changes = r.kind == RECIPE_ADD || r.kind == RECIPE_SUB || r.kind == RECIPE_NEG;
+    if (r.kind == RECIPE_NONE || (changes && (r.size < 4 || (r.kind != RECIPE_NEG && r.reg == r.rm))) ||
+        (r.kind == RECIPE_ADD && r.imm == INT32_MIN)) {
+        return;
+    }
+    r.uses    = (uint16_t)(1u << r.reg | (r.rm == DBT_NO_REG ? 0u : 1u << r.rm));
+    t->recipe = r;
 }
 
 /* --- registers --- */
@@ -233,6 +385,15 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, uns
                      .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0)) };
     uint64_t bits;
     memcpy(&bits, &site, 8);
+    if (!t->fl_mem) { /* EFLAGS are gone */
+        if (!address) {
+            asm_store(a, asm_frame(DBT_FRAME(keep[3])), H_RAX);
+        }
+        flags_sync(t, a);
+        if (!address) {
+            asm_load(a, H_RAX, asm_frame(DBT_FRAME(keep[3])));
+        }
+    }
     if (address) {
         put_address(a, m);
     }

@@ -47,7 +47,8 @@ bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in)
         in->read  = reads_flags ? FL_ALL : 0;
         in->write = reads_flags ? 0 : FL_ALL;
     }
-    in->extra = (uint8_t)t->n_vec++;
+    in->raises = x87 || v->spec.mmx_enter || v->spec.flags & X86_THUNK_MXCSR || v->spec.memory_size >= 16;
+    in->extra  = (uint8_t)t->n_vec++;
     return true;
 }
 
@@ -58,6 +59,14 @@ void emit_vector(Tr *t, const DbtInsn *in)
     Asm       *a    = &t->hot;
     unsigned   free = H_RAX, store_guest = DBT_NO_REG, store_host = 0;
 
+    /* Where the host may fault the flags are in EFLAGS or in the frame. */
+    if (in->raises && in->memory && !t->fl_mem) {
+        flags_sync(t, a);
+        t->fl_mem = true;
+        t->fl_reg = false;
+    } else if (in->raises && !t->fl_mem) {
+        flags_need(t);
+    }
     form.index = X86_FORM_NONE;
     form.base  = X86_FORM_NONE;
     if (in->memory) {
@@ -110,7 +119,7 @@ void emit_vector(Tr *t, const DbtInsn *in)
     if (in->read) {
         flags_need(t);
     }
-    if (v->x87 || v->spec.mmx_enter || v->spec.flags & X86_THUNK_MXCSR || v->spec.memory_size >= 16) {
+    if (in->raises) {
         place(t);
     }
     uint8_t code[15];

@@ -106,6 +106,25 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
     case T_MOVI:
     case T_BSWAP: written(s, whole(in->rm)); return;
     case T_BMI: written(s, in->reg); return;
+    case T_SHCL:
+        if (!in->memory) {
+            written(s, whole(in->rm));
+        }
+        return;
+    case T_RET: s->reg[X86_RSP].off += 8 + in->imm; return;
+    case T_JMPI: return;
+    case T_STRING:
+        s->reg[X86_RDI].off += in->op < 0xac ? in->opsize : 0;
+        s->reg[X86_RSI].off += in->op < 0xaa || in->op >= 0xac ? in->opsize : 0;
+        if (in->op >= 0xac) {
+            written(s, X86_RAX);
+        }
+        return;
+    case T_XCHG:
+        written(s, whole(in->reg));
+        written(s, whole(in->rm));
+        return;
+    case T_BITMEM: return;
     case T_EXTEND: written(s, X86_RAX); return;
     case T_SPREAD: written(s, X86_RDX); return;
     case T_MULDIV:
@@ -130,6 +149,21 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
         }
         return;
     }
+}
+
+uint16_t insn_writes(const Tr *t, const DbtInsn *in)
+{
+    /* A walk with all roots known: what has another value afterwards is written. */
+    Syms s = { .next = 100 };
+    for (unsigned i = 0; i < 16; i++) {
+        s.reg[i] = (Sym){ .root = (int)i };
+    }
+    follow(&s, in, t);
+    uint16_t mask = 0;
+    for (unsigned i = 0; i < 16; i++) {
+        mask |= (uint16_t)((s.reg[i].root != (int)i || s.reg[i].off) << i);
+    }
+    return mask;
 }
 
 /* --- forming --- */
@@ -292,7 +326,8 @@ void find_groups(Tr *t)
                 t->s->groups[before].micro = (uint8_t)micro_of_operand(t, in);
             }
         }
-        if (stack_access(&s, in, &a)) {
+        /* An operand that C has to fetch takes the whole instruction with it, and a check that others count on. */
+        if (stack_access(&s, in, &a) && !(in->t == T_PUSHM && in->memory)) {
             unsigned before      = t->n_groups;
             t->s->stack_group[i] = join(t, &a, i);
             t->s->stack_off[i]   = a.off;

@@ -137,7 +137,7 @@ static void find_live(Tr *t)
             t->live_taken[i] = live_at(t, to);
             live             = (in->t == T_JCC ? live : 0) | t->live_taken[i];
         }
-        live       = (uint8_t)((live & ~in->write) | in->read | (in->faults ? FL_ALL : 0));
+        live       = (uint8_t)((live & ~in->write) | in->read | (in->faults || in->raises ? FL_ALL : 0));
         t->live[i] = live;
     }
 }
