@@ -161,7 +161,7 @@ static void load(Guest *g, const Start *s, const Window *windows)
     if (s->wide) {
         map_pages(g);
     }
-    memcpy(cpu->gpr, s->gpr, sizeof cpu->gpr);
+    memcpy(cpu->gpr, s->gpr, sizeof s->gpr);
     x86_set_eflags(cpu, s->flags | EFLAGS_ONE, ~UINT64_C(0));
     cpu->fpu_cs = cpu->fpu_ds = 0;
     for (unsigned i = 0; i < 256; i++) {
@@ -176,11 +176,11 @@ static void load(Guest *g, const Start *s, const Window *windows)
 /* Reads of clocks and of random numbers. */
 static bool varies(const Guest *g)
 {
-    uint64_t       at = x86_cut_rip(g->cpus[0], g->cpus[0]->seg[X86_CS].base + g->cpus[0]->rip);
-    const uint8_t *p  = g->host + at;
+    uint64_t at = x86_cut_rip(g->cpus[0], g->cpus[0]->seg[X86_CS].base + g->cpus[0]->rip);
     if (at >= GUEST_RAM_SIZE - 16) {
         return false;
     }
+    const uint8_t *p = g->host + at;
     for (unsigned i = 0; i < 13; i++) {
         if (p[i] == 0x0f) {
             return p[i + 1] == 0x31 || p[i + 1] == 0x32 || p[i + 1] == 0x33 || (p[i + 1] == 0x01 && p[i + 2] == 0xf9) ||

@@ -224,7 +224,7 @@ DbtFrame *dbt_current_frame(void)
     return current_frame;
 }
 
-__attribute__((noinline, no_sanitize("address", "undefined", "thread"), optimize("no-stack-protector")))
+__attribute__((noinline, no_sanitize("address", "undefined", "thread"), no_stack_protector))
 void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
 {
     enum { ALIGN = 64 };
@@ -242,7 +242,8 @@ void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
         if (!go) {
             break;
         }
-        dbt_enter(f, go);
+        /* From here, where the frame is: what is called from translated code has the stack below it. */
+        ((void (*)(DbtFrame *, const uint8_t *))(uintptr_t)dbt->stubs[STUB_ENTER])(f, go);
     }
     current_frame = outer;
     frame_done(f);

@@ -33,14 +33,6 @@ static const uint8_t *go(DbtFrame *f, const uint8_t *to)
     return to;
 }
 
-void dbt_enter(DbtFrame *f, const uint8_t *code)
-{
-    if (!X86_ALWAYS_PARK) {
-        x86_unpark(f->cpu);
-    }
-    ((void (*)(DbtFrame *, const uint8_t *))(uintptr_t)f->dbt->stubs[STUB_ENTER])(f, code);
-}
-
 static uint64_t read64(const uint8_t *p)
 {
     uint64_t v;
