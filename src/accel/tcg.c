@@ -13,7 +13,9 @@ typedef enum TcgThreads { TCG_THREADS_MULTI, TCG_THREADS_SINGLE } TcgThreads;
 
 static const char *const tcg_threads_names[] = { "multi", "single", NULL };
 
-enum { TB_SIZE_DEFAULT = 128, TB_SIZE_MAX = 1024 };
+/* MiB. */
+#define TB_SIZE_USUAL 128
+#define TB_SIZE_LIMIT 1024
 
 typedef struct Tcg {
     Accel    accel;
@@ -21,14 +23,20 @@ typedef struct Tcg {
     bool     split_wx;
     uint32_t tb_size;
     int      threads; /* TcgThreads */
+    bool     perf_map, jit_dump;
     Dbt     *dbt;
 } Tcg;
 
 static const Field tcg_properties[] = {
-    FIELD(Tcg, one_insn, "one-insn-per-tb", .help = "one instruction at a time, for logs"),
+    FIELD(Tcg, one_insn, "one-insn-per-tb",
+          .help = "one instruction at a time by the plain executor, for logs and comparison"),
     FIELD(Tcg, threads, "thread", .names = tcg_threads_names, .initial = TCG_THREADS_MULTI,
-          .help = "one host thread a vCPU, or one for all"),
-    FIELD(Tcg, tb_size, "tb-size", .max = TB_SIZE_MAX, .help = "MiB for translated code; 0 chooses"),
+          .help = "one host thread a vCPU, or one for all (for one vCPU only as yet)"),
+    FIELD(Tcg, tb_size, "tb-size", .max = TB_SIZE_LIMIT,
+          .help = "MiB for translated code, up to " G_STRINGIFY(TB_SIZE_LIMIT) "; 0 means " G_STRINGIFY(TB_SIZE_USUAL)),
+    FIELD(Tcg, perf_map, "perfmap",
+          .help = "names of translated code for Linux perf in /tmp/perf-PID.map, as -perfmap"),
+    FIELD(Tcg, jit_dump, "jitdump", .help = "translated code for Linux perf in jit-PID.dump, as -jitdump"),
     FIELD(Tcg, split_wx, "split-wx", .initial = true, .unsupported = true,
           .help = "map translated code twice, so that it is never writable and executable at once"),
     {}
@@ -40,14 +48,26 @@ static bool tcg_init(Accel *accel, Error *err)
     if (!x86_vector_init(err)) {
         return false;
     }
+    unsigned perf = (tcg->perf_map ? DBT_PERF_MAP : 0) | (tcg->jit_dump ? DBT_PERF_DUMP : 0);
+    if (tcg->one_insn && perf) {
+        return error_set(err, "%s: there is no translated code with one-insn-per-tb=on",
+                         tcg->perf_map ? "perfmap" : "jitdump");
+    }
     if (!tcg->one_insn) {
-        tcg->dbt = dbt_new((size_t)(tcg->tb_size ? tcg->tb_size : TB_SIZE_DEFAULT) << 20, err);
+        tcg->dbt = dbt_new((size_t)(tcg->tb_size ? tcg->tb_size : TB_SIZE_USUAL) << 20, err);
+    }
+    if (tcg->dbt && perf && !dbt_perf_start(tcg->dbt, perf, err)) {
+        dbt_free(tcg->dbt);
+        tcg->dbt = NULL;
     }
     return tcg->one_insn || tcg->dbt;
 }
 
 static bool tcg_vcpu_init(Accel *accel, X86Cpu *cpu, Error *err)
 {
+    if (((Tcg *)accel)->one_insn && log_on(cpu->vcpu.log, LOG_OP | LOG_OUT_ASM)) {
+        return error_set(err, "-d op and out_asm show the translator's work: not with one-insn-per-tb=on");
+    }
     if (((Tcg *)accel)->threads == TCG_THREADS_SINGLE && cpu->vcpu.index > 0) {
         return error_set_unsupported(err, "thread=single with several vCPUs");
     }

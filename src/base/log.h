@@ -21,6 +21,9 @@ typedef enum LogItem {
     LOG_EXEC         = 1 << 6, /* each block before it runs */
     LOG_CPU          = 1 << 7, /* CPU state before each block */
     LOG_JIT          = 1 << 8, /* the translator's counters, at the end */
+    LOG_OP           = 1 << 9, /* what the translator makes of a unit's instructions */
+    LOG_OUT_ASM      = 1 << 10, /* the host code of a unit */
+    LOG_NOCHAIN      = 1 << 11, /* writes nothing: units are not linked to each other */
 } LogItem;
 
 typedef struct LogRange {

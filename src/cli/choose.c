@@ -9,7 +9,13 @@
 #include <unistd.h>
 
 /* What only the software that runs each instruction can log. */
-enum { LOG_OF_INSTRUCTIONS = LOG_IN_ASM | LOG_INT | LOG_MMU | LOG_EXEC | LOG_CPU };
+enum {
+    LOG_OF_INSTRUCTIONS =
+        LOG_IN_ASM | LOG_INT | LOG_MMU | LOG_EXEC | LOG_CPU | LOG_OP | LOG_OUT_ASM | LOG_NOCHAIN | LOG_JIT
+};
+
+/* Options that are the translator's, as properties of -accel tcg. */
+static const char *const tcg_options[] = { "perfmap", "jitdump" };
 
 static void free_json(void *json)
 {
@@ -60,6 +66,11 @@ static bool blame(const Json *options, Error *err)
 static bool complete(const Cli *cli, const Machine *m, Json *options, Error *err)
 {
     const char *name = json_get_string(options, "accel");
+    for (size_t i = 0; name && strcmp(name, "tcg") == 0 && i < G_N_ELEMENTS(tcg_options); i++) {
+        if (cli_has(cli, tcg_options[i]) && !json_get(options, tcg_options[i])) {
+            json_set(options, tcg_options[i], json_new_string("on"));
+        }
+    }
     if (name && strchr(name, ':')) {
         return error_set(err, "one accelerator an option: give -accel several times, or -machine accel=%s", name);
     }
@@ -91,12 +102,14 @@ static bool check_irqchip(const Machine *m, const GPtrArray *wanted, Error *err)
 }
 
 /* Without any option. */
-static void want_what_suits(const Machine *m, GPtrArray *wanted)
+static void want_what_suits(const Cli *cli, const Machine *m, GPtrArray *wanted)
 {
     const char      *name = "tcg";
     g_autofree char *why  = NULL;
     if (log_on(m->platform.log, LOG_OF_INSTRUCTIONS)) {
         why = g_strdup("-d asks for what only it can tell");
+    } else if (cli_has(cli, "perfmap") || cli_has(cli, "jitdump")) {
+        why = g_strdup("-perfmap and -jitdump are about translated code");
     } else if (accel_suits("kvm", &why)) {
         name = "kvm";
         want(wanted, "kvm");
@@ -108,10 +121,15 @@ static void want_what_suits(const Machine *m, GPtrArray *wanted)
     }
 }
 
-static bool log_fits(const Machine *m, const char *name, Error *err)
+static bool tools_fit(const Cli *cli, const Machine *m, const char *name, Error *err)
 {
+    for (size_t i = 0; strcmp(name, "tcg") != 0 && i < G_N_ELEMENTS(tcg_options); i++) {
+        if (cli_has(cli, tcg_options[i])) {
+            return error_set(err, "-%s is about translated code: it needs -accel tcg", tcg_options[i]);
+        }
+    }
     return strcmp(name, "tcg") == 0 || strcmp(name, "qtest") == 0 || !log_on(m->platform.log, LOG_OF_INSTRUCTIONS) ||
-           error_set(err, "-d in_asm, int, mmu, exec and cpu need -accel tcg");
+           error_set(err, "-d in_asm, op, out_asm, int, mmu, exec, cpu, nochain and jit need -accel tcg");
 }
 
 /* Mistakes are errors also where another accelerator would follow. */
@@ -134,7 +152,7 @@ bool choose_accel(const Cli *cli, Machine *m, Error *err)
         if (!check_irqchip(m, wanted, err)) {
             return false;
         }
-        want_what_suits(m, wanted);
+        want_what_suits(cli, m, wanted);
     }
     if (!check_all(cli, m, wanted, err)) {
         return false;
@@ -142,7 +160,7 @@ bool choose_accel(const Cli *cli, Machine *m, Error *err)
     for (guint i = 0; i < wanted->len && !m->accel; i++) {
         const char *name = json_get_string(wanted->pdata[i], "accel");
         error_clear(err);
-        if (log_fits(m, name, err)) {
+        if (tools_fit(cli, m, name, err)) {
             m->accel = accel_new(wanted->pdata[i], true, m->platform.lock, m->platform.clocks, &host, err);
         }
         if (!m->accel) {

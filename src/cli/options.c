@@ -256,8 +256,8 @@ const Option cli_options[] = {
       .help     = "what messages on standard error begin with" },
     MISSING("dump-vmstate"),
     MISSING_FLAG("enable-sync-profile"),
-    MISSING_FLAG("perfmap"),
-    MISSING_FLAG("jitdump"),
+    { .name = "perfmap", .form = OPTION_FLAG, .help = "names of translated code for Linux perf: /tmp/perf-PID.map" },
+    { .name = "jitdump", .form = OPTION_FLAG, .help = "translated code for Linux perf inject --jit: jit-PID.dump" },
     { .name = "qtest", .form = OPTION_TEXT, .argument = "DEV", .help = "the device-test protocol, for -accel qtest" },
     { .name = "qtest-log", .form = OPTION_TEXT, .argument = "FILE", .help = "log of the device-test protocol" },
 

@@ -142,6 +142,7 @@ static void test_choice(Fixture *f, gconstpointer unused)
     refused(f, "kvm", "device", "/dev/null", "/dev/null is not KVM's device");
     refused(f, "kvm", "kernel-irqchip", "perhaps", "*kernel-irqchip*");
     refused(f, "xen", NULL, NULL, "*xen*not supported yet*");
+    refused(f, "tcg", "tb-size", "2000", "*tb-size*1024*");
     refused(f, "tcg", "split-wx", "off", "*split-wx*not supported yet*");
     refused(f, "tcg", "thread", "some", "*thread*");
     refused(f, "tcg", "threads", "multi", "*did you mean 'thread'*");

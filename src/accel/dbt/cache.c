@@ -55,16 +55,35 @@ Dbt *dbt_new(size_t size, Error *err)
         };
     }
     dbt->pages   = g_hash_table_new(NULL, NULL);
+    dbt->misfits = g_hash_table_new(NULL, NULL);
     dbt->frames  = g_ptr_array_new();
     dbt->scratch = dbt_scratch_new();
     dbt_set_verify(dbt, X86_ALWAYS_PARK);
     return dbt;
 }
 
-static void unit_free(DbtUnit *u)
+void dbt_unit_free(DbtUnit *u)
 {
     g_free(u->second);
+    g_free(u->relocs);
     g_free(u);
+}
+
+DbtUnit *dbt_unit_clone(const DbtUnit *from)
+{
+    DbtUnit  *u  = g_memdup2(from, from->bytes);
+    ptrdiff_t by = (uint8_t *)u - (const uint8_t *)from;
+    u->exits     = (DbtExit *)((uint8_t *)from->exits + by);
+    u->c         = (X86Insn *)((uint8_t *)from->c + by);
+    u->insn_host = (uint32_t *)((uint8_t *)from->insn_host + by);
+    u->places    = (DbtPlace *)((uint8_t *)from->places + by);
+    u->insn_off  = (uint16_t *)((uint8_t *)from->insn_off + by);
+    u->c_of      = from->c_of + by;
+    u->relocs    = g_memdup2(from->relocs, sizeof(Reloc) * from->n_relocs);
+    u->incoming  = NULL;
+    u->hash_next = u->page_next = u->page_prev = NULL;
+    u->second = u->stands_for = NULL;
+    return u;
 }
 
 void dbt_free(Dbt *dbt)
@@ -74,12 +93,14 @@ void dbt_free(Dbt *dbt)
     }
     for (unsigned i = 0; i < DBT_REGIONS; i++) {
         for (unsigned k = 0; k < dbt->regions[i].units->len; k++) {
-            unit_free(g_ptr_array_index(dbt->regions[i].units, k));
+            dbt_unit_free(g_ptr_array_index(dbt->regions[i].units, k));
         }
         g_ptr_array_free(dbt->regions[i].units, true);
     }
     g_hash_table_destroy(dbt->pages);
+    g_hash_table_destroy(dbt->misfits);
     g_ptr_array_free(dbt->frames, true);
+    dbt_perf_stop(dbt);
     munmap(dbt->rw, dbt->size);
     munmap(dbt->rx, dbt->size);
     dbt_scratch_free(dbt->scratch);
@@ -146,6 +167,11 @@ static gpointer page_key(const DbtUnit *u)
     return (gpointer)((uintptr_t)u->host & ~(uintptr_t)X86_PAGE_MASK);
 }
 
+DbtUnit *dbt_page_units(Dbt *dbt, const uint8_t *host)
+{
+    return g_hash_table_lookup(dbt->pages, (gpointer)((uintptr_t)host & ~(uintptr_t)X86_PAGE_MASK));
+}
+
 static void page_insert(Dbt *dbt, DbtUnit *u)
 {
     DbtUnit *head = g_hash_table_lookup(dbt->pages, page_key(u));
@@ -207,7 +233,7 @@ static void patch_cold(Dbt *dbt, uint8_t *cold, uint8_t opcode, const uint8_t *t
 
 void dbt_link(Dbt *dbt, DbtExit *e, DbtUnit *to)
 {
-    if (e->to || e->unit->dead || to->dead) {
+    if (e->to || e->unit->dead || to->dead || dbt->no_links) {
         return;
     }
     e->to        = to;
@@ -287,7 +313,7 @@ void dbt_empty_region(Dbt *dbt)
         dbt_kill(dbt, g_ptr_array_index(r->units, i));
     }
     for (unsigned i = 0; i < r->units->len; i++) {
-        unit_free(g_ptr_array_index(r->units, i));
+        dbt_unit_free(g_ptr_array_index(r->units, i));
     }
     g_ptr_array_set_size(r->units, 0);
     r->hot_used = r->cold_used = 0;

@@ -5,6 +5,7 @@
  *   stubs.c      entry, exits, slow paths         cache.c     code memory, units, links, killing
  *   run.c        the vCPU's loop                  slow.c      what the slow paths call in C
  *   signals.c    host faults in translated code   verify.c    a second look at each unit
+ *   trace.c, list.c, perf.c, counters.c           what people see of it
  *
  * Host registers while translated code runs: RSP points at the vCPU's DbtFrame, RAX and RCX are scratch, the others hold
  * guest registers (dbt_host_register); guest R9, R10 and R11 live in the frame. Arithmetic flags are in the host's
@@ -70,6 +71,7 @@ typedef struct DbtFrame {
     uint64_t flags; /* as X86Cpu.arith */
     uint64_t tmp[4];  /* the stubs' */
     uint64_t keep[4]; /* the templates': across checks */
+    uint8_t  copy[64]; /* of an operand that lies in two pages */
     union {
         _Atomic uint64_t kick; /* DBT_RUN or DBT_KICKED */
         struct {
@@ -116,6 +118,12 @@ static inline unsigned dbt_jump_slot(uint64_t rip)
 
 #define DBT_FRAME(member) ((int32_t)offsetof(DbtFrame, member))
 
+/* Where in the frame the jump cache has rip. */
+static inline int32_t dbt_jump_offset(unsigned mode, uint64_t rip)
+{
+    return DBT_FRAME(jumps) + (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + dbt_jump_slot(rip) * sizeof(DbtJump));
+}
+
 /* Stubs: code made once. */
 typedef enum DbtStub {
     STUB_ENTER,      /* C calls it */
@@ -148,6 +156,8 @@ enum {
     SITE_EXEC  = 1, /* always by C: misaligned LOCK */
     SITE_ALIGN = 2, /* misaligned: #GP before anything else */
     SITE_FPU   = 4, /* an x87 exception that is pending comes before a page fault */
+    SITE_LOAD  = 8, /* the instruction only reads there: what crosses a page can come from a copy */
+    SITE_PLAIN = 16, /* behind the check RCX takes the addend; otherwise RAX is added to */
 };
 
 /* One way out of a unit to a fixed place in its page. */
@@ -173,6 +183,24 @@ typedef struct DbtPlace {
     bool     flags_in_host; /* the guest's flags are in EFLAGS, not in the frame */
 } DbtPlace;
 
+/* Fields of a unit's code that depend on where it is, on either side. */
+typedef enum RelocKind {
+    RELOC_HOT,    /* rel32 to an offset in the hot part */
+    RELOC_COLD,   /* rel32 to an offset in the cold part */
+    RELOC_STUB,   /* rel32 to a stub */
+    RELOC_UNIT,   /* imm64: the unit's address | value */
+    RELOC_LINEAR, /* imm64: a guest address that counts from rip */
+    RELOC_JUMP,   /* disp32: the jump cache's slot of rip `value` */
+    RELOC_JUMP_CODE, /* the same, its second half */
+} RelocKind;
+
+typedef struct Reloc {
+    uint32_t at; /* offset of the field */
+    bool     in_cold;
+    uint8_t  kind;
+    uint64_t value;
+} Reloc;
+
 struct DbtUnit {
     uint64_t rip; /* of the first instruction */
     uint64_t key; /* mode */
@@ -183,9 +211,13 @@ struct DbtUnit {
     uint32_t       hot_size, cold_size;
     uint16_t       n, len;
     bool           dead, plain; /* plain: no groups */
+    uint16_t       misfits;     /* how often a group's check failed for what its page allows */
     uint8_t        n_exits, n_c, mode;
     uint16_t       n_places;
     uint16_t       range_start, range_len; /* bytes of the page that it depends on */
+    size_t         bytes; /* of this struct with what follows it: the arrays below */
+    Reloc         *relocs;                 /* of one that can be moved: own memory */
+    unsigned       n_relocs;
     uint16_t      *insn_off;  /* n + 1: from rip */
     uint32_t      *insn_host; /* n + 1: where each begins in the hot part */
     X86Insn       *c;        /* instructions run in C */
@@ -235,6 +267,7 @@ struct Dbt {
     const uint8_t *stubs[N_STUBS];
     size_t      stub_size;
     GHashTable *pages; /* guest page (host address) -> DbtUnit list head */
+    GHashTable *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GPtrArray  *frames;
     DbtUnit    *hash[DBT_HASH];
     DbtCounters counters;
@@ -243,6 +276,8 @@ struct Dbt {
     RamCodeListener listener;
     struct DbtScratch *scratch; /* of the translation that runs */
     struct DbtVerifier *verifier; /* NULL: off */
+    struct DbtPerf *perf; /* perf.c; NULL: nobody wants it */
+    bool        no_links, no_jumps; /* -d exec, cpu, nochain: no direct links, nothing in jump caches */
 };
 
 /* What keeps units apart that lie at the same place: everything that decoding and checks depend on. */
@@ -288,7 +323,10 @@ static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, u
 /* The rest with the lock held. */
 bool     dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t **cold_at); /* false: full */
 void     dbt_insert(Dbt *dbt, DbtUnit *unit);
+DbtUnit *dbt_page_units(Dbt *dbt, const uint8_t *host); /* list by page_next */
 void     dbt_kill(Dbt *dbt, DbtUnit *unit);
+DbtUnit *dbt_unit_clone(const DbtUnit *u); /* not linked to anything, nor inserted */
+void     dbt_unit_free(DbtUnit *u);
 void     dbt_link(Dbt *dbt, DbtExit *exit, DbtUnit *to);
 DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code); /* by address in the executable view; NULL: in none */
 void     dbt_empty_region(Dbt *dbt); /* nobody runs translated code */
@@ -326,6 +364,18 @@ typedef struct DbtFetch {
  * (dbt->full). */
 DbtUnit *dbt_translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f);
 
+/* --- relocate.c; lock held --- */
+static inline bool dbt_may_move(uint64_t rip, unsigned mode)
+{
+    return mode == X86_TLB_USER && rip >> 32 && !(rip >> 47);
+}
+
+/* A copy of a unit of the same code at another rip; NULL: there is none. */
+DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f);
+
+/* Puts the fields into a unit's code, which has been copied to its place. */
+void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n);
+
 /* --- verify.c --- */
 void dbt_verify(Dbt *dbt, const DbtUnit *u); /* aborts when the unit is wrong; nothing when off. Lock held */
 
@@ -354,6 +404,7 @@ DbtUnit *dbt_next_unit(DbtFrame *f, bool plain);
 /* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile. Parked; lock not held. */
 DbtUnit  *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again);
 void      dbt_make_room(DbtFrame *f); /* parked; for dbt->full */
+void      dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* parked */
 uint64_t  dbt_rip_of_site(DbtFrame *f, const uint8_t *at); /* parked */
 bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);
 DbtFrame *dbt_current_frame(void); /* this thread's, NULL outside dbt_loop() */
@@ -363,5 +414,9 @@ void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
 void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
 void     dbt_micro_flush(DbtFrame *f, bool writes_only);
 uint64_t dbt_empty_tag(unsigned slot);
+
+/* --- trace.c --- */
+void dbt_watch_from(Dbt *dbt, const Log *log); /* lock held */
+void dbt_watch_entry(DbtFrame *f, const DbtUnit *u); /* parked; the unit is about to run */
 
 #endif

@@ -342,7 +342,7 @@ static bool decode_0f(Cursor *c)
         gen(c, G_RM_R | G_RM_W | G_REG_R | G_REG_W, 0, FL_ALL);
         return in->memory ? true : other(c);
     case 0xc3:
-        if (c->o16 || c->rep || c->repne) {
+        if (c->o16 || c->rep || c->repne || in->opsize == 2) { /* MOVNTI has no 16-bit form */
             return other(c);
         }
         gen(c, G_RM_W | G_REG_R, 0, 0);

@@ -220,7 +220,12 @@ static void emit_lea(Tr *t, const DbtInsn *in)
     MemSpec  m    = operand_spec(t, in, 1, false);
 
     if (m.constant) {
-        asm_mov_imm(a, to, wide ? m.linear : (uint32_t)m.linear);
+        if (wide && m.rip_based) {
+            put_linear(t, false, to, m.linear);
+        } else {
+            t->movable &= !m.rip_based;
+            asm_mov_imm(a, to, wide ? m.linear : (uint32_t)m.linear);
+        }
     } else {
         HostMem ea = { .base = H_NONE, .index = H_NONE, .scale = m.scale, .disp = m.disp };
         if (m.base != DBT_NO_REG) {
@@ -687,9 +692,26 @@ static void emit_one(Tr *t, const DbtInsn *in)
     }
 }
 
+/* Templates that use RCX only for what a check leaves there. */
+static bool leaves_rcx(const DbtInsn *in)
+{
+    bool reg = in->ext || (!is_high(in->reg) && dbt_host_register[in->reg] != H_NONE);
+    switch (in->t) {
+    case T_PUSH: return true;
+    case T_POP: return dbt_host_register[in->rm] != H_NONE && in->rm != X86_RSP;
+    case T_PUSHI:
+    case T_NOP: return true;
+    case T_GEN: return reg && (in->memory || (!is_high(in->rm) && dbt_host_register[in->rm] != H_NONE));
+    default: return false;
+    }
+}
+
 void emit_insn(Tr *t, const DbtInsn *in)
 {
     t->n_tails = 0;
+    if (!leaves_rcx(in)) {
+        t->rcx_entry = 0;
+    }
     bool spoils = flags_keep(t, in);
     emit_one(t, in);
     if (in->write == FL_ALL) {
@@ -698,6 +720,9 @@ void emit_insn(Tr *t, const DbtInsn *in)
         flags_forget(t);
     }
 
+    if (t->n_tails || !leaves_rcx(in)) {
+        t->rcx_entry = 0; /* C does not leave it there */
+    }
     /* Where slow paths go on that have run the instruction in C: flags are in the frame then. */
     for (unsigned i = 0; i < t->n_tails; i++) {
         int32_t rel = (int32_t)(asm_offset(&t->cold) - t->tails[i]);

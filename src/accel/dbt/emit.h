@@ -9,20 +9,6 @@
 
 enum { HOT_MAX = 24 << 10, COLD_MAX = 48 << 10, MAX_RELOCS = 2048, MAX_PLACES = 512 };
 
-typedef enum RelocKind {
-    RELOC_HOT,  /* rel32 to an offset in the hot part */
-    RELOC_COLD, /* rel32 to an offset in the cold part */
-    RELOC_STUB, /* rel32 to a stub */
-    RELOC_UNIT, /* imm64: the unit's address | value */
-} RelocKind;
-
-typedef struct Reloc {
-    uint32_t at; /* offset of the field */
-    bool     in_cold;
-    uint8_t  kind;
-    uint64_t value;
-} Reloc;
-
 /* A vector instruction: its form without registers, and its operands. */
 typedef struct Vec {
     X86ThunkSpec spec;
@@ -97,11 +83,14 @@ typedef struct Tr {
     Recipe          recipe;         /* or can be made so; RECIPE_NONE: not */
     unsigned        i;              /* instruction at hand */
     unsigned        n_groups, first_open;
+    bool            split_groups; /* reads and writes in groups of their own */
+    int32_t         rcx_entry;    /* whose addend RCX has; 0: none's */
     uint32_t        tails[MAX_TAILS];
     unsigned        n_tails;
     DraftExit       exits[DBT_MAX_EXITS + MAX_GROUPS];
     unsigned        range_start, range_end; /* in the page */
     bool            failed;
+    bool            movable; /* a copy may serve the same code at another rip: see relocate.c */
 } Tr;
 
 /* Where a checked operand is. */
@@ -114,11 +103,13 @@ typedef struct Operand {
 typedef struct MemSpec {
     uint8_t  base, index, scale, seg, addrsize; /* guest registers */
     bool     constant;                          /* address is `linear` */
+    bool     rip_based;                         /* which counts from rip */
     bool     scratch;    /* for templates that need RAX: the operand comes out as [RCX] */
     bool     locked;     /* misaligned: C */
     bool     bit_offset; /* frame.keep[0] is added */
     bool     aligned;    /* misaligned: #GP */
     bool     fpu;        /* a pending x87 exception comes first */
+    bool     no_copy;    /* the operand cannot come from a copy: its address is used in other ways too */
     uint8_t  group;      /* number + 1, or 0 */
     int64_t  group_off;  /* from the group's root */
     bool     write;
@@ -143,6 +134,7 @@ bool    flags_keep(Tr *t, const DbtInsn *in);   /* before an instruction; true: 
 void    flags_forget(Tr *t);                    /* after one that has */
 void    flags_recipe(Tr *t, const DbtInsn *in); /* after one that has written flags */
 uint16_t insn_writes(const Tr *t, const DbtInsn *in); /* guest registers, a bit each */
+void    put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
 void    reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value); /* for the 4 or 8 bytes just emitted */
 void    place(Tr *t); /* the host instruction that follows may fault */
 Operand check(Tr *t, const MemSpec *m);

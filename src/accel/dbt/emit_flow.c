@@ -21,10 +21,6 @@ static void align_site(Asm *a, unsigned before)
     }
 }
 
-static int32_t jump_slot(unsigned mode, uint64_t rip)
-{
-    return DBT_FRAME(jumps) + (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + dbt_jump_slot(rip) * sizeof(DbtJump));
-}
 
 static DraftExit *new_exit(Tr *t, uint64_t rip)
 {
@@ -59,7 +55,7 @@ static void put_poll(Tr *t, uint64_t rip)
     asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(poll)), .imm_size = 1 });
     asm_jcc(a, CC_NZ, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-    asm_mov_imm(&t->cold, H_RAX, rip);
+    put_linear(t, true, H_RAX, rip);
     asm_jmp(&t->cold, 0);
     reloc(t, true, RELOC_STUB, STUB_KICK);
 }
@@ -67,17 +63,19 @@ static void put_poll(Tr *t, uint64_t rip)
 /* To another page: by the jump cache. Flags are in the frame. */
 static void put_far_exit(Tr *t, Asm *a, bool cold, uint64_t rip)
 {
-    int32_t slot = jump_slot(t->f->mode, rip);
-    asm_mov_imm(a, H_RAX, rip);
+    int32_t slot = dbt_jump_offset(t->f->mode, rip);
+    put_linear(t, cold, H_RAX, rip);
     if (!dbt_jump_slot(rip)) { /* the slot that is never filled */
         asm_jmp(a, 0);
         reloc(t, cold, RELOC_STUB, STUB_LOOKUP);
         return;
     }
     asm_rm(a, true, 0x3b, H_RAX, asm_frame(slot));
+    reloc(t, cold, RELOC_JUMP, rip);
     asm_jcc(a, CC_NZ, 0);
     reloc(t, cold, RELOC_STUB, STUB_LOOKUP);
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = asm_frame(slot + 8) });
+    reloc(t, cold, RELOC_JUMP_CODE, rip);
 }
 
 /* With the state of flags put back as it was: what the way out does concerns it alone. */
@@ -213,7 +211,7 @@ static void push_return(Tr *t, const DbtInsn *in, bool keep)
     if (!wide || (int64_t)next == (int32_t)next) {
         asm_emit(a, &(Enc){ .w = wide, .op = 0xc7, .memory = true, .mem = o.mem, .imm = (int64_t)next, .imm_size = 4 });
     } else {
-        asm_mov_imm(a, o.free, next);
+        put_linear(t, false, o.free, next);
         asm_store(a, o.mem, o.free);
     }
     asm_lea(a, wide, H_R11, asm_at(H_R11, -(int)size));

@@ -37,7 +37,18 @@ void reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value)
     }
     uint32_t end = asm_offset(in_cold ? &t->cold : &t->hot);
     t->s->relocs[t->n_relocs++] =
-        (Reloc){ .at = end - (kind == RELOC_UNIT ? 8 : 4), .in_cold = in_cold, .kind = (uint8_t)kind, .value = value };
+        (Reloc){ .at = end - (kind == RELOC_UNIT || kind == RELOC_LINEAR ? 8 : 4), .in_cold = in_cold, .kind = (uint8_t)kind, .value = value };
+}
+
+void put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value)
+{
+    Asm *a = in_cold ? &t->cold : &t->hot;
+    if (t->movable) {
+        asm_mov_imm64(a, reg, value);
+        reloc(t, in_cold, RELOC_LINEAR, value);
+    } else {
+        asm_mov_imm(a, reg, value);
+    }
 }
 
 void place(Tr *t)
@@ -279,7 +290,8 @@ MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write)
                   .group     = t->s->operand_group[t->i],
                   .group_off = t->s->access_off[t->i] };
     if (in->rip_relative) {
-        m.linear = insn_rip(t, t->i) + in->len + (uint64_t)(int64_t)in->disp;
+        m.rip_based = true;
+        m.linear    = insn_rip(t, t->i) + in->len + (uint64_t)(int64_t)in->disp;
     } else if (in->base == DBT_NO_REG && in->index == DBT_NO_REG) {
         m.linear = (uint64_t)(int64_t)in->disp;
     } else {
@@ -293,10 +305,13 @@ MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write)
 }
 
 /* RAX = the linear address; RCX is used. EFLAGS stay but for bit_offset. */
-static void put_address(Asm *a, const MemSpec *m)
+static void put_address(Tr *t, bool in_cold, const MemSpec *m)
 {
+    Asm *a    = in_cold ? &t->cold : &t->hot;
     bool wide = m->addrsize == 8;
-    if (m->constant) {
+    if (m->constant && m->rip_based) {
+        put_linear(t, in_cold, H_RAX, m->linear);
+    } else if (m->constant) {
         asm_mov_imm(a, H_RAX, m->linear);
     } else {
         HostMem ea = { .base = H_NONE, .index = H_NONE, .scale = m->scale, .disp = m->disp };
@@ -372,6 +387,19 @@ MemSpec stack_spec(const Tr *t, const DbtInsn *in)
                       .group_off = t->s->stack_off[t->i] };
 }
 
+static unsigned host_or_none(unsigned guest)
+{
+    return guest == DBT_NO_REG ? (unsigned)H_NONE : dbt_host_register[guest];
+}
+
+/* Can the access use the guest's own registers, or does RAX have to hold the address? */
+static bool is_plain(const MemSpec *m)
+{
+    return !m->constant && host_or_none(m->base) != H_NONE &&
+           (m->index == DBT_NO_REG || host_or_none(m->index) != H_NONE) && m->addrsize == 8 && m->seg != X86_FS &&
+           m->seg != X86_GS && !m->locked && !m->bit_offset;
+}
+
 /* The slow side of a check, in the cold part: address in RAX, the stub, and back; DONE goes to the tail that emit_insn()
  * puts, a group's failure to the plain variant. */
 static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, unsigned flags, bool address, uint32_t back,
@@ -382,7 +410,8 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, uns
                      .micro = (uint16_t)micro,
                      .insn  = (uint8_t)t->i,
                      .size  = m->size,
-                     .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0)) };
+                     .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
+                                       (!m->write && !m->no_copy && !group ? SITE_LOAD : 0) | (is_plain(m) ? SITE_PLAIN : 0)) };
     uint64_t bits;
     memcpy(&bits, &site, 8);
     if (!t->fl_mem) { /* EFLAGS are gone */
@@ -395,7 +424,7 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, uns
         }
     }
     if (address) {
-        put_address(a, m);
+        put_address(t, true, m);
     }
     asm_call(a, 0);
     reloc(t, true, RELOC_STUB,
@@ -423,19 +452,6 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, uns
 static int32_t entry_of(unsigned micro)
 {
     return DBT_FRAME(micro) + (int32_t)(micro * sizeof(DbtMicro));
-}
-
-static unsigned host_or_none(unsigned guest)
-{
-    return guest == DBT_NO_REG ? (unsigned)H_NONE : dbt_host_register[guest];
-}
-
-/* Can the access use the guest's own registers, or does RAX have to hold the address? */
-static bool is_plain(const MemSpec *m)
-{
-    return !m->constant && host_or_none(m->base) != H_NONE &&
-           (m->index == DBT_NO_REG || host_or_none(m->index) != H_NONE) && m->addrsize == 8 && m->seg != X86_FS &&
-           m->seg != X86_GS && !m->locked && !m->bit_offset;
 }
 
 /* [base + index + disp] with the addend in RCX; no flags change. */
@@ -468,14 +484,18 @@ static Operand member(Tr *t, const MemSpec *m, const Group *g)
     int32_t  entry = entry_of((t->f->mode * 2 + g->write) * DBT_MICRO + g->micro);
 
     if (is_plain(m)) {
-        asm_load(a, H_RCX, asm_frame(entry + 8));
+        if (t->rcx_entry != entry) {
+            asm_load(a, H_RCX, asm_frame(entry + 8));
+        }
+        t->rcx_entry = m->index == DBT_NO_REG && !m->scratch ? entry : 0;
         return finish_operand(t, m, plain_operand(a, m), H_RAX);
     }
+    t->rcx_entry = 0;
     if (m->constant && (int64_t)m->linear == (int32_t)m->linear && m->seg != X86_FS && m->seg != X86_GS) {
         asm_load(a, H_RCX, asm_frame(entry + 8));
         return finish_operand(t, m, asm_at(H_RCX, (int32_t)m->linear), H_RAX);
     }
-    put_address(a, m);
+    put_address(t, false, m);
     asm_load(a, H_RCX, asm_frame(entry + 8));
     asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
     return finish_operand(t, m, asm_at(H_RAX, 0), H_RCX);
@@ -518,8 +538,9 @@ Operand check(Tr *t, const MemSpec *m)
     int32_t  entry = entry_of(micro);
     bool     plain = is_plain(m);
 
+    t->rcx_entry = 0;
     flags_save(t);
-    put_address(a, &c);
+    put_address(t, false, &c);
     if (m->locked && m->size > 1) {
         asm_8(a, 0xa8); /* test al, size - 1 */
         asm_8(a, m->size - 1u);
@@ -546,5 +567,6 @@ Operand check(Tr *t, const MemSpec *m)
         return finish_operand(t, m, asm_at(H_RAX, (int32_t)into), H_RCX);
     }
     asm_load(a, H_RCX, asm_frame(entry + 8));
+    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch ? entry : 0;
     return finish_operand(t, m, plain_operand(a, m), H_RAX);
 }

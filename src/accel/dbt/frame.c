@@ -49,7 +49,7 @@ static void jumps_flush_page(DbtFrame *f, unsigned mode, uint64_t page)
 static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
 {
     unsigned slot = dbt_jump_slot(u->rip);
-    if (!slot) {
+    if (!slot || f->dbt->no_jumps) {
         return;
     }
     DbtJump *j = &f->jumps[mode][slot];
@@ -122,6 +122,10 @@ DbtUnit *dbt_next_unit(DbtFrame *f, bool plain)
         }
         if (u && !plain) {
             jump_fill(f, fetch.mode, u, global);
+        }
+        if (u && f->dbt->no_jumps) {
+            x86_park(cpu);
+            dbt_watch_entry(f, u);
         }
         return u;
     }

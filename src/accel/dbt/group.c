@@ -185,7 +185,7 @@ static uint8_t join(Tr *t, const Access *a, unsigned i)
     for (unsigned k = t->first_open; k < t->n_groups; k++) {
         Group  *g  = &t->s->groups[k];
         int64_t lo = MIN(g->lo, a->off), hi = MAX(g->hi, a->off + a->size);
-        if (same_key(g, a) && hi - lo <= RANGE_MAX) {
+        if (same_key(g, a) && hi - lo <= RANGE_MAX && (!t->split_groups || g->write == a->write)) {
             g->lo = lo;
             g->hi = hi;
             g->n++;

@@ -15,7 +15,6 @@
 #include "cpu/x86/tlb.h"
 
 #include <alloca.h>
-#include <inttypes.h>
 
 static _Thread_local DbtFrame *current_frame;
 
@@ -53,6 +52,9 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     g_mutex_lock(&dbt->lock);
     u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->plain);
     if (!u) {
+        u = dbt_relocate(dbt, fetch);
+    }
+    if (!u && !dbt->full) {
         u = dbt_translate(dbt, cpu, fetch);
     }
     g_mutex_unlock(&dbt->lock);
@@ -83,6 +85,24 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     g_mutex_unlock(&dbt->lock);
     *again = false;
     return u;
+}
+
+/* A group whose range is not all as its widest access wants it (a page that is only read, a clean one) fails every time:
+ * the unit is made anew, first with reads and writes in groups of their own, then without groups. */
+void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
+{
+    enum { ENOUGH = 32, LEVELS = 2, KNOWN_MAX = 1 << 16 };
+    Dbt *dbt = f->dbt;
+    g_mutex_lock(&dbt->lock);
+    DbtUnit *u = dbt_unit_at(dbt, at);
+    if (u && !u->dead && ++u->misfits == ENOUGH) {
+        uintptr_t level = (uintptr_t)g_hash_table_lookup(dbt->misfits, u->host);
+        if (level < LEVELS && g_hash_table_size(dbt->misfits) < KNOWN_MAX) {
+            g_hash_table_insert(dbt->misfits, (gpointer)u->host, (gpointer)(level + 1));
+            dbt_kill(dbt, u);
+        }
+    }
+    g_mutex_unlock(&dbt->lock);
 }
 
 /* Whose instruction a slow access in translated code was made for. */
@@ -185,6 +205,7 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     }
     dbt_micro_flush(f, false);
     g_mutex_lock(&dbt->lock);
+    dbt_watch_from(dbt, cpu->vcpu.log);
     g_ptr_array_add(dbt->frames, f);
     g_mutex_unlock(&dbt->lock);
     cpu->map_fpu_pointers = map_fpu_pointers;
@@ -247,25 +268,6 @@ void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
     }
     current_frame = outer;
     frame_done(f);
-}
-
-/* --- counters --- */
-
-void dbt_log_counters(Dbt *dbt, const Log *log)
-{
-    static const char *const units[] = { "units",     "guest-insns", "guest-bytes", "hot-bytes", "cold-bytes",
-                                         "killed",    "emptied",     "relocated" };
-    static const char *const calls[] = { "slow-access", "slow-access-run", "slow-group", "slow-group-failed", "c-insn",
-                                         "c-insn-ends", "link",            "lookup",     "ret-miss",          "kick",
-                                         "host-fault",  "rounds",          "executor",   "unpark",            "flush" };
-    g_mutex_lock(&dbt->lock);
-    for (unsigned i = 0; i < G_N_ELEMENTS(units); i++) {
-        log_print(log, LOG_JIT, "jit %s %" PRIu64 "\n", units[i], ((uint64_t *)&dbt->counters)[i]);
-    }
-    for (unsigned i = 0; i < G_N_ELEMENTS(calls); i++) {
-        log_print(log, LOG_JIT, "jit %s %" PRIu64 "\n", calls[i], ((uint64_t *)&dbt->calls)[i]);
-    }
-    g_mutex_unlock(&dbt->lock);
 }
 
 /* --- one run, as x86_run() does it --- */

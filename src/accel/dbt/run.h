@@ -31,8 +31,29 @@ void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host);
  * terminal is put back) is there before, and hears of those that are not the translator's. */
 void dbt_signals_init(void);
 
-/* Writes what was counted (-d jit), by vCPUs whose loops have ended. */
+/* --- what people see --- */
+
+/* A counter: how often something happened so far. */
+typedef struct DbtCounter {
+    const char *name; /* constant */
+    const char *help;
+    uint64_t    value;
+} DbtCounter;
+
+/* Fills at most `max` of them in and answers how many there are. Any thread, also while vCPUs run; counters of one call
+ * need not be of one moment. */
+size_t dbt_counters(Dbt *dbt, DbtCounter *out, size_t max);
+bool   dbt_counter(Dbt *dbt, const char *name, uint64_t *value); /* false: there is none of that name */
+
+/* Writes them to the log (-d jit). */
 void dbt_log_counters(Dbt *dbt, const Log *log);
+
+enum { DBT_PERF_MAP = 1, DBT_PERF_DUMP = 2 };
+
+/* Tells Linux perf about all code that is made from now on: before vCPUs run, and once. The files are complete after
+ * dbt_perf_stop(), when vCPUs run no more. */
+bool dbt_perf_start(Dbt *dbt, unsigned what, Error *err);
+void dbt_perf_stop(Dbt *dbt);
 
 /* One run: the translator's x86_run(). */
 X86Exit dbt_run(Dbt *dbt, X86Cpu *cpu);

@@ -18,6 +18,12 @@ static const uint8_t *leave(DbtFrame *f)
     return f->dbt->stubs[STUB_LEAVE];
 }
 
+/* Does somebody want the vCPU? */
+static bool is_polled(const DbtFrame *f)
+{
+    return (uint32_t)atomic_load_explicit(&f->kick, memory_order_relaxed);
+}
+
 /* Back into translated code. */
 static const uint8_t *go(DbtFrame *f, const uint8_t *to)
 {
@@ -58,7 +64,7 @@ static const uint8_t *find_quickly(DbtFrame *f)
 static const uint8_t *go_on(DbtFrame *f)
 {
     X86Cpu *cpu = f->cpu;
-    if (!f->poll && !cpu->cache->attention && !cpu->interrupt_shadow && !cpu->tlb->check_alignment) {
+    if (!is_polled(f) && !cpu->cache->attention && !cpu->interrupt_shadow && !cpu->tlb->check_alignment) {
         if (cpu->tlb->changes.any) {
             dbt_sync_flush(f);
         }
@@ -169,6 +175,31 @@ const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
 
 /* --- memory --- */
 
+/* An operand in two pages of RAM: its bytes side by side. Faults as reading them does. false: not so simple. */
+static bool copy_operand(DbtFrame *f, uint64_t linear, unsigned size)
+{
+    X86Cpu  *cpu   = f->cpu;
+    unsigned first = X86_PAGE_SIZE - (unsigned)(linear & X86_PAGE_MASK);
+    uint64_t next  = linear + first;
+
+    if (first >= size || size > sizeof f->copy || cpu->code_size != X86_CODE64 || !x86_canonical(cpu, linear) ||
+        !x86_canonical(cpu, next) || cpu->tlb->n_breakpoints) {
+        return false;
+    }
+    const uint8_t *a = x86_translate(cpu, cpu->tlb->mode, linear, X86_READ)->host;
+    const uint8_t *b = x86_translate(cpu, cpu->tlb->mode, next, X86_READ)->host;
+    if (!a || !b || cpu->tlb->changes.any) {
+        return false;
+    }
+    for (unsigned i = 0; i < first; i++) {
+        f->copy[i] = __atomic_load_n(a + X86_PAGE_SIZE - first + i, __ATOMIC_RELAXED);
+    }
+    for (unsigned i = first; i < size; i++) {
+        f->copy[i] = __atomic_load_n(b + i - first, __ATOMIC_RELAXED);
+    }
+    return true;
+}
+
 const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, unsigned write)
 {
     X86Cpu  *cpu  = f->cpu;
@@ -196,6 +227,16 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
             return go(f, at);
         }
     }
+    f->at = at;
+    if (site.flags & SITE_LOAD && !odd && copy_operand(f, linear, site.size)) {
+        int32_t back;
+        __builtin_memcpy(&back, at + 11, 4);
+        uintptr_t copy = (uintptr_t)f->copy;
+        f->tmp[0]      = copy;
+        f->tmp[1]      = site.flags & SITE_PLAIN ? copy - linear : 0;
+        return go(f, at + 15 + back + 8);
+    }
+    f->at = NULL;
     f->calls.access_run++;
     if (run_access(f, at, site.insn) == RAN_AWAY) {
         return go_on(f);
@@ -244,6 +285,10 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
         }
     }
     f->calls.group_failed++;
+    if (!(site.flags & SITE_FPU)) {
+        x86_park(cpu);
+        dbt_note_misfit(f, at);
+    }
     return go(f, at + 15);
 }
 
@@ -252,7 +297,7 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
 static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
 {
     f->cpu->rip = rip;
-    if (f->poll) {
+    if (is_polled(f)) {
         return leave(f);
     }
     const uint8_t *to = find_quickly(f);

@@ -89,6 +89,7 @@ static void put_call(Asm *a, const void *function, unsigned last)
     put_park(a, x86_unpark);
     put_restore(a);
     asm_load(a, H_RAX, asm_frame(DBT_FRAME(tmp[0])));
+    asm_load(a, H_RCX, asm_frame(DBT_FRAME(tmp[1])));
     put_jump_frame(a, DBT_FRAME(to));
 }
 
@@ -223,4 +224,5 @@ void dbt_make_stubs(Dbt *dbt)
         dbt->stubs[i] = dbt->rx + used;
         used          = (used + asm_offset(&a) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
     }
+    dbt->stub_size = used;
 }

@@ -6,7 +6,7 @@
  *
  * Lock of the Dbt held. */
 
-#include "accel/dbt/emit.h"
+#include "accel/dbt/trace.h"
 
 #include "cpu/x86/cache.h"
 #include "cpu/x86/cpuid.h"
@@ -144,41 +144,14 @@ static void find_live(Tr *t)
 
 /* --- finishing --- */
 
-static bool apply(Tr *t, DbtUnit *u)
-{
-    Dbt      *dbt   = t->dbt;
-    ptrdiff_t delta = dbt_writable(dbt);
-    uint8_t  *hot = u->hot + delta, *cold = u->cold + delta;
-
-    memcpy(hot, t->hot.start, u->hot_size);
-    memcpy(cold, t->cold.start, u->cold_size);
-    for (unsigned i = 0; i < t->n_relocs; i++) {
-        const Reloc   *r    = &t->s->relocs[i];
-        uint8_t       *at   = (r->in_cold ? cold : hot) + r->at;
-        const uint8_t *next = (r->in_cold ? u->cold : u->hot) + r->at + 4;
-        const uint8_t *to   = NULL;
-        switch ((RelocKind)r->kind) {
-        case RELOC_HOT: to = u->hot + r->value; break;
-        case RELOC_COLD: to = u->cold + r->value; break;
-        case RELOC_STUB: to = dbt->stubs[r->value]; break;
-        case RELOC_UNIT: {
-            uint64_t value = (uint64_t)(uintptr_t)u | r->value;
-            memcpy(at, &value, 8);
-            continue;
-        }
-        }
-        int32_t rel = (int32_t)(to - next);
-        memcpy(at, &rel, 4);
-    }
-    return true;
-}
-
 static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
 {
     Dbt     *dbt  = t->dbt;
     size_t   tail = sizeof(DbtExit) * t->n_exits + sizeof(X86Insn) * t->n_c;
-    DbtUnit *u    = g_malloc0(sizeof *u + tail + 4 * (t->n + 1) + sizeof(DbtPlace) * t->n_places + 2 * (t->n + 1) + t->n);
+    size_t   size = sizeof(DbtUnit) + tail + 4 * (t->n + 1) + sizeof(DbtPlace) * t->n_places + 2 * (t->n + 1) + t->n;
+    DbtUnit *u    = g_malloc0(size);
 
+    u->bytes     = size;
     u->hot_size  = asm_offset(&t->hot);
     u->cold_size = asm_offset(&t->cold);
     if (!dbt_allocate(dbt, u->hot_size, u->cold_size, &u->hot, &u->cold)) {
@@ -221,7 +194,13 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->insn_off[t->n] = (uint16_t)t->len;
 
     ptrdiff_t delta = dbt_writable(dbt);
-    apply(t, u);
+    memcpy(u->hot + delta, t->hot.start, u->hot_size);
+    memcpy(u->cold + delta, t->cold.start, u->cold_size);
+    dbt_apply_relocs(dbt, u, t->s->relocs, t->n_relocs);
+    if (t->movable) {
+        u->n_relocs = t->n_relocs;
+        u->relocs   = g_memdup2(t->s->relocs, sizeof(Reloc) * t->n_relocs);
+    }
     u->n_exits = (uint8_t)t->n_exits;
     for (unsigned i = 0; i < t->n_exits; i++) {
         const DraftExit *d = &t->exits[i];
@@ -246,6 +225,9 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     dbt->counters.guest_bytes += t->len;
     dbt->counters.hot_bytes += u->hot_size;
     dbt->counters.cold_bytes += u->cold_size;
+    if (dbt_is_watched(t)) {
+        dbt_watch_unit(t, u);
+    }
     return u;
 }
 
@@ -285,6 +267,8 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     uint32_t    insn_host[DBT_MAX_INSNS + 1];
     unsigned    branches = 0;
 
+    t.movable = dbt_may_move(f->rip, f->mode) && !f->host2;
+
     memcpy(s->page, f->host - f->page_offset, X86_PAGE_SIZE);
     memset(s->page + X86_PAGE_SIZE, 0, 32);
     if (f->host2) {
@@ -307,7 +291,9 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
         return NULL;
     }
     note_range(&t, f->page_offset, MIN(f->page_offset + t.len, (unsigned)X86_PAGE_SIZE));
-    if (f->plain) {
+    uintptr_t misfits = (uintptr_t)g_hash_table_lookup(dbt->misfits, f->host);
+    t.split_groups    = misfits == 1;
+    if (f->plain || misfits > 1) {
         memset(s->operand_group, 0, sizeof s->operand_group);
         memset(s->stack_group, 0, sizeof s->stack_group);
     } else if (t.mode.code == 8) {

@@ -57,6 +57,7 @@ typedef struct DbtVerifier {
     const Dbt     *dbt;
     const DbtUnit *u;
     uint8_t        hot_at[CODE_MAX / 8], cold_at[CODE_MAX / 8]; /* bits: where instructions begin */
+    uint8_t        back_at[CODE_MAX / 8]; /* bits: where the cold part comes back to in the hot one */
     State          s;
     Join           joins[MAX_JOINS];
     unsigned       n_joins;
@@ -118,11 +119,14 @@ static void forget_all(DbtVerifier *v)
     v->s.n_facts = 0;
 }
 
-/* Nothing goes from one guest instruction to the next in scratch registers and words. */
-static void next_insn(DbtVerifier *v)
+/* Nothing else goes from one guest instruction to the next in scratch registers and words. */
+static void next_insn(DbtVerifier *v, uint32_t offset)
 {
     v->s.reg[H_RAX] = fresh(v);
-    v->s.reg[H_RCX] = fresh(v);
+    /* But for an addend in RCX, unless slow paths that have run the instruction in C come in here. */
+    if (entry_in(&v->s.reg[H_RCX], ROOT_ADDEND, 1) < 0 || v->back_at[offset / 8] >> offset % 8 & 1) {
+        v->s.reg[H_RCX] = fresh(v);
+    }
     for (unsigned i = offsetof(DbtFrame, flags) / 8; i < FRAME_OWN / 8; i++) {
         v->s.slot[i] = fresh(v);
     }
@@ -651,6 +655,25 @@ static bool join_later(DbtVerifier *v, uint32_t offset)
     return true;
 }
 
+static bool find_ways_back(DbtVerifier *v)
+{
+    const DbtUnit *u   = v->u;
+    const uint8_t *end = u->cold + u->cold_size;
+
+    memset(v->back_at, 0, sizeof v->back_at);
+    for (const uint8_t *p = u->cold; p < end; p += v->z.length) {
+        if (!decode(v, p, end)) {
+            return false;
+        }
+        const uint8_t *to = branch_target(v);
+        if (to && v->z.mnemonic != ZYDIS_MNEMONIC_CALL && to >= u->hot && to < u->hot + u->hot_size) {
+            uint32_t offset = (uint32_t)(to - u->hot);
+            v->back_at[offset / 8] |= (uint8_t)(1 << offset % 8);
+        }
+    }
+    return true;
+}
+
 static bool hot_part(DbtVerifier *v)
 {
     const DbtUnit *u       = v->u;
@@ -680,7 +703,7 @@ static bool hot_part(DbtVerifier *v)
             v->insn++;
         }
         if (offset == u->insn_host[v->insn]) {
-            next_insn(v);
+            next_insn(v, offset);
         }
         if (!decode(v, p, end) || !step(v) || !branch(v)) {
             return false;
@@ -778,7 +801,7 @@ static bool verify(DbtVerifier *v, const DbtUnit *u)
         return bad(v, "more code than there can be");
     }
     return find_begins(v, u->hot, u->hot_size, v->hot_at) && find_begins(v, u->cold, u->cold_size, v->cold_at) &&
-           hot_part(v) && cold_part(v) && exits_and_places(v);
+           find_ways_back(v) && hot_part(v) && cold_part(v) && exits_and_places(v);
 }
 
 static void list(const DbtVerifier *v, GString *to, const char *name, const uint8_t *start, uint32_t size)

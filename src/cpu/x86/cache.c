@@ -337,7 +337,7 @@ Block *block_find(X86Cpu *cpu)
             decode_block(cpu, &f, &d, CACHE_BLOCK_INSNS);
             b = block_from(cpu, &f, &d);
             if (log_on(cpu->vcpu.log, LOG_IN_ASM)) {
-                x86_log_block(cpu, b, linear);
+                x86_log_code(cpu, b->bytes, b->len, linear);
             }
             if (b->volatile_code) {
                 return b;

@@ -85,7 +85,6 @@ enum {
     ATTENTION_TRAP  = 2,  /* data breakpoints hit */
     ATTENTION_STEP  = 4,  /* TF or RF: one instruction at a time */
     ATTENTION_BREAK = 8,  /* instruction breakpoints */
-    ATTENTION_LOG   = 16, /* -d exec, cpu */
 };
 
 static inline bool block_fresh(const Block *b)
@@ -123,7 +122,10 @@ bool x86_decode_raw(X86Cpu *cpu, const uint8_t *bytes, unsigned len, ZydisDecode
 /* Fills in the memory operand; in->len and rip_offset are set, and addrsize as far as it counts. */
 void x86_decode_memory(const X86Cpu *cpu, X86Insn *in, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op);
 
-/* Writes a block's instructions to the log (-d in_asm). */
-void x86_log_block(X86Cpu *cpu, const Block *b, uint64_t linear);
+/* Writes instructions to the log (-d in_asm): `len` bytes of code of the current mode at a linear address. */
+void x86_log_code(X86Cpu *cpu, const uint8_t *bytes, unsigned len, uint64_t linear);
+
+/* Writes to the log that a block of `n` instructions at cpu->rip is about to run (-d exec, cpu). */
+void x86_log_entry(X86Cpu *cpu, unsigned n);
 
 #endif

@@ -211,33 +211,30 @@ DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, un
 
 /* --- -d in_asm --- */
 
-void x86_log_block(X86Cpu *cpu, const Block *b, uint64_t linear)
+void x86_log_code(X86Cpu *cpu, const uint8_t *bytes, unsigned len, uint64_t linear)
 {
-    static const ZydisMachineMode modes[] = { ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32,
-                                              ZYDIS_MACHINE_MODE_LONG_64 };
-    const Log                    *log     = cpu->vcpu.log;
-    ZydisDecoder                  decoder;
-    ZydisFormatter                formatter;
+    const Log     *log = cpu->vcpu.log;
+    ZydisFormatter formatter;
 
     if (!log_in_range(log, linear)) {
         return;
     }
-    ZydisDecoderInit(&decoder, modes[cpu->code_size], (ZydisStackWidth)(x86_size_index(cpu->stack_size) - 1));
     ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
     log_lock(log);
     log_print(log, LOG_IN_ASM, "----------------\nIN:\n");
-    for (unsigned i = 0; i < b->n; i++) {
+    for (unsigned off = 0; off < len;) {
         ZydisDecodedInstruction z;
         ZydisDecodedOperand     op[ZYDIS_MAX_OPERAND_COUNT];
         char                    text[128];
-        const X86Insn          *in = &b->insns[i];
-        uint64_t                at = linear + in->rip_offset;
+        uint64_t                at = linear + off;
 
-        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, b->bytes + in->rip_offset,
-                                                 (ZyanUSize)(b->len - in->rip_offset), &z, op)) ||
-            !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&formatter, &z, op, z.operand_count_visible, text,
-                                                          sizeof text, at, NULL))) {
+        if (x86_decode_raw(cpu, bytes + off, len - off, &z, op) &&
+            ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&formatter, &z, op, z.operand_count_visible, text, sizeof text,
+                                                         at, NULL))) {
+            off += z.length;
+        } else {
             g_strlcpy(text, "(bad)", sizeof text);
+            off = len;
         }
         log_print(log, LOG_IN_ASM, "%#018" PRIx64 ":  %s\n", at, text);
     }

@@ -10,7 +10,7 @@
 
 /* --- logging --- */
 
-static void log_block(X86Cpu *cpu, const Block *b)
+void x86_log_entry(X86Cpu *cpu, unsigned n)
 {
     static const char *const names[16] = { "RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
                                            "R8",  "R9",  "R10", "R11", "R12", "R13", "R14", "R15" };
@@ -21,7 +21,7 @@ static void log_block(X86Cpu *cpu, const Block *b)
         return;
     }
     log_lock(log);
-    log_print(log, LOG_EXEC, "Trace %d: [%016" PRIx64 "/%08x/%u]\n", cpu->vcpu.index, linear, cpu->mode_key, b->n);
+    log_print(log, LOG_EXEC, "Trace %d: [%016" PRIx64 "/%08x/%u]\n", cpu->vcpu.index, linear, cpu->mode_key, n);
     if (log_on(log, LOG_CPU)) {
         for (unsigned i = 0; i < 16; i++) {
             log_print(log, LOG_CPU, "%s=%016" PRIx64 "%c", names[i], cpu->gpr[i], i % 4 == 3 ? '\n' : ' ');
@@ -37,12 +37,13 @@ static void log_block(X86Cpu *cpu, const Block *b)
 /* Runs blocks until something needs the outer loop. `max` of the first block's instructions are run. */
 void x86_run_blocks(X86Cpu *cpu, unsigned max)
 {
-    X86Cache *c = cpu->cache;
-    Block    *b = block_find(cpu);
+    X86Cache *c   = cpu->cache;
+    Block    *b   = block_find(cpu);
+    bool      log = log_on(cpu->vcpu.log, LOG_EXEC | LOG_CPU);
 
     for (;;) {
-        if (__builtin_expect(c->attention & ATTENTION_LOG, 0)) {
-            log_block(cpu, b);
+        if (__builtin_expect(log, 0)) {
+            x86_log_entry(cpu, b->n);
         }
         c->current            = b;
         const X86Insn *in     = b->insns;

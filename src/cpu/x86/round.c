@@ -22,9 +22,6 @@ void x86_update_attention(X86Cpu *cpu)
     if (c->breakpoints->len || code_breakpoints) {
         c->attention |= ATTENTION_BREAK;
     }
-    if (log_on(cpu->vcpu.log, LOG_EXEC | LOG_CPU)) {
-        c->attention |= ATTENTION_LOG;
-    }
     c->request_mask = ~(uint32_t)((cpu->eflags & EFLAGS_IF ? 0 : X86_REQUEST_INTR) |
                                   (cpu->nmi_blocked ? X86_REQUEST_NMI : 0) | (cpu->smm ? X86_REQUEST_SMI : 0));
     if (cpu->eflags & EFLAGS_RF) {
