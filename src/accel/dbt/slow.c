@@ -56,7 +56,7 @@ static const uint8_t *find_quickly(DbtFrame *f)
     if (j->rip != cpu->rip || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
         return NULL;
     }
-    const uint8_t *code = j->code;
+    const uint8_t *code = __atomic_load_n(&j->code, __ATOMIC_RELAXED); /* dbt_kill() */
     return code == f->dbt->stubs[STUB_LOOKUP] ? NULL : code;
 }
 
