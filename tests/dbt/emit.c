@@ -2,7 +2,8 @@
  *
  * Each line of input is "64" or "32", options, "|", and bytes in hexadecimal; the answer is the listing and a line with
  * a dot. Options: live (flags are needed behind the code; else the next instruction overwrites them), plain (the
- * variant without groups), at=N (offset in the page, hexadecimal: the code may lie in two pages then).
+ * variant without groups), at=N (offset in the page, hexadecimal: the code may lie in two pages
+ * then), high (at an address where code can be moved: addresses take eight bytes).
  *
  * With --check: exit status 77 when this host lacks a feature that the lists use, and which. */
 
@@ -63,7 +64,7 @@ static void translate(char *line)
         to[len + 1] = 0xc0;
     }
     guest_set_mode(guest, 0, is64 ? GUEST_LONG64 : GUEST_COMPAT32, 3);
-    f.rip         = GUEST_CODE + offset;
+    f.rip         = GUEST_CODE + offset + (strstr(line, "high") ? UINT64_C(0x7f0000000000) : 0);
     f.linear      = f.rip;
     f.page_offset = offset;
     f.key         = dbt_key_of(cpu);
@@ -76,7 +77,7 @@ static void translate(char *line)
         f.host2       = guest->host + GUEST_CODE + X86_PAGE_SIZE;
         f.ram2        = guest->block;
         f.ram_offset2 = GUEST_CODE + X86_PAGE_SIZE;
-        f.linear2     = GUEST_CODE + X86_PAGE_SIZE;
+        f.linear2     = (f.rip | X86_PAGE_MASK) + 1;
     }
     g_mutex_lock(&dbt->lock);
     DbtUnit *u = dbt_translate(dbt, cpu, &f);

@@ -10,26 +10,25 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 /* --- memory --- */
 
+/* Shared anonymous memory, and the same pages a second time: Linux perf looks into /tmp/perf-PID.map only for memory that
+ * has no file, which memfd_create() would be. */
 static bool map_views(Dbt *dbt, Error *err)
 {
-    int fd = memfd_create("quern-code", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)dbt->size) != 0) {
-        int code = errno;
-        if (fd >= 0) {
-            close(fd);
-        }
-        return error_set_errno(err, code, "cannot create %zu MiB of memory for translated code (tb-size=)", dbt->size >> 20);
+    dbt->rw = mmap(NULL, dbt->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (dbt->rw == MAP_FAILED) {
+        return error_set_errno(err, errno, "cannot get %zu MiB of memory for translated code (tb-size=)", dbt->size >> 20);
     }
-    dbt->rw   = mmap(NULL, dbt->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    dbt->rx   = mmap(NULL, dbt->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    int code  = errno;
-    close(fd);
-    if (dbt->rw == MAP_FAILED || dbt->rx == MAP_FAILED) {
-        return error_set_errno(err, code, "cannot map executable memory for translated code");
+    dbt->rx = mremap(dbt->rw, 0, dbt->size, MREMAP_MAYMOVE);
+    if (dbt->rx == MAP_FAILED || mprotect(dbt->rx, dbt->size, PROT_READ | PROT_EXEC) != 0) {
+        error_set_errno(err, errno, "cannot map executable memory for translated code");
+        if (dbt->rx != MAP_FAILED) {
+            munmap(dbt->rx, dbt->size);
+        }
+        munmap(dbt->rw, dbt->size);
+        return false;
     }
     return true;
 }

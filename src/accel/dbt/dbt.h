@@ -448,5 +448,6 @@ uint64_t dbt_empty_tag(unsigned slot);
 /* --- trace.c --- */
 void dbt_watch_from(Dbt *dbt, const Log *log); /* lock held */
 void dbt_watch_entry(DbtFrame *f, const DbtUnit *u); /* parked; the unit is about to run */
+void dbt_watch_copy(const Dbt *dbt, X86Cpu *cpu, const DbtUnit *u); /* by dbt_relocate(); lock held */
 
 #endif

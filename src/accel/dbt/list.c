@@ -48,9 +48,10 @@ typedef struct FrameName {
     }
 
 static const FrameName frame_names[] = {
-    MEMBER(r9),       MEMBER(r10),         MEMBER(r11),       MEMBER(flags),   ARRAY(tmp),      ARRAY(keep),
-    MEMBER(poll),     MEMBER(jump_mask),   MEMBER(tlb),       MEMBER(fs_base), MEMBER(gs_base), MEMBER(cpu),
-    MEMBER(host_rsp), MEMBER(host_return), ARRAY(host_saved), MEMBER(from),    MEMBER(to),      MEMBER(dbt),
+    MEMBER(r9),        MEMBER(r10),     MEMBER(r11),  MEMBER(flags),     ARRAY(tmp),
+    ARRAY(keep),       MEMBER(copy),    MEMBER(poll), MEMBER(jump_mask), MEMBER(tlb),
+    MEMBER(fs_base),   MEMBER(gs_base), MEMBER(cpu),  MEMBER(host_rsp),  MEMBER(host_return),
+    ARRAY(host_saved), MEMBER(from),    MEMBER(to),   MEMBER(dbt),
 };
 
 static const char *const template_names[] = {
@@ -316,9 +317,9 @@ static bool put_meaning(Listing *l, uint64_t value)
     case STUB_WRITE_MISS:
     case STUB_GROUP_READ_MISS:
     case STUB_GROUP_WRITE_MISS:
-        g_string_append_printf(l->out, "site(insn %u, size %u, limit %u%s%s%s)", site.insn, site.size, site.limit,
-                               site.flags & SITE_EXEC ? ", exec" : "", site.flags & SITE_ALIGN ? ", align" : "",
-                               site.flags & SITE_FPU ? ", fpu" : "");
+        g_string_append_printf(l->out, "site(insn %u, size %u, limit %u%s%s%s%s)", site.insn, site.size, site.limit,
+                               site.flags & SITE_LOAD ? ", load" : "", site.flags & SITE_EXEC ? ", exec" : "",
+                               site.flags & SITE_ALIGN ? ", align" : "", site.flags & SITE_FPU ? ", fpu" : "");
         return true;
     case STUB_RET_MISS:
         g_string_append_printf(l->out, "site(insn %u, undo %d)", site.insn, site.limit - site.size);

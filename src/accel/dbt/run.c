@@ -53,6 +53,9 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->plain, &fetch->entry);
     if (!u) {
         u = dbt_relocate(dbt, fetch);
+        if (u) {
+            dbt_watch_copy(dbt, cpu, u);
+        }
     }
     if (!u && !dbt->full) {
         u = dbt_translate(dbt, cpu, fetch);

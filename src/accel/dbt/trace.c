@@ -9,11 +9,6 @@
 
 #include <inttypes.h>
 
-static X86CodeSize code_size_of(const Tr *t)
-{
-    return t->mode.code == 8 ? X86_CODE64 : t->mode.code == 4 ? X86_CODE32 : X86_CODE16;
-}
-
 static void print(const Log *log, uint32_t item, const char *title, const GString *text)
 {
     log_lock(log);
@@ -24,10 +19,28 @@ static void print(const Log *log, uint32_t item, const char *title, const GStrin
 static void perf_unit(const Dbt *dbt, const DbtUnit *u)
 {
     char name[64];
-    g_snprintf(name, sizeof name, "guest:0x%" PRIx64 "%s", u->rip, u->plain ? ":plain" : "");
+    const char *variant = u->plain ? ":plain" : u->entry.kind != RECIPE_NONE ? ":loop" : "";
+    g_snprintf(name, sizeof name, "guest:0x%" PRIx64 "%s", u->rip, variant);
     dbt_perf_code(dbt->perf, u->hot, u->hot_size, name);
-    g_snprintf(name, sizeof name, "guest:0x%" PRIx64 "%s:slow", u->rip, u->plain ? ":plain" : "");
+    g_snprintf(name, sizeof name, "guest:0x%" PRIx64 "%s:slow", u->rip, variant);
     dbt_perf_code(dbt->perf, u->cold, u->cold_size, name);
+}
+
+static bool wants(const Log *log, uint64_t linear)
+{
+    return log_on(log, LOG_IN_ASM | LOG_OP | LOG_OUT_ASM) && log_in_range(log, linear);
+}
+
+static void log_code(const Dbt *dbt, const X86Cpu *cpu, const DbtUnit *u)
+{
+    const Log *log = cpu->vcpu.log;
+    if (log_on(log, LOG_OUT_ASM)) {
+        g_autoptr(GString) text = g_string_new(NULL);
+        char title[64];
+        g_snprintf(title, sizeof title, "OUT: [size=%u+%u]", u->hot_size, u->cold_size);
+        dbt_list_code(text, dbt, u, cpu->code_size, DBT_LIST_ADDRESSES);
+        print(log, LOG_OUT_ASM, title, text);
+    }
 }
 
 void dbt_watch_unit(const Tr *t, const DbtUnit *u)
@@ -37,24 +50,36 @@ void dbt_watch_unit(const Tr *t, const DbtUnit *u)
     if (t->dbt->perf) {
         perf_unit(t->dbt, u);
     }
-    if (!log_on(log, LOG_IN_ASM | LOG_OP | LOG_OUT_ASM) || !log_in_range(log, t->f->linear)) {
+    if (!wants(log, t->f->linear)) {
         return;
     }
     if (log_on(log, LOG_IN_ASM)) {
         x86_log_code(t->cpu, t->s->page + t->f->page_offset, t->len, t->f->linear);
     }
-    g_autoptr(GString) text = g_string_new(NULL);
     if (log_on(log, LOG_OP)) {
+        g_autoptr(GString) text = g_string_new(NULL);
         dbt_list_ops(text, t);
         print(log, LOG_OP, "OP:", text);
     }
-    if (log_on(log, LOG_OUT_ASM)) {
-        char title[64];
-        g_snprintf(title, sizeof title, "OUT: [size=%u+%u]", u->hot_size, u->cold_size);
-        g_string_truncate(text, 0);
-        dbt_list_code(text, t->dbt, u, code_size_of(t), DBT_LIST_ADDRESSES);
-        print(log, LOG_OUT_ASM, title, text);
+    log_code(t->dbt, t->cpu, u);
+}
+
+void dbt_watch_copy(const Dbt *dbt, X86Cpu *cpu, const DbtUnit *u)
+{
+    const Log *log = cpu->vcpu.log;
+
+    if (dbt->perf) {
+        perf_unit(dbt, u);
     }
+    if (!wants(log, u->rip)) {
+        return;
+    }
+    if (log_on(log, LOG_IN_ASM)) {
+        uint8_t bytes[X86_PAGE_SIZE];
+        ram_copy_out(bytes, u->host, u->len);
+        x86_log_code(cpu, bytes, u->len, u->rip);
+    }
+    log_code(dbt, cpu, u);
 }
 
 void dbt_watch_from(Dbt *dbt, const Log *log)
