@@ -424,9 +424,6 @@ const uint8_t *dbt_slow_fault(DbtFrame *frame);
  * fault exit brought. */
 const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host);
 
-/* Enters translated code with the vector state live. */
-void dbt_enter(DbtFrame *f, const uint8_t *code);
-
 /* --- frame.c --- */
 /* The unit at cpu->rip, found or translated, and in the jump cache unless it is plain or has an entry of its own. NULL: the executor has to run the
  * next instruction, or a region must be emptied first (dbt->full). Raises what fetching raises. Lock not held; parks

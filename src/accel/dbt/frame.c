@@ -13,12 +13,19 @@ uint64_t dbt_empty_tag(unsigned slot)
     return slot == dbt_jump_slot(DBT_NO_TAG) ? DBT_NO_TAG | 1 : DBT_NO_TAG; /* a checksum tells them apart */
 }
 
+/* dbt_kill() looks at `code` from other threads. */
+static void empty(DbtJump *j, unsigned slot, const uint8_t *lookup)
+{
+    j->rip = dbt_empty_tag(slot);
+    __atomic_store_n(&j->code, lookup, __ATOMIC_RELAXED);
+}
+
 void dbt_jumps_flush(DbtFrame *f, unsigned mode)
 {
     const uint8_t *none = f->dbt->stubs[STUB_LOOKUP];
     for (unsigned i = 0; i < f->jump_n[mode]; i++) {
         unsigned slot        = f->jump_list[mode][i];
-        f->jumps[mode][slot] = (DbtJump){ .rip = dbt_empty_tag(slot), .code = none };
+        empty(&f->jumps[mode][slot], slot, none);
     }
     f->jump_n[mode]     = 0;
     f->jump_local[mode] = false;
@@ -41,7 +48,7 @@ static void jumps_flush_page(DbtFrame *f, unsigned mode, uint64_t page)
     for (unsigned i = 0; i < f->jump_n[mode]; i++) {
         unsigned slot = f->jump_list[mode][i];
         if ((f->jumps[mode][slot].rip ^ page) >> X86_PAGE_BITS == 0) {
-            f->jumps[mode][slot] = (DbtJump){ .rip = dbt_empty_tag(slot), .code = f->dbt->stubs[STUB_LOOKUP] };
+            empty(&f->jumps[mode][slot], slot, f->dbt->stubs[STUB_LOOKUP]);
         }
     }
 }
@@ -66,7 +73,7 @@ static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
     __atomic_store_n(&j->code, u->hot, __ATOMIC_SEQ_CST);
     /* Against dbt_kill(), which marks the unit dead before it looks here. */
     if (__atomic_load_n(&u->dead, __ATOMIC_SEQ_CST)) {
-        j->code = f->dbt->stubs[STUB_LOOKUP];
+        __atomic_store_n(&j->code, f->dbt->stubs[STUB_LOOKUP], __ATOMIC_RELAXED);
     }
 }
 

@@ -270,7 +270,8 @@ void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
         if (!go) {
             break;
         }
-        dbt_enter(f, go);
+        /* From here, where the frame is: what is called from translated code has the stack below it. */
+        ((void (*)(DbtFrame *, const uint8_t *))(uintptr_t)dbt->stubs[STUB_ENTER])(f, go);
     }
     current_frame = outer;
     frame_done(f);

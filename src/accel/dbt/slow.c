@@ -18,6 +18,12 @@ static const uint8_t *leave(DbtFrame *f)
     return f->dbt->stubs[STUB_LEAVE];
 }
 
+/* Does somebody want the vCPU? */
+static bool is_polled(const DbtFrame *f)
+{
+    return (uint32_t)atomic_load_explicit(&f->kick, memory_order_relaxed);
+}
+
 /* Back into translated code. */
 static const uint8_t *go(DbtFrame *f, const uint8_t *to)
 {
@@ -31,14 +37,6 @@ static const uint8_t *go(DbtFrame *f, const uint8_t *to)
         x86_unpark(cpu);
     }
     return to;
-}
-
-void dbt_enter(DbtFrame *f, const uint8_t *code)
-{
-    if (!X86_ALWAYS_PARK) {
-        x86_unpark(f->cpu);
-    }
-    ((void (*)(DbtFrame *, const uint8_t *))(uintptr_t)f->dbt->stubs[STUB_ENTER])(f, code);
 }
 
 static uint64_t read64(const uint8_t *p)
@@ -58,7 +56,7 @@ static const uint8_t *find_quickly(DbtFrame *f)
     if (j->rip != cpu->rip || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
         return NULL;
     }
-    const uint8_t *code = j->code;
+    const uint8_t *code = __atomic_load_n(&j->code, __ATOMIC_RELAXED); /* dbt_kill() */
     return code == f->dbt->stubs[STUB_LOOKUP] ? NULL : code;
 }
 
@@ -66,7 +64,7 @@ static const uint8_t *find_quickly(DbtFrame *f)
 static const uint8_t *go_on(DbtFrame *f)
 {
     X86Cpu *cpu = f->cpu;
-    if (!f->poll && !cpu->cache->attention && !cpu->interrupt_shadow && !cpu->tlb->check_alignment) {
+    if (!is_polled(f) && !cpu->cache->attention && !cpu->interrupt_shadow && !cpu->tlb->check_alignment) {
         if (cpu->tlb->changes.any) {
             dbt_sync_flush(f);
         }
@@ -299,7 +297,7 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
 static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
 {
     f->cpu->rip = rip;
-    if (f->poll) {
+    if (is_polled(f)) {
         return leave(f);
     }
     const uint8_t *to = find_quickly(f);

@@ -112,7 +112,8 @@ static void put_enter(Asm *a)
     asm_store(a, asm_at(H_RDI, DBT_FRAME(host_rsp)), H_RSP);
     asm_mov(a, H_RSP, H_RDI);
     asm_store(a, asm_frame(DBT_FRAME(to)), H_RSI);
-    put_park(a, x86_unpark);
+    asm_load(a, H_RDI, asm_frame(DBT_FRAME(cpu)));
+    put_c(a, (const void *)x86_unpark);
     put_restore(a);
     put_jump_frame(a, DBT_FRAME(to));
 }

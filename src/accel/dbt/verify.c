@@ -15,6 +15,8 @@
  *
  * Lock of the Dbt held. On in builds with sanitizers, in fuzzing and in tests. */
 
+#include "accel/dbt/verify.h"
+
 #include "accel/dbt/dbt.h"
 #include "cpu/x86/encode.h"
 
@@ -23,7 +25,6 @@
 enum {
     N_SLOTS   = offsetof(DbtFrame, cpu) / 8, /* words of the frame that are followed */
     N_MICRO   = DBT_MODES * 2 * DBT_MICRO,
-    MAX_TERMS = 6,
     MAX_FACTS = 24,
     MAX_JOINS = 16,
     CODE_MAX  = 64 << 10,
@@ -33,18 +34,6 @@ enum {
 
 /* Unknowns. */
 enum { ROOT_TAG = 0x10000, ROOT_ADDEND = 0x20000, ROOT_MASKED = 0x30000, ROOT_TLB, ROOT_FRESH = 0x40000 };
-
-typedef struct Term {
-    uint32_t root;
-    int64_t  times;
-} Term;
-
-/* c + the terms' sum modulo 2^64; roots rise. */
-typedef struct Expr {
-    unsigned n;
-    uint64_t c;
-    Term     term[MAX_TERMS];
-} Expr;
 
 /* [address, address + size) is checked for entry k. */
 typedef struct Fact {
@@ -95,60 +84,15 @@ static bool bad(DbtVerifier *v, const char *problem)
 
 /* --- sums --- */
 
-static Expr constant(uint64_t c)
-{
-    return (Expr){ .c = c };
-}
-
-static Expr root(uint32_t r)
-{
-    return (Expr){ .n = 1, .term = { { r, 1 } } };
-}
-
 static Expr fresh(DbtVerifier *v)
 {
-    return root(v->next_root++);
+    return expr_root(v->next_root++);
 }
 
-/* a + b * times */
 static Expr sum(DbtVerifier *v, const Expr *a, const Expr *b, int64_t times)
 {
-    Expr     e = { .c = a->c + b->c * (uint64_t)times };
-    unsigned i = 0, k = 0;
-    while (i < a->n || k < b->n) {
-        Term t;
-        if (k == b->n || (i < a->n && a->term[i].root < b->term[k].root)) {
-            t = a->term[i++];
-        } else {
-            t       = b->term[k++];
-            t.times = (int64_t)((uint64_t)t.times * (uint64_t)times);
-            if (i < a->n && a->term[i].root == t.root) {
-                t.times = (int64_t)((uint64_t)t.times + (uint64_t)a->term[i++].times);
-            }
-        }
-        if (t.times && e.n == MAX_TERMS) {
-            return fresh(v);
-        }
-        if (t.times) {
-            e.term[e.n++] = t;
-        }
-    }
-    return e;
-}
-
-static bool same_terms(const Expr *a, const Expr *b)
-{
-    for (unsigned i = 0; i < a->n && a->n == b->n; i++) {
-        if (a->term[i].root != b->term[i].root || a->term[i].times != b->term[i].times) {
-            return false;
-        }
-    }
-    return a->n == b->n;
-}
-
-static bool same(const Expr *a, const Expr *b)
-{
-    return a->c == b->c && same_terms(a, b);
+    Expr e;
+    return expr_sum(a, b, times, &e) ? e : fresh(v);
 }
 
 /* The entry whose tag (or addend) the sum has `times` times; -1: none. */
@@ -170,7 +114,7 @@ static void forget_all(DbtVerifier *v)
         v->s.reg[i] = fresh(v);
     }
     for (unsigned i = 0; i < N_SLOTS; i++) {
-        v->s.slot[i] = i == offsetof(DbtFrame, tlb) / 8 ? root(ROOT_TLB) : fresh(v);
+        v->s.slot[i] = i == offsetof(DbtFrame, tlb) / 8 ? expr_root(ROOT_TLB) : fresh(v);
     }
     v->s.n_facts = 0;
 }
@@ -191,17 +135,17 @@ static void next_insn(DbtVerifier *v, uint32_t offset)
 static void meet(DbtVerifier *v, State *s, const State *other)
 {
     for (unsigned i = 0; i < 16; i++) {
-        s->reg[i] = same(&s->reg[i], &other->reg[i]) ? s->reg[i] : fresh(v);
+        s->reg[i] = expr_same(&s->reg[i], &other->reg[i]) ? s->reg[i] : fresh(v);
     }
     for (unsigned i = 0; i < N_SLOTS; i++) {
-        s->slot[i] = same(&s->slot[i], &other->slot[i]) ? s->slot[i] : fresh(v);
+        s->slot[i] = expr_same(&s->slot[i], &other->slot[i]) ? s->slot[i] : fresh(v);
     }
     unsigned n = 0;
     for (unsigned i = 0; i < s->n_facts; i++) {
         bool both = false;
         for (unsigned k = 0; k < other->n_facts && !both; k++) {
             both = s->facts[i].k == other->facts[k].k && s->facts[i].size == other->facts[k].size &&
-                   same(&s->facts[i].address, &other->facts[k].address);
+                   expr_same(&s->facts[i].address, &other->facts[k].address);
         }
         if (both) {
             s->facts[n++] = s->facts[i];
@@ -258,7 +202,7 @@ static bool writes(const ZydisDecodedOperand *o)
 
 static Expr address_of(DbtVerifier *v, const ZydisDecodedOperand *o)
 {
-    Expr e = constant((uint64_t)o->mem.disp.value);
+    Expr e = expr_constant((uint64_t)o->mem.disp.value);
     if (o->mem.base != ZYDIS_REGISTER_NONE) {
         e = sum(v, &e, &v->s.reg[gpr_of(o->mem.base)], 1);
     }
@@ -291,7 +235,7 @@ static Expr frame_value(DbtVerifier *v, const ZydisDecodedOperand *o)
         return v->s.slot[slot];
     }
     if (o->mem.index == ZYDIS_REGISTER_NONE && o->size == 64 && at % 8 == 0 && at < N_MICRO * sizeof(DbtMicro)) {
-        return root((uint32_t)(at / sizeof(DbtMicro)) + (at % sizeof(DbtMicro) ? ROOT_ADDEND : ROOT_TAG));
+        return expr_root((uint32_t)(at / sizeof(DbtMicro)) + (at % sizeof(DbtMicro) ? ROOT_ADDEND : ROOT_TAG));
     }
     return fresh(v);
 }
@@ -309,8 +253,8 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     bool     jump  = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
 
     if (o->mem.index != ZYDIS_REGISTER_NONE) {
-        Expr masked = root(ROOT_MASKED);
-        if (gpr_of(o->mem.index) != H_RCX || o->mem.scale != 8 || !same(&v->s.reg[H_RCX], &masked) || size != 8 ||
+        Expr masked = expr_root(ROOT_MASKED);
+        if (gpr_of(o->mem.index) != H_RCX || o->mem.scale != 8 || !expr_same(&v->s.reg[H_RCX], &masked) || size != 8 ||
             at != table + (jump ? 8 : 0) || writes(o)) {
             return bad(v, "an index into the frame that is none into the jump cache");
         }
@@ -337,7 +281,7 @@ static bool covered(const State *s, unsigned k, const Expr *linear, unsigned siz
 {
     for (unsigned i = 0; i < s->n_facts; i++) {
         const Fact *f = &s->facts[i];
-        if (f->k == k && same_terms(&f->address, linear)) {
+        if (f->k == k && expr_same_terms(&f->address, linear)) {
             uint64_t into = linear->c - f->address.c;
             if (into <= f->size && size <= f->size - into) {
                 return true;
@@ -361,8 +305,8 @@ static bool guest_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     unsigned size = o->size / 8;
     int      k    = entry_in(&e, ROOT_ADDEND, 1);
 
-    Expr tlb = root(ROOT_TLB);
-    if (same_terms(&e, &tlb)) {
+    Expr tlb = expr_root(ROOT_TLB);
+    if (expr_same_terms(&e, &tlb)) {
         return (!writes(o) && inside(e.c, size, 0, X86_TLB_SIZE * sizeof(X86TlbEntry))) ||
                bad(v, "an access beside the TLB");
     }
@@ -372,7 +316,7 @@ static bool guest_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     if ((unsigned)k / (2 * DBT_MICRO) != v->u->mode || (writes(o) && (unsigned)k / DBT_MICRO % 2 != X86_WRITE)) {
         return bad(v, "the addend of another mode, or of reads for a write");
     }
-    Expr addend = root(ROOT_ADDEND + (uint32_t)k);
+    Expr addend = expr_root(ROOT_ADDEND + (uint32_t)k);
     e           = sum(v, &e, &addend, -1);
     if (is_bit_test(v->z.mnemonic) && v->op[1].type == ZYDIS_OPERAND_TYPE_REGISTER) {
         e = sum(v, &e, &v->s.slot[offsetof(DbtFrame, keep[0]) / 8], 1);
@@ -420,26 +364,6 @@ static bool operands(DbtVerifier *v)
 
 /* --- instructions --- */
 
-#define OK(m) [ZYDIS_MNEMONIC_##m] = 1
-/* clang-format off */
-static const uint8_t integer[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
-    OK(MOV), OK(MOVZX), OK(MOVSX), OK(MOVSXD), OK(LEA), OK(XCHG), OK(BSWAP), OK(MOVBE), OK(MOVNTI), OK(NOP), OK(PREFETCHT0),
-    OK(ADD), OK(ADC), OK(SUB), OK(SBB), OK(AND), OK(OR), OK(XOR), OK(CMP), OK(TEST), OK(INC), OK(DEC), OK(NEG), OK(NOT),
-    OK(MUL), OK(IMUL), OK(DIV), OK(IDIV), OK(SHL), OK(SHR), OK(SAR), OK(ROL), OK(ROR), OK(RCL), OK(RCR), OK(SHLD), OK(SHRD),
-    OK(BT), OK(BTS), OK(BTR), OK(BTC), OK(BSF), OK(BSR), OK(LZCNT), OK(TZCNT), OK(POPCNT), OK(CRC32), OK(ADCX), OK(ADOX),
-    OK(XADD), OK(CMPXCHG), OK(CMPXCHG8B), OK(CMPXCHG16B), OK(CBW), OK(CWDE), OK(CDQE), OK(CWD), OK(CDQ), OK(CQO),
-    OK(LAHF), OK(SAHF), OK(CLC), OK(STC), OK(CMC), OK(LFENCE), OK(MFENCE), OK(SFENCE),
-    OK(ANDN), OK(BEXTR), OK(BLSI), OK(BLSR), OK(BLSMSK), OK(BZHI), OK(PDEP), OK(PEXT), OK(MULX), OK(RORX), OK(SARX), OK(SHLX),
-    OK(SHRX),
-    OK(CMOVO), OK(CMOVNO), OK(CMOVB), OK(CMOVNB), OK(CMOVZ), OK(CMOVNZ), OK(CMOVBE), OK(CMOVNBE), OK(CMOVS), OK(CMOVNS),
-    OK(CMOVP), OK(CMOVNP), OK(CMOVL), OK(CMOVNL), OK(CMOVLE), OK(CMOVNLE),
-    OK(SETO), OK(SETNO), OK(SETB), OK(SETNB), OK(SETZ), OK(SETNZ), OK(SETBE), OK(SETNBE), OK(SETS), OK(SETNS), OK(SETP),
-    OK(SETNP), OK(SETL), OK(SETNL), OK(SETLE), OK(SETNLE),
-    OK(JO), OK(JNO), OK(JB), OK(JNB), OK(JZ), OK(JNZ), OK(JBE), OK(JNBE), OK(JS), OK(JNS), OK(JP), OK(JNP), OK(JL), OK(JNL),
-    OK(JLE), OK(JNLE), OK(JMP), OK(CALL), OK(UD2),
-};
-/* clang-format on */
-
 static bool allowed(DbtVerifier *v)
 {
     X86Form form;
@@ -448,7 +372,7 @@ static bool allowed(DbtVerifier *v)
             (ZYDIS_ATTRIB_HAS_SEGMENT | ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) {
         return bad(v, "a prefix of no template");
     }
-    if (integer[v->z.mnemonic]) {
+    if (dbt_verify_integer[v->z.mnemonic]) {
         return true;
     }
     switch (v->z.mnemonic) {
@@ -464,7 +388,7 @@ static bool allowed(DbtVerifier *v)
 static Expr value_of(DbtVerifier *v, const ZydisDecodedOperand *o)
 {
     if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        return constant(o->imm.is_signed ? (uint64_t)o->imm.value.s : o->imm.value.u);
+        return expr_constant(o->imm.is_signed ? (uint64_t)o->imm.value.s : o->imm.value.u);
     }
     if (is_whole(o)) {
         return v->s.reg[gpr_of(o->reg.value)];
@@ -485,7 +409,7 @@ static void set_value(DbtVerifier *v, const ZydisDecodedOperand *o, const Expr *
 static void transfer(DbtVerifier *v)
 {
     const ZydisDecodedOperand *to = &v->op[0], *from = &v->op[1];
-    Expr                       e, a, one = constant(1);
+    Expr                       e, a, one = expr_constant(1);
     bool                       known = true, whole = to->size == 64 && (is_whole(to) || slot_of(to) >= 0);
 
     switch (v->z.mnemonic) {
@@ -493,7 +417,7 @@ static void transfer(DbtVerifier *v)
         e     = value_of(v, from);
         known = whole;
         if (from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && to->type == ZYDIS_OPERAND_TYPE_REGISTER && to->size == 32) {
-            v->s.reg[gpr_of(to->reg.value)] = constant((uint32_t)from->imm.value.u);
+            v->s.reg[gpr_of(to->reg.value)] = expr_constant((uint32_t)from->imm.value.u);
             return;
         }
         break;
@@ -518,7 +442,7 @@ static void transfer(DbtVerifier *v)
         if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
             is_frame(from) && from->mem.index == ZYDIS_REGISTER_NONE &&
             from->mem.disp.value == (ZyanI64)offsetof(DbtFrame, jump_mask)) {
-            v->s.reg[H_RCX] = root(ROOT_MASKED);
+            v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
             return;
         }
         known = false;
@@ -571,7 +495,7 @@ static bool step(DbtVerifier *v)
             if (limit >= X86_PAGE_SIZE || limit < X86_PAGE_SIZE - RANGE_MAX) {
                 return bad(v, "a check for a strange size");
             }
-            Expr tag   = root(ROOT_TAG + (uint32_t)k);
+            Expr tag   = expr_root(ROOT_TAG + (uint32_t)k);
             v->pending = true;
             v->checking =
                 (Fact){ .k = (unsigned)k, .size = X86_PAGE_SIZE - (unsigned)limit, .address = sum(v, &e, &tag, 1) };
@@ -686,7 +610,7 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
         stub != (write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS)) {
         return bad(v, "a slow side without its stub");
     }
-    if (!same(&v->s.reg[H_RAX], &f->address)) {
+    if (!expr_same(&v->s.reg[H_RAX], &f->address)) {
         return bad(v, "a slow side for another address than the check's");
     }
     if (!site_at(to, end, &site) || site.micro != f->k || site.limit != X86_PAGE_SIZE - f->size ||

@@ -1,0 +1,42 @@
+/* What the verifier's files share: sums of unknowns, and the instructions that templates may emit beside those of the
+ * encoder's allow-list. */
+
+#ifndef QUERN_ACCEL_DBT_VERIFY_H
+#define QUERN_ACCEL_DBT_VERIFY_H
+
+#include <Zydis/Zydis.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { EXPR_TERMS = 6 };
+
+typedef struct Term {
+    uint32_t root; /* which unknown */
+    int64_t  times;
+} Term;
+
+/* c + the terms' sum modulo 2^64; roots rise, no term is 0. */
+typedef struct Expr {
+    unsigned n;
+    uint64_t c;
+    Term     term[EXPR_TERMS];
+} Expr;
+
+static inline Expr expr_constant(uint64_t c)
+{
+    return (Expr){ .c = c };
+}
+
+static inline Expr expr_root(uint32_t root)
+{
+    return (Expr){ .n = 1, .term = { { root, 1 } } };
+}
+
+bool expr_sum(const Expr *a, const Expr *b, int64_t times, Expr *to); /* a + b * times; false: too many terms */
+bool expr_same_terms(const Expr *a, const Expr *b);
+bool expr_same(const Expr *a, const Expr *b);
+
+/* By mnemonic: may be emitted for integer code and branches. */
+extern const uint8_t dbt_verify_integer[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+
+#endif

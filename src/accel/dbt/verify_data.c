@@ -1,0 +1,64 @@
+/* The verifier's data: see verify.h. Pure functions; any thread. */
+
+#include "accel/dbt/verify.h"
+
+bool expr_sum(const Expr *a, const Expr *b, int64_t times, Expr *to)
+{
+    Expr     e = { .c = a->c + b->c * (uint64_t)times };
+    unsigned i = 0, k = 0;
+    while (i < a->n || k < b->n) {
+        Term t;
+        if (k == b->n || (i < a->n && a->term[i].root < b->term[k].root)) {
+            t = a->term[i++];
+        } else {
+            t       = b->term[k++];
+            t.times = (int64_t)((uint64_t)t.times * (uint64_t)times);
+            if (i < a->n && a->term[i].root == t.root) {
+                t.times = (int64_t)((uint64_t)t.times + (uint64_t)a->term[i++].times);
+            }
+        }
+        if (t.times && e.n == EXPR_TERMS) {
+            return false;
+        }
+        if (t.times) {
+            e.term[e.n++] = t;
+        }
+    }
+    *to = e;
+    return true;
+}
+
+bool expr_same_terms(const Expr *a, const Expr *b)
+{
+    for (unsigned i = 0; i < a->n && a->n == b->n; i++) {
+        if (a->term[i].root != b->term[i].root || a->term[i].times != b->term[i].times) {
+            return false;
+        }
+    }
+    return a->n == b->n;
+}
+
+bool expr_same(const Expr *a, const Expr *b)
+{
+    return a->c == b->c && expr_same_terms(a, b);
+}
+
+#define OK(m) [ZYDIS_MNEMONIC_##m] = 1
+/* clang-format off */
+const uint8_t dbt_verify_integer[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
+    OK(MOV), OK(MOVZX), OK(MOVSX), OK(MOVSXD), OK(LEA), OK(XCHG), OK(BSWAP), OK(MOVBE), OK(MOVNTI), OK(NOP), OK(PREFETCHT0),
+    OK(ADD), OK(ADC), OK(SUB), OK(SBB), OK(AND), OK(OR), OK(XOR), OK(CMP), OK(TEST), OK(INC), OK(DEC), OK(NEG), OK(NOT),
+    OK(MUL), OK(IMUL), OK(DIV), OK(IDIV), OK(SHL), OK(SHR), OK(SAR), OK(ROL), OK(ROR), OK(RCL), OK(RCR), OK(SHLD), OK(SHRD),
+    OK(BT), OK(BTS), OK(BTR), OK(BTC), OK(BSF), OK(BSR), OK(LZCNT), OK(TZCNT), OK(POPCNT), OK(CRC32), OK(ADCX), OK(ADOX),
+    OK(XADD), OK(CMPXCHG), OK(CMPXCHG8B), OK(CMPXCHG16B), OK(CBW), OK(CWDE), OK(CDQE), OK(CWD), OK(CDQ), OK(CQO),
+    OK(LAHF), OK(SAHF), OK(CLC), OK(STC), OK(CMC), OK(LFENCE), OK(MFENCE), OK(SFENCE),
+    OK(ANDN), OK(BEXTR), OK(BLSI), OK(BLSR), OK(BLSMSK), OK(BZHI), OK(PDEP), OK(PEXT), OK(MULX), OK(RORX), OK(SARX), OK(SHLX),
+    OK(SHRX),
+    OK(CMOVO), OK(CMOVNO), OK(CMOVB), OK(CMOVNB), OK(CMOVZ), OK(CMOVNZ), OK(CMOVBE), OK(CMOVNBE), OK(CMOVS), OK(CMOVNS),
+    OK(CMOVP), OK(CMOVNP), OK(CMOVL), OK(CMOVNL), OK(CMOVLE), OK(CMOVNLE),
+    OK(SETO), OK(SETNO), OK(SETB), OK(SETNB), OK(SETZ), OK(SETNZ), OK(SETBE), OK(SETNBE), OK(SETS), OK(SETNS), OK(SETP),
+    OK(SETNP), OK(SETL), OK(SETNL), OK(SETLE), OK(SETNLE),
+    OK(JO), OK(JNO), OK(JB), OK(JNB), OK(JZ), OK(JNZ), OK(JBE), OK(JNBE), OK(JS), OK(JNS), OK(JP), OK(JNP), OK(JL), OK(JNL),
+    OK(JLE), OK(JNLE), OK(JMP), OK(CALL), OK(UD2),
+};
+/* clang-format on */
