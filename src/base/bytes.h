@@ -11,24 +11,24 @@
     static inline uint##bits##_t load_le##bits(const void *from)                                                       \
     {                                                                                                                  \
         uint##bits##_t v;                                                                                              \
-        __builtin_memcpy(&v, from, sizeof v);                                                                                    \
+        __builtin_memcpy(&v, from, sizeof v);                                                                          \
         return le##bits##toh(v);                                                                                       \
     }                                                                                                                  \
     static inline uint##bits##_t load_be##bits(const void *from)                                                       \
     {                                                                                                                  \
         uint##bits##_t v;                                                                                              \
-        __builtin_memcpy(&v, from, sizeof v);                                                                                    \
+        __builtin_memcpy(&v, from, sizeof v);                                                                          \
         return be##bits##toh(v);                                                                                       \
     }                                                                                                                  \
     static inline void store_le##bits(void *to, uint##bits##_t v)                                                      \
     {                                                                                                                  \
         v = htole##bits(v);                                                                                            \
-        __builtin_memcpy(to, &v, sizeof v);                                                                                      \
+        __builtin_memcpy(to, &v, sizeof v);                                                                            \
     }                                                                                                                  \
     static inline void store_be##bits(void *to, uint##bits##_t v)                                                      \
     {                                                                                                                  \
         v = htobe##bits(v);                                                                                            \
-        __builtin_memcpy(to, &v, sizeof v);                                                                                      \
+        __builtin_memcpy(to, &v, sizeof v);                                                                            \
     }
 
 DEFINE_BYTES(16)

@@ -12,16 +12,16 @@
 #include <stdio.h>
 
 typedef enum LogItem {
-    LOG_IN_ASM       = 1 << 0, /* guest code as it is decoded */
-    LOG_INT          = 1 << 1, /* interrupts and exceptions */
-    LOG_CPU_RESET    = 1 << 2, /* CPU state before each reset */
-    LOG_GUEST_ERRORS = 1 << 3, /* what a guest should not do */
-    LOG_UNIMP        = 1 << 4, /* what Quern does not implement */
-    LOG_MMU          = 1 << 5, /* page walks and faults */
-    LOG_EXEC         = 1 << 6, /* each block before it runs */
-    LOG_CPU          = 1 << 7, /* CPU state before each block */
-    LOG_JIT          = 1 << 8, /* the translator's counters, at the end */
-    LOG_OP           = 1 << 9, /* what the translator makes of a unit's instructions */
+    LOG_IN_ASM       = 1 << 0,  /* guest code as it is decoded */
+    LOG_INT          = 1 << 1,  /* interrupts and exceptions */
+    LOG_CPU_RESET    = 1 << 2,  /* CPU state before each reset */
+    LOG_GUEST_ERRORS = 1 << 3,  /* what a guest should not do */
+    LOG_UNIMP        = 1 << 4,  /* what Quern does not implement */
+    LOG_MMU          = 1 << 5,  /* page walks and faults */
+    LOG_EXEC         = 1 << 6,  /* each block before it runs */
+    LOG_CPU          = 1 << 7,  /* CPU state before each block */
+    LOG_JIT          = 1 << 8,  /* the translator's counters, at the end */
+    LOG_OP           = 1 << 9,  /* what the translator makes of a unit's instructions */
     LOG_OUT_ASM      = 1 << 10, /* the host code of a unit */
     LOG_NOCHAIN      = 1 << 11, /* writes nothing: units are not linked to each other */
 } LogItem;

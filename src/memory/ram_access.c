@@ -88,7 +88,8 @@ void ram_block_written(RamBlock *ram, uint64_t offset, uint64_t len)
             }
             atomic_fetch_add(&p->code_gen, 1);
             if (listener) {
-                listener->written(listener->opaque, ram, start, MAX(offset, start), MIN(last, start + RAM_PAGE_SIZE - 1));
+                listener->written(listener->opaque, ram, start, MAX(offset, start),
+                                  MIN(last, start + RAM_PAGE_SIZE - 1));
             }
         }
         if (clients) {

@@ -8,7 +8,8 @@
 #include <glib.h>
 
 /* `bytes` has 16. NULL: the decoder leaves them to others, or Zydis sees the same instruction: length, LOCK, operands
- * with their sizes and accesses, immediates, flags. Otherwise what differs, in `why`. *accepted: it has decoded them. */
+ * with their sizes and accesses, immediates, flags. Otherwise what differs, in `why`. *accepted: it has decoded them.
+ */
 const char *check_decode(const DbtMode *mode, const uint8_t bytes[16], unsigned avail, char why[256], bool *accepted);
 
 /* One of the modes that the translator meets, with all or some features, by number. */

@@ -127,7 +127,7 @@ void executor_init(Runner how)
     if (!x86_vector_init(&err)) {
         g_error("%s", err.text);
     }
-    dbt   = dbt_new(16 << 20, &err);
+    dbt = dbt_new(16 << 20, &err);
     dbt_set_verify(dbt, true);
     dbt_signals_init(); /* before those of native.c */
     guest = guest_new(1);

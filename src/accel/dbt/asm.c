@@ -4,7 +4,7 @@
 
 static void put_mem(Asm *a, unsigned reg, const HostMem *m)
 {
-    unsigned r   = (reg & 7u) << 3;
+    unsigned r = (reg & 7u) << 3;
     if (m->base == H_NONE) {
         asm_8(a, r | 4);
         asm_8(a, (unsigned)m->scale << 6 | (m->index == H_NONE ? 4u : m->index & 7u) << 3 | 5);

@@ -48,20 +48,20 @@ typedef struct HostMem {
 
 /* One instruction with ModRM. */
 typedef struct Enc {
-    uint8_t  prefix; /* 0, 66h, F2h, F3h */
-    bool     lock, w;
-    uint8_t  map; /* 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A */
-    uint8_t  op;
-    uint8_t  reg; /* register or extension */
-    bool     byte_reg, byte_rm; /* 8-bit register operands: numbers 4 to 7 are SPL to DIL */
-    bool     no_rex;            /* 4 to 7 are AH to BH instead */
-    bool     memory;
-    uint8_t  rm;
-    HostMem  mem;
-    uint8_t  imm_size;
-    int64_t  imm;
-    bool     vex, l;
-    uint8_t  vvvv;
+    uint8_t prefix; /* 0, 66h, F2h, F3h */
+    bool    lock, w;
+    uint8_t map; /* 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A */
+    uint8_t op;
+    uint8_t reg;               /* register or extension */
+    bool    byte_reg, byte_rm; /* 8-bit register operands: numbers 4 to 7 are SPL to DIL */
+    bool    no_rex;            /* 4 to 7 are AH to BH instead */
+    bool    memory;
+    uint8_t rm;
+    HostMem mem;
+    uint8_t imm_size;
+    int64_t imm;
+    bool    vex, l;
+    uint8_t vvvv;
 } Enc;
 
 static inline uint32_t asm_offset(const Asm *a)
@@ -104,11 +104,11 @@ static inline void asm_64(Asm *a, uint64_t v)
 void asm_emit(Asm *a, const Enc *e);
 
 /* Often used ones. `w` true: 64 bits, else 32. */
-void asm_rr(Asm *a, bool w, uint8_t op, unsigned reg, unsigned rm);             /* op rm, reg (as the opcode says) */
-void asm_rm(Asm *a, bool w, uint8_t op, unsigned reg, HostMem mem);             /* reg and memory */
-void asm_ri(Asm *a, bool w, unsigned ext, unsigned rm, int32_t imm);            /* 81 /ext or 83 /ext */
-void asm_mov_imm(Asm *a, unsigned reg, uint64_t imm);                           /* the shortest form */
-void asm_mov_imm64(Asm *a, unsigned reg, uint64_t imm);                         /* always 10 bytes */
+void asm_rr(Asm *a, bool w, uint8_t op, unsigned reg, unsigned rm);  /* op rm, reg (as the opcode says) */
+void asm_rm(Asm *a, bool w, uint8_t op, unsigned reg, HostMem mem);  /* reg and memory */
+void asm_ri(Asm *a, bool w, unsigned ext, unsigned rm, int32_t imm); /* 81 /ext or 83 /ext */
+void asm_mov_imm(Asm *a, unsigned reg, uint64_t imm);                /* the shortest form */
+void asm_mov_imm64(Asm *a, unsigned reg, uint64_t imm);              /* always 10 bytes */
 void asm_lea(Asm *a, bool w, unsigned reg, HostMem mem);
 void asm_jcc(Asm *a, unsigned cc, int32_t rel); /* near; rel counts from its end */
 void asm_jmp(Asm *a, int32_t rel);

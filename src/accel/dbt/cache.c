@@ -1,8 +1,8 @@
 /* The code cache: memory that is mapped twice, units by guest memory and mode, links between them, and their end.
  *
  * Memory is filled region by region. When all are in use the oldest is emptied, inside an exclusive section; what is
- * killed before only loses its last traces (links, jump cache entries) and is freed with its region, since some vCPU may
- * still be in it.
+ * killed before only loses its last traces (links, jump cache entries) and is freed with its region, since some vCPU
+ * may still be in it.
  *
  * Lock of the Dbt held, but where it says otherwise. */
 
@@ -13,13 +13,14 @@
 
 /* --- memory --- */
 
-/* Shared anonymous memory, and the same pages a second time: Linux perf looks into /tmp/perf-PID.map only for memory that
- * has no file, which memfd_create() would be. */
+/* Shared anonymous memory, and the same pages a second time: Linux perf looks into /tmp/perf-PID.map only for memory
+ * that has no file, which memfd_create() would be. */
 static bool map_views(Dbt *dbt, Error *err)
 {
     dbt->rw = mmap(NULL, dbt->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (dbt->rw == MAP_FAILED) {
-        return error_set_errno(err, errno, "cannot get %zu MiB of memory for translated code (tb-size=)", dbt->size >> 20);
+        return error_set_errno(err, errno, "cannot get %zu MiB of memory for translated code (tb-size=)",
+                               dbt->size >> 20);
     }
     dbt->rx = mremap(dbt->rw, 0, dbt->size, MREMAP_MAYMOVE);
     if (dbt->rx == MAP_FAILED || mprotect(dbt->rx, dbt->size, PROT_READ | PROT_EXEC) != 0) {
@@ -45,7 +46,7 @@ Dbt *dbt_new(size_t size, Error *err)
     }
     dbt_make_stubs(dbt);
     dbt->listener = (RamCodeListener){ .written = dbt_ram_written, .opaque = dbt };
-    size_t part = (size - DBT_STUB_SPACE) / DBT_REGIONS & ~(size_t)63;
+    size_t part   = (size - DBT_STUB_SPACE) / DBT_REGIONS & ~(size_t)63;
     for (unsigned i = 0; i < DBT_REGIONS; i++) {
         dbt->regions[i] = (DbtRegion){
             .start = dbt->rx + DBT_STUB_SPACE + i * part,
@@ -211,7 +212,7 @@ void dbt_insert(Dbt *dbt, DbtUnit *u)
 
 static void patch32(Dbt *dbt, uint8_t *field, const uint8_t *to)
 {
-    int32_t  rel = (int32_t)(to - (field - dbt_writable(dbt) + 4));
+    int32_t  rel  = (int32_t)(to - (field - dbt_writable(dbt) + 4));
     uint8_t *word = (uint8_t *)((uintptr_t)field & ~(uintptr_t)7);
     uint64_t bits;
     memcpy(&bits, word, 8);
@@ -316,15 +317,15 @@ void dbt_empty_region(Dbt *dbt)
     }
     g_ptr_array_set_size(r->units, 0);
     r->hot_used = r->cold_used = 0;
-    dbt->full   = false;
+    dbt->full                  = false;
     dbt->counters.resets++;
 }
 
 /* Lock not held. */
 void dbt_ram_written(void *opaque, RamBlock *ram, uint64_t offset, uint64_t first, uint64_t last)
 {
-    Dbt     *dbt  = opaque;
-    unsigned low  = (unsigned)(first & X86_PAGE_MASK), high = (unsigned)(last & X86_PAGE_MASK);
+    Dbt     *dbt = opaque;
+    unsigned low = (unsigned)(first & X86_PAGE_MASK), high = (unsigned)(last & X86_PAGE_MASK);
     uint64_t keep = 0;
 
     g_mutex_lock(&dbt->lock);

@@ -7,8 +7,8 @@
  *   signals.c    host faults in translated code   verify.c    a second look at each unit
  *   trace.c, list.c, perf.c, counters.c           what people see of it
  *
- * Host registers while translated code runs: RSP points at the vCPU's DbtFrame, RAX and RCX are scratch, the others hold
- * guest registers (dbt_host_register); guest R9, R10 and R11 live in the frame. Arithmetic flags are in the host's
+ * Host registers while translated code runs: RSP points at the vCPU's DbtFrame, RAX and RCX are scratch, the others
+ * hold guest registers (dbt_host_register); guest R9, R10 and R11 live in the frame. Arithmetic flags are in the host's
  * EFLAGS inside a unit and in the frame at its borders. Vector and x87 registers are the guest's.
  *
  * Locks: `lock` of Dbt guards everything but what a vCPU's own thread keeps in its frame. It is a leaf: nothing is
@@ -28,13 +28,13 @@
 typedef struct DbtUnit DbtUnit;
 
 enum {
-    DBT_MODES      = X86_N_TLB_MODES,
-    DBT_MICRO      = 256,  /* entries of a micro TLB */
-    DBT_JUMPS      = 16384, /* entries of a jump cache */
-    DBT_MAX_INSNS  = 64,   /* in a unit */
-    DBT_MAX_JCC    = 4,
-    DBT_MAX_EXITS  = DBT_MAX_JCC + 2,
-    DBT_JUMP_MASK  = 2 * (DBT_JUMPS - 1),
+    DBT_MODES     = X86_N_TLB_MODES,
+    DBT_MICRO     = 256,   /* entries of a micro TLB */
+    DBT_JUMPS     = 16384, /* entries of a jump cache */
+    DBT_MAX_INSNS = 64,    /* in a unit */
+    DBT_MAX_JCC   = 4,
+    DBT_MAX_EXITS = DBT_MAX_JCC + 2,
+    DBT_JUMP_MASK = 2 * (DBT_JUMPS - 1),
 };
 
 /* {tag, addend} for one range of linear addresses: host = linear + addend when linear - tag <= size - access size. */
@@ -68,9 +68,9 @@ enum { DBT_ACCESSES = 16 };
 /* At RSP. Offsets are in emitted code. */
 typedef struct DbtFrame {
     uint64_t r9, r10, r11;
-    uint64_t flags; /* as X86Cpu.arith */
-    uint64_t tmp[4];  /* the stubs' */
-    uint64_t keep[4]; /* the templates': across checks */
+    uint64_t flags;    /* as X86Cpu.arith */
+    uint64_t tmp[4];   /* the stubs' */
+    uint64_t keep[4];  /* the templates': across checks */
     uint8_t  copy[64]; /* of an operand that lies in two pages */
     union {
         _Atomic uint64_t kick; /* DBT_RUN or DBT_KICKED */
@@ -89,15 +89,15 @@ typedef struct DbtFrame {
     DbtJump  jumps[DBT_MODES][DBT_JUMPS];
 
     /* Not known to emitted code. */
-    uint64_t jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
-    uint16_t jump_list[DBT_MODES][DBT_JUMPS]; /* slots filled since the last flush */
-    unsigned jump_n[DBT_MODES];
-    uint64_t page_filter[DBT_MODES][16];      /* pages with entries in the jump cache */
-    bool           jump_local[DBT_MODES]; /* not all of them are global */
-    const uint8_t *at;                    /* whose slow access may fault now */
-    X86Insn        insn;                  /* that runs in C */
+    uint64_t       jump_key[DBT_MODES];             /* of the units that the jump cache leads to */
+    uint16_t       jump_list[DBT_MODES][DBT_JUMPS]; /* slots filled since the last flush */
+    unsigned       jump_n[DBT_MODES];
+    uint64_t       page_filter[DBT_MODES][16]; /* pages with entries in the jump cache */
+    bool           jump_local[DBT_MODES];      /* not all of them are global */
+    const uint8_t *at;                         /* whose slow access may fault now */
+    X86Insn        insn;                       /* that runs in C */
     DbtAccess      accesses[DBT_ACCESSES];
-    const uint8_t *fault_rip;             /* signals.c */
+    const uint8_t *fault_rip; /* signals.c */
     uint64_t       fault_eflags;
     DbtCalls       calls;
 } DbtFrame;
@@ -121,24 +121,25 @@ static inline unsigned dbt_jump_slot(uint64_t rip)
 /* Where in the frame the jump cache has rip. */
 static inline int32_t dbt_jump_offset(unsigned mode, uint64_t rip)
 {
-    return DBT_FRAME(jumps) + (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + dbt_jump_slot(rip) * sizeof(DbtJump));
+    return DBT_FRAME(jumps) +
+           (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + dbt_jump_slot(rip) * sizeof(DbtJump));
 }
 
 /* Stubs: code made once. */
 typedef enum DbtStub {
-    STUB_ENTER,      /* C calls it */
-    STUB_LEAVE,      /* to C, everything saved */
-    STUB_READ_MISS,  /* RAX = linear; the site's description follows the call */
+    STUB_ENTER,     /* C calls it */
+    STUB_LEAVE,     /* to C, everything saved */
+    STUB_READ_MISS, /* RAX = linear; the site's description follows the call */
     STUB_WRITE_MISS,
     STUB_GROUP_READ_MISS, /* the same for a group: what does not fit goes on behind the site */
     STUB_GROUP_WRITE_MISS,
-    STUB_INSN,       /* an instruction in C, and on */
-    STUB_LINK,       /* a direct exit that has no link yet */
-    STUB_LOOKUP,     /* RAX = rip of the next unit; flags in the frame */
-    STUB_RET_MISS,   /* the same behind RET and its like, whose target may be bad */
-    STUB_KICK,       /* somebody wants the vCPU: RAX = rip */
-    STUB_PAGES,      /* a unit in two pages, the second of which is not known to be there: RAX = rip */
-    STUB_FAULT,      /* a host instruction has faulted: signals.c has filled frame.fault */
+    STUB_INSN,     /* an instruction in C, and on */
+    STUB_LINK,     /* a direct exit that has no link yet */
+    STUB_LOOKUP,   /* RAX = rip of the next unit; flags in the frame */
+    STUB_RET_MISS, /* the same behind RET and its like, whose target may be bad */
+    STUB_KICK,     /* somebody wants the vCPU: RAX = rip */
+    STUB_PAGES,    /* a unit in two pages, the second of which is not known to be there: RAX = rip */
+    STUB_FAULT,    /* a host instruction has faulted: signals.c has filled frame.fault */
     N_STUBS,
 } DbtStub;
 
@@ -153,10 +154,10 @@ typedef struct DbtSite {
 } DbtSite;
 
 enum {
-    SITE_EXEC  = 1, /* always by C: misaligned LOCK */
-    SITE_ALIGN = 2, /* misaligned: #GP before anything else */
-    SITE_FPU   = 4, /* an x87 exception that is pending comes before a page fault */
-    SITE_LOAD  = 8, /* the instruction only reads there: what crosses a page can come from a copy */
+    SITE_EXEC  = 1,  /* always by C: misaligned LOCK */
+    SITE_ALIGN = 2,  /* misaligned: #GP before anything else */
+    SITE_FPU   = 4,  /* an x87 exception that is pending comes before a page fault */
+    SITE_LOAD  = 8,  /* the instruction only reads there: what crosses a page can come from a copy */
     SITE_PLAIN = 16, /* behind the check RCX takes the addend; otherwise RAX is added to */
 };
 
@@ -180,21 +181,21 @@ typedef struct Recipe {
 
 static inline bool recipe_same(const Recipe *a, const Recipe *b)
 {
-    return a->kind == b->kind && (a->kind == RECIPE_NONE || (a->size == b->size && a->reg == b->reg && a->rm == b->rm &&
-                                                             a->imm == b->imm));
+    return a->kind == b->kind &&
+           (a->kind == RECIPE_NONE || (a->size == b->size && a->reg == b->reg && a->rm == b->rm && a->imm == b->imm));
 }
 
 /* One way out of a unit to a fixed place in its page. */
 typedef struct DbtExit {
-    uint64_t rip;      /* where it leads */
-    uint8_t *site;     /* the branch's displacement in the hot part, writable view */
-    uint8_t *cold;     /* CALL in the cold part */
-    uint8_t *way;      /* to it, in the cold part: where the site leads without a link */
-    bool     direct;   /* nothing to be done on the way: the site itself is patched */
-    bool     plain;    /* to a unit without groups */
-    Recipe   entry;    /* to a unit that finds the flags by this */
-    DbtUnit *to;       /* linked to */
-    DbtUnit *unit;     /* of which it is */
+    uint64_t        rip;     /* where it leads */
+    uint8_t        *site;    /* the branch's displacement in the hot part, writable view */
+    uint8_t        *cold;    /* CALL in the cold part */
+    uint8_t        *way;     /* to it, in the cold part: where the site leads without a link */
+    bool            direct;  /* nothing to be done on the way: the site itself is patched */
+    bool            plain;   /* to a unit without groups */
+    Recipe          entry;   /* to a unit that finds the flags by this */
+    DbtUnit        *to;      /* linked to */
+    DbtUnit        *unit;    /* of which it is */
     struct DbtExit *next_in; /* list of to's incoming edges */
 } DbtExit;
 
@@ -211,12 +212,12 @@ typedef struct DbtPlace {
 
 /* Fields of a unit's code that depend on where it is, on either side. */
 typedef enum RelocKind {
-    RELOC_HOT,    /* rel32 to an offset in the hot part */
-    RELOC_COLD,   /* rel32 to an offset in the cold part */
-    RELOC_STUB,   /* rel32 to a stub */
-    RELOC_UNIT,   /* imm64: the unit's address | value */
-    RELOC_LINEAR, /* imm64: a guest address that counts from rip */
-    RELOC_JUMP,   /* disp32: the jump cache's slot of rip `value` */
+    RELOC_HOT,       /* rel32 to an offset in the hot part */
+    RELOC_COLD,      /* rel32 to an offset in the cold part */
+    RELOC_STUB,      /* rel32 to a stub */
+    RELOC_UNIT,      /* imm64: the unit's address | value */
+    RELOC_LINEAR,    /* imm64: a guest address that counts from rip */
+    RELOC_JUMP,      /* disp32: the jump cache's slot of rip `value` */
     RELOC_JUMP_CODE, /* the same, its second half */
 } RelocKind;
 
@@ -228,8 +229,8 @@ typedef struct Reloc {
 } Reloc;
 
 struct DbtUnit {
-    uint64_t rip; /* of the first instruction */
-    uint64_t key; /* mode */
+    uint64_t       rip;  /* of the first instruction */
+    uint64_t       key;  /* mode */
     const uint8_t *host; /* guest memory of the first byte */
     RamBlock      *ram;
     uint64_t       ram_offset;
@@ -242,13 +243,13 @@ struct DbtUnit {
     uint8_t        n_exits, n_c, mode;
     uint16_t       n_places;
     uint16_t       range_start, range_len; /* bytes of the page that it depends on */
-    size_t         bytes; /* of this struct with what follows it: the arrays below */
+    size_t         bytes;                  /* of this struct with what follows it: the arrays below */
     Reloc         *relocs;                 /* of one that can be moved: own memory */
     unsigned       n_relocs;
     uint16_t      *insn_off;  /* n + 1: from rip */
     uint32_t      *insn_host; /* n + 1: where each begins in the hot part */
-    X86Insn       *c;        /* instructions run in C */
-    uint8_t       *c_of;     /* by instruction: number + 1, or 0 */
+    X86Insn       *c;         /* instructions run in C */
+    uint8_t       *c_of;      /* by instruction: number + 1, or 0 */
     DbtPlace      *places;
     DbtExit       *incoming;
     DbtUnit       *hash_next, *page_next, *page_prev;
@@ -273,38 +274,37 @@ typedef struct DbtCounters {
     uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated;
 } DbtCounters;
 
-
 enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 16 << 10 };
 
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
 
 typedef struct DbtRegion {
-    uint8_t   *start; /* executable view */
+    uint8_t   *start;                     /* executable view */
     size_t     size, hot_used, cold_used; /* hot from the start, cold from the end */
-    GPtrArray *units; /* in the order of their addresses */
+    GPtrArray *units;                     /* in the order of their addresses */
 } DbtRegion;
 
 struct Dbt {
-    GMutex      lock;
-    uint8_t    *rx, *rw; /* the two views */
-    size_t      size;
-    DbtRegion   regions[DBT_REGIONS];
-    unsigned    region; /* in use */
-    const uint8_t *stubs[N_STUBS];
-    size_t      stub_size;
-    GHashTable *pages; /* guest page (host address) -> DbtUnit list head */
-    GHashTable *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
-    GPtrArray  *frames;
-    DbtUnit    *hash[DBT_HASH];
-    DbtCounters counters;
-    DbtCalls    calls; /* of vCPUs that are gone */
-    bool        full; /* a region must be emptied before the next unit */
-    RamCodeListener listener;
-    struct DbtScratch *scratch; /* of the translation that runs */
-    struct DbtVerifier *verifier; /* NULL: off */
-    struct DbtPerf *perf; /* perf.c; NULL: nobody wants it */
-    bool        no_links, no_jumps; /* -d exec, cpu, nochain: no direct links, nothing in jump caches */
+    GMutex              lock;
+    uint8_t            *rx, *rw; /* the two views */
+    size_t              size;
+    DbtRegion           regions[DBT_REGIONS];
+    unsigned            region; /* in use */
+    const uint8_t      *stubs[N_STUBS];
+    size_t              stub_size;
+    GHashTable         *pages;   /* guest page (host address) -> DbtUnit list head */
+    GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
+    GPtrArray          *frames;
+    DbtUnit            *hash[DBT_HASH];
+    DbtCounters         counters;
+    DbtCalls            calls; /* of vCPUs that are gone */
+    bool                full;  /* a region must be emptied before the next unit */
+    RamCodeListener     listener;
+    struct DbtScratch  *scratch;            /* of the translation that runs */
+    struct DbtVerifier *verifier;           /* NULL: off */
+    struct DbtPerf     *perf;               /* perf.c; NULL: nobody wants it */
+    bool                no_links, no_jumps; /* -d exec, cpu, nochain: no direct links, nothing in jump caches */
 };
 
 /* What keeps units apart that lie at the same place: everything that decoding and checks depend on. */
@@ -336,14 +336,14 @@ static inline DbtUnit **dbt_hash_slot(Dbt *dbt, const uint8_t *host, uint64_t ke
     return &dbt->hash[h >> 32 & (DBT_HASH - 1)];
 }
 
-/* By vCPU threads that are inside, without the lock: units are freed only while nobody is. One that is just being killed
- * may be found: it is as if its code had run a moment earlier. */
+/* By vCPU threads that are inside, without the lock: units are freed only while nobody is. One that is just being
+ * killed may be found: it is as if its code had run a moment earlier. */
 static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, bool plain,
                                   const Recipe *entry)
 {
     DbtUnit *u = __atomic_load_n(dbt_hash_slot(dbt, host, key, rip), __ATOMIC_ACQUIRE);
-    while (u && (u->host != host || u->key != key || u->rip != rip || u->plain != plain ||
-                 !recipe_same(&u->entry, entry))) {
+    while (u &&
+           (u->host != host || u->key != key || u->rip != rip || u->plain != plain || !recipe_same(&u->entry, entry))) {
         u = __atomic_load_n(&u->hash_next, __ATOMIC_ACQUIRE);
     }
     return u;
@@ -358,7 +358,7 @@ DbtUnit *dbt_unit_clone(const DbtUnit *u); /* not linked to anything, nor insert
 void     dbt_unit_free(DbtUnit *u);
 void     dbt_link(Dbt *dbt, DbtExit *exit, DbtUnit *to);
 DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code); /* by address in the executable view; NULL: in none */
-void     dbt_empty_region(Dbt *dbt); /* nobody runs translated code */
+void     dbt_empty_region(Dbt *dbt);                 /* nobody runs translated code */
 
 /* Marked bytes [first, last] of the page at `offset` were written: kills the units that depend on them. Takes the lock;
  * a RamCodeListener's function. */
@@ -386,7 +386,7 @@ typedef struct DbtFetch {
     RamBlock      *ram2;
     uint64_t       ram_offset2, linear2;
     Recipe         entry;
-    unsigned       mode;  /* X86TlbMode */
+    unsigned       mode; /* X86TlbMode */
     bool           plain;
 } DbtFetch;
 
@@ -425,15 +425,15 @@ const uint8_t *dbt_slow_fault(DbtFrame *frame);
 const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host);
 
 /* --- frame.c --- */
-/* The unit at cpu->rip, found or translated, and in the jump cache unless it is plain or has an entry of its own. NULL: the executor has to run the
- * next instruction, or a region must be emptied first (dbt->full). Raises what fetching raises. Lock not held; parks
- * when it translates. */
+/* The unit at cpu->rip, found or translated, and in the jump cache unless it is plain or has an entry of its own. NULL:
+ * the executor has to run the next instruction, or a region must be emptied first (dbt->full). Raises what fetching
+ * raises. Lock not held; parks when it translates. */
 DbtUnit *dbt_next_unit(DbtFrame *f, bool plain, const Recipe *entry); /* entry: NULL for none */
 
 /* --- run.c --- */
 /* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile. Parked; lock not held. */
 DbtUnit  *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again);
-void      dbt_make_room(DbtFrame *f); /* parked; for dbt->full */
+void      dbt_make_room(DbtFrame *f);                      /* parked; for dbt->full */
 void      dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* parked */
 uint64_t  dbt_rip_of_site(DbtFrame *f, const uint8_t *at); /* parked */
 bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);
@@ -446,8 +446,8 @@ void     dbt_micro_flush(DbtFrame *f, bool writes_only);
 uint64_t dbt_empty_tag(unsigned slot);
 
 /* --- trace.c --- */
-void dbt_watch_from(Dbt *dbt, const Log *log); /* lock held */
-void dbt_watch_entry(DbtFrame *f, const DbtUnit *u); /* parked; the unit is about to run */
+void dbt_watch_from(Dbt *dbt, const Log *log);                      /* lock held */
+void dbt_watch_entry(DbtFrame *f, const DbtUnit *u);                /* parked; the unit is about to run */
 void dbt_watch_copy(const Dbt *dbt, X86Cpu *cpu, const DbtUnit *u); /* by dbt_relocate(); lock held */
 
 #endif

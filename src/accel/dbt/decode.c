@@ -15,8 +15,8 @@ typedef struct Cursor {
 
 uint8_t dbt_condition_flags(unsigned cc)
 {
-    static const uint8_t flags[8] = { FL_OF,         FL_CF, FL_ZF,         FL_CF | FL_ZF,
-                                      FL_SF,         FL_PF, FL_SF | FL_OF, FL_SF | FL_OF | FL_ZF };
+    static const uint8_t flags[8] = { FL_OF, FL_CF, FL_ZF,         FL_CF | FL_ZF,
+                                      FL_SF, FL_PF, FL_SF | FL_OF, FL_SF | FL_OF | FL_ZF };
     return flags[cc >> 1 & 7];
 }
 
@@ -223,8 +223,8 @@ static bool decode_0f38_integer(Cursor *c, uint8_t op)
     in->map = 2;
     in->op  = op;
     if ((op == 0xf0 || op == 0xf1) && c->repne && c->mode->crc32) {
-        in->prefix  = 0xf2;
-        in->rm_size = op == 0xf0 ? 1 : in->opsize;
+        in->prefix    = 0xf2;
+        in->rm_size   = op == 0xf0 ? 1 : in->opsize;
         unsigned wide = in->opsize;
         gen(c, G_RM_R | G_REG_R | G_REG_W, 0, 0);
         in->opsize = wide == 8 ? 8 : 4;
@@ -429,8 +429,7 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         in->read = dbt_condition_flags(op & 15);
         set_imm(c, 1);
         return true;
-    case 0x82:
-        return other(c);
+    case 0x82: return other(c);
     case 0x80:
     case 0x81:
     case 0x83: {
@@ -642,9 +641,9 @@ static bool decode_vex(Cursor *c, uint8_t first)
     if (first == 0xc5 || c->mode->code != 8 || c->o16 || c->rep || c->repne || c->has_rex || in->lock) {
         return other(c);
     }
-    b2            = *c->p++;
-    unsigned map  = b1 & 31, pp = b2 & 3;
-    uint8_t  op   = *c->p++;
+    b2                       = *c->p++;
+    unsigned             map = b1 & 31, pp = b2 & 3;
+    uint8_t              op          = *c->p++;
     static const uint8_t prefixes[4] = { 0, 0x66, 0xf3, 0xf2 };
 
     c->rex     = (uint8_t)((~b1 >> 5 & 7) | (b2 >> 4 & 8)); /* R X B, and W */

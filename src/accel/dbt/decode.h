@@ -22,9 +22,9 @@ enum {
 };
 
 typedef enum DbtTemplate {
-    T_OTHER,    /* C semantics, or a vector instruction: see translate.c */
-    T_GEN,      /* ModRM form that is encoded again as it is */
-    T_MOVI,     /* MOV r, imm */
+    T_OTHER, /* C semantics, or a vector instruction: see translate.c */
+    T_GEN,   /* ModRM form that is encoded again as it is */
+    T_MOVI,  /* MOV r, imm */
     T_LEA,
     T_PUSH,
     T_PUSHI,
@@ -69,7 +69,7 @@ enum { DBT_NO_REG = 0xff };
 typedef struct DbtInsn {
     uint16_t off; /* from the start of the unit */
     uint8_t  len;
-    uint8_t  t; /* DbtTemplate */
+    uint8_t  t;               /* DbtTemplate */
     uint8_t  map, op, prefix; /* for encoding it again; prefix: 0, 66h, F2h, F3h that belongs to the opcode */
     uint8_t  opsize;          /* 1, 2, 4, 8 */
     uint8_t  access;          /* G_* */

@@ -11,7 +11,9 @@
 static Enc enc_of(const DbtInsn *in)
 {
     return (Enc){
-        .prefix   = in->prefix ? in->prefix : in->opsize == 2 ? 0x66 : 0,
+        .prefix   = in->prefix        ? in->prefix
+                    : in->opsize == 2 ? 0x66
+                                      : 0,
         .lock     = in->lock,
         .w        = in->opsize == 8,
         .map      = in->map,
@@ -191,7 +193,12 @@ static void emit_movi(Tr *t, const DbtInsn *in)
         if (host != H_NONE) {
             asm_mov_imm(a, host, imm);
         } else if ((int64_t)imm == (int32_t)imm) {
-            asm_emit(a, &(Enc){ .w = true, .op = 0xc7, .memory = true, .mem = guest_slot(guest), .imm = (int64_t)imm, .imm_size = 4 });
+            asm_emit(a, &(Enc){ .w        = true,
+                                .op       = 0xc7,
+                                .memory   = true,
+                                .mem      = guest_slot(guest),
+                                .imm      = (int64_t)imm,
+                                .imm_size = 4 });
         } else {
             asm_mov_imm(a, H_RAX, imm);
             asm_store(a, guest_slot(guest), H_RAX);
@@ -330,7 +337,8 @@ static void emit_xchg(Tr *t, const DbtInsn *in)
         copy.op      = in->opsize == 1 ? 0x86 : 0x87;
         copy.access  = G_RM_R | G_RM_W | G_REG_R | G_REG_W;
         if (is_high(in->reg) || is_high(in->rm)) {
-            unsigned a = is_high(in->reg) ? in->reg - DBT_HIGH : in->reg, b = is_high(in->rm) ? in->rm - DBT_HIGH : in->rm;
+            unsigned a = is_high(in->reg) ? in->reg - DBT_HIGH : in->reg,
+                     b = is_high(in->rm) ? in->rm - DBT_HIGH : in->rm;
             if (a == b) { /* two parts of one register: xchg ah, al in RAX */
                 unsigned host = dbt_host_register[a];
                 asm_mov(&t->hot, H_RAX, host);
@@ -445,7 +453,14 @@ static void emit_bitmem(Tr *t, const DbtInsn *in)
         asm_emit(a, &(Enc){ .w = true, .map = 1, .op = 0xbf, .reg = H_RCX, .rm = (uint8_t)reg });
     }
     asm_emit(a, &(Enc){ .w = true, .op = 0xc1, .reg = 7, .rm = H_RCX, .imm = shifts[size], .imm_size = 1 });
-    asm_emit(a, &(Enc){ .w = true, .op = 0xc1, .reg = 4, .rm = H_RCX, .imm = size == 8 ? 3 : size == 4 ? 2 : 1, .imm_size = 1 });
+    asm_emit(a, &(Enc){ .w        = true,
+                        .op       = 0xc1,
+                        .reg      = 4,
+                        .rm       = H_RCX,
+                        .imm      = size == 8   ? 3
+                                    : size == 4 ? 2
+                                                : 1,
+                        .imm_size = 1 });
     asm_store(a, asm_frame(DBT_FRAME(keep[0])), H_RCX);
     m.bit_offset = true;
     m.locked     = in->lock;
@@ -594,8 +609,10 @@ static void emit_string(Tr *t, const DbtInsn *in)
     unsigned size = in->opsize;
     bool     load = in->op < 0xaa || in->op >= 0xac, store = in->op < 0xac, both = load && store;
     MemSpec  from = { .base = X86_RSI, .index = DBT_NO_REG, .seg = X86_DS, .addrsize = 8, .size = (uint8_t)size };
-    MemSpec  to   = { .base = X86_RDI, .index = DBT_NO_REG, .seg = X86_ES, .addrsize = 8, .size = (uint8_t)size, .write = true };
-    Enc      mv   = { .prefix = size == 2 ? 0x66 : 0, .w = size == 8, .op = size == 1 ? 0x8a : 0x8b, .byte_reg = size == 1 };
+    MemSpec  to   = {
+           .base = X86_RDI, .index = DBT_NO_REG, .seg = X86_ES, .addrsize = 8, .size = (uint8_t)size, .write = true
+    };
+    Enc mv = { .prefix = size == 2 ? 0x66 : 0, .w = size == 8, .op = size == 1 ? 0x8a : 0x8b, .byte_reg = size == 1 };
 
     mv.memory = true;
     if (load) {
@@ -639,7 +656,9 @@ static void emit_cmpxchg16(Tr *t, const DbtInsn *in)
     asm_mov(a, H_RSI, H_RCX);
     asm_mov(a, H_RCX, H_R10);
     asm_mov(a, H_RAX, H_R9);
-    asm_emit(a, &(Enc){ .lock = in->lock, .w = true, .map = 1, .op = 0xc7, .reg = 1, .memory = true, .mem = asm_at(H_RSI, 0) });
+    asm_emit(
+        a,
+        &(Enc){ .lock = in->lock, .w = true, .map = 1, .op = 0xc7, .reg = 1, .memory = true, .mem = asm_at(H_RSI, 0) });
     asm_mov(a, H_R9, H_RAX);
     asm_load(a, H_RSI, asm_frame(DBT_FRAME(keep[0])));
     flags_written(t);
@@ -738,15 +757,15 @@ void emit_insn(Tr *t, const DbtInsn *in)
     } else if (t->n_tails) {
         bool only_reg = t->fl_reg; /* a recipe holds whatever C has done: what it uses has its new value */
         if (only_reg) {
-            Asm hot = t->hot;
-            t->hot  = t->cold;
+            Asm hot   = t->hot;
+            t->hot    = t->cold;
             bool mem  = t->fl_mem;
             t->fl_reg = false;
             t->fl_mem = true;
             flags_need(t);
             t->fl_mem = mem;
             t->cold   = t->hot;
-            t->hot  = hot;
+            t->hot    = hot;
         }
         asm_jmp(&t->cold, 0);
         reloc(t, true, RELOC_HOT, asm_offset(&t->hot));

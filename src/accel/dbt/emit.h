@@ -38,17 +38,17 @@ enum { MAX_GROUPS = 32 };
 enum { MAX_TAILS = 8 };
 
 typedef struct DbtScratch {
-    uint8_t   hot[HOT_MAX], cold[COLD_MAX];
-    DbtInsn   insns[DBT_MAX_INSNS];
-    X86Insn   c[DBT_MAX_INSNS];
-    Vec       vec[DBT_MAX_INSNS];
-    Group     groups[MAX_GROUPS];
-    uint8_t   operand_group[DBT_MAX_INSNS], stack_group[DBT_MAX_INSNS]; /* number + 1, or 0 */
-    int64_t   access_off[DBT_MAX_INSNS]; /* of the operand from its group's root */
-    int64_t   stack_off[DBT_MAX_INSNS];
-    Reloc     relocs[MAX_RELOCS];
-    DbtPlace  places[MAX_PLACES];
-    uint8_t   page[X86_PAGE_SIZE + 32]; /* the guest page as it was when decoding began */
+    uint8_t  hot[HOT_MAX], cold[COLD_MAX];
+    DbtInsn  insns[DBT_MAX_INSNS];
+    X86Insn  c[DBT_MAX_INSNS];
+    Vec      vec[DBT_MAX_INSNS];
+    Group    groups[MAX_GROUPS];
+    uint8_t  operand_group[DBT_MAX_INSNS], stack_group[DBT_MAX_INSNS]; /* number + 1, or 0 */
+    int64_t  access_off[DBT_MAX_INSNS];                                /* of the operand from its group's root */
+    int64_t  stack_off[DBT_MAX_INSNS];
+    Reloc    relocs[MAX_RELOCS];
+    DbtPlace places[MAX_PLACES];
+    uint8_t  page[X86_PAGE_SIZE + 32]; /* the guest page as it was when decoding began */
 } DbtScratch;
 
 typedef struct Tr {
@@ -59,12 +59,12 @@ typedef struct Tr {
     DbtScratch     *s;
     Asm             hot, cold;
     unsigned        n, n_c, n_vec, n_relocs, n_places, n_exits;
-    unsigned        len;         /* bytes of the unit */
-    uint8_t         live[DBT_MAX_INSNS + 1]; /* flags that are needed before an instruction */
+    unsigned        len;                       /* bytes of the unit */
+    uint8_t         live[DBT_MAX_INSNS + 1];   /* flags that are needed before an instruction */
     uint8_t         live_taken[DBT_MAX_INSNS]; /* at a branch's target */
-    bool            fl_reg, fl_mem; /* the guest's flags are in EFLAGS, in the frame */
-    Recipe          recipe;         /* or can be made so; RECIPE_NONE: not */
-    unsigned        i;              /* instruction at hand */
+    bool            fl_reg, fl_mem;            /* the guest's flags are in EFLAGS, in the frame */
+    Recipe          recipe;                    /* or can be made so; RECIPE_NONE: not */
+    unsigned        i;                         /* instruction at hand */
     unsigned        n_groups, first_open;
     bool            split_groups; /* reads and writes in groups of their own */
     int32_t         rcx_entry;    /* whose addend RCX has; 0: none's */
@@ -87,14 +87,14 @@ typedef struct MemSpec {
     uint8_t  base, index, scale, seg, addrsize; /* guest registers */
     bool     constant;                          /* address is `linear` */
     bool     rip_based;                         /* which counts from rip */
-    bool     scratch;    /* for templates that need RAX: the operand comes out as [RCX] */
-    bool     locked;     /* misaligned: C */
-    bool     bit_offset; /* frame.keep[0] is added */
-    bool     aligned;    /* misaligned: #GP */
-    bool     fpu;        /* a pending x87 exception comes first */
-    bool     no_copy;    /* the operand cannot come from a copy: its address is used in other ways too */
-    uint8_t  group;      /* number + 1, or 0 */
-    int64_t  group_off;  /* from the group's root */
+    bool     scratch;                           /* for templates that need RAX: the operand comes out as [RCX] */
+    bool     locked;                            /* misaligned: C */
+    bool     bit_offset;                        /* frame.keep[0] is added */
+    bool     aligned;                           /* misaligned: #GP */
+    bool     fpu;                               /* a pending x87 exception comes first */
+    bool     no_copy;   /* the operand cannot come from a copy: its address is used in other ways too */
+    uint8_t  group;     /* number + 1, or 0 */
+    int64_t  group_off; /* from the group's root */
     bool     write;
     uint8_t  size;
     int32_t  disp;
@@ -102,26 +102,26 @@ typedef struct MemSpec {
 } MemSpec;
 
 /* Host register of a guest register, H_NONE for R9 to R11, which are in the frame. */
-extern const uint8_t dbt_host_register[16];
+extern const uint8_t  dbt_host_register[16];
 static inline HostMem guest_slot(unsigned guest)
 {
     return asm_frame((int32_t)(8 * (guest - 9)));
 }
 
 /* --- emit_mem.c --- */
-void    flags_save(Tr *t);   /* before host code that changes EFLAGS: the frame has them afterwards */
-void    flags_need(Tr *t);   /* into EFLAGS; changes RAX */
-void    flags_written(Tr *t);
-void    flags_sync(Tr *t, Asm *a);              /* the frame has them: for what leaves; EFLAGS and RAX change */
-bool    flags_keep(Tr *t, const DbtInsn *in);   /* before an instruction; true: it spoils the recipe, and nobody minds */
-void    flags_forget(Tr *t);                    /* after one that has */
-void    flags_recipe(Tr *t, const DbtInsn *in); /* after one that has written flags */
-uint16_t insn_writes(const Tr *t, const DbtInsn *in); /* guest registers, a bit each */
-void    put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
-void    reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value); /* for the 4 or 8 bytes just emitted */
-void    place(Tr *t); /* the host instruction that follows may fault */
-Operand check(Tr *t, const MemSpec *m);
-MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write);
+void     flags_save(Tr *t); /* before host code that changes EFLAGS: the frame has them afterwards */
+void     flags_need(Tr *t); /* into EFLAGS; changes RAX */
+void     flags_written(Tr *t);
+void     flags_sync(Tr *t, Asm *a);            /* the frame has them: for what leaves; EFLAGS and RAX change */
+bool     flags_keep(Tr *t, const DbtInsn *in); /* before an instruction; true: it spoils the recipe, and nobody minds */
+void     flags_forget(Tr *t);                  /* after one that has */
+void     flags_recipe(Tr *t, const DbtInsn *in);                        /* after one that has written flags */
+uint16_t insn_writes(const Tr *t, const DbtInsn *in);                   /* guest registers, a bit each */
+void     put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
+void     reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value);    /* for the 4 or 8 bytes just emitted */
+void     place(Tr *t); /* the host instruction that follows may fault */
+Operand  check(Tr *t, const MemSpec *m);
+MemSpec  operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write);
 unsigned read_guest(Tr *t, unsigned guest, unsigned scratch); /* host register that has it: its own or scratch */
 void     write_guest(Tr *t, unsigned guest, unsigned host);   /* nothing when host is its own */
 uint64_t insn_rip(const Tr *t, unsigned i);
@@ -147,10 +147,10 @@ void emit_insn(Tr *t, const DbtInsn *in);
 bool emit_can(const DbtInsn *in); /* false: C has to run this form */
 
 /* --- emit_flow.c --- */
-void emit_flow(Tr *t, const DbtInsn *in);
-void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
-void emit_c(Tr *t, unsigned c_number);
-void emit_page_check(Tr *t); /* is the unit's second page where it was? */
+void     emit_flow(Tr *t, const DbtInsn *in);
+void     emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
+void     emit_c(Tr *t, unsigned c_number);
+void     emit_page_check(Tr *t);               /* is the unit's second page where it was? */
 uint32_t emit_plain_exit(Tr *t, uint64_t rip); /* to the variant without groups: offset in the cold part */
 
 /* --- emit_vector.c --- */

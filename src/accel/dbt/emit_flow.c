@@ -21,7 +21,6 @@ static void align_site(Asm *a, unsigned before)
     }
 }
 
-
 static DraftExit *new_exit(Tr *t, uint64_t rip)
 {
     if (t->n_exits == G_N_ELEMENTS(t->exits)) {
@@ -97,9 +96,9 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     Asm *a      = &t->hot;
     rip         = cut_rip(t, rip);
     bool fl_reg = t->fl_reg, fl_mem = t->fl_mem;
-    bool near   = page_offset(t, rip) >= 0;
-    bool back   = rip <= insn_rip(t, t->i);
-    bool save   = !fl_mem && (live || back || !near);
+    bool near = page_offset(t, rip) >= 0;
+    bool back = rip <= insn_rip(t, t->i);
+    bool save = !fl_mem && (live || back || !near);
 
     if (near && !save && !back) {
         DraftExit *e = new_exit(t, rip);
@@ -183,9 +182,11 @@ done:
 /* RAX = where to; flags are saved. `undo`: bytes that RSP grows by again when the target is bad. */
 static void put_dispatch(Tr *t, int undo)
 {
-    Asm    *a     = &t->hot;
-    int32_t table = DBT_FRAME(jumps) + (int32_t)(t->f->mode * sizeof(((DbtFrame *)0)->jumps[0]));
-    DbtSite site  = { .insn = (uint8_t)t->i, .size = (uint8_t)(undo < 0 ? -undo : 0), .limit = (uint16_t)(undo > 0 ? undo : 0) };
+    Asm     *a     = &t->hot;
+    int32_t  table = DBT_FRAME(jumps) + (int32_t)(t->f->mode * sizeof(((DbtFrame *)0)->jumps[0]));
+    DbtSite  site  = { .insn  = (uint8_t)t->i,
+                       .size  = (uint8_t)(undo < 0 ? -undo : 0),
+                       .limit = (uint16_t)(undo > 0 ? undo : 0) };
     uint64_t bits;
     memcpy(&bits, &site, 8);
 
@@ -195,8 +196,10 @@ static void put_dispatch(Tr *t, int undo)
     asm_rm(a, true, 0x3b, H_RAX, (HostMem){ .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table });
     asm_jcc(a, CC_NZ, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-    asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true,
-                        .mem = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table + 8 } });
+    asm_emit(a, &(Enc){ .op     = 0xff,
+                        .reg    = 4,
+                        .memory = true,
+                        .mem    = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table + 8 } });
     asm_call(&t->cold, 0);
     reloc(t, true, RELOC_STUB, STUB_RET_MISS);
     asm_mov_imm64(&t->cold, H_RCX, bits);
@@ -303,10 +306,10 @@ void emit_c(Tr *t, unsigned c_number)
 /* The TLB's entry of the second page must have its tag and addend. Flags are in the frame. */
 void emit_page_check(Tr *t)
 {
-    Asm     *a    = &t->hot;
-    int32_t  slot = (int32_t)(t->f->linear2 >> X86_PAGE_BITS & (X86_TLB_SIZE - 1)) * (int32_t)sizeof(X86TlbEntry);
+    Asm     *a       = &t->hot;
+    int32_t  slot    = (int32_t)(t->f->linear2 >> X86_PAGE_BITS & (X86_TLB_SIZE - 1)) * (int32_t)sizeof(X86TlbEntry);
     uint64_t want[2] = { t->f->linear2, (uint64_t)(uintptr_t)t->f->host2 - t->f->linear2 };
-    int32_t  at[2] = { offsetof(X86TlbEntry, fetch), offsetof(X86TlbEntry, addend) };
+    int32_t  at[2]   = { offsetof(X86TlbEntry, fetch), offsetof(X86TlbEntry, addend) };
     asm_load(a, H_RCX, asm_frame(DBT_FRAME(tlb)));
     for (unsigned i = 0; i < 2; i++) {
         asm_mov_imm(a, H_RAX, want[i]);

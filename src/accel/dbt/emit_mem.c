@@ -5,12 +5,12 @@
  *
  *     lea rax, ea;  sub rax, [tag];  cmp rax, 4096 - size;  ja slow;  mov rcx, [addend]
  *
- * The access then goes to [base + rcx + disp]: the checked value is on nobody's way. Operands whose registers are in the
- * frame, or with a segment base or cut address, have the address itself in RAX instead. */
+ * The access then goes to [base + rcx + disp]: the checked value is on nobody's way. Operands whose registers are in
+ * the frame, or with a segment base or cut address, have the address itself in RAX instead. */
 
 #include "accel/dbt/emit.h"
 
-const uint8_t dbt_host_register[16] = { H_R9, H_R10, H_RDX,  H_RBX,  H_R11, H_RBP, H_RSI, H_RDI,
+const uint8_t dbt_host_register[16] = { H_R9, H_R10,  H_RDX,  H_RBX,  H_R11, H_RBP, H_RSI, H_RDI,
                                         H_R8, H_NONE, H_NONE, H_NONE, H_R12, H_R13, H_R14, H_R15 };
 
 uint64_t insn_rip(const Tr *t, unsigned i)
@@ -35,9 +35,11 @@ void reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value)
         t->failed = true;
         return;
     }
-    uint32_t end = asm_offset(in_cold ? &t->cold : &t->hot);
-    t->s->relocs[t->n_relocs++] =
-        (Reloc){ .at = end - (kind == RELOC_UNIT || kind == RELOC_LINEAR ? 8 : 4), .in_cold = in_cold, .kind = (uint8_t)kind, .value = value };
+    uint32_t end                = asm_offset(in_cold ? &t->cold : &t->hot);
+    t->s->relocs[t->n_relocs++] = (Reloc){ .at      = end - (kind == RELOC_UNIT || kind == RELOC_LINEAR ? 8 : 4),
+                                           .in_cold = in_cold,
+                                           .kind    = (uint8_t)kind,
+                                           .value   = value };
 }
 
 void put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value)
@@ -65,8 +67,8 @@ void place(Tr *t)
 
 static void put_flags_save(Asm *a)
 {
-    asm_8(a, 0x9f);                                                                             /* lahf */
-    asm_emit(a, &(Enc){ .map = 1, .op = 0x90, .rm = H_RAX });                                   /* seto al */
+    asm_8(a, 0x9f);                                           /* lahf */
+    asm_emit(a, &(Enc){ .map = 1, .op = 0x90, .rm = H_RAX }); /* seto al */
     asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0x89, .memory = true, .mem = asm_frame(DBT_FRAME(flags)) });
 }
 
@@ -82,16 +84,19 @@ static void put_flags_load(Asm *a)
 static void put_recipe(Asm *a, const Recipe *r)
 {
     bool     wide = r->size == 8;
-    unsigned reg  = dbt_host_register[r->reg], rm = r->rm == DBT_NO_REG ? 0u : dbt_host_register[r->rm];
-    bool     imm  = r->rm == DBT_NO_REG;
-    Enc      op   = { .prefix   = r->size == 2 ? 0x66 : 0,
-                      .w        = wide,
-                      .rm       = (uint8_t)reg,
-                      .reg      = (uint8_t)rm,
-                      .byte_rm  = r->size == 1,
-                      .byte_reg = r->size == 1 && !imm,
-                      .imm      = r->imm,
-                      .imm_size = (uint8_t)(!imm ? 0 : r->size == 1 ? 1 : r->size == 2 ? 2 : 4) };
+    unsigned reg = dbt_host_register[r->reg], rm = r->rm == DBT_NO_REG ? 0u : dbt_host_register[r->rm];
+    bool     imm = r->rm == DBT_NO_REG;
+    Enc      op  = { .prefix   = r->size == 2 ? 0x66 : 0,
+                     .w        = wide,
+                     .rm       = (uint8_t)reg,
+                     .reg      = (uint8_t)rm,
+                     .byte_rm  = r->size == 1,
+                     .byte_reg = r->size == 1 && !imm,
+                     .imm      = r->imm,
+                     .imm_size = (uint8_t)(!imm           ? 0
+                                           : r->size == 1 ? 1
+                                           : r->size == 2 ? 2
+                                                          : 4) };
     switch ((RecipeKind)r->kind) {
     case RECIPE_CMP:
         op.op = imm ? (r->size == 1 ? 0x80 : 0x81) : r->size == 1 ? 0x38 : 0x39;
@@ -279,14 +284,14 @@ void write_guest(Tr *t, unsigned guest, unsigned host)
 
 MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write)
 {
-    MemSpec m = { .base     = in->base,
-                  .index    = in->index,
-                  .scale    = in->scale,
-                  .seg      = in->seg,
-                  .addrsize = in->addrsize,
-                  .disp     = in->disp,
-                  .size     = (uint8_t)size,
-                  .write    = write,
+    MemSpec m = { .base      = in->base,
+                  .index     = in->index,
+                  .scale     = in->scale,
+                  .seg       = in->seg,
+                  .addrsize  = in->addrsize,
+                  .disp      = in->disp,
+                  .size      = (uint8_t)size,
+                  .write     = write,
                   .group     = t->s->operand_group[t->i],
                   .group_off = t->s->access_off[t->i] };
     if (in->rip_relative) {
@@ -400,18 +405,19 @@ static bool is_plain(const MemSpec *m)
            m->seg != X86_GS && !m->locked && !m->bit_offset;
 }
 
-/* The slow side of a check, in the cold part: address in RAX, the stub, and back; DONE goes to the tail that emit_insn()
- * puts, a group's failure to the plain variant. */
-static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, unsigned flags, bool address, uint32_t back,
-                     bool group)
+/* The slow side of a check, in the cold part: address in RAX, the stub, and back; DONE goes to the tail that
+ * emit_insn() puts, a group's failure to the plain variant. */
+static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, unsigned flags, bool address,
+                     uint32_t back, bool group)
 {
-    Asm    *a    = &t->cold;
-    DbtSite site = { .limit = (uint16_t)(X86_PAGE_SIZE - size),
-                     .micro = (uint16_t)micro,
-                     .insn  = (uint8_t)t->i,
-                     .size  = m->size,
-                     .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
-                                       (!m->write && !m->no_copy && !group ? SITE_LOAD : 0) | (is_plain(m) ? SITE_PLAIN : 0)) };
+    Asm     *a    = &t->cold;
+    DbtSite  site = { .limit = (uint16_t)(X86_PAGE_SIZE - size),
+                      .micro = (uint16_t)micro,
+                      .insn  = (uint8_t)t->i,
+                      .size  = m->size,
+                      .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
+                                        (!m->write && !m->no_copy && !group ? SITE_LOAD : 0) |
+                                        (is_plain(m) ? SITE_PLAIN : 0)) };
     uint64_t bits;
     memcpy(&bits, &site, 8);
     if (!t->fl_mem) { /* EFLAGS are gone */
@@ -428,7 +434,9 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, uns
     }
     asm_call(a, 0);
     reloc(t, true, RELOC_STUB,
-          group ? (m->write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS) : m->write ? STUB_WRITE_MISS : STUB_READ_MISS);
+          group      ? (m->write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS)
+          : m->write ? STUB_WRITE_MISS
+                     : STUB_READ_MISS);
     asm_mov_imm64(a, H_RCX, bits);
     asm_jmp(a, 0);
     reloc(t, true, RELOC_HOT, back);
@@ -480,8 +488,8 @@ static Operand finish_operand(Tr *t, const MemSpec *m, HostMem mem, unsigned fre
 /* An access that another one's check covers. No flags change. */
 static Operand member(Tr *t, const MemSpec *m, const Group *g)
 {
-    Asm     *a     = &t->hot;
-    int32_t  entry = entry_of((t->f->mode * 2 + g->write) * DBT_MICRO + g->micro);
+    Asm    *a     = &t->hot;
+    int32_t entry = entry_of((t->f->mode * 2 + g->write) * DBT_MICRO + g->micro);
 
     if (is_plain(m)) {
         if (t->rcx_entry != entry) {
@@ -551,7 +559,10 @@ Operand check(Tr *t, const MemSpec *m)
     if (!plain) {
         asm_mov(a, H_RCX, H_RAX);
         asm_rm(a, true, 0x2b, H_RCX, asm_frame(entry));
-        asm_emit(a, &(Enc){ .w = true, .op = 0x81, .reg = 7, .rm = H_RCX, .imm = (int64_t)(X86_PAGE_SIZE - size), .imm_size = 4 });
+        asm_emit(
+            a,
+            &(Enc){
+                .w = true, .op = 0x81, .reg = 7, .rm = H_RCX, .imm = (int64_t)(X86_PAGE_SIZE - size), .imm_size = 4 });
     } else {
         asm_rm(a, true, 0x2b, H_RAX, asm_frame(entry));
         asm_8(a, 0x48); /* cmp rax, imm32 */

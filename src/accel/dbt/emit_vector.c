@@ -22,11 +22,11 @@ bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in)
     }
     v->x87 = x87;
     memset(in, 0, sizeof *in);
-    in->t     = T_VECTOR;
-    in->len   = z.length;
-    in->base  = DBT_NO_REG;
-    in->index = DBT_NO_REG;
-    in->seg   = DBT_NO_REG;
+    in->t        = T_VECTOR;
+    in->len      = z.length;
+    in->base     = DBT_NO_REG;
+    in->index    = DBT_NO_REG;
+    in->seg      = DBT_NO_REG;
     in->addrsize = (uint8_t)(z.address_width / 8);
     in->opsize   = 8;
     if (v->spec.memory_size) {
@@ -70,10 +70,10 @@ void emit_vector(Tr *t, const DbtInsn *in)
     form.index = X86_FORM_NONE;
     form.base  = X86_FORM_NONE;
     if (in->memory) {
-        MemSpec m = operand_spec(t, in, in->rm_size, v->spec.memory_write);
-        m.scratch = v->spec.flags & X86_THUNK_LENGTHS;
-        m.aligned = v->spec.aligned;
-        m.fpu     = v->x87 || v->spec.mmx_enter;
+        MemSpec m  = operand_spec(t, in, in->rm_size, v->spec.memory_write);
+        m.scratch  = v->spec.flags & X86_THUNK_LENGTHS;
+        m.aligned  = v->spec.aligned;
+        m.fpu      = v->x87 || v->spec.mmx_enter;
         Operand o  = check(t, &m);
         form.base  = o.mem.base;
         form.index = o.mem.index == H_NONE ? X86_FORM_NONE : o.mem.index;

@@ -24,7 +24,7 @@ void dbt_jumps_flush(DbtFrame *f, unsigned mode)
 {
     const uint8_t *none = f->dbt->stubs[STUB_LOOKUP];
     for (unsigned i = 0; i < f->jump_n[mode]; i++) {
-        unsigned slot        = f->jump_list[mode][i];
+        unsigned slot = f->jump_list[mode][i];
         empty(&f->jumps[mode][slot], slot, none);
     }
     f->jump_n[mode]     = 0;

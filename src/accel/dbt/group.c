@@ -1,9 +1,9 @@
-/* Groups: accesses of a unit off the same base value, within a few hundred bytes, are checked once, by the first of them
- * for the whole range. The others only load the addend.
+/* Groups: accesses of a unit off the same base value, within a few hundred bytes, are checked once, by the first of
+ * them for the whole range. The others only load the addend.
  *
  * Base values are followed through MOV, ADD, SUB, LEA, INC, DEC, PUSH, POP and LEAVE as (root, offset). A check for the
- * range that fails for reasons of its own (it crosses a page, one of the others must fault, the page is clean) goes on in
- * the unit's plain variant, which has no groups. While a group is open nobody else refills its micro entry, and slow
+ * range that fails for reasons of its own (it crosses a page, one of the others must fault, the page is clean) goes on
+ * in the unit's plain variant, which has no groups. While a group is open nobody else refills its micro entry, and slow
  * paths that have dropped entries do not come back into the unit (slow.c).
  *
  * Lock of the Dbt held. */
@@ -169,10 +169,10 @@ uint16_t insn_writes(const Tr *t, const DbtInsn *in)
 /* --- forming --- */
 
 typedef struct Access {
-    int      root, index_root;
-    uint8_t  scale, seg, size;
-    bool     write;
-    int64_t  off;
+    int     root, index_root;
+    uint8_t scale, seg, size;
+    bool    write;
+    int64_t off;
 } Access;
 
 static bool same_key(const Group *g, const Access *a)
@@ -253,8 +253,8 @@ static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access
 
 static bool stack_access(const Syms *s, const DbtInsn *in, Access *a)
 {
-    unsigned reg = X86_RSP;
-    int      at  = 0;
+    unsigned reg   = X86_RSP;
+    int      at    = 0;
     bool     write = false;
     switch (in->t) {
     case T_PUSH:
@@ -270,11 +270,9 @@ static bool stack_access(const Syms *s, const DbtInsn *in, Access *a)
     case T_LEAVE: reg = X86_RBP; break;
     default: return false;
     }
-    *a = (Access){ .root       = s->reg[reg].root,
-                   .index_root = ROOT_NONE,
-                   .size       = 8,
-                   .write      = write,
-                   .off        = s->reg[reg].off + at };
+    *a = (Access){
+        .root = s->reg[reg].root, .index_root = ROOT_NONE, .size = 8, .write = write, .off = s->reg[reg].off + at
+    };
     return true;
 }
 
@@ -291,7 +289,8 @@ static void choose_entries(Tr *t)
             clash = false;
             for (unsigned j = 0; j < k && !clash; j++) {
                 const Group *o = &t->s->groups[j];
-                clash = o->n >= 2 && o->micro == g->micro && o->write == g->write && o->first <= g->last && g->first <= o->last;
+                clash          = o->n >= 2 && o->micro == g->micro && o->write == g->write && o->first <= g->last &&
+                        g->first <= o->last;
             }
             if (clash) {
                 g->micro = (uint8_t)(3 + (g->micro - 3 + 1) % (DBT_MICRO - 3));

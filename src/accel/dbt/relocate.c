@@ -65,18 +65,18 @@ DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f)
     memcpy(u->hot + delta, from->hot + delta, u->hot_size);
     memcpy(u->cold + delta, from->cold + delta, u->cold_size);
     for (unsigned i = 0; i < u->n_exits; i++) {
-        DbtExit *e = &u->exits[i];
+        DbtExit *e    = &u->exits[i];
         uint8_t *cold = u->cold + (e->cold - delta - from->cold);
         uint8_t *way  = u->cold + (e->way - delta - from->cold);
-        *e = (DbtExit){ .rip    = e->rip + by,
-                        .site   = u->hot + delta + (e->site - delta - from->hot),
-                        .cold   = cold + delta,
-                        .way    = way + delta,
-                        .direct = e->direct,
-                        .plain  = e->plain,
-                        .entry  = e->entry,
-                        .unit   = u };
-        *e->cold = 0xe8; /* CALL, also where the original has a link */
+        *e            = (DbtExit){ .rip    = e->rip + by,
+                                   .site   = u->hot + delta + (e->site - delta - from->hot),
+                                   .cold   = cold + delta,
+                                   .way    = way + delta,
+                                   .direct = e->direct,
+                                   .plain  = e->plain,
+                                   .entry  = e->entry,
+                                   .unit   = u };
+        *e->cold      = 0xe8; /* CALL, also where the original has a link */
     }
     dbt_apply_relocs(dbt, u, u->relocs, u->n_relocs);
     dbt_verify(dbt, u);

@@ -11,8 +11,8 @@
 #include "accel/dbt/dbt.h"
 #include "cpu/x86/cache.h"
 #include "cpu/x86/cpuid.h"
-#include "cpu/x86/vector.h"
 #include "cpu/x86/tlb.h"
+#include "cpu/x86/vector.h"
 
 #include <alloca.h>
 
@@ -94,8 +94,8 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     return u;
 }
 
-/* A group whose range is not all as its widest access wants it (a page that is only read, a clean one) fails every time:
- * the unit is made anew, first with reads and writes in groups of their own, then without groups. */
+/* A group whose range is not all as its widest access wants it (a page that is only read, a clean one) fails every
+ * time: the unit is made anew, first with reads and writes in groups of their own, then without groups. */
 void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
 {
     enum { ENOUGH = 32, LEVELS = 2, KNOWN_MAX = 1 << 16 };
@@ -166,9 +166,9 @@ static uint64_t guest_address(const DbtFrame *f, uint64_t host)
 /* What the host keeps of the last x87 instruction is about the translated one: FIP, FDP, and in FOP its ModRM. */
 static void map_fpu_pointers(X86Cpu *cpu, uint64_t host_fip, uint64_t host_fdp)
 {
-    DbtFrame *f   = current_frame;
+    DbtFrame *f       = current_frame;
     uint8_t   buf[16] = { 0 };
-    uint64_t  rip = 0;
+    uint64_t  rip     = 0;
 
     g_mutex_lock(&f->dbt->lock);
     DbtUnit *u = dbt_unit_at(f->dbt, (const uint8_t *)(uintptr_t)host_fip);
@@ -178,7 +178,7 @@ static void map_fpu_pointers(X86Cpu *cpu, uint64_t host_fip, uint64_t host_fdp)
         insn_bytes(u, n, buf);
     }
     g_mutex_unlock(&f->dbt->lock);
-    unsigned i = 0;
+    unsigned i    = 0;
     uint64_t base = 0;
     while (i < 14 && (buf[i] & 0xf8) != 0xd8) {
         if (cpu->code_size == X86_CODE64 && (buf[i] == 0x64 || buf[i] == 0x65)) {
@@ -252,11 +252,11 @@ DbtFrame *dbt_current_frame(void)
     return current_frame;
 }
 
-__attribute__((noinline, no_sanitize("address", "undefined", "thread"), no_stack_protector))
-void dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
+__attribute__((noinline, no_sanitize("address", "undefined", "thread"), no_stack_protector)) void
+dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
 {
     enum { ALIGN = 64 };
-    void     *space            = alloca(sizeof(DbtFrame) + ALIGN);
+    void *space                = alloca(sizeof(DbtFrame) + ALIGN);
     DbtFrame *volatile f       = (DbtFrame *)(((uintptr_t)space + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
     DbtFrame *volatile outer   = current_frame;
     const uint8_t *volatile go = NULL;

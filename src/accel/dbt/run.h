@@ -12,8 +12,8 @@ typedef struct Dbt Dbt;
 Dbt *dbt_new(size_t size, Error *err);
 void dbt_free(Dbt *dbt); /* no vCPU runs any more; NULL is fine */
 
-/* Has the code of each unit looked at by another decoder before it runs (verify.c): a bug in the translator ends the process.
- * Off unless sanitizers are on. */
+/* Has the code of each unit looked at by another decoder before it runs (verify.c): a bug in the translator ends the
+ * process. Off unless sanitizers are on. */
 void dbt_set_verify(Dbt *dbt, bool on);
 
 typedef struct DbtHost {

@@ -49,9 +49,9 @@ static uint64_t read64(const uint8_t *p)
 /* The unit at cpu->rip by the jump cache alone. NULL: look properly. */
 static const uint8_t *find_quickly(DbtFrame *f)
 {
-    const X86Cpu *cpu  = f->cpu;
-    unsigned      mode = cpu->tlb->mode;
-    const DbtJump *j   = &f->jumps[mode][dbt_jump_slot(cpu->rip)];
+    const X86Cpu  *cpu  = f->cpu;
+    unsigned       mode = cpu->tlb->mode;
+    const DbtJump *j    = &f->jumps[mode][dbt_jump_slot(cpu->rip)];
 
     if (j->rip != cpu->rip || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
         return NULL;
@@ -163,7 +163,7 @@ const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
     uint64_t v   = read64(at + 2);
     DbtUnit *u   = (DbtUnit *)(uintptr_t)(v << 8 >> 8);
     f->calls.insn++;
-    unsigned n   = (unsigned)(v >> 56);
+    unsigned n = (unsigned)(v >> 56);
 
     cpu->rip = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
     if (run_insn(f, &u->c[u->c_of[n] - 1], u) == RAN_AWAY) {
@@ -253,8 +253,8 @@ static bool can_access(X86Cpu *cpu, uint64_t linear, bool write)
 {
     X86Jump outer;
     x86_jump_copy(outer, cpu->fault_exit);
-    uint64_t cr2 = cpu->cr2;
-    volatile bool ok = false;
+    uint64_t      cr2 = cpu->cr2;
+    volatile bool ok  = false;
     if (!x86_setjmp(cpu->fault_exit)) {
         const X86TlbPage *page = x86_translate(cpu, cpu->tlb->mode, linear, X86_READ);
         ok                     = !write || page->rights & 1 << X86_WRITE;
@@ -349,7 +349,7 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
     X86Cpu  *cpu = f->cpu;
     DbtUnit *u   = find_unit(f, at - 1);
     f->calls.link++;
-    DbtExit *e   = u->exits;
+    DbtExit *e = u->exits;
 
     while (e->cold - dbt_writable(dbt) + 5 != at) {
         e++;
@@ -370,8 +370,8 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
 /* The second page of the unit at rip is not in the TLB, or another one than it was. */
 const uint8_t *dbt_slow_pages(DbtFrame *f, uint64_t rip)
 {
-    X86Cpu *cpu  = f->cpu;
-    cpu->rip     = rip;
+    X86Cpu *cpu     = f->cpu;
+    cpu->rip        = rip;
     uint64_t linear = x86_linear_rip(cpu), next = (linear | X86_PAGE_MASK) + 1;
     if (cpu->code_size != X86_CODE64) {
         next = (uint32_t)next;
@@ -404,11 +404,11 @@ const uint8_t *dbt_slow_pages(DbtFrame *f, uint64_t rip)
 const uint8_t *dbt_slow_fault(DbtFrame *f)
 {
     f->calls.fault++;
-    DbtUnit *u    = find_unit(f, f->fault_rip);
-    uint32_t off  = (uint32_t)(f->fault_rip - u->hot);
-    unsigned n    = dbt_insn_at(u, off);
-    X86Cpu  *cpu  = f->cpu;
-    uint64_t fl   = f->fault_eflags;
+    DbtUnit *u   = find_unit(f, f->fault_rip);
+    uint32_t off = (uint32_t)(f->fault_rip - u->hot);
+    unsigned n   = dbt_insn_at(u, off);
+    X86Cpu  *cpu = f->cpu;
+    uint64_t fl  = f->fault_eflags;
 
     for (unsigned i = 0; i < u->n_places; i++) {
         if (u->places[i].host == off && u->places[i].flags_in_host) {

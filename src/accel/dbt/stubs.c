@@ -140,7 +140,8 @@ static void put_miss(Asm *a, bool write, bool group)
     asm_load(a, H_RBX, asm_frame(0));
     asm_load(a, H_RBX, asm_at(H_RBX, 2));
     asm_store(a, asm_frame(D + DBT_FRAME(tmp[3])), H_RBX);
-    asm_emit(a, &(Enc){ .w = true, .map = 1, .op = 0xba, .reg = 4, .rm = H_RBX, .imm = 48, .imm_size = 1 }); /* SITE_EXEC */
+    asm_emit(
+        a, &(Enc){ .w = true, .map = 1, .op = 0xba, .reg = 4, .rm = H_RBX, .imm = 48, .imm_size = 1 }); /* SITE_EXEC */
     asm_jcc(a, CC_B, 0);
     uint8_t *exec = a->p;
     asm_mov32(a, H_RCX, H_RAX);
@@ -153,7 +154,8 @@ static void put_miss(Asm *a, bool write, bool group)
     asm_rr(a, true, 0x3b, H_RDX, H_RBX);
     asm_jcc(a, CC_A, 0);
     uint8_t *miss = a->p;
-    asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RBX, .memory = true, .mem = asm_frame(D + DBT_FRAME(tmp[3]) + 2) });
+    asm_emit(a,
+             &(Enc){ .map = 1, .op = 0xb7, .reg = H_RBX, .memory = true, .mem = asm_frame(D + DBT_FRAME(tmp[3]) + 2) });
     asm_emit(a, &(Enc){ .op = 0xc1, .reg = 4, .rm = H_RBX, .imm = 4, .imm_size = 1 });
     asm_load(a, H_RDX, asm_at(H_RCX, tag));
     asm_store(a, (HostMem){ .base = H_RSP, .index = H_RBX, .disp = D + DBT_FRAME(micro) }, H_RDX);
@@ -172,7 +174,9 @@ static void put_miss(Asm *a, bool write, bool group)
     if (group) { /* beyond the page's end: no entry can help */
         asm_mov32(a, H_RCX, H_RAX);
         asm_ri(a, false, 4, H_RCX, X86_PAGE_MASK);
-        asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0x3b, .reg = H_RCX, .memory = true, .mem = asm_frame(D + DBT_FRAME(tmp[3])) });
+        asm_emit(
+            a, &(Enc){
+                   .prefix = 0x66, .op = 0x3b, .reg = H_RCX, .memory = true, .mem = asm_frame(D + DBT_FRAME(tmp[3])) });
         asm_jcc(a, CC_BE, 0);
         uint8_t *in_page = a->p;
         asm_emit(a, &(Enc){ .w = true, .op = 0x83, .memory = true, .mem = asm_frame(0), .imm = 15, .imm_size = 1 });

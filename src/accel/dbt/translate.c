@@ -1,8 +1,8 @@
 /* Makes a unit: decodes up to an instruction that ends it, finds out where flags are needed, lets the templates emit,
  * and puts the result into the code cache.
  *
- * A unit lies in one guest page and goes on through conditional branches that are not taken. It depends on its own bytes
- * and on those that were looked at to see whether flags live on at a branch's target.
+ * A unit lies in one guest page and goes on through conditional branches that are not taken. It depends on its own
+ * bytes and on those that were looked at to see whether flags live on at a branch's target.
  *
  * Lock of the Dbt held. */
 
@@ -26,18 +26,20 @@ void dbt_scratch_free(struct DbtScratch *s)
 static DbtMode mode_of(const X86Cpu *cpu)
 {
     return (DbtMode){
-        .code   = cpu->code_size == X86_CODE64 ? 8 : cpu->code_size == X86_CODE32 ? 4 : 2,
-        .stack  = cpu->stack_size,
-        .flat   = cpu->flat,
+        .code    = cpu->code_size == X86_CODE64   ? 8
+                   : cpu->code_size == X86_CODE32 ? 4
+                                                  : 2,
+        .stack   = cpu->stack_size,
+        .flat    = cpu->flat,
         .forward = !(cpu->eflags & EFLAGS_DF),
         .cx16    = x86_has(cpu, X86_FEATURE_CX16),
-        .popcnt = x86_has(cpu, X86_FEATURE_POPCNT),
-        .lzcnt  = x86_has(cpu, X86_FEATURE_ABM),
-        .tzcnt  = x86_has(cpu, X86_FEATURE_BMI1),
-        .movbe  = x86_has(cpu, X86_FEATURE_MOVBE),
-        .crc32  = x86_has(cpu, X86_FEATURE_SSE4_2),
-        .bmi1   = x86_has(cpu, X86_FEATURE_BMI1),
-        .bmi2   = x86_has(cpu, X86_FEATURE_BMI2),
+        .popcnt  = x86_has(cpu, X86_FEATURE_POPCNT),
+        .lzcnt   = x86_has(cpu, X86_FEATURE_ABM),
+        .tzcnt   = x86_has(cpu, X86_FEATURE_BMI1),
+        .movbe   = x86_has(cpu, X86_FEATURE_MOVBE),
+        .crc32   = x86_has(cpu, X86_FEATURE_SSE4_2),
+        .bmi1    = x86_has(cpu, X86_FEATURE_BMI1),
+        .bmi2    = x86_has(cpu, X86_FEATURE_BMI2),
     };
 }
 
@@ -88,8 +90,8 @@ static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
 
 /* --- flags --- */
 
-/* The flags that code at rip needs before it overwrites them, as far as it can be seen nearby. The answer depends on the
- * bytes up to the last instruction that overwrites some: more flags than needed are never wrong. */
+/* The flags that code at rip needs before it overwrites them, as far as it can be seen nearby. The answer depends on
+ * the bytes up to the last instruction that overwrites some: more flags than needed are never wrong. */
 static uint8_t live_at(Tr *t, uint64_t rip)
 {
     enum { LOOK = 6 };
@@ -215,11 +217,11 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
                                         .unit   = u };
     }
     if (t->f->host2) {
-        u->host2                = t->f->host2;
-        u->second               = g_new0(DbtUnit, 1);
-        u->second->stands_for   = u;
-        u->second->host         = t->f->host2;
-        u->second->range_len    = 15;
+        u->host2              = t->f->host2;
+        u->second             = g_new0(DbtUnit, 1);
+        u->second->stands_for = u;
+        u->second->host       = t->f->host2;
+        u->second->range_len  = 15;
     }
     dbt_verify(dbt, u);
     dbt_insert(dbt, u);
@@ -244,8 +246,8 @@ static void emit_all(Tr *t, uint32_t *insn_host)
         emit_page_check(t);
     }
     for (t->i = 0; t->i < t->n; t->i++) {
-        in                = &t->s->insns[t->i];
-        insn_host[t->i]   = asm_offset(&t->hot);
+        in              = &t->s->insns[t->i];
+        insn_host[t->i] = asm_offset(&t->hot);
         emit_insn(t, in);
     }
     insn_host[t->n] = asm_offset(&t->hot);

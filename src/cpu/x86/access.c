@@ -366,7 +366,7 @@ void x86_load_bytes(X86Cpu *cpu, uint64_t linear, void *buf, unsigned len)
         if (page->host) {
             ram_copy_out(to, page->host + offset, n);
         } else {
-            n = piece(linear, n);
+            n              = piece(linear, n);
             uint64_t value = x86_io_load(cpu, cpu->vcpu.memory, page->physical + offset, n);
             hot_copy(to, &value, n);
         }
@@ -397,7 +397,7 @@ void x86_store_bytes(X86Cpu *cpu, uint64_t linear, const void *buf, unsigned len
             ram_copy_in(page->host + offset, from, n);
             stored(cpu, how, page, offset, n);
         } else {
-            n = piece(linear, n);
+            n              = piece(linear, n);
             uint64_t value = 0;
             hot_copy(&value, from, n);
             x86_io_store(cpu, cpu->vcpu.memory, page->physical + offset, value, n);

@@ -81,10 +81,10 @@ struct X86Cache {
 };
 
 enum {
-    ATTENTION_EXIT  = 1,  /* cpu->exit_wanted */
-    ATTENTION_TRAP  = 2,  /* data breakpoints hit */
-    ATTENTION_STEP  = 4,  /* TF or RF: one instruction at a time */
-    ATTENTION_BREAK = 8,  /* instruction breakpoints */
+    ATTENTION_EXIT  = 1, /* cpu->exit_wanted */
+    ATTENTION_TRAP  = 2, /* data breakpoints hit */
+    ATTENTION_STEP  = 4, /* TF or RF: one instruction at a time */
+    ATTENTION_BREAK = 8, /* instruction breakpoints */
 };
 
 static inline bool block_fresh(const Block *b)

@@ -487,8 +487,7 @@ bool x86_vector_inline(X86Cpu *cpu, const ZydisDecodedInstruction *d, const Zydi
 
     memset(spec, 0, sizeof *spec);
     if ((d->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && d->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) ||
-        !is_offered(cpu, d) ||
-        !x86_form_from_decoded(&spec->form, d, ops) || !x86_form_allowed(&spec->form) ||
+        !is_offered(cpu, d) || !x86_form_from_decoded(&spec->form, d, ops) || !x86_form_allowed(&spec->form) ||
         !plan(spec, slots, &unit, d, ops) || x86_unit_blocked(cpu, unit)) {
         return false;
     }
