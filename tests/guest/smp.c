@@ -447,6 +447,9 @@ TEST(wakeups, "IPIs wake a halted vCPU, each of them")
     stop  = false;
     acked = 0;
     smp_go(1, sleeper);
+    while (!READ(cpus[1].irq)) {
+        pause_(); /* until it counts */
+    }
     u64 end = after_ms(2000);
     for (u64 i = 1; i <= 3000 && (i < 50 || rdtsc() < end); i++) {
         send_ipi(1, SHOOT);
