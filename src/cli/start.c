@@ -229,6 +229,7 @@ static bool configure_rtc(Start *s, MachineConfig *c, Error *err)
     static const ClockKind clocks[] = { HOST_CLOCK, REALTIME_CLOCK, VIRTUAL_CLOCK };
     RtcOptions             o;
     if (!parse_group(s->cli, "rtc", rtc_options, &o, err)) {
+        fields_clear(rtc_options, &o);
         return false;
     }
     bool ok      = true;

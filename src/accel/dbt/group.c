@@ -246,7 +246,7 @@ static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access
     if (m.index != DBT_NO_REG) {
         a->index_root = s->reg[m.index].root;
         a->scale      = m.scale;
-        a->off += s->reg[m.index].off << m.scale;
+        a->off += s->reg[m.index].off * (1 << m.scale);
     }
     return true;
 }
