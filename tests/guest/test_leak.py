@@ -38,7 +38,7 @@ def guest_memory(pid, address):
 def leaks(pid, ram):
     """Offsets and values of 64-bit words, at any offset, that lie in a mapping of the process. Those of user space have a
     first byte of 55h, 56h or 7Fh and zeros above it on this architecture."""
-    areas = [(start, end, name) for start, end, _, name in mappings(pid) if start >= 1 << 40]
+    areas = [(start, end, name) for start, end, _, name in mappings(pid) if start >= 1 << 40 and end - start < 1 << 36]
     found = []
     for m in re.finditer(rb"(?=(.....[\x55\x56\x7e\x7f]\x00\x00))", ram, re.S):
         value = int.from_bytes(m[1], "little")
