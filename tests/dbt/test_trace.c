@@ -121,7 +121,7 @@ static void test_listings(Fixture *f, gconstpointer unused)
     g_assert_nonnull(strstr(f->text, ": GEN     dec ecx  | reads - writes OSZAP live "));
     g_assert_nonnull(strstr(f->text, "  guest 0x100005: add rax, [rbx]\n"));
     g_assert_nonnull(strstr(f->text, "add r9, 64[rbx+rcx*1]\n"));
-    g_assert_nonnull(strstr(f->text, "call read_miss\n"));
+    g_assert_nonnull(strstr(f->text, "call tlb_read_counted(8)\n"));
     g_assert_null(strstr(f->text, "(bad)"));
     g_assert_null(strstr(f->text, "Trace"));
 }

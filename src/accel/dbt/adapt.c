@@ -41,7 +41,7 @@ enum {
     ENOUGH   = 64,  /* so that another site of the unit can be judged too */
     PERCENT  = 25,  /* of misses, for the TLB to be better */
     PATIENCE = 64,  /* times that a site judged to be better off with its micro entry may miss DBT_MISSES times more */
-    STATE    = 3,
+    STATE    = 7,
 };
 
 static uintptr_t known(const Dbt *dbt, const uint8_t *insn)
@@ -60,7 +60,7 @@ DbtAdvice dbt_advice(const Dbt *dbt, const uint8_t *insn)
 {
     uintptr_t value = known(dbt, insn);
     if (!value && dbt->mixed) {
-        return (DbtAdvice)(dbt_count_slot(insn) & STATE);
+        return (DbtAdvice)(dbt_count_slot(insn) % (ADVICE_HOT + 1));
     }
     return (DbtAdvice)(value & STATE);
 }
@@ -107,8 +107,10 @@ bool dbt_note_missed(DbtFrame *f, const uint8_t *at)
         uintptr_t      value = known(dbt, insn);
         switch ((DbtAdvice)(value & STATE)) {
         case ADVICE_NONE:
+        case ADVICE_HOT:
             for (unsigned i = 0; i < u->n; i++) {
-                if (u->checks >> i & 1 && !known(dbt, u->host + u->insn_off[i])) {
+                DbtAdvice other = dbt_advice(dbt, u->host + u->insn_off[i]);
+                if (u->checks >> i & 1 && (other == ADVICE_NONE || other == ADVICE_HOT)) {
                     count(f, u->host + u->insn_off[i]);
                 }
             }
@@ -140,6 +142,27 @@ static void judge(DbtFrame *f, const uint8_t *insn, unsigned runs)
     note(f->dbt, insn, often ? ADVICE_TLB : ADVICE_MICRO);
     f->dbt->counters.judged++;
     f->dbt->counters.judged_tlb += often;
+}
+
+void dbt_note_hot(DbtFrame *f, const uint8_t *at)
+{
+    Dbt *dbt = f->dbt;
+    g_mutex_lock(&dbt->lock);
+    DbtUnit *u = dbt_unit_at(dbt, at);
+    if (u && !u->dead) {
+        bool anew = false;
+        for (unsigned i = 0; i < u->n; i++) {
+            const uint8_t *insn = u->host + u->insn_off[i];
+            if (u->checks >> i & 1 && !known(dbt, insn)) {
+                note(dbt, insn, ADVICE_HOT);
+                anew |= known(dbt, insn) != 0;
+            }
+        }
+        if (anew) {
+            make_anew(dbt, u);
+        }
+    }
+    g_mutex_unlock(&dbt->lock);
 }
 
 bool dbt_note_counted(DbtFrame *f, const uint8_t *at)

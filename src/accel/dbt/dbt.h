@@ -35,9 +35,12 @@ enum {
     DBT_MAX_JCC   = 4,
     DBT_MAX_EXITS = DBT_MAX_JCC + 2,
     DBT_JUMP_MASK = 2 * (DBT_JUMPS - 1),
-    DBT_ADDENDS   = 8,    /* groups of a unit that were looked up in the TLB */
-    DBT_COUNTED   = 64,   /* sites that are counted at a time: adapt.c */
-    DBT_MISSES    = 4096, /* of a micro entry, until its site is looked at */
+    DBT_ADDENDS   = 8,     /* groups of a unit that were looked up in the TLB */
+    DBT_COUNTED   = 64,    /* sites that are counted at a time: adapt.c */
+    DBT_MISSES    = 4096,  /* of a micro entry, until its site is looked at */
+    DBT_HEATS     = 4096,  /* counters of units' runs */
+    DBT_COLD_RUNS = 16384, /* of a unit, until its sites are counted */
+    DBT_SIZES     = 11,    /* of what look-ups in the TLB check: 1 << n bytes */
 };
 
 /* {tag, addend} for one range of linear addresses: host = linear + addend when linear - tag <= size - access size. */
@@ -71,18 +74,20 @@ enum { DBT_ACCESSES = 16 };
 /* At RSP. Offsets are in emitted code. */
 typedef struct DbtFrame {
     uint64_t r9, r10, r11;
-    uint64_t flags;    /* as X86Cpu.arith */
-    uint64_t tmp[4];   /* the stubs' */
-    uint64_t keep[4];  /* the templates': across checks */
-    uint8_t  copy[64]; /* of an operand that lies in two pages */
-    uint64_t addends[DBT_ADDENDS];
-    uint16_t left[DBT_COUNTED], missed[DBT_COUNTED]; /* executions until a site is judged, and misses meanwhile */
-    union {
+    uint64_t flags;            /* as X86Cpu.arith */
+    union {                    /* only read by code */
         _Atomic uint64_t kick; /* DBT_RUN or DBT_KICKED */
         struct {
             uint32_t poll, jump_mask;
         };
     };
+    uint64_t addends[DBT_ADDENDS];
+    uint64_t tmp[4];                                 /* the stubs' */
+    uint64_t keep[4];                                /* the templates': across checks */
+    uint8_t  copy[64];                               /* of an operand that lies in two pages */
+    uint16_t left[DBT_COUNTED], missed[DBT_COUNTED]; /* executions until a site is judged, and misses meanwhile */
+
+    /* Only read by code from here on. */
     const X86TlbEntry *tlb;
     uint64_t           fs_base, gs_base;
     X86Cpu            *cpu;
@@ -94,6 +99,7 @@ typedef struct DbtFrame {
     DbtJump  jumps[DBT_MODES][DBT_JUMPS];
 
     uint16_t misses[DBT_MODES * 2 * DBT_MICRO]; /* of micro entries, counted down by the stubs */
+    uint16_t heat[DBT_HEATS];                   /* runs left, by where a look-up was called: the same */
 
     /* Not known to emitted code. */
     uint64_t       jump_key[DBT_MODES];             /* of the units that the jump cache leads to */
@@ -152,8 +158,19 @@ typedef enum DbtStub {
     STUB_KICK,     /* somebody wants the vCPU: RAX = rip */
     STUB_PAGES,    /* a unit in two pages, the second of which is not known to be there: RAX = rip */
     STUB_FAULT,    /* a host instruction has faulted: signals.c has filled frame.fault */
-    N_STUBS,
+    STUB_HOT,      /* a look-up that counts has been called often */
+    STUB_HOT_BACK, /* from C, back to there */
+    STUB_TLB,      /* look-ups in the TLB, see dbt_tlb_stub() */
+    N_STUBS = STUB_TLB + 8 * DBT_SIZES,
 } DbtStub;
+
+/* RAX = linear address. Afterwards JA is to be taken when 1 << size bytes there are not in the TLB, RCX is the addend,
+ * and RAX the address less the entry's tag, or with `host` the host address. `counts`: this call counts the unit's
+ * runs. */
+static inline DbtStub dbt_tlb_stub(unsigned size, bool write, bool host, bool counts)
+{
+    return (DbtStub)(STUB_TLB + ((size * 2 + write) * 2 + host) * 2 + counts);
+}
 
 /* A site's description: goes to the miss stubs in RCX, by the MOV before the call. */
 typedef struct DbtSite {
@@ -308,7 +325,7 @@ typedef struct DbtCounters {
     uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, judged, judged_tlb;
 } DbtCounters;
 
-enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 16 << 10 };
+enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 32 << 10 };
 
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
@@ -449,6 +466,7 @@ void dbt_verify(Dbt *dbt, const DbtUnit *u); /* aborts when the unit is wrong; n
 const uint8_t *dbt_slow_access(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
 const uint8_t *dbt_slow_group(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
 const uint8_t *dbt_slow_counted(DbtFrame *frame, uint64_t unused, const uint8_t *at);
+const uint8_t *dbt_slow_hot(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_insn(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_link(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_lookup(DbtFrame *frame, uint64_t rip);
@@ -481,6 +499,7 @@ typedef enum DbtAdvice {
     ADVICE_COUNT, /* count how often it runs and how often its micro entry misses */
     ADVICE_MICRO,
     ADVICE_TLB, /* it misses so often that it had better look into the TLB itself */
+    ADVICE_HOT, /* its unit runs often: a micro entry, until it is found to miss */
 } DbtAdvice;
 
 DbtAdvice              dbt_advice(const Dbt *dbt, const uint8_t *insn); /* lock held */
@@ -493,6 +512,7 @@ static inline unsigned dbt_count_slot(const uint8_t *insn)              /* in fr
 void dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* a group's range cannot be checked at once */
 bool dbt_note_missed(DbtFrame *f, const uint8_t *at); /* a micro entry has missed DBT_MISSES times */
 bool dbt_note_counted(DbtFrame *f, const uint8_t *at);
+void dbt_note_hot(DbtFrame *f, const uint8_t *at); /* a look-up has been called often: from there */
 
 /* --- frame.c --- */
 void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */

@@ -5,7 +5,11 @@
  *
  *     lea rax, ea;  sub rax, [tag];  cmp rax, 4096 - size;  ja slow;  mov rcx, [addend]
  *
- * or, where that misses too often (adapt.c), with the entry of the TLB that the address asks for. The access then goes
+ * Where that misses too often, and in code that has not run often yet (adapt.c), a stub looks into the TLB instead:
+ *
+ *     lea rax, ea;  call tlb_read;  ja slow
+ *
+ * The access then goes
  * to [base + rcx + disp]: the checked value is on nobody's way. Operands whose registers are in the frame, or with a
  * segment base or cut address, have the address itself in RAX instead. */
 
@@ -422,11 +426,6 @@ static const uint8_t *insn_bytes(const Tr *t)
     return t->f->host + t->s->insns[t->i].off;
 }
 
-static int32_t tlb_tag(bool write)
-{
-    return (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
-}
-
 static DbtSite describe(const Tr *t, const Site *s, unsigned flags)
 {
     const MemSpec *m = s->m;
@@ -466,8 +465,8 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
                             .memory = true,
                             .mem    = asm_frame(DBT_FRAME(missed) + 2 * (int32_t)dbt_count_slot(insn_bytes(t))) });
     }
-    if (s->tlb && !exec && !address) { /* it is the address less the tag */
-        asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, tlb_tag(write)));
+    if (s->tlb && !exec && !address) { /* with the addend */
+        asm_rr(a, true, 0x2b, H_RAX, H_RCX);
     }
     if (!t->fl_mem) { /* EFLAGS are gone */
         if (!address) {
@@ -595,34 +594,46 @@ static unsigned free_index(const Tr *t, unsigned index, bool write)
     return index;
 }
 
-/* RAX -= the tag of the TLB's entry for it, whose address is in RCX then. */
-static void put_lookup(Asm *a, bool write)
+/* x87's data pointer is turned into the guest's by the micro entry (run.c). */
+static bool is_x87(const Tr *t, const MemSpec *m)
 {
-    asm_mov32(a, H_RCX, H_RAX);
-    asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = X86_PAGE_BITS - 5, .imm_size = 1 });
-    asm_ri(a, false, 4, H_RCX, (X86_TLB_SIZE - 1) << 5);
-    asm_rm(a, true, 0x03, H_RCX, asm_frame(DBT_FRAME(tlb)));
-    asm_rm(a, true, 0x2b, H_RAX, asm_at(H_RCX, tlb_tag(write)));
+    for (unsigned i = t->i; i < t->n; i++) {
+        const DbtInsn *in = &t->s->insns[i];
+        if (in->t == T_VECTOR && t->s->vec[in->extra].x87 &&
+            (m->group ? t->s->operand_group[i] == m->group : i == t->i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* May the check look into the TLB? By look-ups for certain sizes, and groups whose addend can be kept. */
+static bool can_look_up(Tr *t, Site *s)
+{
+    unsigned size = 1;
+    while (size < s->size) {
+        size *= 2;
+    }
+    if (size >> DBT_SIZES || (s->group ? t->n_addends == DBT_ADDENDS : size != s->size)) {
+        return false;
+    }
+    s->size = size;
+    return true;
 }
 
 Operand check(Tr *t, const MemSpec *m)
 {
-    enum { ADDEND = offsetof(X86TlbEntry, addend) };
     Asm   *a = &t->hot;
     Group *g = m->group ? &t->s->groups[m->group - 1] : NULL;
 
     if (g && g->checked) {
         return member(t, m, g);
     }
-    MemSpec   c       = *m; /* what is checked */
-    DbtAdvice advice  = dbt_advice(t->dbt, insn_bytes(t));
-    bool      members = g && g->n > 1, plain = is_plain(m);
-    int64_t   into = 0; /* from where the check begins to the operand */
-    Site      s    = { .m       = &c,
-                       .group   = g,
-                       .size    = m->size,
-                       .counted = advice == ADVICE_COUNT,
-                       .tlb     = advice == ADVICE_TLB && (!members || t->n_addends < DBT_ADDENDS) };
+    MemSpec   c      = *m; /* what is checked */
+    DbtAdvice advice = dbt_advice(t->dbt, insn_bytes(t));
+    bool      plain  = is_plain(m);
+    int64_t   into   = 0; /* from where the check begins to the operand */
+    Site      s      = { .m = &c, .group = g, .size = m->size, .counted = advice == ADVICE_COUNT };
     if (g) {
         g->checked = true;
         into       = m->group_off - g->lo;
@@ -631,11 +642,11 @@ Operand check(Tr *t, const MemSpec *m)
         c.disp     = (int32_t)(c.disp - into);
         c.linear -= (uint64_t)into;
     }
+    s.tlb          = (advice == ADVICE_NONE || advice == ADVICE_TLB) && !is_x87(t, m) && can_look_up(t, &s);
     unsigned index = g ? g->micro : free_index(t, micro_index(t, m), m->write);
     s.micro        = (t->f->mode * 2 + c.write) * DBT_MICRO + index;
-    int32_t entry  = entry_of(s.micro);
-    int32_t addend = entry + 8;
-    if (s.tlb && members) {
+    int32_t addend = entry_of(s.micro) + 8;
+    if (g && s.tlb) {
         addend = DBT_FRAME(addends) + 8 * (int32_t)t->n_addends++;
     }
     if (g) {
@@ -657,21 +668,19 @@ Operand check(Tr *t, const MemSpec *m)
         reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
         put_slow(t, &s, SITE_EXEC, false);
     }
-    unsigned reg = H_RAX;
     if (s.tlb) {
-        put_lookup(a, c.write);
-    } else {
-        if (!plain) {
-            reg = H_RCX;
-            asm_mov(a, H_RCX, H_RAX);
-        }
-        asm_rm(a, true, 0x2b, reg, asm_frame(entry));
-    }
-    if (reg == H_RAX) {
+        bool counts = advice == ADVICE_NONE && !t->counts;
+        t->counts |= counts;
+        asm_call(a, 0);
+        reloc(t, false, RELOC_STUB, dbt_tlb_stub((unsigned)g_bit_nth_lsf(s.size, -1), c.write, !plain, counts));
+    } else if (plain) {
+        asm_rm(a, true, 0x2b, H_RAX, asm_frame(addend - 8));
         asm_8(a, 0x48); /* cmp rax, imm32 */
         asm_8(a, 0x3d);
         asm_32(a, X86_PAGE_SIZE - s.size);
     } else {
+        asm_mov(a, H_RCX, H_RAX);
+        asm_rm(a, true, 0x2b, H_RCX, asm_frame(addend - 8));
         asm_emit(a, &(Enc){ .w        = true,
                             .op       = 0x81,
                             .reg      = 7,
@@ -683,25 +692,12 @@ Operand check(Tr *t, const MemSpec *m)
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
     put_slow(t, &s, 0, plain);
 
-    if (s.tlb) {
-        if (!plain) { /* RAX was the address less the tag */
-            asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, tlb_tag(c.write)));
-        }
-        if (plain || members) {
-            asm_load(a, H_RCX, asm_at(H_RCX, ADDEND));
-        }
-        if (members) {
-            asm_store(a, asm_frame(addend), H_RCX);
-        }
-        if (!plain && members) {
-            asm_rr(a, true, 0x03, H_RAX, H_RCX);
-        } else if (!plain) {
-            asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, ADDEND));
-        }
-    } else if (!plain) {
-        asm_rm(a, true, 0x03, H_RAX, asm_frame(addend));
-    } else {
+    if (!s.tlb && plain) {
         asm_load(a, H_RCX, asm_frame(addend));
+    } else if (!s.tlb) {
+        asm_rm(a, true, 0x03, H_RAX, asm_frame(addend));
+    } else if (g) {
+        asm_store(a, asm_frame(addend), H_RCX);
     }
     if (s.copy) {
         t->s->relocs[s.copy].value = asm_offset(a);
@@ -709,6 +705,6 @@ Operand check(Tr *t, const MemSpec *m)
     if (!plain) {
         return finish_operand(t, m, asm_at(H_RAX, (int32_t)into), H_RCX);
     }
-    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch && (members || !s.tlb) ? addend : 0;
+    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch && (g || !s.tlb) ? addend : 0;
     return finish_operand(t, m, plain_operand(a, m), H_RAX);
 }

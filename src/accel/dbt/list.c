@@ -32,9 +32,15 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_KICK]             = "kick",
         [STUB_PAGES]            = "pages",
         [STUB_FAULT]            = "fault",
+        [STUB_HOT]              = "hot",
+        [STUB_HOT_BACK]         = "hot_back",
     };
-    G_STATIC_ASSERT(G_N_ELEMENTS(names) == N_STUBS);
-    return names[stub];
+    G_STATIC_ASSERT(G_N_ELEMENTS(names) == STUB_TLB);
+    static const char *const kinds[8] = {
+        "tlb_read",  "tlb_read_counted",  "tlb_read_host",  "tlb_read_host_counted",
+        "tlb_write", "tlb_write_counted", "tlb_write_host", "tlb_write_host_counted"
+    };
+    return stub < STUB_TLB ? names[stub] : kinds[(stub - STUB_TLB) % 8];
 }
 
 typedef struct FrameName {
@@ -229,6 +235,9 @@ static void put_target(Listing *l, uint64_t address)
         g_string_append_printf(l->out, "L%u", l->label[part][address - (uintptr_t)part_start(l->u, (unsigned)part)]);
     } else if (stub != N_STUBS) {
         g_string_append_printf(l->out, "%s", dbt_stub_name(stub));
+        if (stub >= STUB_TLB) {
+            g_string_append_printf(l->out, "(%u)", 1u << (stub - STUB_TLB) / 8);
+        }
     } else if (address == (uintptr_t)l->u->hot + l->u->hot_size) {
         g_string_append(l->out, "behind the unit"); /* slow paths that do not come back have that */
     } else {

@@ -139,13 +139,6 @@ static uint64_t guest_address(const DbtFrame *f, uint64_t host)
             }
         }
     }
-    for (unsigned i = 0; i < X86_TLB_SIZE; i++) {
-        const X86TlbEntry *e      = &f->tlb[i];
-        uint64_t           linear = host - e->addend;
-        if ((linear >> X86_PAGE_BITS & (X86_TLB_SIZE - 1)) == i && linear - e->read < X86_PAGE_SIZE) {
-            return linear;
-        }
-    }
     return 0;
 }
 
@@ -195,6 +188,9 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
         for (unsigned i = 0; i < DBT_JUMPS; i++) {
             f->jumps[mode][i] = (DbtJump){ .rip = dbt_empty_tag(i), .code = dbt->stubs[STUB_LOOKUP] };
         }
+    }
+    for (unsigned i = 0; i < DBT_HEATS; i++) {
+        f->heat[i] = DBT_COLD_RUNS;
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(f->misses); i++) {
         f->misses[i] = DBT_MISSES;

@@ -226,6 +226,21 @@ const uint8_t *dbt_slow_counted(DbtFrame *f, uint64_t unused, const uint8_t *at)
     return leave(f);
 }
 
+const uint8_t *dbt_slow_hot(DbtFrame *f, uint64_t unused, const uint8_t *at)
+{
+    int32_t rel;
+    __builtin_memcpy(&rel, at - 4, 4);
+    unsigned stub = STUB_TLB;
+    while (f->dbt->stubs[stub] != at + rel) {
+        stub++;
+    }
+    f->heat[(uintptr_t)at / 2 % DBT_HEATS] = DBT_COLD_RUNS;
+    x86_park(f->cpu);
+    dbt_note_hot(f, at);
+    f->tmp[3] = (uintptr_t)f->dbt->stubs[stub - (stub - STUB_TLB) % 2]; /* that does not count */
+    return go(f, f->dbt->stubs[STUB_HOT_BACK]);
+}
+
 static void fill_micro(DbtFrame *f, const DbtSite *site, uint64_t tag, uintptr_t addend)
 {
     if (!(site->flags & SITE_TLB)) {

@@ -2,7 +2,7 @@
  *
  * All calls into C have one shape: the guest's registers go to X86Cpu, C gets the frame, a value and the address it was
  * called from, and answers with the address where translated code goes on (STUB_LEAVE for the way out). frame.tmp[0]
- * is RAX then. The first part of the miss stubs looks into the TLB of the mode without C. */
+ * is RAX then. The first part of the miss stubs looks into the TLB of the mode without C; look-ups are that alone. */
 
 #include "accel/dbt/dbt.h"
 
@@ -203,8 +203,48 @@ static void put_miss(Asm *a, bool write, bool group, bool look)
     put_call(a, group ? (const void *)dbt_slow_group : (const void *)dbt_slow_access, write);
 }
 
-static void put_stub(Asm *a, DbtStub stub)
+static void put_tlb(const Dbt *dbt, Asm *a, unsigned size, bool write, bool host, bool counts)
 {
+    enum { D = 8 }; /* the return address */
+    int32_t  tag = (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
+    uint8_t *hot = NULL;
+
+    if (counts) {
+        HostMem heat = { .base = H_RSP, .index = H_RCX, .disp = D + DBT_FRAME(heat) };
+        asm_rm(a, false, 0x8b, H_RCX, asm_frame(0));
+        asm_ri(a, false, 4, H_RCX, (DBT_HEATS - 1) * 2);
+        asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0xff, .reg = 1, .memory = true, .mem = heat });
+        asm_jcc(a, CC_Z, 0);
+        hot = a->p;
+    }
+    if (host) {
+        asm_store(a, asm_frame(D + DBT_FRAME(tmp[0])), H_RAX);
+    }
+    asm_mov32(a, H_RCX, H_RAX);
+    asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = X86_PAGE_BITS - 5, .imm_size = 1 });
+    asm_ri(a, false, 4, H_RCX, (X86_TLB_SIZE - 1) << 5);
+    asm_rm(a, true, 0x03, H_RCX, asm_frame(D + DBT_FRAME(tlb)));
+    asm_rm(a, true, 0x2b, H_RAX, asm_at(H_RCX, tag));
+    asm_load(a, H_RCX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
+    asm_ri(a, true, 7, H_RAX, X86_PAGE_SIZE - (1 << size));
+    if (host) {
+        asm_load(a, H_RAX, asm_frame(D + DBT_FRAME(tmp[0])));
+        asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
+    }
+    asm_8(a, 0xc3);
+    if (counts) {
+        put_here(a, hot);
+        asm_jmp(a, (int32_t)((dbt->stubs[STUB_HOT] - dbt->rx) - (a->p + 5 - dbt->rw)));
+    }
+}
+
+static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
+{
+    if (stub >= STUB_TLB) {
+        unsigned n = (unsigned)(stub - STUB_TLB);
+        put_tlb(dbt, a, n / 8, n & 4, n & 2, n & 1);
+        return;
+    }
     switch (stub) {
     case STUB_ENTER: put_enter(a); break;
     case STUB_LEAVE: put_leave(a); break;
@@ -219,6 +259,14 @@ static void put_stub(Asm *a, DbtStub stub)
     case STUB_COUNTED:
         put_pop_from(a);
         put_call(a, (const void *)dbt_slow_counted, 0);
+        break;
+    case STUB_HOT:
+        put_pop_from(a);
+        put_call(a, (const void *)dbt_slow_hot, 0);
+        break;
+    case STUB_HOT_BACK: /* into the look-up that does not count, as if called from there */
+        asm_emit(a, &(Enc){ .op = 0xff, .reg = 6, .memory = true, .mem = asm_frame(DBT_FRAME(from)) });
+        put_jump_frame(a, 8 + DBT_FRAME(tmp[3]));
         break;
     case STUB_INSN:
         put_pop_from(a);
@@ -236,6 +284,7 @@ static void put_stub(Asm *a, DbtStub stub)
     case STUB_KICK: put_call(a, (const void *)dbt_slow_kick, 0); break;
     case STUB_PAGES: put_call(a, (const void *)dbt_slow_pages, 0); break;
     case STUB_FAULT: put_call(a, (const void *)dbt_slow_fault, 0); break;
+    case STUB_TLB:
     case N_STUBS: break;
     }
 }
@@ -246,7 +295,7 @@ void dbt_make_stubs(Dbt *dbt)
     size_t used = 0;
     for (unsigned i = 0; i < N_STUBS; i++) {
         Asm a = { .start = dbt->rw + used, .p = dbt->rw + used, .end = dbt->rw + DBT_STUB_SPACE };
-        put_stub(&a, (DbtStub)i);
+        put_stub(dbt, &a, (DbtStub)i);
         g_assert(!a.full);
         dbt->stubs[i] = dbt->rx + used;
         used          = (used + asm_offset(&a) + ALIGN - 1) & ~(size_t)(ALIGN - 1);

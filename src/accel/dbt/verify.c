@@ -30,8 +30,8 @@ enum {
     MAX_FACTS = 24,
     MAX_JOINS = 16,
     CODE_MAX  = 64 << 10,
-    RANGE_MAX = 1024,                     /* bytes that one check covers */
-    FRAME_OWN = offsetof(DbtFrame, kick), /* code may write below */
+    RANGE_MAX = 1024,                    /* bytes that one check covers */
+    FRAME_OWN = offsetof(DbtFrame, tlb), /* code may write below, but for `kick` */
 };
 
 /* Unknowns. */
@@ -40,7 +40,6 @@ enum {
     ROOT_ADDEND = 0x20000, /* of look-ups: for reads and writes the same, an even number */
     ROOT_MASKED = 0x30000,
     ROOT_TLB,
-    ROOT_PLACE = 0x31000, /* of an entry in the TLB, by look-up */
     ROOT_FRESH = 0x40000,
 };
 
@@ -71,11 +70,10 @@ typedef struct DbtVerifier {
     Join           joins[MAX_JOINS];
     unsigned       n_joins;
     uint8_t        again_at[CODE_MAX / 8]; /* bits: where it comes back to to try again */
-    uint8_t        seen_at[CODE_MAX / 8];  /* bits: instructions of the cold part that slow_side() has followed */
     uint32_t       next_root;
     unsigned       n_lookups;
-    bool           cold, again; /* the cold part, and slow_side() was here already, with more knowledge */
-    unsigned       insn;        /* the guest's, at hand */
+    bool           cold;
+    unsigned       insn; /* the guest's, at hand */
     /* CMP with a tag in it: JA must follow. */
     bool pending;
     Fact checking;
@@ -299,7 +297,9 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
         return bad(v, "LOCK on the frame");
     }
     if (writes(o)) {
-        return inside(at, size, 0, FRAME_OWN) || bad(v, "a write to the frame outside of what code may write");
+        return inside(at, size, 0, offsetof(DbtFrame, kick)) ||
+               inside(at, size, offsetof(DbtFrame, addends), FRAME_OWN) ||
+               bad(v, "a write to the frame outside of what code may write");
     }
     return inside(at, size, 0, offsetof(DbtFrame, cpu)) ||
            inside(at, size, offsetof(DbtFrame, micro), offsetof(DbtFrame, micro) + N_MICRO * sizeof(DbtMicro)) ||
@@ -336,34 +336,6 @@ static bool is_bit_test(ZydisMnemonic m)
     return m == ZYDIS_MNEMONIC_BT || m == ZYDIS_MNEMONIC_BTS || m == ZYDIS_MNEMONIC_BTR || m == ZYDIS_MNEMONIC_BTC;
 }
 
-/* The look-up whose TLB entry the address lies in, *at bytes into it; -1: none's. */
-static int lookup_of(const Expr *e, uint64_t *at)
-{
-    *at = e->c;
-    return e->n == 2 && e->term[0].root == ROOT_TLB && e->term[0].times == 1 && e->term[1].times == 1 &&
-                   e->term[1].root - ROOT_PLACE < N_ENTRIES - N_MICRO
-               ? (int)(e->term[1].root - ROOT_PLACE)
-               : -1;
-}
-
-/* What a 64-bit read of memory outside of the frame gives. */
-static Expr tlb_value(DbtVerifier *v, const ZydisDecodedOperand *o)
-{
-    Expr     e = address_of(v, o);
-    uint64_t at;
-    int      n = lookup_of(&e, &at);
-    if (n >= 0 && o->size == 64) {
-        uint32_t k = N_MICRO + 2 * (uint32_t)n;
-        switch (at) {
-        case offsetof(X86TlbEntry, read): return expr_root(ROOT_TAG + k);
-        case offsetof(X86TlbEntry, write): return expr_root(ROOT_TAG + k + X86_WRITE);
-        case offsetof(X86TlbEntry, addend): return expr_root(ROOT_ADDEND + k);
-        default: break;
-        }
-    }
-    return fresh(v);
-}
-
 static bool guest_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
 {
     Expr     e    = address_of(v, o);
@@ -375,12 +347,8 @@ static bool guest_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
         return (!writes(o) && inside(e.c, size, 0, X86_TLB_SIZE * sizeof(X86TlbEntry))) ||
                bad(v, "an access beside the TLB");
     }
-    uint64_t at;
-    if (lookup_of(&e, &at) >= 0) {
-        return (!writes(o) && inside(at, size, 0, sizeof(X86TlbEntry))) || bad(v, "an access beside a TLB entry");
-    }
     if (v->cold) {
-        return v->again || bad(v, "guest memory in the cold part");
+        return bad(v, "guest memory in the cold part");
     }
     if (k < 0) {
         return bad(v, "an address without an addend");
@@ -468,7 +436,7 @@ static Expr value_of(DbtVerifier *v, const ZydisDecodedOperand *o)
     if (is_whole(o)) {
         return v->s.reg[gpr_of(o->reg.value)];
     }
-    return is_frame(o) ? frame_value(v, o) : o->type == ZYDIS_OPERAND_TYPE_MEMORY ? tlb_value(v, o) : fresh(v);
+    return is_frame(o) ? frame_value(v, o) : fresh(v);
 }
 
 static void set_value(DbtVerifier *v, const ZydisDecodedOperand *o, const Expr *e)
@@ -518,12 +486,6 @@ static void transfer(DbtVerifier *v)
             is_frame(from) && from->mem.index == ZYDIS_REGISTER_NONE &&
             from->mem.disp.value == (ZyanI64)offsetof(DbtFrame, jump_mask)) {
             v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
-            return;
-        }
-        if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
-            from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-            from->imm.value.u == (X86_TLB_SIZE - 1) * sizeof(X86TlbEntry) && v->n_lookups < (N_ENTRIES - N_MICRO) / 2) {
-            v->s.reg[H_RCX] = expr_root(ROOT_PLACE + v->n_lookups++);
             return;
         }
         known = false;
@@ -622,7 +584,11 @@ static bool branch(DbtVerifier *v)
         return v->z.mnemonic == ZYDIS_MNEMONIC_JMP ? is_frame(&v->op[0]) || bad(v, "an indirect jump")
                                                    : !call || bad(v, "an indirect call");
     }
-    switch (stub_at(v->dbt, to)) {
+    int stub = stub_at(v->dbt, to);
+    if (stub >= STUB_TLB) {
+        return (call && !v->cold) || bad(v, "a branch to a look-up that is called");
+    }
+    switch (stub) {
     case STUB_LOOKUP:
     case STUB_KICK:
     case STUB_PAGES: return !call || bad(v, "a call of a stub that does not come back");
@@ -691,7 +657,6 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
         if (!decode(v, to, end) || !step(v)) {
             return false;
         }
-        v->seen_at[(to - u->cold) / 8] |= (uint8_t)(1 << (to - u->cold) % 8);
         to += v->z.length;
     } while (v->z.mnemonic != ZYDIS_MNEMONIC_CALL && ++n < 16);
     v->cold    = false;
@@ -759,7 +724,6 @@ static bool find_ways_back(DbtVerifier *v)
 
     memset(v->back_at, 0, sizeof v->back_at);
     memset(v->again_at, 0, sizeof v->again_at);
-    memset(v->seen_at, 0, sizeof v->seen_at);
     for (const uint8_t *p = u->cold; p < end; p += v->z.length) {
         if (!decode(v, p, end)) {
             return false;
@@ -778,6 +742,25 @@ static bool find_ways_back(DbtVerifier *v)
             called   = stub < 0 ? N_STUBS : (DbtStub)stub;
         }
     }
+    return true;
+}
+
+/* A call of a look-up: JA must follow. */
+static bool look_up(DbtVerifier *v, unsigned stub)
+{
+    unsigned n     = stub - STUB_TLB;
+    bool     write = n & (dbt_tlb_stub(0, true, false, false) - STUB_TLB);
+    unsigned k     = N_MICRO + 2 * v->n_lookups + (write ? X86_WRITE : X86_READ);
+    if (v->n_lookups++ == (N_ENTRIES - N_MICRO) / 2) {
+        return bad(v, "too many look-ups");
+    }
+    bool host   = n & (dbt_tlb_stub(0, false, true, false) - STUB_TLB);
+    Expr addend = expr_root(addend_root(k)), tag = expr_root(ROOT_TAG + k), e = v->s.reg[H_RAX];
+    v->pending  = true;
+    v->checking = (Fact){ .k = k, .size = 1u << n / 8, .address = e };
+
+    v->s.reg[H_RAX] = host ? sum(v, &e, &addend, 1) : sum(v, &e, &tag, -1);
+    v->s.reg[H_RCX] = addend;
     return true;
 }
 
@@ -827,6 +810,10 @@ static bool hot_part(DbtVerifier *v)
                     return false;
                 }
             }
+        } else if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL && stub_at(v->dbt, to) >= STUB_TLB) {
+            if (!look_up(v, (unsigned)stub_at(v->dbt, to))) {
+                return false;
+            }
         } else if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL) {
             uint64_t want = (uint64_t)(uintptr_t)u | (uint64_t)v->insn << 56, found;
             if (end - next < 10 || next[0] != 0x48 || next[1] != 0xb9) {
@@ -854,7 +841,6 @@ static bool cold_part(DbtVerifier *v)
     v->cold = true;
     forget_all(v);
     for (const uint8_t *p = u->cold; p < end; p += v->z.length) {
-        v->again = begins(v->seen_at, (uint64_t)(p - u->cold));
         if (!decode(v, p, end) || !step(v) || !branch(v)) {
             return false;
         }
@@ -869,7 +855,7 @@ static bool cold_part(DbtVerifier *v)
             forget_all(v);
         }
     }
-    v->cold = v->again = false;
+    v->cold = false;
     return true;
 }
 
@@ -951,8 +937,8 @@ void dbt_verify(Dbt *dbt, const DbtUnit *u)
     v->next_root = ROOT_FRESH;
     v->n_joins   = 0;
     v->n_lookups = 0;
-    v->pending = v->cold = v->again = false;
-    v->problem                      = NULL;
+    v->pending = v->cold = false;
+    v->problem           = NULL;
     if (!verify(v, u)) {
         complain(v);
     }
