@@ -30,7 +30,7 @@ typedef struct DbtUnit DbtUnit;
 enum {
     DBT_MODES     = X86_N_TLB_MODES,
     DBT_MICRO     = 256,   /* entries of a micro TLB */
-    DBT_JUMPS     = 16384, /* entries of a jump cache */
+    DBT_JUMPS     = 32768, /* entries of a jump cache */
     DBT_MAX_INSNS = 64,    /* in a unit */
     DBT_MAX_JCC   = 4,
     DBT_MAX_EXITS = DBT_MAX_JCC + 2,
@@ -43,7 +43,8 @@ typedef struct DbtMicro {
     uintptr_t addend;
 } DbtMicro;
 
-/* Slot of rip: dbt_jump_slot(). Slot 0 is never filled: kicking a vCPU makes every look-up end there. */
+/* Slot of rip: dbt_jump_slot(), or the other one of the same pair, where the stubs of a miss look. Slot 0 is never
+ * filled: kicking a vCPU makes every look-up end there. */
 typedef struct DbtJump {
     uint64_t       rip;
     const uint8_t *code;
@@ -86,12 +87,14 @@ typedef struct DbtFrame {
     Dbt               *dbt;
 
     DbtMicro micro[DBT_MODES][2][DBT_MICRO]; /* by mode, then X86_READ or X86_WRITE */
-    DbtJump  jumps[DBT_MODES][DBT_JUMPS];
+    DbtJump  jumps[DBT_MODES][DBT_JUMPS]
+        __attribute__((aligned(2 * sizeof(DbtJump)))); /* pairs in one line of the cache */
 
     /* Not known to emitted code. */
     uint64_t       jump_key[DBT_MODES];             /* of the units that the jump cache leads to */
     uint16_t       jump_list[DBT_MODES][DBT_JUMPS]; /* slots filled since the last flush */
     unsigned       jump_n[DBT_MODES];
+    unsigned       jump_turn;                  /* which of a pair makes room */
     uint64_t       page_filter[DBT_MODES][16]; /* pages with entries in the jump cache */
     bool           jump_local[DBT_MODES];      /* not all of them are global */
     const uint8_t *at;                         /* whose slow access may fault now */
@@ -133,13 +136,16 @@ typedef enum DbtStub {
     STUB_WRITE_MISS,
     STUB_GROUP_READ_MISS, /* the same for a group: what does not fit goes on behind the site */
     STUB_GROUP_WRITE_MISS,
-    STUB_INSN,     /* an instruction in C, and on */
-    STUB_LINK,     /* a direct exit that has no link yet */
-    STUB_LOOKUP,   /* RAX = rip of the next unit; flags in the frame */
-    STUB_RET_MISS, /* the same behind RET and its like, whose target may be bad */
-    STUB_KICK,     /* somebody wants the vCPU: RAX = rip */
-    STUB_PAGES,    /* a unit in two pages, the second of which is not known to be there: RAX = rip */
-    STUB_FAULT,    /* a host instruction has faulted: signals.c has filled frame.fault */
+    STUB_INSN,      /* an instruction in C, and on */
+    STUB_LINK,      /* a direct exit that has no link yet */
+    STUB_LOOKUP,    /* RAX = rip of the next unit, by C; flags in the frame */
+    STUB_JUMP_MISS, /* by mode: the same when the jump cache's other slot has not got it either */
+    STUB_JUMP_MISS_LAST = STUB_JUMP_MISS + DBT_MODES - 1,
+    STUB_RET_MISS, /* by mode: the same behind RET and its like, whose target may be bad */
+    STUB_RET_MISS_LAST = STUB_RET_MISS + DBT_MODES - 1,
+    STUB_KICK,  /* somebody wants the vCPU: RAX = rip */
+    STUB_PAGES, /* a unit in two pages, the second of which is not known to be there: RAX = rip */
+    STUB_FAULT, /* a host instruction has faulted: signals.c has filled frame.fault */
     N_STUBS,
 } DbtStub;
 
@@ -444,6 +450,9 @@ void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
 void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
 void     dbt_micro_flush(DbtFrame *f, bool writes_only);
 uint64_t dbt_empty_tag(unsigned slot);
+
+/* The jump cache's entry for rip; NULL: it has none. */
+DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode, uint64_t rip);
 
 /* --- trace.c --- */
 void dbt_watch_from(Dbt *dbt, const Log *log);                      /* lock held */

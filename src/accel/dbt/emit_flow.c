@@ -79,13 +79,13 @@ static void put_far_exit(Tr *t, Asm *a, bool cold, uint64_t rip)
     put_linear(t, cold, H_RAX, rip);
     if (!dbt_jump_slot(rip)) { /* the slot that is never filled */
         asm_jmp(a, 0);
-        reloc(t, cold, RELOC_STUB, STUB_LOOKUP);
+        reloc(t, cold, RELOC_STUB, STUB_JUMP_MISS + t->f->mode);
         return;
     }
     asm_rm(a, true, 0x3b, H_RAX, asm_frame(slot));
     reloc(t, cold, RELOC_JUMP, rip);
     asm_jcc(a, CC_NZ, 0);
-    reloc(t, cold, RELOC_STUB, STUB_LOOKUP);
+    reloc(t, cold, RELOC_STUB, STUB_JUMP_MISS + t->f->mode);
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = asm_frame(slot + 8) });
     reloc(t, cold, RELOC_JUMP_CODE, rip);
 }
@@ -201,7 +201,7 @@ static void put_dispatch(Tr *t, int undo)
                         .memory = true,
                         .mem    = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table + 8 } });
     asm_call(&t->cold, 0);
-    reloc(t, true, RELOC_STUB, STUB_RET_MISS);
+    reloc(t, true, RELOC_STUB, STUB_RET_MISS + t->f->mode);
     asm_mov_imm64(&t->cold, H_RCX, bits);
 }
 

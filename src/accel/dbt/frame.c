@@ -9,8 +9,8 @@
 
 uint64_t dbt_empty_tag(unsigned slot)
 {
-    /* A rip that belongs to another slot. */
-    return slot == dbt_jump_slot(DBT_NO_TAG) ? DBT_NO_TAG | 1 : DBT_NO_TAG; /* a checksum tells them apart */
+    /* No canonical address; a branch to one that is not must miss too: that belongs to another pair of slots. */
+    return slot / 2 == dbt_jump_slot(DBT_NO_TAG) / 2 ? DBT_NO_TAG | 1 : DBT_NO_TAG; /* a checksum tells them apart */
 }
 
 /* dbt_kill() looks at `code` from other threads. */
@@ -53,18 +53,42 @@ static void jumps_flush_page(DbtFrame *f, unsigned mode, uint64_t page)
     }
 }
 
+DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode, uint64_t rip)
+{
+    unsigned slot = dbt_jump_slot(rip);
+    for (unsigned way = 0; way < 2; way++) {
+        if (f->jumps[mode][slot ^ way].rip == rip) {
+            return &f->jumps[mode][slot ^ way];
+        }
+    }
+    return NULL;
+}
+
+static bool is_empty(const DbtFrame *f, unsigned mode, unsigned slot)
+{
+    return f->jumps[mode][slot].rip == dbt_empty_tag(slot);
+}
+
 static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
 {
     unsigned slot = dbt_jump_slot(u->rip);
     if (!slot || f->dbt->no_jumps) {
         return;
     }
-    DbtJump *j = &f->jumps[mode][slot];
-    if (j->rip == dbt_empty_tag(slot)) {
-        if (f->jump_n[mode] == DBT_JUMPS) {
-            dbt_jumps_flush(f, mode);
+    DbtJump *j = dbt_jump_find(f, mode, u->rip);
+    if (!j) {
+        /* Nothing moves between the two slots: dbt_kill() might miss it. */
+        unsigned other = slot ^ 1;
+        if (other && !is_empty(f, mode, slot) && (is_empty(f, mode, other) || f->jump_turn++ & 1)) {
+            slot = other;
         }
-        f->jump_list[mode][f->jump_n[mode]++] = (uint16_t)slot;
+        if (is_empty(f, mode, slot)) {
+            if (f->jump_n[mode] == DBT_JUMPS) {
+                dbt_jumps_flush(f, mode);
+            }
+            f->jump_list[mode][f->jump_n[mode]++] = (uint16_t)slot;
+        }
+        j = &f->jumps[mode][slot];
     }
     f->jump_local[mode] |= !global;
     unsigned bit = filter_bit(u->rip);

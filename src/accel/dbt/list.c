@@ -14,19 +14,20 @@
 const char *dbt_stub_name(DbtStub stub)
 {
     static const char *const names[] = {
-        [STUB_ENTER]            = "enter",
-        [STUB_LEAVE]            = "leave",
-        [STUB_READ_MISS]        = "read_miss",
-        [STUB_WRITE_MISS]       = "write_miss",
-        [STUB_GROUP_READ_MISS]  = "group_read_miss",
-        [STUB_GROUP_WRITE_MISS] = "group_write_miss",
-        [STUB_INSN]             = "insn",
-        [STUB_LINK]             = "link",
-        [STUB_LOOKUP]           = "lookup",
-        [STUB_RET_MISS]         = "ret_miss",
-        [STUB_KICK]             = "kick",
-        [STUB_PAGES]            = "pages",
-        [STUB_FAULT]            = "fault",
+        [STUB_ENTER]                            = "enter",
+        [STUB_LEAVE]                            = "leave",
+        [STUB_READ_MISS]                        = "read_miss",
+        [STUB_WRITE_MISS]                       = "write_miss",
+        [STUB_GROUP_READ_MISS]                  = "group_read_miss",
+        [STUB_GROUP_WRITE_MISS]                 = "group_write_miss",
+        [STUB_INSN]                             = "insn",
+        [STUB_LINK]                             = "link",
+        [STUB_LOOKUP]                           = "lookup",
+        [STUB_JUMP_MISS... STUB_JUMP_MISS_LAST] = "jump_miss",
+        [STUB_RET_MISS... STUB_RET_MISS_LAST]   = "ret_miss",
+        [STUB_KICK]                             = "kick",
+        [STUB_PAGES]                            = "pages",
+        [STUB_FAULT]                            = "fault",
     };
     G_STATIC_ASSERT(G_N_ELEMENTS(names) == N_STUBS);
     return names[stub];
@@ -321,7 +322,7 @@ static bool put_meaning(Listing *l, uint64_t value)
                                site.flags & SITE_LOAD ? ", load" : "", site.flags & SITE_EXEC ? ", exec" : "",
                                site.flags & SITE_ALIGN ? ", align" : "", site.flags & SITE_FPU ? ", fpu" : "");
         return true;
-    case STUB_RET_MISS:
+    case STUB_RET_MISS ... STUB_RET_MISS_LAST:
         g_string_append_printf(l->out, "site(insn %u, undo %d)", site.insn, site.limit - site.size);
         return true;
     case STUB_INSN: g_string_append_printf(l->out, "unit(insn %u)", (unsigned)(value >> 56)); return true;

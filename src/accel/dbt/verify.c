@@ -546,8 +546,13 @@ static bool branch(DbtVerifier *v)
         return v->z.mnemonic == ZYDIS_MNEMONIC_JMP ? is_frame(&v->op[0]) || bad(v, "an indirect jump")
                                                    : !call || bad(v, "an indirect call");
     }
-    switch (stub_at(v->dbt, to)) {
-    case STUB_LOOKUP:
+    int stub = stub_at(v->dbt, to);
+    if (stub >= STUB_JUMP_MISS && stub <= STUB_RET_MISS_LAST &&
+        (unsigned)(stub - STUB_JUMP_MISS) % DBT_MODES != u->mode) {
+        return bad(v, "a branch to the stub of another mode");
+    }
+    switch (stub) {
+    case STUB_JUMP_MISS ... STUB_JUMP_MISS_LAST:
     case STUB_KICK:
     case STUB_PAGES: return !call || bad(v, "a call of a stub that does not come back");
     case STUB_INSN: return (call && !v->cold) || bad(v, "a branch to a stub that is called");
@@ -556,7 +561,8 @@ static bool branch(DbtVerifier *v)
     case STUB_GROUP_READ_MISS:
     case STUB_GROUP_WRITE_MISS:
     case STUB_LINK:
-    case STUB_RET_MISS: return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
+    case STUB_RET_MISS ... STUB_RET_MISS_LAST:
+        return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
     case -1: break;
     default: return bad(v, "a branch to a stub that is C's");
     }
