@@ -280,7 +280,7 @@ typedef struct DbtCounters {
     uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated;
 } DbtCounters;
 
-enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 16 << 10 };
+enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 16 << 10, DBT_PIECE = 2 << 20 /* a huge page */ };
 
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
@@ -295,6 +295,9 @@ struct Dbt {
     GMutex              lock;
     uint8_t            *rx, *rw; /* the two views */
     size_t              size;
+    uint8_t            *space; /* addresses that both lie in */
+    size_t              space_size;
+    bool               *pieces; /* of DBT_PIECE bytes: made a huge page */
     DbtRegion           regions[DBT_REGIONS];
     unsigned            region; /* in use */
     const uint8_t      *stubs[N_STUBS];
