@@ -334,9 +334,9 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
     }
     for (unsigned i = 0; i < dbt->frames->len; i++) {
         DbtFrame *f    = g_ptr_array_index(dbt->frames, i);
-        unsigned  slot = dbt_jump_slot(u->rip);
+        unsigned  slot = dbt_jump_slot(u->mode, u->rip);
         for (unsigned way = 0; way < 2; way++) {
-            DbtJump *j = &f->jumps[u->mode][slot ^ way];
+            DbtJump *j = &f->jumps[dbt_first_jump(u->mode) + (slot ^ way)];
             if (__atomic_load_n(&j->code, __ATOMIC_SEQ_CST) == u->hot) {
                 __atomic_store_n(&j->code, dbt->stubs[STUB_LOOKUP], __ATOMIC_SEQ_CST); /* its thread may be reading */
             }

@@ -28,13 +28,16 @@
 typedef struct DbtUnit DbtUnit;
 
 enum {
-    DBT_MODES     = X86_N_TLB_MODES,
-    DBT_MICRO     = 256,   /* entries of a micro TLB */
-    DBT_JUMPS     = 32768, /* entries of a jump cache */
-    DBT_MAX_INSNS = 64,    /* in a unit */
-    DBT_MAX_JCC   = 4,
-    DBT_MAX_EXITS = DBT_MAX_JCC + 2,
-    DBT_JUMP_MASK = 2 * (DBT_JUMPS - 1),
+    DBT_MODES = X86_N_TLB_MODES,
+    DBT_MICRO = 256, /* entries of a micro TLB */
+    /* Entries of jump caches: user programs are large. */
+    DBT_JUMPS_USER   = 65536,
+    DBT_JUMPS_KERNEL = 16384, /* in each mode */
+    DBT_JUMPS        = DBT_JUMPS_USER + (DBT_MODES - 1) * DBT_JUMPS_KERNEL,
+    DBT_MAX_INSNS    = 64, /* in a unit */
+    DBT_MAX_JCC      = 4,
+    DBT_MAX_EXITS    = DBT_MAX_JCC + 2,
+    DBT_JUMP_MASK    = 2 * (DBT_JUMPS_USER - 1),
 };
 
 /* {tag, addend} for one range of linear addresses: host = linear + addend when linear - tag <= size - access size. */
@@ -86,13 +89,12 @@ typedef struct DbtFrame {
     const uint8_t     *from, *to; /* calls into C: where from, where it goes on */
     Dbt               *dbt;
 
-    DbtMicro micro[DBT_MODES][2][DBT_MICRO]; /* by mode, then X86_READ or X86_WRITE */
-    DbtJump  jumps[DBT_MODES][DBT_JUMPS]
-        __attribute__((aligned(2 * sizeof(DbtJump)))); /* pairs in one line of the cache */
+    DbtMicro micro[DBT_MODES][2][DBT_MICRO];                                 /* by mode, then X86_READ or X86_WRITE */
+    DbtJump  jumps[DBT_JUMPS] __attribute__((aligned(2 * sizeof(DbtJump)))); /* pairs in one line of the cache */
 
     /* Not known to emitted code. */
-    uint64_t       jump_key[DBT_MODES];             /* of the units that the jump cache leads to */
-    uint16_t       jump_list[DBT_MODES][DBT_JUMPS]; /* slots filled since the last flush */
+    uint64_t       jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
+    uint16_t       jump_list[DBT_JUMPS]; /* slots filled since the last flush, by mode like `jumps` */
     unsigned       jump_n[DBT_MODES];
     unsigned       jump_turn;                  /* which of a pair makes room */
     uint64_t       page_filter[DBT_MODES][16]; /* pages with entries in the jump cache */
@@ -108,12 +110,23 @@ typedef struct DbtFrame {
 /* No canonical address matches; one that does leads, with whatever addend, to a host address that is not canonical. */
 #define DBT_NO_TAG (UINT64_C(1) << 63)
 
+static inline unsigned dbt_n_jumps(unsigned mode)
+{
+    return mode == X86_TLB_USER ? DBT_JUMPS_USER : DBT_JUMPS_KERNEL;
+}
+
+/* Where the mode's jump cache begins. */
+static inline unsigned dbt_first_jump(unsigned mode)
+{
+    return mode == X86_TLB_USER ? 0 : DBT_JUMPS_USER + (mode - 1) * DBT_JUMPS_KERNEL;
+}
+
 /* A checksum's bits: functions begin at multiples of 16, and loops and what they call lie close together. */
-static inline unsigned dbt_jump_slot(uint64_t rip)
+static inline unsigned dbt_jump_slot(unsigned mode, uint64_t rip)
 {
     uint64_t h = 0;
     __asm__("crc32q %1, %0" : "+r"(h) : "r"(rip));
-    return (unsigned)(h & DBT_JUMP_MASK) / 2;
+    return (unsigned)h / 2 % dbt_n_jumps(mode);
 }
 
 #define DBT_RUN    ((uint64_t)DBT_JUMP_MASK << 32)
@@ -124,8 +137,13 @@ static inline unsigned dbt_jump_slot(uint64_t rip)
 /* Where in the frame the jump cache has rip. */
 static inline int32_t dbt_jump_offset(unsigned mode, uint64_t rip)
 {
-    return DBT_FRAME(jumps) +
-           (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + dbt_jump_slot(rip) * sizeof(DbtJump));
+    return DBT_FRAME(jumps) + (int32_t)((dbt_first_jump(mode) + dbt_jump_slot(mode, rip)) * sizeof(DbtJump));
+}
+
+/* The same of its start. */
+static inline int32_t dbt_jumps_offset(unsigned mode)
+{
+    return DBT_FRAME(jumps) + (int32_t)(dbt_first_jump(mode) * sizeof(DbtJump));
 }
 
 /* Stubs: code made once. */
@@ -452,7 +470,7 @@ DbtFrame *dbt_current_frame(void); /* this thread's, NULL outside dbt_loop() */
 void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
 void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
 void     dbt_micro_flush(DbtFrame *f, bool writes_only);
-uint64_t dbt_empty_tag(unsigned slot);
+uint64_t dbt_empty_tag(unsigned mode, unsigned slot);
 
 /* The jump cache's entry for rip; NULL: it has none. */
 DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode, uint64_t rip);

@@ -261,14 +261,14 @@ static void put_micro(Listing *l, uint32_t offset)
 static void put_jump(Listing *l, uint32_t offset, bool indexed)
 {
     const char *member = offset % sizeof(DbtJump) ? "code" : "rip";
-    unsigned    slot   = offset / (unsigned)sizeof(DbtJump) % DBT_JUMPS;
-    unsigned    mode   = offset / (unsigned)sizeof(((DbtFrame *)0)->jumps[0]);
+    unsigned    slot   = offset / (unsigned)sizeof(DbtJump);
+    unsigned    mode   = slot < DBT_JUMPS_USER ? 0 : 1 + (slot - DBT_JUMPS_USER) / DBT_JUMPS_KERNEL;
     g_string_append(l->out, "jumps");
     if (l->flags & DBT_LIST_ADDRESSES) {
         g_string_append_printf(l->out, "(mode %u)", mode);
     }
     if (!indexed && l->flags & DBT_LIST_ADDRESSES) {
-        g_string_append_printf(l->out, "[%u]", slot);
+        g_string_append_printf(l->out, "[%u]", slot - dbt_first_jump(mode));
     } else if (!indexed) {
         g_string_append(l->out, "[slot]"); /* of the address in RAX */
     }

@@ -206,8 +206,9 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     f->dbt  = dbt;
     f->kick = DBT_RUN;
     for (unsigned mode = 0; mode < DBT_MODES; mode++) {
-        for (unsigned i = 0; i < DBT_JUMPS; i++) {
-            f->jumps[mode][i] = (DbtJump){ .rip = dbt_empty_tag(i), .code = dbt->stubs[STUB_LOOKUP] };
+        DbtJump *jumps = &f->jumps[dbt_first_jump(mode)];
+        for (unsigned i = 0; i < dbt_n_jumps(mode); i++) {
+            jumps[i] = (DbtJump){ .rip = dbt_empty_tag(mode, i), .code = dbt->stubs[STUB_LOOKUP] };
         }
     }
     dbt_micro_flush(f, false);

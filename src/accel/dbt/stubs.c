@@ -192,17 +192,14 @@ static void put_miss(Asm *a, bool write, bool group)
  * same line of the host's cache. Else C. */
 static void put_jump_miss(Asm *a, unsigned mode, const void *function)
 {
-    HostMem other = { .base  = H_RSP,
-                      .index = H_RCX,
-                      .scale = 3,
-                      .disp  = DBT_FRAME(jumps) + (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0])) };
+    HostMem other = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = dbt_jumps_offset(mode) };
 
     asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(poll)), .imm_size = 1 });
     asm_jcc(a, CC_NZ, 0);
     uint8_t *kicked = a->p;
     asm_rr(a, false, 0x33, H_RCX, H_RCX);
     asm_emit(a, &(Enc){ .prefix = 0xf2, .w = true, .map = 2, .op = 0xf1, .reg = H_RCX, .rm = H_RAX }); /* crc32 */
-    asm_ri(a, false, 4, H_RCX, DBT_JUMP_MASK);
+    asm_ri(a, false, 4, H_RCX, (int32_t)(2 * (dbt_n_jumps(mode) - 1)));
     asm_ri(a, false, 6, H_RCX, 2); /* xor */
     asm_rm(a, true, 0x3b, H_RAX, other);
     asm_jcc(a, CC_NZ, 0);

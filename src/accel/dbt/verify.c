@@ -33,7 +33,14 @@ enum {
 };
 
 /* Unknowns. */
-enum { ROOT_TAG = 0x10000, ROOT_ADDEND = 0x20000, ROOT_MASKED = 0x30000, ROOT_TLB, ROOT_FRESH = 0x40000 };
+enum {
+    ROOT_TAG    = 0x10000,
+    ROOT_ADDEND = 0x20000,
+    ROOT_MASKED = 0x30000,
+    ROOT_MASKED_KERNEL,
+    ROOT_TLB,
+    ROOT_FRESH = 0x40000
+};
 
 /* [address, address + size) is checked for entry k. */
 typedef struct Fact {
@@ -247,13 +254,13 @@ static bool inside(uint64_t at, unsigned size, uint64_t start, uint64_t end)
 
 static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
 {
-    uint64_t at    = (uint64_t)o->mem.disp.value,
-             table = offsetof(DbtFrame, jumps) + v->u->mode * sizeof(((DbtFrame *)0)->jumps[0]);
-    unsigned size  = o->size / 8;
-    bool     jump  = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
+    uint64_t at = (uint64_t)o->mem.disp.value, table = (uint64_t)dbt_jumps_offset(v->u->mode),
+             table_end = table + dbt_n_jumps(v->u->mode) * sizeof(DbtJump);
+    unsigned size      = o->size / 8;
+    bool     jump      = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
 
     if (o->mem.index != ZYDIS_REGISTER_NONE) {
-        Expr masked = expr_root(ROOT_MASKED);
+        Expr masked = expr_root(v->u->mode == X86_TLB_USER ? ROOT_MASKED : ROOT_MASKED_KERNEL);
         if (gpr_of(o->mem.index) != H_RCX || o->mem.scale != 8 || !expr_same(&v->s.reg[H_RCX], &masked) || size != 8 ||
             at != table + (jump ? 8 : 0) || writes(o)) {
             return bad(v, "an index into the frame that is none into the jump cache");
@@ -261,8 +268,7 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
         return true;
     }
     if (jump) {
-        return (inside(at, size, table, table + sizeof(((DbtFrame *)0)->jumps[0])) &&
-                (at - table) % sizeof(DbtJump) == 8) ||
+        return (inside(at, size, table, table_end) && (at - table) % sizeof(DbtJump) == 8) ||
                bad(v, "a jump through what is no jump cache");
     }
     if (v->z.attributes & ZYDIS_ATTRIB_HAS_LOCK) {
@@ -273,8 +279,7 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     }
     return inside(at, size, 0, offsetof(DbtFrame, cpu)) ||
            inside(at, size, offsetof(DbtFrame, micro), offsetof(DbtFrame, micro) + N_MICRO * sizeof(DbtMicro)) ||
-           inside(at, size, table, table + sizeof(((DbtFrame *)0)->jumps[0])) ||
-           bad(v, "a read of the frame outside of what code may read");
+           inside(at, size, table, table_end) || bad(v, "a read of the frame outside of what code may read");
 }
 
 static bool covered(const State *s, unsigned k, const Expr *linear, unsigned size)
@@ -443,6 +448,13 @@ static void transfer(DbtVerifier *v)
             is_frame(from) && from->mem.index == ZYDIS_REGISTER_NONE &&
             from->mem.disp.value == (ZyanI64)offsetof(DbtFrame, jump_mask)) {
             v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
+            return;
+        }
+        e = expr_root(ROOT_MASKED);
+        if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
+            from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && from->imm.value.u == 2 * (DBT_JUMPS_KERNEL - 1) &&
+            expr_same(&v->s.reg[H_RCX], &e)) {
+            v->s.reg[H_RCX] = expr_root(ROOT_MASKED_KERNEL);
             return;
         }
         known = false;
