@@ -173,8 +173,8 @@ static void *vcpu_thread(void *opaque)
     return result;
 }
 
-/* A stack of fixed size: the translator's frame takes two megabytes of it, and the usual size depends on a limit of the
- * process. */
+/* A stack of fixed size: the translator's frame takes two to four megabytes of it, and the usual size depends on a
+ * limit of the process. */
 static bool start_thread(X86Cpu *cpu, Error *err)
 {
     enum { STACK = 8 << 20 };

@@ -86,6 +86,7 @@ Dbt *dbt_new(size_t size, Error *err)
             .units = g_ptr_array_new(),
         };
     }
+    dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtUnit *));
     dbt->pages   = g_hash_table_new(NULL, NULL);
     dbt->misfits = g_hash_table_new(NULL, NULL);
     dbt->frames  = g_ptr_array_new();
@@ -129,6 +130,7 @@ void dbt_free(Dbt *dbt)
         }
         g_ptr_array_free(dbt->regions[i].units, true);
     }
+    huge_free(dbt->hash, DBT_HASH * sizeof(DbtUnit *));
     g_hash_table_destroy(dbt->pages);
     g_hash_table_destroy(dbt->misfits);
     g_ptr_array_free(dbt->frames, true);

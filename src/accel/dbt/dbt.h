@@ -20,6 +20,7 @@
 #include "accel/dbt/asm.h"
 #include "accel/dbt/decode.h"
 #include "accel/dbt/run.h"
+#include "base/huge.h"
 #include "cpu/x86/insn.h"
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/x86.h"
@@ -298,7 +299,7 @@ typedef struct DbtCounters {
     uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated;
 } DbtCounters;
 
-enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 16 << 10, DBT_PIECE = 2 << 20 /* a huge page */ };
+enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 16 << 10, DBT_PIECE = HUGE_PAGE };
 
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
@@ -323,7 +324,7 @@ struct Dbt {
     GHashTable         *pages;   /* guest page (host address) -> DbtUnit list head */
     GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GPtrArray          *frames;
-    DbtUnit            *hash[DBT_HASH];
+    DbtUnit           **hash; /* DBT_HASH lists */
     DbtCounters         counters;
     DbtCalls            calls; /* of vCPUs that are gone */
     bool                full;  /* a region must be emptied before the next unit */

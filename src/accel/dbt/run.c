@@ -256,12 +256,13 @@ DbtFrame *dbt_current_frame(void)
 __attribute__((noinline, no_sanitize("address", "undefined", "thread"), no_stack_protector)) void
 dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
 {
-    enum { ALIGN = 64 };
-    void *space                = alloca(sizeof(DbtFrame) + ALIGN);
-    DbtFrame *volatile f       = (DbtFrame *)(((uintptr_t)space + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
+    G_STATIC_ASSERT(sizeof(DbtFrame) <= HUGE_PAGE);
+    void *space                = alloca(2 * HUGE_PAGE);
+    DbtFrame *volatile f       = (DbtFrame *)(((uintptr_t)space + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
     DbtFrame *volatile outer   = current_frame;
     const uint8_t *volatile go = NULL;
 
+    huge_advise(f, HUGE_PAGE);
     frame_init(f, dbt, cpu);
     current_frame = f;
     x86_run_begin(cpu, false);
