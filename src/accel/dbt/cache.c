@@ -89,6 +89,7 @@ Dbt *dbt_new(size_t size, Error *err)
     dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtUnit *));
     dbt->pages   = g_hash_table_new(NULL, NULL);
     dbt->misfits = g_hash_table_new(NULL, NULL);
+    dbt->advice  = g_hash_table_new(NULL, NULL);
     dbt->frames  = g_ptr_array_new();
     dbt->scratch = dbt_scratch_new();
     dbt_set_verify(dbt, X86_ALWAYS_PARK);
@@ -133,6 +134,7 @@ void dbt_free(Dbt *dbt)
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtUnit *));
     g_hash_table_destroy(dbt->pages);
     g_hash_table_destroy(dbt->misfits);
+    g_hash_table_destroy(dbt->advice);
     g_ptr_array_free(dbt->frames, true);
     dbt_perf_stop(dbt);
     munmap(dbt->space, dbt->space_size);
