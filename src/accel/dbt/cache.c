@@ -81,9 +81,10 @@ Dbt *dbt_new(size_t size, Error *err)
     for (unsigned i = 0; i < DBT_REGIONS; i++) {
         size_t stubs    = i ? 0 : DBT_STUB_SPACE;
         dbt->regions[i] = (DbtRegion){
-            .start = dbt->rx + i * part + stubs,
-            .size  = part - stubs,
-            .units = g_ptr_array_new(),
+            .start  = dbt->rx + i * part + stubs,
+            .size   = part - stubs,
+            .units  = g_ptr_array_new(),
+            .starts = g_array_new(false, false, sizeof(DbtStart)),
         };
     }
     dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtUnit *));
@@ -130,6 +131,7 @@ void dbt_free(Dbt *dbt)
             dbt_unit_free(g_ptr_array_index(dbt->regions[i].units, k));
         }
         g_ptr_array_free(dbt->regions[i].units, true);
+        g_array_free(dbt->regions[i].starts, true);
     }
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtUnit *));
     g_hash_table_destroy(dbt->pages);
@@ -178,21 +180,25 @@ DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code)
         if (code < r->start || code >= r->start + r->size) {
             continue;
         }
-        /* Hot parts rise with the index, cold parts fall. */
-        bool     cold = code >= r->start + r->hot_used;
+        /* Hot parts rise with the index, cold parts fall: which is the last that is not above the address, or the
+         * first? */
+        uint32_t offset = (uint32_t)(code - r->start);
+        bool     cold   = offset >= r->hot_used;
         unsigned low = 0, high = r->units->len;
         while (low < high) {
-            unsigned middle = (low + high) / 2;
-            DbtUnit *u      = g_ptr_array_index(r->units, middle);
-            uint8_t *start  = cold ? u->cold : u->hot;
-            size_t   size   = cold ? u->cold_size : u->hot_size;
-            if (code >= start && code < start + size) {
-                return u;
-            }
-            if ((code < start) != cold) {
+            unsigned        middle = (low + high) / 2;
+            const DbtStart *start  = &g_array_index(r->starts, DbtStart, middle);
+            if (cold ? start->cold <= offset : start->hot > offset) {
                 high = middle;
             } else {
                 low = middle + 1;
+            }
+        }
+        if (cold ? low < r->units->len : low > 0) {
+            DbtUnit *u     = g_ptr_array_index(r->units, cold ? low : low - 1);
+            uint8_t *start = cold ? u->cold : u->hot;
+            if (code - start < (cold ? u->cold_size : u->hot_size)) {
+                return u;
             }
         }
         return NULL;
@@ -245,7 +251,10 @@ void dbt_insert(Dbt *dbt, DbtUnit *u)
     if (u->second) {
         page_insert(dbt, u->second);
     }
-    g_ptr_array_add(dbt->regions[dbt->region].units, u);
+    DbtRegion *r     = &dbt->regions[dbt->region];
+    DbtStart   start = { .hot = (uint32_t)(u->hot - r->start), .cold = (uint32_t)(u->cold - r->start) };
+    g_ptr_array_add(r->units, u);
+    g_array_append_val(r->starts, start);
 }
 
 /* --- links --- */
@@ -359,6 +368,7 @@ void dbt_empty_region(Dbt *dbt)
         dbt_unit_free(g_ptr_array_index(r->units, i));
     }
     g_ptr_array_set_size(r->units, 0);
+    g_array_set_size(r->starts, 0);
     r->hot_used = r->cold_used = 0;
     dbt->full                  = false;
     dbt->counters.resets++;

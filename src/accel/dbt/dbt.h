@@ -338,10 +338,16 @@ enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 16 << 10, DBT_PIECE = HUGE_PAGE };
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
 
+/* Where a unit's parts begin in its region: what is searched lies close together. */
+typedef struct DbtStart {
+    uint32_t hot, cold;
+} DbtStart;
+
 typedef struct DbtRegion {
     uint8_t   *start;                     /* executable view */
     size_t     size, hot_used, cold_used; /* hot from the start, cold from the end */
     GPtrArray *units;                     /* in the order of their addresses */
+    GArray    *starts;                    /* of DbtStart, the same order */
 } DbtRegion;
 
 struct Dbt {
