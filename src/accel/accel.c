@@ -173,6 +173,20 @@ static void *vcpu_thread(void *opaque)
     return result;
 }
 
+/* A stack of fixed size: the translator's frame takes two to four megabytes of it, and the usual size depends on a
+ * limit of the process. */
+static bool start_thread(X86Cpu *cpu, Error *err)
+{
+    enum { STACK = 8 << 20 };
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK);
+    int failed = pthread_create(&cpu->vcpu.thread, &attr, vcpu_thread, cpu);
+    pthread_attr_destroy(&attr);
+    cpu->vcpu.has_thread = !failed;
+    return !failed || error_set_errno(err, failed, "cannot start the thread of vCPU %d", cpu->vcpu.index);
+}
+
 bool accel_add_vcpu(Accel *accel, X86Cpu *cpu, Error *err)
 {
     const AccelType *type = accel_type(accel);
@@ -185,8 +199,12 @@ bool accel_add_vcpu(Accel *accel, X86Cpu *cpu, Error *err)
         vcpu_group_remove(accel->group, v);
         return false;
     }
-    if (type->vcpu_thread) {
-        v->thread = g_thread_new("vcpu", vcpu_thread, cpu);
+    if (type->vcpu_thread && !start_thread(cpu, err)) {
+        if (type->vcpu_free) {
+            type->vcpu_free(accel, cpu);
+        }
+        vcpu_group_remove(accel->group, v);
+        return false;
     }
     return true;
 }
@@ -361,11 +379,11 @@ void accel_shutdown(Accel *accel)
     kick_all(accel);
     while (vcpu_group_size(accel->group)) {
         Vcpu *v = vcpu_group_get(accel->group, vcpu_group_size(accel->group) - 1);
-        if (v->thread) {
+        if (v->has_thread) {
             int depth = machine_lock_drop(accel->lock);
-            g_thread_join(v->thread);
+            pthread_join(v->thread, NULL);
             machine_lock_restore(accel->lock, depth);
-            v->thread = NULL;
+            v->has_thread = false;
         }
         if (accel_type(accel)->vcpu_free) {
             accel_type(accel)->vcpu_free(accel, x86_cpu(v));

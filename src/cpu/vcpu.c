@@ -137,7 +137,7 @@ void vcpu_leave(Vcpu *cpu)
 
 void vcpu_run_on(Vcpu *cpu, void (*call)(Vcpu *cpu, void *opaque), void *opaque)
 {
-    if (!cpu->thread || cpu->thread == g_thread_self()) {
+    if (!cpu->has_thread || pthread_equal(cpu->thread, pthread_self())) {
         call(cpu, opaque);
         return;
     }

@@ -12,6 +12,7 @@
 #include "loop/lock.h"
 #include "memory/memory.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -47,12 +48,13 @@ struct Vcpu {
     bool                      single_step; /* stops after one instruction; machine lock */
 
     /* Accelerator's: thread, condition to wait on while halted or stopped, queue of work. */
-    GThread *thread;
-    GCond    wake;
-    GMutex   wake_mutex; /* guards the sleep of a halted vCPU; never held while taking the machine lock */
-    GQueue   work;       /* guarded by wake_mutex */
-    void    *accel;
-    void    *accel_cpu; /* the accelerator's own part of this vCPU */
+    pthread_t thread;
+    bool      has_thread;
+    GCond     wake;
+    GMutex    wake_mutex; /* guards the sleep of a halted vCPU; never held while taking the machine lock */
+    GQueue    work;       /* guarded by wake_mutex */
+    void     *accel;
+    void     *accel_cpu; /* the accelerator's own part of this vCPU */
     /* Makes a thread that does not poll `requests` (it is in the kernel) look at them. Any thread, any locks. NULL: it
      * polls. */
     void (*kick)(Vcpu *cpu);

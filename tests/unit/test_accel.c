@@ -256,15 +256,15 @@ static void test_halt(Fixture *f, gconstpointer unused)
 }
 
 typedef struct Work {
-    GThread *thread;
-    bool     locked;
-    unsigned times;
+    pthread_t thread;
+    bool      locked;
+    unsigned  times;
 } Work;
 
 static void do_work(Vcpu *cpu, void *opaque)
 {
     Work *w   = opaque;
-    w->thread = g_thread_self();
+    w->thread = pthread_self();
     w->locked = machine_lock_held(cpu->lock);
     w->times++;
 }
@@ -280,7 +280,7 @@ static void test_work(Fixture *f, gconstpointer unused)
             f->cpus[1]->halts = true;
         }
         vcpu_run_on(v, do_work, &work);
-        g_assert_true(work.thread == v->thread && work.locked);
+        g_assert_true(pthread_equal(work.thread, v->thread) && work.locked);
     }
     g_assert_cmpuint(work.times, ==, 30);
     accel_pause_all(f->accel);

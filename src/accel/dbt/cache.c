@@ -13,25 +13,55 @@
 
 /* --- memory --- */
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
 /* Shared anonymous memory, and the same pages a second time: Linux perf looks into /tmp/perf-PID.map only for memory
- * that has no file, which memfd_create() would be. */
+ * that has no file, which memfd_create() would be. Both views begin at a huge page of the host. */
 static bool map_views(Dbt *dbt, Error *err)
 {
-    dbt->rw = mmap(NULL, dbt->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (dbt->rw == MAP_FAILED) {
-        return error_set_errno(err, errno, "cannot get %zu MiB of memory for translated code (tb-size=)",
-                               dbt->size >> 20);
+    size_t   view = (dbt->size + DBT_PIECE - 1) & ~(size_t)(DBT_PIECE - 1), space = 2 * view + DBT_PIECE;
+    uint8_t *start = mmap(NULL, space, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start == MAP_FAILED) {
+        return error_set_errno(err, errno, "cannot get %zu MiB of addresses for translated code (tb-size=)",
+                               space >> 20);
     }
-    dbt->rx = mremap(dbt->rw, 0, dbt->size, MREMAP_MAYMOVE);
-    if (dbt->rx == MAP_FAILED || mprotect(dbt->rx, dbt->size, PROT_READ | PROT_EXEC) != 0) {
-        error_set_errno(err, errno, "cannot map executable memory for translated code");
-        if (dbt->rx != MAP_FAILED) {
-            munmap(dbt->rx, dbt->size);
-        }
-        munmap(dbt->rw, dbt->size);
+    uint8_t *first = (uint8_t *)(((uintptr_t)start + DBT_PIECE - 1) & ~(uintptr_t)(DBT_PIECE - 1));
+    dbt->rw =
+        mmap(first, dbt->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (dbt->rw == MAP_FAILED) {
+        error_set_errno(err, errno, "cannot get %zu MiB of memory for translated code (tb-size=)", dbt->size >> 20);
+        munmap(start, space);
         return false;
     }
+    dbt->rx = mremap(dbt->rw, 0, dbt->size, MREMAP_MAYMOVE | MREMAP_FIXED, first + view);
+    if (dbt->rx == MAP_FAILED || mprotect(dbt->rx, dbt->size, PROT_READ | PROT_EXEC) != 0) {
+        error_set_errno(err, errno, "cannot map executable memory for translated code");
+        munmap(start, space);
+        return false;
+    }
+    dbt->space      = start;
+    dbt->space_size = space;
+    dbt->pieces     = g_new0(bool, dbt->size / DBT_PIECE + 1);
     return true;
+}
+
+/* Code has come to be at `at` (executable view), with `used` bytes of the piece around it in use: the host's TLBs are
+ * to hold the piece as one page. The kernel may not know how (Linux before 6.1) or have none: all works without. */
+static void make_huge(Dbt *dbt, const uint8_t *at, size_t used)
+{
+    size_t offset = (size_t)(at - dbt->rx), piece = offset / DBT_PIECE;
+    bool   first = offset < dbt->regions[0].size; /* small machines may never need much */
+    if (dbt->pieces[piece] || (piece + 1) * DBT_PIECE > dbt->size || (first && used < DBT_PIECE / 4)) {
+        return;
+    }
+    dbt->pieces[piece]      = true;
+    uint8_t *const views[2] = { dbt->rw + piece * DBT_PIECE, dbt->rx + piece * DBT_PIECE };
+    for (unsigned i = 0; i < 2; i++) {
+        (void)*(const volatile uint8_t *)views[i]; /* there must be a page */
+        (void)madvise(views[i], DBT_PIECE, MADV_COLLAPSE);
+    }
 }
 
 Dbt *dbt_new(size_t size, Error *err)
@@ -46,14 +76,18 @@ Dbt *dbt_new(size_t size, Error *err)
     }
     dbt_make_stubs(dbt);
     dbt->listener = (RamCodeListener){ .written = dbt_ram_written, .opaque = dbt };
-    size_t part   = (size - DBT_STUB_SPACE) / DBT_REGIONS & ~(size_t)63;
+    /* Whole pieces if there are enough; the first region has the stubs before it. */
+    size_t part = size / DBT_REGIONS & ~(size_t)(size / DBT_REGIONS >= DBT_PIECE ? DBT_PIECE - 1 : 63);
     for (unsigned i = 0; i < DBT_REGIONS; i++) {
+        size_t stubs    = i ? 0 : DBT_STUB_SPACE;
         dbt->regions[i] = (DbtRegion){
-            .start = dbt->rx + DBT_STUB_SPACE + i * part,
-            .size  = part,
-            .units = g_ptr_array_new(),
+            .start  = dbt->rx + i * part + stubs,
+            .size   = part - stubs,
+            .units  = g_ptr_array_new(),
+            .starts = g_array_new(false, false, sizeof(DbtStart)),
         };
     }
+    dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtUnit *));
     dbt->pages   = g_hash_table_new(NULL, NULL);
     dbt->misfits = g_hash_table_new(NULL, NULL);
     dbt->advice  = g_hash_table_new(NULL, NULL);
@@ -97,14 +131,16 @@ void dbt_free(Dbt *dbt)
             dbt_unit_free(g_ptr_array_index(dbt->regions[i].units, k));
         }
         g_ptr_array_free(dbt->regions[i].units, true);
+        g_array_free(dbt->regions[i].starts, true);
     }
+    huge_free(dbt->hash, DBT_HASH * sizeof(DbtUnit *));
     g_hash_table_destroy(dbt->pages);
     g_hash_table_destroy(dbt->misfits);
     g_hash_table_destroy(dbt->advice);
     g_ptr_array_free(dbt->frames, true);
     dbt_perf_stop(dbt);
-    munmap(dbt->rw, dbt->size);
-    munmap(dbt->rx, dbt->size);
+    munmap(dbt->space, dbt->space_size);
+    g_free(dbt->pieces);
     dbt_scratch_free(dbt->scratch);
     dbt_set_verify(dbt, false);
     g_mutex_clear(&dbt->lock);
@@ -130,6 +166,10 @@ bool dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t *
     r->hot_used += hot;
     r->cold_used += cold;
     *cold_at = r->start + r->size - r->cold_used;
+    make_huge(dbt, *hot_at + hot - 1, r->hot_used);
+    if (cold) {
+        make_huge(dbt, *cold_at, r->cold_used);
+    }
     return true;
 }
 
@@ -140,21 +180,25 @@ DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code)
         if (code < r->start || code >= r->start + r->size) {
             continue;
         }
-        /* Hot parts rise with the index, cold parts fall. */
-        bool     cold = code >= r->start + r->hot_used;
+        /* Hot parts rise with the index, cold parts fall: which is the last that is not above the address, or the
+         * first? */
+        uint32_t offset = (uint32_t)(code - r->start);
+        bool     cold   = offset >= r->hot_used;
         unsigned low = 0, high = r->units->len;
         while (low < high) {
-            unsigned middle = (low + high) / 2;
-            DbtUnit *u      = g_ptr_array_index(r->units, middle);
-            uint8_t *start  = cold ? u->cold : u->hot;
-            size_t   size   = cold ? u->cold_size : u->hot_size;
-            if (code >= start && code < start + size) {
-                return u;
-            }
-            if ((code < start) != cold) {
+            unsigned        middle = (low + high) / 2;
+            const DbtStart *start  = &g_array_index(r->starts, DbtStart, middle);
+            if (cold ? start->cold <= offset : start->hot > offset) {
                 high = middle;
             } else {
                 low = middle + 1;
+            }
+        }
+        if (cold ? low < r->units->len : low > 0) {
+            DbtUnit *u     = g_ptr_array_index(r->units, cold ? low : low - 1);
+            uint8_t *start = cold ? u->cold : u->hot;
+            if (code - start < (cold ? u->cold_size : u->hot_size)) {
+                return u;
             }
         }
         return NULL;
@@ -207,7 +251,10 @@ void dbt_insert(Dbt *dbt, DbtUnit *u)
     if (u->second) {
         page_insert(dbt, u->second);
     }
-    g_ptr_array_add(dbt->regions[dbt->region].units, u);
+    DbtRegion *r     = &dbt->regions[dbt->region];
+    DbtStart   start = { .hot = (uint32_t)(u->hot - r->start), .cold = (uint32_t)(u->cold - r->start) };
+    g_ptr_array_add(r->units, u);
+    g_array_append_val(r->starts, start);
 }
 
 /* --- links --- */
@@ -299,10 +346,13 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
         }
     }
     for (unsigned i = 0; i < dbt->frames->len; i++) {
-        DbtFrame *f = g_ptr_array_index(dbt->frames, i);
-        DbtJump  *j = &f->jumps[u->mode][dbt_jump_slot(u->rip)];
-        if (__atomic_load_n(&j->code, __ATOMIC_SEQ_CST) == u->hot) {
-            __atomic_store_n(&j->code, dbt->stubs[STUB_LOOKUP], __ATOMIC_RELEASE); /* its thread may be reading */
+        DbtFrame *f    = g_ptr_array_index(dbt->frames, i);
+        unsigned  slot = dbt_jump_slot(u->mode, u->rip);
+        for (unsigned way = 0; way < 2; way++) {
+            DbtJump *j = &f->jumps[dbt_first_jump(u->mode) + (slot ^ way)];
+            if (__atomic_load_n(&j->code, __ATOMIC_SEQ_CST) == u->hot) {
+                __atomic_store_n(&j->code, dbt->stubs[STUB_LOOKUP], __ATOMIC_SEQ_CST); /* its thread may be reading */
+            }
         }
     }
 }
@@ -318,6 +368,7 @@ void dbt_empty_region(Dbt *dbt)
         dbt_unit_free(g_ptr_array_index(r->units, i));
     }
     g_ptr_array_set_size(r->units, 0);
+    g_array_set_size(r->starts, 0);
     r->hot_used = r->cold_used = 0;
     dbt->full                  = false;
     dbt->counters.resets++;

@@ -20,6 +20,7 @@
 #include "accel/dbt/asm.h"
 #include "accel/dbt/decode.h"
 #include "accel/dbt/run.h"
+#include "base/huge.h"
 #include "cpu/x86/insn.h"
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/x86.h"
@@ -28,19 +29,22 @@
 typedef struct DbtUnit DbtUnit;
 
 enum {
-    DBT_MODES     = X86_N_TLB_MODES,
-    DBT_MICRO     = 256,   /* entries of a micro TLB */
-    DBT_JUMPS     = 16384, /* entries of a jump cache */
-    DBT_MAX_INSNS = 64,    /* in a unit */
-    DBT_MAX_JCC   = 4,
-    DBT_MAX_EXITS = DBT_MAX_JCC + 2,
-    DBT_JUMP_MASK = 2 * (DBT_JUMPS - 1),
-    DBT_ADDENDS   = 8,     /* groups of a unit that were looked up in the TLB */
-    DBT_COUNTED   = 64,    /* sites that are counted at a time: adapt.c */
-    DBT_MISSES    = 4096,  /* of a micro entry, until its site is looked at */
-    DBT_HEATS     = 4096,  /* counters of units' runs */
-    DBT_COLD_RUNS = 16384, /* of a unit, until its sites are counted */
-    DBT_SIZES     = 11,    /* of what look-ups in the TLB check: 1 << n bytes */
+    DBT_MODES = X86_N_TLB_MODES,
+    DBT_MICRO = 256, /* entries of a micro TLB */
+    /* Entries of jump caches: user programs are large. */
+    DBT_JUMPS_USER   = 65536,
+    DBT_JUMPS_KERNEL = 16384, /* in each mode */
+    DBT_JUMPS        = DBT_JUMPS_USER + (DBT_MODES - 1) * DBT_JUMPS_KERNEL,
+    DBT_MAX_INSNS    = 64, /* in a unit */
+    DBT_MAX_JCC      = 4,
+    DBT_MAX_EXITS    = DBT_MAX_JCC + 2,
+    DBT_JUMP_MASK    = 2 * (DBT_JUMPS_USER - 1),
+    DBT_ADDENDS      = 11,    /* groups of a unit that were looked up in the TLB */
+    DBT_COUNTED      = 64,    /* sites that are counted at a time: adapt.c */
+    DBT_MISSES       = 4096,  /* of a micro entry, until its site is looked at */
+    DBT_HEATS        = 4096,  /* counters of units' runs */
+    DBT_COLD_RUNS    = 16384, /* of a unit, until its sites are checked in line */
+    DBT_SIZES        = 11,    /* of what look-ups in the TLB check: 1 << n bytes */
 };
 
 /* {tag, addend} for one range of linear addresses: host = linear + addend when linear - tag <= size - access size. */
@@ -49,7 +53,8 @@ typedef struct DbtMicro {
     uintptr_t addend;
 } DbtMicro;
 
-/* Slot of rip: dbt_jump_slot(). Slot 0 is never filled: kicking a vCPU makes every look-up end there. */
+/* Slot of rip: dbt_jump_slot(), or the other one of the same pair, where the stubs of a miss look. Slot 0 is never
+ * filled: kicking a vCPU makes every look-up end there. */
 typedef struct DbtJump {
     uint64_t       rip;
     const uint8_t *code;
@@ -95,16 +100,17 @@ typedef struct DbtFrame {
     const uint8_t     *from, *to; /* calls into C: where from, where it goes on */
     Dbt               *dbt;
 
-    DbtMicro micro[DBT_MODES][2][DBT_MICRO]; /* by mode, then X86_READ or X86_WRITE */
-    DbtJump  jumps[DBT_MODES][DBT_JUMPS];
+    DbtMicro micro[DBT_MODES][2][DBT_MICRO];                                 /* by mode, then X86_READ or X86_WRITE */
+    DbtJump  jumps[DBT_JUMPS] __attribute__((aligned(2 * sizeof(DbtJump)))); /* pairs in one line of the cache */
 
     uint16_t misses[DBT_MODES * 2 * DBT_MICRO]; /* of micro entries, counted down by the stubs */
     uint16_t heat[DBT_HEATS];                   /* runs left, by where a look-up was called: the same */
 
     /* Not known to emitted code. */
-    uint64_t       jump_key[DBT_MODES];             /* of the units that the jump cache leads to */
-    uint16_t       jump_list[DBT_MODES][DBT_JUMPS]; /* slots filled since the last flush */
+    uint64_t       jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
+    uint16_t       jump_list[DBT_JUMPS]; /* slots filled since the last flush, by mode like `jumps` */
     unsigned       jump_n[DBT_MODES];
+    unsigned       jump_turn;                  /* which of a pair makes room */
     uint64_t       page_filter[DBT_MODES][16]; /* pages with entries in the jump cache */
     bool           jump_local[DBT_MODES];      /* not all of them are global */
     const uint8_t *at;                         /* whose slow access may fault now */
@@ -118,12 +124,23 @@ typedef struct DbtFrame {
 /* No canonical address matches; one that does leads, with whatever addend, to a host address that is not canonical. */
 #define DBT_NO_TAG (UINT64_C(1) << 63)
 
+static inline unsigned dbt_n_jumps(unsigned mode)
+{
+    return mode == X86_TLB_USER ? DBT_JUMPS_USER : DBT_JUMPS_KERNEL;
+}
+
+/* Where the mode's jump cache begins. */
+static inline unsigned dbt_first_jump(unsigned mode)
+{
+    return mode == X86_TLB_USER ? 0 : DBT_JUMPS_USER + (mode - 1) * DBT_JUMPS_KERNEL;
+}
+
 /* A checksum's bits: functions begin at multiples of 16, and loops and what they call lie close together. */
-static inline unsigned dbt_jump_slot(uint64_t rip)
+static inline unsigned dbt_jump_slot(unsigned mode, uint64_t rip)
 {
     uint64_t h = 0;
     __asm__("crc32q %1, %0" : "+r"(h) : "r"(rip));
-    return (unsigned)(h & DBT_JUMP_MASK) / 2;
+    return (unsigned)h / 2 % dbt_n_jumps(mode);
 }
 
 #define DBT_RUN    ((uint64_t)DBT_JUMP_MASK << 32)
@@ -134,8 +151,13 @@ static inline unsigned dbt_jump_slot(uint64_t rip)
 /* Where in the frame the jump cache has rip. */
 static inline int32_t dbt_jump_offset(unsigned mode, uint64_t rip)
 {
-    return DBT_FRAME(jumps) +
-           (int32_t)(mode * sizeof(((DbtFrame *)0)->jumps[0]) + dbt_jump_slot(rip) * sizeof(DbtJump));
+    return DBT_FRAME(jumps) + (int32_t)((dbt_first_jump(mode) + dbt_jump_slot(mode, rip)) * sizeof(DbtJump));
+}
+
+/* The same of its start. */
+static inline int32_t dbt_jumps_offset(unsigned mode)
+{
+    return DBT_FRAME(jumps) + (int32_t)(dbt_first_jump(mode) * sizeof(DbtJump));
 }
 
 /* Stubs: code made once. */
@@ -150,11 +172,14 @@ typedef enum DbtStub {
     STUB_WRITE,
     STUB_GROUP_READ,
     STUB_GROUP_WRITE,
-    STUB_COUNTED,  /* a site that is counted has run often enough; RCX = its description */
-    STUB_INSN,     /* an instruction in C, and on */
-    STUB_LINK,     /* a direct exit that has no link yet */
-    STUB_LOOKUP,   /* RAX = rip of the next unit; flags in the frame */
-    STUB_RET_MISS, /* the same behind RET and its like, whose target may be bad */
+    STUB_COUNTED,   /* a site that is counted has run often enough; RCX = its description */
+    STUB_INSN,      /* an instruction in C, and on */
+    STUB_LINK,      /* a direct exit that has no link yet */
+    STUB_LOOKUP,    /* RAX = rip of the next unit, by C; flags in the frame */
+    STUB_JUMP_MISS, /* by mode: the same when the jump cache's other slot has not got it either */
+    STUB_JUMP_MISS_LAST = STUB_JUMP_MISS + DBT_MODES - 1,
+    STUB_RET_MISS, /* by mode: the same behind RET and its like, whose target may be bad */
+    STUB_RET_MISS_LAST = STUB_RET_MISS + DBT_MODES - 1,
     STUB_KICK,     /* somebody wants the vCPU: RAX = rip */
     STUB_PAGES,    /* a unit in two pages, the second of which is not known to be there: RAX = rip */
     STUB_FAULT,    /* a host instruction has faulted: signals.c has filled frame.fault */
@@ -325,21 +350,30 @@ typedef struct DbtCounters {
     uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, judged, judged_tlb;
 } DbtCounters;
 
-enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 32 << 10 };
+enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 32 << 10, DBT_PIECE = HUGE_PAGE };
 
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
+
+/* Where a unit's parts begin in its region: what is searched lies close together. */
+typedef struct DbtStart {
+    uint32_t hot, cold;
+} DbtStart;
 
 typedef struct DbtRegion {
     uint8_t   *start;                     /* executable view */
     size_t     size, hot_used, cold_used; /* hot from the start, cold from the end */
     GPtrArray *units;                     /* in the order of their addresses */
+    GArray    *starts;                    /* of DbtStart, the same order */
 } DbtRegion;
 
 struct Dbt {
     GMutex              lock;
     uint8_t            *rx, *rw; /* the two views */
     size_t              size;
+    uint8_t            *space; /* addresses that both lie in */
+    size_t              space_size;
+    bool               *pieces; /* of DBT_PIECE bytes: made a huge page */
     DbtRegion           regions[DBT_REGIONS];
     unsigned            region; /* in use */
     const uint8_t      *stubs[N_STUBS];
@@ -348,7 +382,7 @@ struct Dbt {
     GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
     GPtrArray          *frames;
-    DbtUnit            *hash[DBT_HASH];
+    DbtUnit           **hash; /* DBT_HASH lists */
     DbtCounters         counters;
     DbtCalls            calls; /* of vCPUs that are gone */
     bool                full;  /* a region must be emptied before the next unit */
@@ -518,7 +552,10 @@ void dbt_note_hot(DbtFrame *f, const uint8_t *at); /* a look-up has been called 
 void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
 void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
 void     dbt_micro_flush(DbtFrame *f, bool writes_only);
-uint64_t dbt_empty_tag(unsigned slot);
+uint64_t dbt_empty_tag(unsigned mode, unsigned slot);
+
+/* The jump cache's entry for rip; NULL: it has none. */
+DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode, uint64_t rip);
 
 /* --- trace.c --- */
 void dbt_watch_from(Dbt *dbt, const Log *log);                      /* lock held */

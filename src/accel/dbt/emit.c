@@ -719,6 +719,8 @@ static bool leaves_rcx(const DbtInsn *in)
     case T_PUSH: return true;
     case T_POP: return dbt_host_register[in->rm] != H_NONE && in->rm != X86_RSP;
     case T_PUSHI:
+    case T_CALL: /* and RET, before it jumps */
+    case T_RET:
     case T_NOP: return true;
     case T_GEN: return reg && (in->memory || (!is_high(in->rm) && dbt_host_register[in->rm] != H_NONE));
     default: return false;

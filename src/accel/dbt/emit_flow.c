@@ -77,15 +77,15 @@ static void put_far_exit(Tr *t, Asm *a, bool cold, uint64_t rip)
 {
     int32_t slot = dbt_jump_offset(t->f->mode, rip);
     put_linear(t, cold, H_RAX, rip);
-    if (!dbt_jump_slot(rip)) { /* the slot that is never filled */
+    if (!dbt_jump_slot(t->f->mode, rip)) { /* the slot that is never filled */
         asm_jmp(a, 0);
-        reloc(t, cold, RELOC_STUB, STUB_LOOKUP);
+        reloc(t, cold, RELOC_STUB, STUB_JUMP_MISS + t->f->mode);
         return;
     }
     asm_rm(a, true, 0x3b, H_RAX, asm_frame(slot));
     reloc(t, cold, RELOC_JUMP, rip);
     asm_jcc(a, CC_NZ, 0);
-    reloc(t, cold, RELOC_STUB, STUB_LOOKUP);
+    reloc(t, cold, RELOC_STUB, STUB_JUMP_MISS + t->f->mode);
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = asm_frame(slot + 8) });
     reloc(t, cold, RELOC_JUMP_CODE, rip);
 }
@@ -183,7 +183,7 @@ done:
 static void put_dispatch(Tr *t, int undo)
 {
     Asm     *a     = &t->hot;
-    int32_t  table = DBT_FRAME(jumps) + (int32_t)(t->f->mode * sizeof(((DbtFrame *)0)->jumps[0]));
+    int32_t  table = dbt_jumps_offset(t->f->mode);
     DbtSite  site  = { .insn  = (uint8_t)t->i,
                        .size  = (uint8_t)(undo < 0 ? -undo : 0),
                        .limit = (uint16_t)(undo > 0 ? undo : 0) };
@@ -193,6 +193,9 @@ static void put_dispatch(Tr *t, int undo)
     asm_rr(a, false, 0x33, H_RCX, H_RCX);
     asm_emit(a, &(Enc){ .prefix = 0xf2, .w = true, .map = 2, .op = 0xf1, .reg = H_RCX, .rm = H_RAX }); /* crc32 */
     asm_rm(a, false, 0x23, H_RCX, asm_frame(DBT_FRAME(jump_mask)));
+    if (t->f->mode != X86_TLB_USER) {
+        asm_ri(a, false, 4, H_RCX, 2 * (DBT_JUMPS_KERNEL - 1));
+    }
     asm_rm(a, true, 0x3b, H_RAX, (HostMem){ .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table });
     asm_jcc(a, CC_NZ, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
@@ -201,7 +204,7 @@ static void put_dispatch(Tr *t, int undo)
                         .memory = true,
                         .mem    = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table + 8 } });
     asm_call(&t->cold, 0);
-    reloc(t, true, RELOC_STUB, STUB_RET_MISS);
+    reloc(t, true, RELOC_STUB, STUB_RET_MISS + t->f->mode);
     asm_mov_imm64(&t->cold, H_RCX, bits);
 }
 

@@ -7,25 +7,35 @@
 #include "cpu/x86/cache.h"
 #include "cpu/x86/tlb.h"
 
-uint64_t dbt_empty_tag(unsigned slot)
+uint64_t dbt_empty_tag(unsigned mode, unsigned slot)
 {
-    /* A rip that belongs to another slot. */
-    return slot == dbt_jump_slot(DBT_NO_TAG) ? DBT_NO_TAG | 1 : DBT_NO_TAG; /* a checksum tells them apart */
+    /* No canonical address; a branch to one that is not must miss too: that belongs to another pair of slots. */
+    return slot / 2 == dbt_jump_slot(mode, DBT_NO_TAG) / 2 ? DBT_NO_TAG | 1
+                                                           : DBT_NO_TAG; /* a checksum tells them apart */
+}
+
+static DbtJump *jump_at(DbtFrame *f, unsigned mode, unsigned slot)
+{
+    return &f->jumps[dbt_first_jump(mode) + slot];
+}
+
+static bool is_empty(DbtFrame *f, unsigned mode, unsigned slot)
+{
+    return jump_at(f, mode, slot)->rip == dbt_empty_tag(mode, slot);
 }
 
 /* dbt_kill() looks at `code` from other threads. */
-static void empty(DbtJump *j, unsigned slot, const uint8_t *lookup)
+static void make_empty(DbtFrame *f, unsigned mode, unsigned slot)
 {
-    j->rip = dbt_empty_tag(slot);
-    __atomic_store_n(&j->code, lookup, __ATOMIC_RELAXED);
+    DbtJump *j = jump_at(f, mode, slot);
+    j->rip     = dbt_empty_tag(mode, slot);
+    __atomic_store_n(&j->code, f->dbt->stubs[STUB_LOOKUP], __ATOMIC_RELAXED);
 }
 
 void dbt_jumps_flush(DbtFrame *f, unsigned mode)
 {
-    const uint8_t *none = f->dbt->stubs[STUB_LOOKUP];
     for (unsigned i = 0; i < f->jump_n[mode]; i++) {
-        unsigned slot = f->jump_list[mode][i];
-        empty(&f->jumps[mode][slot], slot, none);
+        make_empty(f, mode, f->jump_list[dbt_first_jump(mode) + i]);
     }
     f->jump_n[mode]     = 0;
     f->jump_local[mode] = false;
@@ -46,25 +56,45 @@ static void jumps_flush_page(DbtFrame *f, unsigned mode, uint64_t page)
         return;
     }
     for (unsigned i = 0; i < f->jump_n[mode]; i++) {
-        unsigned slot = f->jump_list[mode][i];
-        if ((f->jumps[mode][slot].rip ^ page) >> X86_PAGE_BITS == 0) {
-            empty(&f->jumps[mode][slot], slot, f->dbt->stubs[STUB_LOOKUP]);
+        unsigned slot = f->jump_list[dbt_first_jump(mode) + i];
+        if ((jump_at(f, mode, slot)->rip ^ page) >> X86_PAGE_BITS == 0) {
+            make_empty(f, mode, slot);
         }
     }
 }
 
+DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode, uint64_t rip)
+{
+    unsigned slot = dbt_jump_slot(mode, rip);
+    for (unsigned way = 0; way < 2; way++) {
+        DbtJump *j = jump_at(f, mode, slot ^ way);
+        if (j->rip == rip) {
+            return j;
+        }
+    }
+    return NULL;
+}
+
 static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
 {
-    unsigned slot = dbt_jump_slot(u->rip);
+    unsigned slot = dbt_jump_slot(mode, u->rip);
     if (!slot || f->dbt->no_jumps) {
         return;
     }
-    DbtJump *j = &f->jumps[mode][slot];
-    if (j->rip == dbt_empty_tag(slot)) {
-        if (f->jump_n[mode] == DBT_JUMPS) {
-            dbt_jumps_flush(f, mode);
+    DbtJump *j = dbt_jump_find(f, mode, u->rip);
+    if (!j) {
+        /* Nothing moves between the two slots: dbt_kill() might miss it. */
+        unsigned other = slot ^ 1;
+        if (other && !is_empty(f, mode, slot) && (is_empty(f, mode, other) || f->jump_turn++ & 1)) {
+            slot = other;
         }
-        f->jump_list[mode][f->jump_n[mode]++] = (uint16_t)slot;
+        if (is_empty(f, mode, slot)) {
+            if (f->jump_n[mode] == dbt_n_jumps(mode)) {
+                dbt_jumps_flush(f, mode);
+            }
+            f->jump_list[dbt_first_jump(mode) + f->jump_n[mode]++] = (uint16_t)slot;
+        }
+        j = jump_at(f, mode, slot);
     }
     f->jump_local[mode] |= !global;
     unsigned bit = filter_bit(u->rip);

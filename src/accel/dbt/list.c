@@ -14,26 +14,27 @@
 const char *dbt_stub_name(DbtStub stub)
 {
     static const char *const names[] = {
-        [STUB_ENTER]            = "enter",
-        [STUB_LEAVE]            = "leave",
-        [STUB_READ_MISS]        = "read_miss",
-        [STUB_WRITE_MISS]       = "write_miss",
-        [STUB_GROUP_READ_MISS]  = "group_read_miss",
-        [STUB_GROUP_WRITE_MISS] = "group_write_miss",
-        [STUB_READ]             = "read",
-        [STUB_WRITE]            = "write",
-        [STUB_GROUP_READ]       = "group_read",
-        [STUB_GROUP_WRITE]      = "group_write",
-        [STUB_COUNTED]          = "counted",
-        [STUB_INSN]             = "insn",
-        [STUB_LINK]             = "link",
-        [STUB_LOOKUP]           = "lookup",
-        [STUB_RET_MISS]         = "ret_miss",
-        [STUB_KICK]             = "kick",
-        [STUB_PAGES]            = "pages",
-        [STUB_FAULT]            = "fault",
-        [STUB_HOT]              = "hot",
-        [STUB_HOT_BACK]         = "hot_back",
+        [STUB_ENTER]                            = "enter",
+        [STUB_LEAVE]                            = "leave",
+        [STUB_READ_MISS]                        = "read_miss",
+        [STUB_WRITE_MISS]                       = "write_miss",
+        [STUB_GROUP_READ_MISS]                  = "group_read_miss",
+        [STUB_GROUP_WRITE_MISS]                 = "group_write_miss",
+        [STUB_READ]                             = "read",
+        [STUB_WRITE]                            = "write",
+        [STUB_GROUP_READ]                       = "group_read",
+        [STUB_GROUP_WRITE]                      = "group_write",
+        [STUB_COUNTED]                          = "counted",
+        [STUB_INSN]                             = "insn",
+        [STUB_LINK]                             = "link",
+        [STUB_LOOKUP]                           = "lookup",
+        [STUB_JUMP_MISS... STUB_JUMP_MISS_LAST] = "jump_miss",
+        [STUB_RET_MISS... STUB_RET_MISS_LAST]   = "ret_miss",
+        [STUB_KICK]                             = "kick",
+        [STUB_PAGES]                            = "pages",
+        [STUB_FAULT]                            = "fault",
+        [STUB_HOT]                              = "hot",
+        [STUB_HOT_BACK]                         = "hot_back",
     };
     G_STATIC_ASSERT(G_N_ELEMENTS(names) == STUB_TLB);
     static const char *const kinds[8] = {
@@ -275,14 +276,14 @@ static void put_micro(Listing *l, uint32_t offset)
 static void put_jump(Listing *l, uint32_t offset, bool indexed)
 {
     const char *member = offset % sizeof(DbtJump) ? "code" : "rip";
-    unsigned    slot   = offset / (unsigned)sizeof(DbtJump) % DBT_JUMPS;
-    unsigned    mode   = offset / (unsigned)sizeof(((DbtFrame *)0)->jumps[0]);
+    unsigned    slot   = offset / (unsigned)sizeof(DbtJump);
+    unsigned    mode   = slot < DBT_JUMPS_USER ? 0 : 1 + (slot - DBT_JUMPS_USER) / DBT_JUMPS_KERNEL;
     g_string_append(l->out, "jumps");
     if (l->flags & DBT_LIST_ADDRESSES) {
         g_string_append_printf(l->out, "(mode %u)", mode);
     }
     if (!indexed && l->flags & DBT_LIST_ADDRESSES) {
-        g_string_append_printf(l->out, "[%u]", slot);
+        g_string_append_printf(l->out, "[%u]", slot - dbt_first_jump(mode));
     } else if (!indexed) {
         g_string_append(l->out, "[slot]"); /* of the address in RAX */
     }
@@ -335,7 +336,7 @@ static bool put_meaning(Listing *l, uint64_t value)
         return true;
     }
     switch (l->called) {
-    case STUB_RET_MISS:
+    case STUB_RET_MISS ... STUB_RET_MISS_LAST:
         g_string_append_printf(l->out, "site(insn %u, undo %d)", site.insn, site.limit - site.size);
         return true;
     case STUB_INSN: g_string_append_printf(l->out, "unit(insn %u)", (unsigned)(value >> 56)); return true;

@@ -185,8 +185,9 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     f->dbt  = dbt;
     f->kick = DBT_RUN;
     for (unsigned mode = 0; mode < DBT_MODES; mode++) {
-        for (unsigned i = 0; i < DBT_JUMPS; i++) {
-            f->jumps[mode][i] = (DbtJump){ .rip = dbt_empty_tag(i), .code = dbt->stubs[STUB_LOOKUP] };
+        DbtJump *jumps = &f->jumps[dbt_first_jump(mode)];
+        for (unsigned i = 0; i < dbt_n_jumps(mode); i++) {
+            jumps[i] = (DbtJump){ .rip = dbt_empty_tag(mode, i), .code = dbt->stubs[STUB_LOOKUP] };
         }
     }
     for (unsigned i = 0; i < DBT_HEATS; i++) {
@@ -240,12 +241,13 @@ DbtFrame *dbt_current_frame(void)
 __attribute__((noinline, no_sanitize("address", "undefined", "thread"), no_stack_protector)) void
 dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
 {
-    enum { ALIGN = 64 };
-    void *space                = alloca(sizeof(DbtFrame) + ALIGN);
-    DbtFrame *volatile f       = (DbtFrame *)(((uintptr_t)space + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
+    G_STATIC_ASSERT(sizeof(DbtFrame) <= HUGE_PAGE);
+    void *space                = alloca(2 * HUGE_PAGE);
+    DbtFrame *volatile f       = (DbtFrame *)(((uintptr_t)space + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
     DbtFrame *volatile outer   = current_frame;
     const uint8_t *volatile go = NULL;
 
+    huge_advise(f, HUGE_PAGE);
     frame_init(f, dbt, cpu);
     current_frame = f;
     x86_run_begin(cpu, false);

@@ -51,9 +51,9 @@ static const uint8_t *find_quickly(DbtFrame *f)
 {
     const X86Cpu  *cpu  = f->cpu;
     unsigned       mode = cpu->tlb->mode;
-    const DbtJump *j    = &f->jumps[mode][dbt_jump_slot(cpu->rip)];
+    const DbtJump *j    = dbt_jump_find(f, mode, cpu->rip);
 
-    if (j->rip != cpu->rip || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
+    if (!j || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
         return NULL;
     }
     const uint8_t *code = __atomic_load_n(&j->code, __ATOMIC_RELAXED); /* dbt_kill() */

@@ -203,6 +203,31 @@ static void put_miss(Asm *a, bool write, bool group, bool look)
     put_call(a, group ? (const void *)dbt_slow_group : (const void *)dbt_slow_access, write);
 }
 
+/* RAX = rip, which is not in its slot of the jump cache: perhaps it is in the other one of the pair, which lies in the
+ * same line of the host's cache. Else C. */
+static void put_jump_miss(Asm *a, unsigned mode, const void *function)
+{
+    HostMem other = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = dbt_jumps_offset(mode) };
+
+    asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(poll)), .imm_size = 1 });
+    asm_jcc(a, CC_NZ, 0);
+    uint8_t *kicked = a->p;
+    asm_rr(a, false, 0x33, H_RCX, H_RCX);
+    asm_emit(a, &(Enc){ .prefix = 0xf2, .w = true, .map = 2, .op = 0xf1, .reg = H_RCX, .rm = H_RAX }); /* crc32 */
+    asm_ri(a, false, 4, H_RCX, (int32_t)(2 * (dbt_n_jumps(mode) - 1)));
+    asm_ri(a, false, 6, H_RCX, 2); /* xor */
+    asm_rm(a, true, 0x3b, H_RAX, other);
+    asm_jcc(a, CC_NZ, 0);
+    uint8_t *miss = a->p;
+    other.disp += (int32_t)offsetof(DbtJump, code);
+    asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = other });
+    int32_t rel = (int32_t)(a->p - kicked);
+    memcpy(kicked - 4, &rel, 4);
+    rel = (int32_t)(a->p - miss);
+    memcpy(miss - 4, &rel, 4);
+    put_call(a, function, 0);
+}
+
 static void put_tlb(const Dbt *dbt, Asm *a, unsigned size, bool write, bool host, bool counts)
 {
     enum { D = 8 }; /* the return address */
@@ -277,9 +302,12 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
         put_call(a, (const void *)dbt_slow_link, 0);
         break;
     case STUB_LOOKUP: put_call(a, (const void *)dbt_slow_lookup, 0); break;
-    case STUB_RET_MISS:
+    case STUB_JUMP_MISS ... STUB_JUMP_MISS_LAST:
+        put_jump_miss(a, stub - STUB_JUMP_MISS, (const void *)dbt_slow_lookup);
+        break;
+    case STUB_RET_MISS ... STUB_RET_MISS_LAST:
         put_pop_from(a);
-        put_call(a, (const void *)dbt_slow_ret, 0);
+        put_jump_miss(a, stub - STUB_RET_MISS, (const void *)dbt_slow_ret);
         break;
     case STUB_KICK: put_call(a, (const void *)dbt_slow_kick, 0); break;
     case STUB_PAGES: put_call(a, (const void *)dbt_slow_pages, 0); break;

@@ -39,6 +39,7 @@ enum {
     ROOT_TAG    = 0x10000,
     ROOT_ADDEND = 0x20000, /* of look-ups: for reads and writes the same, an even number */
     ROOT_MASKED = 0x30000,
+    ROOT_MASKED_KERNEL,
     ROOT_TLB,
     ROOT_FRESH = 0x40000,
 };
@@ -275,13 +276,13 @@ static bool inside(uint64_t at, unsigned size, uint64_t start, uint64_t end)
 
 static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
 {
-    uint64_t at    = (uint64_t)o->mem.disp.value,
-             table = offsetof(DbtFrame, jumps) + v->u->mode * sizeof(((DbtFrame *)0)->jumps[0]);
-    unsigned size  = o->size / 8;
-    bool     jump  = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
+    uint64_t at = (uint64_t)o->mem.disp.value, table = (uint64_t)dbt_jumps_offset(v->u->mode),
+             table_end = table + dbt_n_jumps(v->u->mode) * sizeof(DbtJump);
+    unsigned size      = o->size / 8;
+    bool     jump      = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
 
     if (o->mem.index != ZYDIS_REGISTER_NONE) {
-        Expr masked = expr_root(ROOT_MASKED);
+        Expr masked = expr_root(v->u->mode == X86_TLB_USER ? ROOT_MASKED : ROOT_MASKED_KERNEL);
         if (gpr_of(o->mem.index) != H_RCX || o->mem.scale != 8 || !expr_same(&v->s.reg[H_RCX], &masked) || size != 8 ||
             at != table + (jump ? 8 : 0) || writes(o)) {
             return bad(v, "an index into the frame that is none into the jump cache");
@@ -289,8 +290,7 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
         return true;
     }
     if (jump) {
-        return (inside(at, size, table, table + sizeof(((DbtFrame *)0)->jumps[0])) &&
-                (at - table) % sizeof(DbtJump) == 8) ||
+        return (inside(at, size, table, table_end) && (at - table) % sizeof(DbtJump) == 8) ||
                bad(v, "a jump through what is no jump cache");
     }
     if (v->z.attributes & ZYDIS_ATTRIB_HAS_LOCK) {
@@ -303,8 +303,7 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     }
     return inside(at, size, 0, offsetof(DbtFrame, cpu)) ||
            inside(at, size, offsetof(DbtFrame, micro), offsetof(DbtFrame, micro) + N_MICRO * sizeof(DbtMicro)) ||
-           inside(at, size, table, table + sizeof(((DbtFrame *)0)->jumps[0])) ||
-           bad(v, "a read of the frame outside of what code may read");
+           inside(at, size, table, table_end) || bad(v, "a read of the frame outside of what code may read");
 }
 
 static bool covered(const State *s, unsigned k, const Expr *linear, unsigned size)
@@ -488,6 +487,13 @@ static void transfer(DbtVerifier *v)
             v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
             return;
         }
+        e = expr_root(ROOT_MASKED);
+        if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
+            from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && from->imm.value.u == 2 * (DBT_JUMPS_KERNEL - 1) &&
+            expr_same(&v->s.reg[H_RCX], &e)) {
+            v->s.reg[H_RCX] = expr_root(ROOT_MASKED_KERNEL);
+            return;
+        }
         known = false;
         break;
     default: known = false; break;
@@ -585,11 +591,15 @@ static bool branch(DbtVerifier *v)
                                                    : !call || bad(v, "an indirect call");
     }
     int stub = stub_at(v->dbt, to);
+    if (stub >= STUB_JUMP_MISS && stub <= STUB_RET_MISS_LAST &&
+        (unsigned)(stub - STUB_JUMP_MISS) % DBT_MODES != u->mode) {
+        return bad(v, "a branch to the stub of another mode");
+    }
     if (stub >= STUB_TLB) {
         return (call && !v->cold) || bad(v, "a branch to a look-up that is called");
     }
     switch (stub) {
-    case STUB_LOOKUP:
+    case STUB_JUMP_MISS ... STUB_JUMP_MISS_LAST:
     case STUB_KICK:
     case STUB_PAGES: return !call || bad(v, "a call of a stub that does not come back");
     case STUB_INSN: return (call && !v->cold) || bad(v, "a branch to a stub that is called");
@@ -603,7 +613,8 @@ static bool branch(DbtVerifier *v)
     case STUB_GROUP_WRITE:
     case STUB_COUNTED:
     case STUB_LINK:
-    case STUB_RET_MISS: return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
+    case STUB_RET_MISS ... STUB_RET_MISS_LAST:
+        return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
     case -1: break;
     default: return bad(v, "a branch to a stub that is C's");
     }

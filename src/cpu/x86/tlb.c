@@ -9,13 +9,16 @@
 #include "cpu/x86/park.h"
 
 #include "base/hot.h"
+#include "base/huge.h"
 #include "memory/ram.h"
 
 /* --- tables --- */
 
-static TlbTable *table_new(void)
+enum { MAX_TABLES = TLB_CONTEXTS * X86_N_TLB_MODES };
+
+static TlbTable *table_new(X86Tlb *tlb)
 {
-    TlbTable *t         = g_new0(TlbTable, 1);
+    TlbTable *t         = &tlb->tables[tlb->n_tables++];
     t->entries[0].read  = tlb_no_tag(0);
     t->entries[0].write = tlb_no_tag(0);
     t->entries[0].fetch = tlb_no_tag(0);
@@ -25,8 +28,7 @@ static TlbTable *table_new(void)
 TlbTable *tlb_table(X86Cpu *cpu, TlbContext *context, X86TlbMode mode)
 {
     if (__builtin_expect(!context->tables[mode], 0)) {
-        x86_park(cpu);
-        context->tables[mode] = table_new();
+        context->tables[mode] = table_new(cpu->tlb);
     }
     return context->tables[mode];
 }
@@ -564,6 +566,7 @@ bool x86_tlb_init(X86Cpu *cpu, Error *err)
     x86_park(cpu);
     X86Tlb *tlb = g_new0(X86Tlb, 1);
 
+    tlb->tables = huge_new0(MAX_TABLES * sizeof(TlbTable));
     renew_epochs(tlb);
     for (unsigned i = 0; i < X86_TLB_SIZE; i++) {
         uint64_t none = tlb_no_tag(i);
@@ -581,11 +584,7 @@ void x86_tlb_free(X86Cpu *cpu)
     if (!tlb) {
         return;
     }
-    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
-        for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
-            g_free(tlb->contexts[i].tables[mode]);
-        }
-    }
+    huge_free(tlb->tables, MAX_TABLES * sizeof(TlbTable));
     g_free(tlb);
     cpu->tlb         = NULL;
     cpu->tlb_entries = NULL;

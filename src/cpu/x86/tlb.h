@@ -63,6 +63,8 @@ typedef struct TlbChanges {
 struct X86Tlb {
     TlbChanges  changes;
     TlbContext  contexts[TLB_CONTEXTS];
+    TlbTable   *tables;   /* memory for all that there can be */
+    unsigned    n_tables; /* in use */
     TlbContext *current;
     X86TlbEntry never[X86_TLB_SIZE]; /* a table that never hits: alignment checks */
     X86TlbMode  mode, system_mode;

@@ -1,0 +1,41 @@
+/* Memory in huge pages: anonymous memory, aligned, with MADV_HUGEPAGE. Any thread. */
+
+#include "base/huge.h"
+
+#include <glib.h>
+
+#include <stdint.h>
+#include <sys/mman.h>
+
+static size_t whole_pages(size_t size)
+{
+    return (size + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
+}
+
+void *huge_new0(size_t size)
+{
+    size_t   whole = whole_pages(size);
+    uint8_t *space = mmap(NULL, whole + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (space == MAP_FAILED) {
+        g_error("cannot get %zu bytes of memory", size);
+    }
+    size_t before = -(uintptr_t)space & (HUGE_PAGE - 1);
+    if (before) {
+        munmap(space, before);
+    }
+    munmap(space + before + whole, HUGE_PAGE - before);
+    huge_advise(space + before, whole);
+    return space + before;
+}
+
+void huge_free(void *memory, size_t size)
+{
+    if (memory) {
+        munmap(memory, whole_pages(size));
+    }
+}
+
+void huge_advise(void *start, size_t size)
+{
+    (void)madvise(start, size & ~(size_t)(HUGE_PAGE - 1), MADV_HUGEPAGE); /* a kernel without them: all works */
+}

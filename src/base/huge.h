@@ -1,0 +1,20 @@
+/* Memory in huge pages, for tables that are looked into at random: a miss of the host's TLB costs more than one of its
+ * cache, twice as much again in a virtual machine. Where the kernel has none to give, ordinary pages serve. */
+
+#ifndef QUERN_BASE_HUGE_H
+#define QUERN_BASE_HUGE_H
+
+#include <stddef.h>
+
+enum { HUGE_PAGE = 2 << 20 };
+
+/* `size` bytes of zeros that begin at a multiple of HUGE_PAGE and become real when touched. Ends the process when there
+ * are no addresses left. For huge_free(), with the same size. Any thread. */
+void *huge_new0(size_t size);
+void  huge_free(void *memory, size_t size); /* NULL: nothing */
+
+/* Asks for huge pages in memory that exists and has not been touched: [start, start + size), start a multiple of
+ * HUGE_PAGE, rounded down to whole pages of that size. */
+void huge_advise(void *start, size_t size);
+
+#endif
