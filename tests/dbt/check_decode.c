@@ -92,6 +92,7 @@ static const char *check_name(const Check *c, char *why)
     case T_JMPI: ok = m == ZYDIS_MNEMONIC_JMP && c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR; break;
     case T_JCC: ok = c->z.meta.category == ZYDIS_CATEGORY_COND_BR && (c->z.opcode & 15) == (c->in->op & 15); break;
     case T_SHCL: ok = c->z.meta.category == ZYDIS_CATEGORY_SHIFT || c->z.meta.category == ZYDIS_CATEGORY_ROTATE; break;
+    case T_SHDCL: ok = m == ZYDIS_MNEMONIC_SHLD || m == ZYDIS_MNEMONIC_SHRD; break;
     case T_MULDIV:
         ok = m == ZYDIS_MNEMONIC_MUL || m == ZYDIS_MNEMONIC_IMUL || m == ZYDIS_MNEMONIC_DIV || m == ZYDIS_MNEMONIC_IDIV;
         break;
@@ -179,8 +180,8 @@ static const char *check_operands(const Check *c, char *why)
         bad = check_memory(c, rm, why);
     }
     bool has_rm = in->t == T_GEN || in->t == T_MOVI || in->t == T_PUSH || in->t == T_PUSHM || in->t == T_POP ||
-                  in->t == T_CALLI || in->t == T_JMPI || in->t == T_SHCL || in->t == T_MULDIV || in->t == T_XCHG ||
-                  in->t == T_CMPXCHG || in->t == T_BSWAP || in->t == T_BMI;
+                  in->t == T_CALLI || in->t == T_JMPI || in->t == T_SHCL || in->t == T_SHDCL || in->t == T_MULDIV ||
+                  in->t == T_XCHG || in->t == T_CMPXCHG || in->t == T_BSWAP || in->t == T_BMI;
     if (!bad && has_rm && !in->memory) {
         unsigned size = in->rm_size;
         if (!rm || rm->type != ZYDIS_OPERAND_TYPE_REGISTER || reg_of(in->rm, size) != rm->reg.value) {
@@ -189,7 +190,7 @@ static const char *check_operands(const Check *c, char *why)
         }
     }
     bool has_reg = (in->t == T_GEN && !in->ext) || in->t == T_LEA || in->t == T_CMPXCHG || in->t == T_BITMEM ||
-                   in->t == T_BMI || (in->t == T_XCHG && reg);
+                   in->t == T_SHDCL || in->t == T_BMI || (in->t == T_XCHG && reg);
     if (!bad && has_reg && (!reg || reg_of(in->reg, in->opsize) != reg->reg.value)) {
         return DIFFERS("reg is %s, not %s", ZydisRegisterGetString(reg_of(in->reg, in->opsize)),
                        reg ? ZydisRegisterGetString(reg->reg.value) : "there");
@@ -263,7 +264,7 @@ static const char *check_flags(const Check *c, char *why)
         return DIFFERS("writes flags %02x, not %02x", in->write, changed);
     }
     bool divides = in->t == T_MULDIV && in->reg >= 6;
-    if (changed && !in->write && in->t != T_SHCL && !divides) {
+    if (changed && !in->write && in->t != T_SHCL && in->t != T_SHDCL && !divides) {
         return DIFFERS("writes no flags, but %02x", changed);
     }
     return NULL;

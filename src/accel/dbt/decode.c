@@ -205,8 +205,8 @@ static void shift(Cursor *c, uint8_t op)
         set_imm(c, 1);
         if (!(in->imm & (in->opsize == 8 ? 63 : 31))) {
             in->t = T_OTHER; /* changes no flags */
-        } else if (roll && in->opsize < 4) {
-            in->t = T_OTHER; /* RCL counts modulo 9 and 17 */
+        } else if (roll && in->opsize < 4 && (in->imm & 31) % (8 * in->opsize + carry) == 0) {
+            in->t = T_OTHER; /* all the way round: which flags change is the host's to know */
         }
     }
     if (op >= 0xd2) {
@@ -296,6 +296,11 @@ static bool decode_0f(Cursor *c)
         gen(c, G_RM_R | G_RM_W | G_REG_R, 0, FL_ALL);
         set_imm(c, 1);
         return in->opsize == 2 || !(in->imm & (in->opsize == 8 ? 63 : 31)) ? other(c) : true;
+    case 0xa5:
+    case 0xad:
+        gen(c, G_RM_R | G_RM_W | G_REG_R, 0, 0); /* a count of 0 leaves the flags */
+        in->t = T_SHDCL;
+        return in->opsize == 2 ? other(c) : true;
     case 0xae:
         if (*c->p >= 0xe8 && !c->rep && !c->repne && !c->o16) {
             in->t   = T_FENCE;

@@ -38,6 +38,7 @@ typedef enum DbtTemplate {
     T_JMPI,
     T_JCC,
     T_SHCL,   /* shift by CL */
+    T_SHDCL,  /* SHLD, SHRD by CL */
     T_MULDIV, /* F6, F7 /4 to /7 */
     T_XCHG,   /* two registers */
     T_CMPXCHG,

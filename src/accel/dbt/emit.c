@@ -290,6 +290,47 @@ static void emit_shcl(Tr *t, const DbtInsn *in)
     flags_written(t);
 }
 
+/* The source in the frame borrows RDX, or RBX where RDX is what is shifted. */
+static void emit_shdcl(Tr *t, const DbtInsn *in)
+{
+    Asm     *a      = &t->hot;
+    Enc      e      = enc_of(in);
+    unsigned source = dbt_host_register[in->reg];
+    bool     borrow = source == H_NONE;
+    unsigned lent   = !in->memory && in->rm == X86_RDX ? H_RBX : H_RDX;
+
+    if (in->memory) {
+        MemSpec m = operand_spec(t, in, in->rm_size, true);
+        m.scratch = true;
+        check(t, &m);
+    }
+    if (t->live[t->i + 1]) {
+        flags_need(t);
+    }
+    if (in->memory) {
+        asm_mov(a, H_RAX, H_RCX);
+        e.memory = true;
+        e.mem    = asm_at(H_RAX, 0);
+    } else {
+        e.rm = (uint8_t)read_guest(t, in->rm, H_RAX);
+    }
+    if (borrow) {
+        asm_store(a, asm_frame(DBT_FRAME(keep[0])), lent);
+        asm_load(a, lent, guest_slot(in->reg));
+        source = lent;
+    }
+    asm_mov32(a, H_RCX, H_R10);
+    e.reg = (uint8_t)source;
+    asm_emit(a, &e);
+    if (borrow) {
+        asm_load(a, lent, asm_frame(DBT_FRAME(keep[0])));
+    }
+    if (!in->memory) {
+        write_guest(t, in->rm, e.rm);
+    }
+    flags_written(t);
+}
+
 static void emit_muldiv(Tr *t, const DbtInsn *in)
 {
     Asm *a = &t->hot;
@@ -757,6 +798,7 @@ void emit_insn(Tr *t, const DbtInsn *in)
     } else if (t->n_tails) {
         bool only_reg = t->fl_reg; /* a recipe holds whatever C has done: what it uses has its new value */
         if (only_reg) {
+    case T_SHDCL: emit_shdcl(t, in); break;
             Asm hot   = t->hot;
             t->hot    = t->cold;
             bool mem  = t->fl_mem;

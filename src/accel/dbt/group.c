@@ -107,6 +107,7 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
     case T_BSWAP: written(s, whole(in->rm)); return;
     case T_BMI: written(s, in->reg); return;
     case T_SHCL:
+    case T_SHDCL:
         if (!in->memory) {
             written(s, whole(in->rm));
         }
@@ -216,7 +217,8 @@ static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access
 {
     bool xchg = in->t == T_GEN && in->map == 0 && (in->op == 0x86 || in->op == 0x87);
     if (!in->memory || in->lock || xchg || in->addrsize != 8 ||
-        (in->t != T_GEN && in->t != T_VECTOR && in->t != T_BMI && in->t != T_MULDIV && in->t != T_SHCL)) {
+        (in->t != T_GEN && in->t != T_VECTOR && in->t != T_BMI && in->t != T_MULDIV && in->t != T_SHCL &&
+         in->t != T_SHDCL)) {
         return false;
     }
     bool write = in->access & G_RM_W || in->t == T_SHCL;
