@@ -113,6 +113,12 @@ static const char *check_name(const Check *c, char *why)
         ok = c->z.meta.category == ZYDIS_CATEGORY_STRINGOP && c->in->opsize * 8 == c->op[0].size &&
              c->z.address_width == 64 && !(c->z.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_SEGMENT));
         break;
+    case T_REP:
+        ok = c->z.meta.category == ZYDIS_CATEGORY_STRINGOP && c->in->opsize * 8 == c->op[0].size &&
+             c->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY && c->op[0].mem.base == ZYDIS_REGISTER_RDI &&
+             c->z.address_width == 64 && c->z.attributes & ZYDIS_ATTRIB_HAS_REP &&
+             !(c->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT);
+        break;
     case T_CMPXCHG16: ok = m == ZYDIS_MNEMONIC_CMPXCHG16B; break;
     case T_BMI: ok = c->z.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX; break;
     case T_GEN: ok = c->z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY; break;

@@ -497,10 +497,11 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
     case 0xab:
     case 0xac:
     case 0xad:
-        if (!m64 || !mode->forward || c->rep || c->repne || in->addrsize != 8 || in->seg != DBT_NO_REG || in->lock) {
+        if (!m64 || !mode->forward || c->repne || in->addrsize != 8 || in->seg != DBT_NO_REG || in->lock ||
+            (c->rep && op >= 0xac)) {
             return other(c);
         }
-        in->t      = T_STRING;
+        in->t      = c->rep ? T_REP : T_STRING;
         in->opsize = op & 1 ? in->opsize : 1;
         in->faults = true;
         return true;
@@ -793,7 +794,8 @@ bool dbt_decode(const DbtMode *mode, const uint8_t *bytes, unsigned avail, DbtIn
     }
     /* F2 and F3 on what does not know them: only where nobody ever gave them a meaning. */
     if ((c.rep || c.repne) && !in->prefix && in->t != T_RET && in->t != T_JCC && in->t != T_JMP && in->t != T_JMPI &&
-        in->t != T_CALL && in->t != T_CALLI && in->t != T_NOP && !(in->t == T_GEN && in->map == 1 && in->op >= 0xbc)) {
+        in->t != T_CALL && in->t != T_CALLI && in->t != T_NOP && in->t != T_REP &&
+        !(in->t == T_GEN && in->map == 1 && in->op >= 0xbc)) {
         return other(&c);
     }
     if (!in->rm_size) {

@@ -50,6 +50,7 @@ typedef enum DbtTemplate {
     T_NOP,
     T_FENCE,
     T_STRING, /* MOVS, STOS, LODS without REP, DF = 0 */
+    T_REP,    /* REP MOVS, REP STOS, DF = 0; what is longer than a page goes to C */
     T_CMPXCHG16,
     T_BMI,    /* VEX general-register instruction */
     T_VECTOR, /* filled in by vector.c */

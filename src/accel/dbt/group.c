@@ -121,6 +121,13 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
             written(s, X86_RAX);
         }
         return;
+    case T_REP:
+        written(s, X86_RDI);
+        written(s, X86_RCX);
+        if (in->op < 0xaa) {
+            written(s, X86_RSI);
+        }
+        return;
     case T_XCHG:
         written(s, whole(in->reg));
         written(s, whole(in->rm));

@@ -54,6 +54,21 @@ static bool ends_unit(const DbtInsn *in)
     return in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
 }
 
+/* The instruction as C runs it, for those that have no template or not for every case. */
+static bool decode_c(Tr *t, const uint8_t *buf, unsigned avail, DbtInsn *in)
+{
+    if (x86_decode_insn(t->cpu, buf, avail, 0, &t->s->c[t->n_c]) == DECODE_MORE) {
+        return false;
+    }
+    in->extra = (uint8_t)t->n_c++;
+    return true;
+}
+
+static bool may_call_c(const DbtInsn *in)
+{
+    return in->t == T_C || in->t == T_REP;
+}
+
 /* One instruction; false when it does not end in this page. */
 static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
 {
@@ -71,18 +86,20 @@ static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
         in->t = T_OTHER;
     }
     if (in->t == T_OTHER && !vector_decode(t, buf, avail, in)) {
-        X86Insn *c = &t->s->c[t->n_c];
         memset(in, 0, sizeof *in);
-        if (x86_decode_insn(t->cpu, buf, avail, 0, c) == DECODE_MORE) {
+        if (!decode_c(t, buf, avail, in)) {
             return false;
         }
-        in->t      = T_C;
-        in->len    = c->len;
-        in->extra  = (uint8_t)t->n_c++;
-        in->faults = true;
-        *ends      = c->flags & X86_INSN_ENDS;
+        const X86Insn *c = &t->s->c[in->extra];
+        in->t            = T_C;
+        in->len          = c->len;
+        in->faults       = true;
+        *ends            = c->flags & X86_INSN_ENDS;
     } else {
         *ends = ends_unit(in);
+        if (may_call_c(in) && !decode_c(t, buf, avail, in)) {
+            return false;
+        }
     }
     in->off = (uint16_t)off;
     return true;
@@ -192,7 +209,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     for (unsigned i = 0; i < t->n; i++) {
         const DbtInsn *in = &t->s->insns[i];
         u->insn_off[i]    = in->off;
-        u->c_of[i]        = in->t == T_C ? (uint8_t)(in->extra + 1) : 0;
+        u->c_of[i]        = may_call_c(in) ? (uint8_t)(in->extra + 1) : 0;
     }
     u->insn_off[t->n] = (uint16_t)t->len;
 

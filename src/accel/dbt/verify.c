@@ -67,6 +67,7 @@ typedef struct DbtVerifier {
     /* CMP with a tag in it: JA must follow. */
     bool pending;
     Fact checking;
+    Fits fits;
 
     const uint8_t          *at; /* instruction at hand */
     ZydisDecodedInstruction z;
@@ -110,6 +111,7 @@ static int entry_in(const Expr *e, uint32_t kind, int64_t times)
 
 static void forget_all(DbtVerifier *v)
 {
+    v->fits = (Fits){ 0 };
     for (unsigned i = 0; i < 16; i++) {
         v->s.reg[i] = fresh(v);
     }
@@ -122,6 +124,7 @@ static void forget_all(DbtVerifier *v)
 /* Nothing else goes from one guest instruction to the next in scratch registers and words. */
 static void next_insn(DbtVerifier *v, uint32_t offset)
 {
+    v->fits         = (Fits){ 0 };
     v->s.reg[H_RAX] = fresh(v);
     /* But for an addend in RCX, unless slow paths that have run the instruction in C come in here. */
     if (entry_in(&v->s.reg[H_RCX], ROOT_ADDEND, 1) < 0 || v->back_at[offset / 8] >> offset % 8 & 1) {
@@ -478,9 +481,58 @@ static bool decode(DbtVerifier *v, const uint8_t *at, const uint8_t *end)
            bad(v, "bytes that are no instruction");
 }
 
+/* REP MOVS and STOS on memory that checks cover, no farther than the page's end. */
+static bool string_operand(DbtVerifier *v, unsigned reg, unsigned size, bool write)
+{
+    Expr e = v->s.reg[reg];
+    int  k = entry_in(&e, ROOT_ADDEND, 1);
+    if (k < 0 || (unsigned)k / (2 * DBT_MICRO) != v->u->mode || (write && (unsigned)k / DBT_MICRO % 2 != X86_WRITE)) {
+        return bad(v, "a string without the addend for it");
+    }
+    Expr addend   = expr_root(ROOT_ADDEND + (uint32_t)k);
+    e             = sum(v, &e, &addend, -1);
+    v->s.reg[reg] = fresh(v);
+    return (covered(&v->s, (unsigned)k, &e, size) && fits_cover(&v->fits, &e, &v->s.reg[H_RCX], size)) ||
+           bad(v, "a string that no check covers");
+}
+
+static bool is_string(const DbtVerifier *v)
+{
+    switch (v->z.mnemonic) {
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSW:
+    case ZYDIS_MNEMONIC_MOVSD:
+    case ZYDIS_MNEMONIC_MOVSQ:
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSW:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_STOSQ: return v->z.attributes & ZYDIS_ATTRIB_HAS_REP;
+    default: return false;
+    }
+}
+
+static bool string(DbtVerifier *v)
+{
+    bool move = v->op[1].type == ZYDIS_OPERAND_TYPE_MEMORY;
+    if (v->cold || v->pending || v->z.address_width != 64 ||
+        v->z.attributes & (ZYDIS_ATTRIB_HAS_SEGMENT | ZYDIS_ATTRIB_HAS_LOCK)) {
+        return bad(v, "a string instruction of no template");
+    }
+    if (!string_operand(v, H_RDI, v->op[0].size / 8, true) ||
+        (move && !string_operand(v, H_RSI, v->op[0].size / 8, false))) {
+        return false;
+    }
+    v->s.reg[H_RCX] = fresh(v);
+    return true;
+}
+
 /* Everything about an instruction but where it branches. */
 static bool step(DbtVerifier *v)
 {
+    if (is_string(v)) {
+        return string(v);
+    }
+    fits_step(&v->fits, &v->z, v->op, v->s.reg);
     if (!allowed(v) || !operands(v)) {
         return false;
     }
@@ -550,7 +602,7 @@ static bool branch(DbtVerifier *v)
     case STUB_LOOKUP:
     case STUB_KICK:
     case STUB_PAGES: return !call || bad(v, "a call of a stub that does not come back");
-    case STUB_INSN: return (call && !v->cold) || bad(v, "a branch to a stub that is called");
+    case STUB_INSN: return call || bad(v, "a branch to a stub that is called");
     case STUB_READ_MISS:
     case STUB_WRITE_MISS:
     case STUB_GROUP_READ_MISS:
@@ -674,6 +726,17 @@ static bool find_ways_back(DbtVerifier *v)
     return true;
 }
 
+/* The description behind a call of C, which is for that instruction. */
+static bool c_call(DbtVerifier *v, const uint8_t *next, const uint8_t *end, unsigned insn)
+{
+    uint64_t want = (uint64_t)(uintptr_t)v->u | (uint64_t)insn << 56, found;
+    if (end - next < 10 || next[0] != 0x48 || next[1] != 0xb9) {
+        return bad(v, "a call of C without its description");
+    }
+    memcpy(&found, next + 2, 8);
+    return (found == want && insn < v->u->n && v->u->c_of[insn]) || bad(v, "a call of C for another instruction");
+}
+
 static bool hot_part(DbtVerifier *v)
 {
     const DbtUnit *u       = v->u;
@@ -686,6 +749,7 @@ static bool hot_part(DbtVerifier *v)
         uint32_t offset = (uint32_t)(p - u->hot);
         for (unsigned i = 0; i < v->n_joins; i++) {
             if (v->joins[i].offset == offset) {
+                v->fits = (Fits){ 0 };
                 if (reached) {
                     meet(v, &v->s, &v->joins[i].state);
                 } else {
@@ -717,13 +781,8 @@ static bool hot_part(DbtVerifier *v)
                 }
             }
         } else if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL) {
-            uint64_t want = (uint64_t)(uintptr_t)u | (uint64_t)v->insn << 56, found;
-            if (end - next < 10 || next[0] != 0x48 || next[1] != 0xb9) {
-                return bad(v, "a call of C without its description");
-            }
-            memcpy(&found, next + 2, 8);
-            if (found != want || !u->c_of[v->insn]) {
-                return bad(v, "a call of C for another instruction");
+            if (!c_call(v, next, end, v->insn)) {
+                return false;
             }
             forget_all(v);
         } else if (to && to > p && to < end && !join_later(v, (uint32_t)(to - u->hot))) {
@@ -756,6 +815,11 @@ static bool cold_part(DbtVerifier *v)
             case STUB_GROUP_WRITE_MISS:
                 if (!site_at(next, end, &site) || site.micro / (2 * DBT_MICRO) != u->mode || site.insn >= u->n) {
                     return bad(v, "a slow side with a wrong description");
+                }
+                break;
+            case STUB_INSN:
+                if (!c_call(v, next, end, end - next >= 10 ? next[9] : 0)) {
+                    return false;
                 }
                 break;
             default: break;

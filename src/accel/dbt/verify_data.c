@@ -43,6 +43,73 @@ bool expr_same(const Expr *a, const Expr *b)
     return a->c == b->c && expr_same_terms(a, b);
 }
 
+/* The general register that an operand is, in that width; -1: another kind of operand. */
+static int gpr(const ZydisDecodedOperand *o, unsigned bits)
+{
+    return o->type == ZYDIS_OPERAND_TYPE_REGISTER && o->size == bits &&
+                   (ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR64 ||
+                    ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR32)
+               ? ZydisRegisterGetId(o->reg.value)
+               : -1;
+}
+
+static bool is_immediate(const ZydisDecodedOperand *o)
+{
+    return o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
+void fits_step(Fits *f, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op, const Expr *reg)
+{
+    enum { EAX = 0, STAGE_MOV = 1, STAGE_OR, STAGE_NEG, STAGE_SHR, STAGE_CMP };
+    unsigned stage = f->stage;
+
+    f->stage = 0;
+    switch (z->mnemonic) {
+    case ZYDIS_MNEMONIC_MOV:
+        if (gpr(&op[0], 32) == EAX && gpr(&op[1], 32) >= 0) {
+            f->fit   = (Fit){ .address = reg[gpr(&op[1], 32)] };
+            f->stage = STAGE_MOV;
+        }
+        break;
+    case ZYDIS_MNEMONIC_OR:
+        if (stage == STAGE_MOV && gpr(&op[0], 32) == EAX && is_immediate(&op[1]) &&
+            (uint32_t)op[1].imm.value.u == UINT32_C(0xfffff000)) {
+            f->stage = STAGE_OR;
+        }
+        break;
+    case ZYDIS_MNEMONIC_NEG: f->stage = stage == STAGE_OR && gpr(&op[0], 32) == EAX ? STAGE_NEG : 0; break;
+    case ZYDIS_MNEMONIC_SHR:
+        if (stage == STAGE_NEG && gpr(&op[0], 32) == EAX && is_immediate(&op[1])) {
+            f->fit.shift = (unsigned)op[1].imm.value.u & 31;
+            f->stage     = STAGE_SHR;
+        }
+        break;
+    case ZYDIS_MNEMONIC_CMP:
+        if ((stage == STAGE_NEG || stage == STAGE_SHR) && gpr(&op[0], 64) >= 0 && gpr(&op[1], 64) == EAX) {
+            f->fit.count = reg[gpr(&op[0], 64)];
+            f->stage     = STAGE_CMP;
+        }
+        break;
+    case ZYDIS_MNEMONIC_JNBE:
+        if (stage == STAGE_CMP) {
+            f->known[f->n++ % 2] = f->fit;
+        }
+        break;
+    default: break;
+    }
+}
+
+bool fits_cover(const Fits *f, const Expr *address, const Expr *count, unsigned size)
+{
+    for (unsigned i = 0; i < f->n && i < 2; i++) {
+        if (expr_same(&f->known[i].address, address) && expr_same(&f->known[i].count, count) &&
+            1u << f->known[i].shift == size) {
+            return true;
+        }
+    }
+    return false;
+}
+
 #define OK(m) [ZYDIS_MNEMONIC_##m] = 1
 /* clang-format off */
 const uint8_t dbt_verify_integer[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
