@@ -24,6 +24,8 @@ DbtMode check_decode_mode(unsigned number)
                       .flat    = s[2],
                       .popcnt  = true,
                       .forward = !some,
+                      .kernel  = !some,
+                      .rdtscp  = true,
                       .cx16    = true,
                       .lzcnt   = !some,
                       .tzcnt   = !some,
@@ -82,7 +84,7 @@ static const char *check_name(const Check *c, char *why)
     case T_LEA: ok = m == ZYDIS_MNEMONIC_LEA; break;
     case T_PUSH:
     case T_PUSHI:
-    case T_PUSHM: ok = m == ZYDIS_MNEMONIC_PUSH; break;
+    case T_PUSHM: ok = m == (c->in->op == 0x9c ? ZYDIS_MNEMONIC_PUSHFQ : ZYDIS_MNEMONIC_PUSH); break;
     case T_POP: ok = m == ZYDIS_MNEMONIC_POP; break;
     case T_LEAVE: ok = m == ZYDIS_MNEMONIC_LEAVE; break;
     case T_CALL: ok = m == ZYDIS_MNEMONIC_CALL && c->op[0].imm.is_relative; break;
@@ -107,7 +109,7 @@ static const char *check_name(const Check *c, char *why)
     case T_FLAG: ok = m == ZYDIS_MNEMONIC_CLC || m == ZYDIS_MNEMONIC_STC || m == ZYDIS_MNEMONIC_CMC; break;
     case T_FENCE: ok = m == ZYDIS_MNEMONIC_LFENCE || m == ZYDIS_MNEMONIC_MFENCE || m == ZYDIS_MNEMONIC_SFENCE; break;
     case T_NOP: /* and what is one without its feature */
-        ok = c->z.opcode == 0x90 || c->z.opcode_map == ZYDIS_OPCODE_MAP_0F;
+        ok = c->z.opcode == 0x90 || m == ZYDIS_MNEMONIC_CLD || c->z.opcode_map == ZYDIS_OPCODE_MAP_0F;
         break;
     case T_STRING: /* REP and segments are others' */
         ok = c->z.meta.category == ZYDIS_CATEGORY_STRINGOP && c->in->opsize * 8 == c->op[0].size &&
@@ -119,6 +121,13 @@ static const char *check_name(const Check *c, char *why)
              c->z.address_width == 64 && c->z.attributes & ZYDIS_ATTRIB_HAS_REP &&
              !(c->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT);
         break;
+    case T_CLI: ok = m == ZYDIS_MNEMONIC_CLI; break;
+    case T_STI: ok = m == ZYDIS_MNEMONIC_STI; break;
+    case T_SWAPGS: ok = m == ZYDIS_MNEMONIC_SWAPGS; break;
+    case T_RDSEG:
+        ok = m == ZYDIS_MNEMONIC_MOV && c->op[1].reg.value == (ZydisRegister)(ZYDIS_REGISTER_ES + c->in->reg);
+        break;
+    case T_RDTSC: ok = m == (c->in->map == 2 ? ZYDIS_MNEMONIC_RDTSCP : ZYDIS_MNEMONIC_RDTSC); break;
     case T_CMPXCHG16: ok = m == ZYDIS_MNEMONIC_CMPXCHG16B; break;
     case T_BMI: ok = c->z.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX; break;
     case T_GEN: ok = c->z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY; break;
@@ -185,9 +194,10 @@ static const char *check_operands(const Check *c, char *why)
     if (in->memory && in->t != T_NOP) {
         bad = check_memory(c, rm, why);
     }
-    bool has_rm = in->t == T_GEN || in->t == T_MOVI || in->t == T_PUSH || in->t == T_PUSHM || in->t == T_POP ||
-                  in->t == T_CALLI || in->t == T_JMPI || in->t == T_SHCL || in->t == T_SHDCL || in->t == T_MULDIV ||
-                  in->t == T_XCHG || in->t == T_CMPXCHG || in->t == T_BSWAP || in->t == T_BMI;
+    bool has_rm = in->t == T_GEN || in->t == T_MOVI || in->t == T_PUSH || (in->t == T_PUSHM && in->op != 0x9c) ||
+                  in->t == T_RDSEG || in->t == T_POP || in->t == T_CALLI || in->t == T_JMPI || in->t == T_SHCL ||
+                  in->t == T_SHDCL || in->t == T_MULDIV || in->t == T_XCHG || in->t == T_CMPXCHG || in->t == T_BSWAP ||
+                  in->t == T_BMI;
     if (!bad && has_rm && !in->memory) {
         unsigned size = in->rm_size;
         if (!rm || rm->type != ZYDIS_OPERAND_TYPE_REGISTER || reg_of(in->rm, size) != rm->reg.value) {

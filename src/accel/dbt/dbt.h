@@ -68,6 +68,7 @@ enum { DBT_ACCESSES = 16 };
 /* At RSP. Offsets are in emitted code. */
 typedef struct DbtFrame {
     uint64_t r9, r10, r11;
+    uint64_t fs_base, gs_base;
     uint64_t flags;    /* as X86Cpu.arith */
     uint64_t tmp[4];   /* the stubs' */
     uint64_t keep[4];  /* the templates': across checks */
@@ -79,7 +80,6 @@ typedef struct DbtFrame {
         };
     };
     const X86TlbEntry *tlb;
-    uint64_t           fs_base, gs_base;
     X86Cpu            *cpu;
     uint64_t           host_rsp, host_return, host_saved[6];
     const uint8_t     *from, *to; /* calls into C: where from, where it goes on */

@@ -249,6 +249,27 @@ static bool decode_0f(Cursor *c)
     in->map = 1;
     in->op  = op;
     switch (op) {
+    case 0x01: {
+        uint8_t b = *c->p++;
+        if (c->o16) {
+            return other(c);
+        }
+        if (b == 0xf8 && mode->code == 8 && mode->kernel) {
+            in->t = T_SWAPGS;
+            return true;
+        }
+        if (b == 0xf9 && mode->rdtscp) {
+            in->t      = T_RDTSC;
+            in->map    = 2;
+            in->faults = !mode->kernel;
+            return true;
+        }
+        return other(c);
+    }
+    case 0x31:
+        in->t      = T_RDTSC;
+        in->faults = !mode->kernel;
+        return true;
     case 0x0d:
     case 0x18:
     case 0x19:
@@ -473,6 +494,10 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         in->opsize = op == 0x8a ? 1 : in->opsize;
         gen(c, G_RM_R | G_REG_W, 0, 0);
         return true;
+    case 0x8c:
+        modrm(c);
+        in->t = T_RDSEG;
+        return in->memory || (in->reg & 7) > 5 || c->rex & 4 ? other(c) : true;
     case 0x8d:
         modrm(c);
         in->t      = T_LEA;
@@ -586,6 +611,23 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         in->t = T_JMP;
         set_imm(c, op == 0xe9 ? 4 : 1);
         return true;
+    case 0x9c:
+        if (odd_stack(c) || c->o16 || !m64) {
+            return other(c);
+        }
+        in->t      = T_PUSHM;
+        in->opsize = mode->code;
+        in->read   = FL_ALL;
+        in->faults = true;
+        return true;
+    case 0xfa:
+    case 0xfb:
+        in->t      = op == 0xfa ? T_CLI : T_STI;
+        in->faults = op == 0xfb;
+        return mode->kernel ? true : other(c);
+    case 0xfc:
+        in->t = T_NOP; /* DF is part of the mode */
+        return mode->forward ? true : other(c);
     case 0xf5:
         in->t     = T_FLAG;
         in->read  = FL_CF;

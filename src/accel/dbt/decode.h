@@ -28,7 +28,7 @@ typedef enum DbtTemplate {
     T_LEA,
     T_PUSH,
     T_PUSHI,
-    T_PUSHM,
+    T_PUSHM, /* PUSHF too: op 9Ch */
     T_POP,
     T_LEAVE,
     T_CALL,
@@ -51,6 +51,11 @@ typedef enum DbtTemplate {
     T_FENCE,
     T_STRING, /* MOVS, STOS, LODS without REP, DF = 0 */
     T_REP,    /* REP MOVS, REP STOS, DF = 0; what is longer than a page goes to C */
+    T_CLI,    /* in ring 0 */
+    T_STI,    /* the same; not the last of a unit */
+    T_SWAPGS, /* the same */
+    T_RDSEG,  /* MOV r, segment register */
+    T_RDTSC,  /* RDTSCP too: map 2 */
     T_CMPXCHG16,
     T_BMI,    /* VEX general-register instruction */
     T_VECTOR, /* filled in by vector.c */
@@ -97,7 +102,8 @@ typedef struct DbtMode {
     uint8_t stack; /* 2, 4, 8 */
     bool    flat;
     bool    forward; /* EFLAGS.DF = 0 */
-    bool    cx16;
+    bool    kernel;  /* CPL 0 */
+    bool    cx16, rdtscp;
     bool    popcnt, lzcnt, tzcnt, movbe, crc32, bmi1, bmi2; /* CPUID */
 } DbtMode;
 

@@ -128,6 +128,17 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
             written(s, X86_RSI);
         }
         return;
+    case T_CLI:
+    case T_STI:
+    case T_SWAPGS: return;
+    case T_RDSEG: written(s, in->rm); return;
+    case T_RDTSC:
+        written(s, X86_RAX);
+        written(s, X86_RDX);
+        if (in->map == 2) {
+            written(s, X86_RCX);
+        }
+        return;
     case T_XCHG:
         written(s, whole(in->reg));
         written(s, whole(in->rm));
@@ -322,7 +333,7 @@ void find_groups(Tr *t)
         const DbtInsn *in = &t->s->insns[i];
         Access         a;
         t->s->operand_group[i] = t->s->stack_group[i] = 0;
-        if (in->t == T_C || in->t == T_OTHER) {
+        if (in->t == T_C || in->t == T_OTHER || in->t == T_SWAPGS) {
             t->first_open = t->n_groups; /* anything may happen there */
         }
         t->i = i;

@@ -4,6 +4,7 @@
  * Lock of the Dbt held, or the unit is otherwise known to stay. */
 
 #include "accel/dbt/trace.h"
+#include "accel/dbt/verify.h"
 
 #include <Zydis/Zydis.h>
 
@@ -85,6 +86,11 @@ static const char *const template_names[] = {
     [T_STRING]    = "STRING",
     [T_CMPXCHG16] = "CMPXCHG16",
     [T_REP]       = "REP",
+    [T_CLI]       = "CLI",
+    [T_STI]       = "STI",
+    [T_SWAPGS]    = "SWAPGS",
+    [T_RDSEG]     = "RDSEG",
+    [T_RDTSC]     = "RDTSC",
     [T_BMI]       = "BMI",
     [T_VECTOR]    = "VECTOR",
     [T_X87]       = "X87",
@@ -201,7 +207,8 @@ typedef struct Listing {
     unsigned       n_labels;
     uint16_t       letter[DBT_MODES * 2 * DBT_MICRO]; /* of micro entries, from 1, in the order of their appearance */
     unsigned       n_letters;
-    DbtStub        called; /* by the instruction before; N_STUBS: none */
+    DbtStub        called;  /* by the instruction before; N_STUBS: none */
+    bool           rcx_cpu; /* RCX has been loaded with the vCPU's address */
 } Listing;
 
 static int in_part(const DbtUnit *u, uint64_t address)
@@ -374,6 +381,13 @@ static void put_operand(Listing *l, const ZydisDecodedInstruction *z, const Zydi
     } else if (op->type == ZYDIS_OPERAND_TYPE_MEMORY && z->mnemonic != ZYDIS_MNEMONIC_LEA) {
         ZydisFormatterFormatOperand(&l->host.formatter, z, op, text, sizeof text, at, NULL);
         const char *bracket = strchr(text, '[');
+        const char *member  = l->rcx_cpu && op->mem.base == ZYDIS_REGISTER_RCX
+                                  ? dbt_cpu_member((uint64_t)op->mem.disp.value, op->size / 8, false)
+                                  : NULL;
+        if (member) {
+            g_string_append_printf(l->out, "%u[cpu.%s]", op->size, member);
+            return;
+        }
         g_string_append_printf(l->out, "%u%s", op->size, bracket ? bracket : text);
     } else {
         ZydisFormatterFormatOperand(&l->host.formatter, z, op, text, sizeof text, at, NULL);
@@ -402,6 +416,13 @@ static void put_host(Listing *l, const ZydisDecodedInstruction *z, const ZydisDe
         }
     }
     g_string_append_c(l->out, '\n');
+    bool loads = z->operand_count_visible && op[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                 (op[0].reg.value == ZYDIS_REGISTER_RCX || op[0].reg.value == ZYDIS_REGISTER_ECX) &&
+                 op[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    if (loads) {
+        l->rcx_cpu = z->mnemonic == ZYDIS_MNEMONIC_MOV && op[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+                     op[1].mem.base == ZYDIS_REGISTER_RSP && op[1].mem.disp.value == DBT_FRAME(cpu);
+    }
     l->called = N_STUBS;
     if (z->mnemonic == ZYDIS_MNEMONIC_CALL && op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
         l->called = stub_at(l->dbt, at + z->length + (uint64_t)op[0].imm.value.s);

@@ -68,7 +68,7 @@ static const uint8_t *go_on(DbtFrame *f)
         if (cpu->tlb->changes.any) {
             dbt_sync_flush(f);
         }
-        if (!(vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask)) {
+        if (!x86_requests_due(cpu)) {
             const uint8_t *to = find_quickly(f);
             if (to) {
                 return go(f, to);
@@ -294,9 +294,18 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
 
 /* --- control flow --- */
 
+/* STI's template does not end the shadow behind the next instruction. All ways out of its unit lie behind that. */
+static void end_shadow(X86Cpu *cpu)
+{
+    if (cpu->interrupt_shadow == X86_SHADOW_STI) {
+        cpu->interrupt_shadow = X86_SHADOW_NONE;
+    }
+}
+
 static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
 {
     f->cpu->rip = rip;
+    end_shadow(f->cpu);
     if (is_polled(f)) {
         return leave(f);
     }
@@ -318,6 +327,7 @@ const uint8_t *dbt_slow_kick(DbtFrame *f, uint64_t rip)
 {
     f->calls.kick++;
     f->cpu->rip = rip;
+    end_shadow(f->cpu);
     return leave(f);
 }
 
@@ -457,7 +467,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
         if (cpu->tlb->changes.any) {
             dbt_sync_flush(f);
         }
-        if (cpu->interrupt_shadow && vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask) {
+        if (cpu->interrupt_shadow && x86_requests_due(cpu)) {
             /* What is pending is taken right behind the next instruction; code would look for it later than that. */
             x86_park(cpu);
             x86_run_one(cpu);

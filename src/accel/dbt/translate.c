@@ -32,6 +32,8 @@ static DbtMode mode_of(const X86Cpu *cpu)
         .stack   = cpu->stack_size,
         .flat    = cpu->flat,
         .forward = !(cpu->eflags & EFLAGS_DF),
+        .kernel  = cpu->cpl == 0,
+        .rdtscp  = x86_has(cpu, X86_FEATURE_RDTSCP),
         .cx16    = x86_has(cpu, X86_FEATURE_CX16),
         .popcnt  = x86_has(cpu, X86_FEATURE_POPCNT),
         .lzcnt   = x86_has(cpu, X86_FEATURE_ABM),
@@ -66,7 +68,7 @@ static bool decode_c(Tr *t, const uint8_t *buf, unsigned avail, DbtInsn *in)
 
 static bool may_call_c(const DbtInsn *in)
 {
-    return in->t == T_C || in->t == T_REP;
+    return in->t == T_C || in->t == T_REP || in->t == T_STI || in->t == T_RDTSC;
 }
 
 /* One instruction; false when it does not end in this page. */
@@ -312,6 +314,9 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     }
     if (!t.n) {
         return NULL;
+    }
+    if (s->insns[t.n - 1].t == T_STI) {
+        s->insns[t.n - 1].t = T_C; /* nobody may look for interrupts behind it */
     }
     note_range(&t, f->page_offset, MIN(f->page_offset + t.len, (unsigned)X86_PAGE_SIZE));
     uintptr_t misfits = (uintptr_t)g_hash_table_lookup(dbt->misfits, f->host);

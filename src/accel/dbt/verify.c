@@ -33,7 +33,7 @@ enum {
 };
 
 /* Unknowns. */
-enum { ROOT_TAG = 0x10000, ROOT_ADDEND = 0x20000, ROOT_MASKED = 0x30000, ROOT_TLB, ROOT_FRESH = 0x40000 };
+enum { ROOT_TAG = 0x10000, ROOT_ADDEND = 0x20000, ROOT_MASKED = 0x30000, ROOT_TLB, ROOT_CPU, ROOT_FRESH = 0x40000 };
 
 /* [address, address + size) is checked for entry k. */
 typedef struct Fact {
@@ -237,6 +237,9 @@ static Expr frame_value(DbtVerifier *v, const ZydisDecodedOperand *o)
     if (slot >= 0) {
         return v->s.slot[slot];
     }
+    if (o->mem.index == ZYDIS_REGISTER_NONE && o->size == 64 && o->mem.disp.value == (ZyanI64)offsetof(DbtFrame, cpu)) {
+        return expr_root(ROOT_CPU);
+    }
     if (o->mem.index == ZYDIS_REGISTER_NONE && o->size == 64 && at % 8 == 0 && at < N_MICRO * sizeof(DbtMicro)) {
         return expr_root((uint32_t)(at / sizeof(DbtMicro)) + (at % sizeof(DbtMicro) ? ROOT_ADDEND : ROOT_TAG));
     }
@@ -274,7 +277,7 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     if (writes(o)) {
         return inside(at, size, 0, FRAME_OWN) || bad(v, "a write to the frame outside of what code may write");
     }
-    return inside(at, size, 0, offsetof(DbtFrame, cpu)) ||
+    return inside(at, size, 0, offsetof(DbtFrame, cpu) + sizeof(X86Cpu *)) ||
            inside(at, size, offsetof(DbtFrame, micro), offsetof(DbtFrame, micro) + N_MICRO * sizeof(DbtMicro)) ||
            inside(at, size, table, table + sizeof(((DbtFrame *)0)->jumps[0])) ||
            bad(v, "a read of the frame outside of what code may read");
@@ -308,7 +311,10 @@ static bool guest_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     unsigned size = o->size / 8;
     int      k    = entry_in(&e, ROOT_ADDEND, 1);
 
-    Expr tlb = expr_root(ROOT_TLB);
+    Expr tlb = expr_root(ROOT_TLB), cpu = expr_root(ROOT_CPU);
+    if (expr_same_terms(&e, &cpu)) {
+        return dbt_cpu_member(e.c, size, writes(o)) || bad(v, "an access to the vCPU's state that is none of code's");
+    }
     if (expr_same_terms(&e, &tlb)) {
         return (!writes(o) && inside(e.c, size, 0, X86_TLB_SIZE * sizeof(X86TlbEntry))) ||
                bad(v, "an access beside the TLB");

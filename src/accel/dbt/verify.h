@@ -57,6 +57,9 @@ typedef struct Fits {
 void fits_step(Fits *f, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op, const Expr *reg);
 bool fits_cover(const Fits *f, const Expr *address, const Expr *count, unsigned size);
 
+/* The member of X86Cpu that `size` bytes at this offset lie in; NULL: code may not read, or write, there. */
+const char *dbt_cpu_member(uint64_t offset, unsigned size, bool write);
+
 /* By mnemonic: may be emitted for integer code and branches. */
 extern const uint8_t dbt_verify_integer[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 

@@ -2,6 +2,8 @@
 
 #include "accel/dbt/verify.h"
 
+#include "cpu/x86/x86.h"
+
 bool expr_sum(const Expr *a, const Expr *b, int64_t times, Expr *to)
 {
     Expr     e = { .c = a->c + b->c * (uint64_t)times };
@@ -110,6 +112,45 @@ bool fits_cover(const Fits *f, const Expr *address, const Expr *count, unsigned 
     return false;
 }
 
+#define MEMBER(member, may_write)                                                                                      \
+    {                                                                                                                  \
+#member, offsetof(X86Cpu, member), sizeof(((X86Cpu *)0)->member), may_write                                    \
+    }
+static const struct {
+    const char *name;
+    uint64_t    offset;
+    unsigned    size;
+    bool        write;
+} cpu_members[] = {
+    MEMBER(eflags, true),
+    MEMBER(interrupt_shadow, true),
+    MEMBER(vcpu.requests, false),
+    MEMBER(kernel_gs_base, true),
+    MEMBER(seg[X86_GS].base, true),
+    MEMBER(seg[X86_ES].selector, false),
+    MEMBER(seg[X86_CS].selector, false),
+    MEMBER(seg[X86_SS].selector, false),
+    MEMBER(seg[X86_DS].selector, false),
+    MEMBER(seg[X86_FS].selector, false),
+    MEMBER(seg[X86_GS].selector, false),
+    MEMBER(tsc_plain, false),
+    MEMBER(tsc_offset, false),
+    MEMBER(tsc_aux, false),
+    MEMBER(cr4, false),
+};
+#undef MEMBER
+
+const char *dbt_cpu_member(uint64_t offset, unsigned size, bool write)
+{
+    for (unsigned i = 0; i < sizeof cpu_members / sizeof cpu_members[0]; i++) {
+        uint64_t into = offset - cpu_members[i].offset;
+        if (into < cpu_members[i].size && size <= cpu_members[i].size - into) {
+            return !write || cpu_members[i].write ? cpu_members[i].name : NULL;
+        }
+    }
+    return NULL;
+}
+
 #define OK(m) [ZYDIS_MNEMONIC_##m] = 1
 /* clang-format off */
 const uint8_t dbt_verify_integer[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
@@ -118,7 +159,7 @@ const uint8_t dbt_verify_integer[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     OK(MUL), OK(IMUL), OK(DIV), OK(IDIV), OK(SHL), OK(SHR), OK(SAR), OK(ROL), OK(ROR), OK(RCL), OK(RCR), OK(SHLD), OK(SHRD),
     OK(BT), OK(BTS), OK(BTR), OK(BTC), OK(BSF), OK(BSR), OK(LZCNT), OK(TZCNT), OK(POPCNT), OK(CRC32), OK(ADCX), OK(ADOX),
     OK(XADD), OK(CMPXCHG), OK(CMPXCHG8B), OK(CMPXCHG16B), OK(CBW), OK(CWDE), OK(CDQE), OK(CWD), OK(CDQ), OK(CQO),
-    OK(LAHF), OK(SAHF), OK(CLC), OK(STC), OK(CMC), OK(LFENCE), OK(MFENCE), OK(SFENCE),
+    OK(LAHF), OK(SAHF), OK(CLC), OK(STC), OK(CMC), OK(RDTSC), OK(LFENCE), OK(MFENCE), OK(SFENCE),
     OK(ANDN), OK(BEXTR), OK(BLSI), OK(BLSR), OK(BLSMSK), OK(BZHI), OK(PDEP), OK(PEXT), OK(MULX), OK(RORX), OK(SARX), OK(SHLX),
     OK(SHRX),
     OK(CMOVO), OK(CMOVNO), OK(CMOVB), OK(CMOVNB), OK(CMOVZ), OK(CMOVNZ), OK(CMOVBE), OK(CMOVNBE), OK(CMOVS), OK(CMOVNS),
