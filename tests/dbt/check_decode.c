@@ -25,6 +25,8 @@ DbtMode check_decode_mode(unsigned number)
                       .popcnt  = true,
                       .forward = !some,
                       .kernel  = !some,
+                      .stac    = !some,
+                      .clac    = !some,
                       .rdtscp  = true,
                       .cx16    = true,
                       .lzcnt   = !some,
@@ -123,6 +125,8 @@ static const char *check_name(const Check *c, char *why)
         break;
     case T_CLI: ok = m == ZYDIS_MNEMONIC_CLI; break;
     case T_STI: ok = m == ZYDIS_MNEMONIC_STI; break;
+    case T_STAC: ok = m == ZYDIS_MNEMONIC_STAC; break;
+    case T_CLAC: ok = m == ZYDIS_MNEMONIC_CLAC; break;
     case T_SWAPGS: ok = m == ZYDIS_MNEMONIC_SWAPGS; break;
     case T_RDSEG:
         ok = m == ZYDIS_MNEMONIC_MOV && c->op[1].reg.value == (ZydisRegister)(ZYDIS_REGISTER_ES + c->in->reg);

@@ -138,6 +138,8 @@ typedef enum DbtStub {
     STUB_LOOKUP,   /* RAX = rip of the next unit; flags in the frame */
     STUB_RET_MISS, /* the same behind RET and its like, whose target may be bad */
     STUB_KICK,     /* somebody wants the vCPU: RAX = rip */
+    STUB_STAC,     /* RAX = rip behind STAC in ring 0, SMAP in force: into units of the mode without it */
+    STUB_CLAC,     /* the way back */
     STUB_PAGES,    /* a unit in two pages, the second of which is not known to be there: RAX = rip */
     STUB_FAULT,    /* a host instruction has faulted: signals.c has filled frame.fault */
     N_STUBS,
@@ -417,6 +419,7 @@ const uint8_t *dbt_slow_link(DbtFrame *frame, uint64_t unused, const uint8_t *at
 const uint8_t *dbt_slow_lookup(DbtFrame *frame, uint64_t rip);
 const uint8_t *dbt_slow_ret(DbtFrame *frame, uint64_t rip, const uint8_t *at);
 const uint8_t *dbt_slow_kick(DbtFrame *frame, uint64_t rip);
+const uint8_t *dbt_slow_smap(DbtFrame *frame, uint64_t rip, const uint8_t *unused, unsigned open);
 const uint8_t *dbt_slow_pages(DbtFrame *frame, uint64_t rip);
 const uint8_t *dbt_slow_fault(DbtFrame *frame);
 

@@ -258,6 +258,10 @@ static bool decode_0f(Cursor *c)
             in->t = T_SWAPGS;
             return true;
         }
+        if (!c->rep && !c->repne && (b == 0xca ? mode->clac : b == 0xcb && mode->stac)) {
+            in->t = b == 0xca ? T_CLAC : T_STAC;
+            return true;
+        }
         if (b == 0xf9 && mode->rdtscp) {
             in->t      = T_RDTSC;
             in->map    = 2;

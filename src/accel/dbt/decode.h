@@ -54,6 +54,8 @@ typedef enum DbtTemplate {
     T_CLI,    /* in ring 0 */
     T_STI,    /* the same; not the last of a unit */
     T_SWAPGS, /* the same */
+    T_STAC,   /* in ring 0; changes the mode, and ends the unit */
+    T_CLAC,   /* the same */
     T_RDSEG,  /* MOV r, segment register */
     T_RDTSC,  /* RDTSCP too: map 2 */
     T_CMPXCHG16,
@@ -103,6 +105,8 @@ typedef struct DbtMode {
     bool    flat;
     bool    forward; /* EFLAGS.DF = 0 */
     bool    kernel;  /* CPL 0 */
+    bool    stac;    /* 64-bit ring 0, SMAP is in force */
+    bool    clac;    /* the same, and AC keeps it from being */
     bool    cx16, rdtscp;
     bool    popcnt, lzcnt, tzcnt, movbe, crc32, bmi1, bmi2; /* CPUID */
 } DbtMode;

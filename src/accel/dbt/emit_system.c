@@ -141,12 +141,25 @@ void emit_rflags(Tr *t)
     asm_ri(a, false, 4, H_RAX, (int32_t) ~(uint32_t)(EFLAGS_VM | EFLAGS_RF));
 }
 
+/* The mode of accesses is another afterwards. */
+static void emit_smap(Tr *t, const DbtInsn *in)
+{
+    flags_sync(t, &t->hot);
+    t->fl_mem = true;
+    t->fl_reg = false;
+    put_linear(t, false, H_RAX, insn_rip(t, t->i) + in->len);
+    asm_jmp(&t->hot, 0);
+    reloc(t, false, RELOC_STUB, in->t == T_STAC ? STUB_STAC : STUB_CLAC);
+}
+
 void emit_system(Tr *t, const DbtInsn *in)
 {
     switch (in->t) {
     case T_CLI: emit_cli(t); break;
     case T_STI: emit_sti(t); break;
     case T_SWAPGS: emit_swapgs(t); break;
+    case T_STAC:
+    case T_CLAC: emit_smap(t, in); break;
     case T_RDSEG: emit_rdseg(t, in); break;
     case T_RDTSC: emit_rdtsc(t, in); break;
     default: t->failed = true; break;

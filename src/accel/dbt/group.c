@@ -130,6 +130,8 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
         return;
     case T_CLI:
     case T_STI:
+    case T_STAC:
+    case T_CLAC:
     case T_SWAPGS: return;
     case T_RDSEG: written(s, in->rm); return;
     case T_RDTSC:

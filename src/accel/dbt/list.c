@@ -26,6 +26,8 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_LOOKUP]           = "lookup",
         [STUB_RET_MISS]         = "ret_miss",
         [STUB_KICK]             = "kick",
+        [STUB_STAC]             = "stac",
+        [STUB_CLAC]             = "clac",
         [STUB_PAGES]            = "pages",
         [STUB_FAULT]            = "fault",
     };
@@ -89,6 +91,8 @@ static const char *const template_names[] = {
     [T_CLI]       = "CLI",
     [T_STI]       = "STI",
     [T_SWAPGS]    = "SWAPGS",
+    [T_STAC]      = "STAC",
+    [T_CLAC]      = "CLAC",
     [T_RDSEG]     = "RDSEG",
     [T_RDTSC]     = "RDTSC",
     [T_BMI]       = "BMI",

@@ -377,6 +377,19 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
     return go(f, to->hot);
 }
 
+/* STAC, CLAC in ring 0, rip behind it. */
+const uint8_t *dbt_slow_smap(DbtFrame *f, uint64_t rip, const uint8_t *unused, unsigned open)
+{
+    X86Cpu *cpu = f->cpu;
+    f->calls.insn++;
+    f->calls.insn_ends++;
+    cpu->rip              = rip;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
+    cpu->eflags           = open ? cpu->eflags | EFLAGS_AC : cpu->eflags & ~(uint32_t)EFLAGS_AC;
+    x86_tlb_select(cpu);
+    return go_on(f);
+}
+
 /* The second page of the unit at rip is not in the TLB, or another one than it was. */
 const uint8_t *dbt_slow_pages(DbtFrame *f, uint64_t rip)
 {

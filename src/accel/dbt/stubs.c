@@ -6,6 +6,8 @@
 
 #include "accel/dbt/dbt.h"
 
+#include "cpu/x86/tlb.h"
+
 #define CPU_AT(member) asm_at(H_RAX, (int32_t)offsetof(X86Cpu, member))
 
 enum { GPR_IN_FRAME = 9, N_IN_FRAME = 3 };
@@ -188,7 +190,69 @@ static void put_miss(Asm *a, bool write, bool group)
     put_call(a, group ? (const void *)dbt_slow_group : (const void *)dbt_slow_access, write);
 }
 
-static void put_stub(Asm *a, DbtStub stub)
+/* STAC and CLAC: the TLB of the other mode, and on by its jump cache. RAX = rip. */
+static void put_smap(const Dbt *dbt, Asm *a, bool open)
+{
+    unsigned from  = open ? X86_TLB_KERNEL_SMAP : X86_TLB_KERNEL_OPEN;
+    unsigned to    = open ? X86_TLB_KERNEL_OPEN : X86_TLB_KERNEL_SMAP;
+    int32_t  table = DBT_FRAME(jumps) + (int32_t)(to * sizeof(((DbtFrame *)0)->jumps[0]));
+    int32_t  keys  = DBT_FRAME(jump_key);
+    uint8_t *slow[2];
+
+#define RCX_AT(member) asm_at(H_RCX, (int32_t)offsetof(X86Cpu, member))
+    asm_store(a, asm_frame(DBT_FRAME(tmp[1])), H_RDX);
+    asm_load(a, H_RCX, asm_frame(DBT_FRAME(cpu)));
+    asm_emit(
+        a,
+        &(Enc){ .op = 0xf7, .memory = true, .mem = RCX_AT(cr4), .imm = (int64_t)CR4_SMAP, .imm_size = 4 }); /* test */
+    asm_jcc(a, CC_Z, 0);
+    slow[0] = a->p;
+    asm_load(a, H_RDX, RCX_AT(tlb));
+    asm_load(a, H_RDX, asm_at(H_RDX, (int32_t)offsetof(X86Tlb, current)));
+    asm_load(a, H_RDX, asm_at(H_RDX, (int32_t)(offsetof(TlbContext, tables) + to * sizeof(TlbTable *))));
+    asm_rr(a, true, 0x85, H_RDX, H_RDX);
+    asm_jcc(a, CC_Z, 0);
+    slow[1] = a->p;
+    asm_store(a, RCX_AT(tlb_entries), H_RDX);
+    asm_store(a, asm_frame(DBT_FRAME(tlb)), H_RDX);
+    asm_load(a, H_RDX, RCX_AT(tlb));
+    asm_emit(a, &(Enc){ .op       = 0xc7,
+                        .memory   = true,
+                        .mem      = asm_at(H_RDX, (int32_t)offsetof(X86Tlb, mode)),
+                        .imm      = (int64_t)to,
+                        .imm_size = 4 });
+    asm_emit(a, &(Enc){ .op       = 0x81,
+                        .reg      = open ? 1 : 4,
+                        .memory   = true,
+                        .mem      = RCX_AT(eflags),
+                        .imm      = open ? EFLAGS_AC : ~EFLAGS_AC,
+                        .imm_size = 4 });
+#undef RCX_AT
+    /* The jump cache is of units like this one, but for the mode? */
+    asm_load(a, H_RDX, asm_frame(keys + 8 * (int32_t)from));
+    asm_rm(a, true, 0x33, H_RDX, asm_frame(keys + 8 * (int32_t)to));
+    asm_mov_imm64(a, H_RCX, (uint64_t)(from ^ to) << 32);
+    asm_rr(a, true, 0x3b, H_RDX, H_RCX);
+    asm_load(a, H_RDX, asm_frame(DBT_FRAME(tmp[1])));
+    asm_jcc(a, CC_NZ, (int32_t)(dbt->stubs[STUB_LOOKUP] - (a->p - dbt_writable(dbt)) - 6));
+    asm_rr(a, false, 0x33, H_RCX, H_RCX);
+    asm_emit(a, &(Enc){ .prefix = 0xf2, .w = true, .map = 2, .op = 0xf1, .reg = H_RCX, .rm = H_RAX }); /* crc32 */
+    asm_rm(a, false, 0x23, H_RCX, asm_frame(DBT_FRAME(jump_mask)));
+    HostMem entry = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table };
+    asm_rm(a, true, 0x3b, H_RAX, entry);
+    asm_jcc(a, CC_NZ, (int32_t)(dbt->stubs[STUB_LOOKUP] - (a->p - dbt_writable(dbt)) - 6));
+    entry.disp += 8;
+    asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = entry });
+
+    for (unsigned i = 0; i < 2; i++) {
+        int32_t rel = (int32_t)(a->p - slow[i]);
+        memcpy(slow[i] - 4, &rel, 4);
+    }
+    asm_load(a, H_RDX, asm_frame(DBT_FRAME(tmp[1])));
+    put_call(a, (const void *)dbt_slow_smap, open);
+}
+
+static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
 {
     switch (stub) {
     case STUB_ENTER: put_enter(a); break;
@@ -211,6 +275,8 @@ static void put_stub(Asm *a, DbtStub stub)
         put_call(a, (const void *)dbt_slow_ret, 0);
         break;
     case STUB_KICK: put_call(a, (const void *)dbt_slow_kick, 0); break;
+    case STUB_STAC:
+    case STUB_CLAC: put_smap(dbt, a, stub == STUB_STAC); break;
     case STUB_PAGES: put_call(a, (const void *)dbt_slow_pages, 0); break;
     case STUB_FAULT: put_call(a, (const void *)dbt_slow_fault, 0); break;
     case N_STUBS: break;
@@ -223,7 +289,7 @@ void dbt_make_stubs(Dbt *dbt)
     size_t used = 0;
     for (unsigned i = 0; i < N_STUBS; i++) {
         Asm a = { .start = dbt->rw + used, .p = dbt->rw + used, .end = dbt->rw + DBT_STUB_SPACE };
-        put_stub(&a, (DbtStub)i);
+        put_stub(dbt, &a, (DbtStub)i);
         g_assert(!a.full);
         dbt->stubs[i] = dbt->rx + used;
         used          = (used + asm_offset(&a) + ALIGN - 1) & ~(size_t)(ALIGN - 1);

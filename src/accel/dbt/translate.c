@@ -25,6 +25,8 @@ void dbt_scratch_free(struct DbtScratch *s)
 
 static DbtMode mode_of(const X86Cpu *cpu)
 {
+    bool       smap = cpu->code_size == X86_CODE64 && !cpu->cpl && cpu->cr4 & CR4_SMAP;
+    X86TlbMode mode = x86_tlb_mode(cpu);
     return (DbtMode){
         .code    = cpu->code_size == X86_CODE64   ? 8
                    : cpu->code_size == X86_CODE32 ? 4
@@ -33,6 +35,8 @@ static DbtMode mode_of(const X86Cpu *cpu)
         .flat    = cpu->flat,
         .forward = !(cpu->eflags & EFLAGS_DF),
         .kernel  = cpu->cpl == 0,
+        .stac    = smap && mode == X86_TLB_KERNEL_SMAP,
+        .clac    = smap && mode == X86_TLB_KERNEL_OPEN,
         .rdtscp  = x86_has(cpu, X86_FEATURE_RDTSCP),
         .cx16    = x86_has(cpu, X86_FEATURE_CX16),
         .popcnt  = x86_has(cpu, X86_FEATURE_POPCNT),
@@ -53,7 +57,8 @@ static void note_range(Tr *t, unsigned start, unsigned end)
 
 static bool ends_unit(const DbtInsn *in)
 {
-    return in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
+    return in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI ||
+           in->t == T_STAC || in->t == T_CLAC;
 }
 
 /* The instruction as C runs it, for those that have no template or not for every case. */

@@ -607,6 +607,8 @@ static bool branch(DbtVerifier *v)
     switch (stub_at(v->dbt, to)) {
     case STUB_LOOKUP:
     case STUB_KICK:
+    case STUB_STAC:
+    case STUB_CLAC:
     case STUB_PAGES: return !call || bad(v, "a call of a stub that does not come back");
     case STUB_INSN: return call || bad(v, "a branch to a stub that is called");
     case STUB_READ_MISS:
