@@ -67,6 +67,7 @@ static void begin(void)
     dbt = dbt_new(16 << 20, &err);
     g_assert_nonnull(dbt);
     dbt_set_verify(dbt, true);
+    dbt_set_mixed(dbt, true);
     plain      = guest_new(1);
     translated = guest_new(1);
     want       = g_malloc0(GUEST_RAM_SIZE);

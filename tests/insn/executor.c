@@ -25,7 +25,7 @@ typedef struct Template {
     uint64_t   cr0, cr4;
 } Template;
 
-const char *const runner_names[N_RUNNERS] = { "step", "run", "dbt" };
+const char *const runner_names[N_RUNNERS] = { "step", "run", "dbt", "dbt-mixed" };
 
 static Runner   runner;
 static Guest   *guest;
@@ -129,6 +129,7 @@ void executor_init(Runner how)
     }
     dbt = dbt_new(16 << 20, &err);
     dbt_set_verify(dbt, true);
+    dbt_set_mixed(dbt, runner == RUNNER_DBT_MIXED);
     dbt_signals_init(); /* before those of native.c */
     guest = guest_new(1);
     cpu   = guest->cpus[0];
@@ -209,7 +210,8 @@ static X86Exit run(const Code *code)
     case RUNNER_STEP: do { exit = x86_step(cpu);
         } while (exit == X86_EXIT_DEBUG && cpu->cpl == 3 && !code->step);
         return exit == X86_EXIT_DEBUG ? X86_EXIT_HALT : exit;
-    case RUNNER_DBT: return dbt_run(dbt, cpu);
+    case RUNNER_DBT:
+    case RUNNER_DBT_MIXED: return dbt_run(dbt, cpu);
     default: return x86_run(cpu);
     }
 }

@@ -181,9 +181,10 @@ void native_free(void);
 
 /* How Quern runs the code. */
 typedef enum Runner {
-    RUNNER_STEP, /* x86_step(), instruction by instruction */
-    RUNNER_RUN,  /* x86_run() */
-    RUNNER_DBT,  /* the translator */
+    RUNNER_STEP,      /* x86_step(), instruction by instruction */
+    RUNNER_RUN,       /* x86_run() */
+    RUNNER_DBT,       /* the translator */
+    RUNNER_DBT_MIXED, /* the same with all ways to look up addresses side by side: dbt_set_mixed() */
     N_RUNNERS
 } Runner;
 

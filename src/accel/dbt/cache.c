@@ -56,6 +56,7 @@ Dbt *dbt_new(size_t size, Error *err)
     }
     dbt->pages   = g_hash_table_new(NULL, NULL);
     dbt->misfits = g_hash_table_new(NULL, NULL);
+    dbt->advice  = g_hash_table_new(NULL, NULL);
     dbt->frames  = g_ptr_array_new();
     dbt->scratch = dbt_scratch_new();
     dbt_set_verify(dbt, X86_ALWAYS_PARK);
@@ -99,6 +100,7 @@ void dbt_free(Dbt *dbt)
     }
     g_hash_table_destroy(dbt->pages);
     g_hash_table_destroy(dbt->misfits);
+    g_hash_table_destroy(dbt->advice);
     g_ptr_array_free(dbt->frames, true);
     dbt_perf_stop(dbt);
     munmap(dbt->rw, dbt->size);

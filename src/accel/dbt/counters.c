@@ -29,6 +29,8 @@ static const CounterName names[] = {
     COUNTER(killed, "killed", "units whose guest code was written, or whose memory was needed"),
     COUNTER(resets, "emptied", "regions of code memory that were emptied"),
     COUNTER(relocated, "relocated", "units copied to another linear address"),
+    COUNTER(judged, "sites-judged", "memory accesses whose micro TLB entry missed often, counted and judged"),
+    COUNTER(judged_tlb, "sites-tlb", "those that look into the TLB themselves since"),
     CALL(access, "slow-access", "memory accesses that the TLB had to be filled for, or that C ran"),
     CALL(access_run, "slow-access-run", "those that C ran"),
     CALL(group, "slow-group", "the same for groups of accesses"),

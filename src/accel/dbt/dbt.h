@@ -35,6 +35,9 @@ enum {
     DBT_MAX_JCC   = 4,
     DBT_MAX_EXITS = DBT_MAX_JCC + 2,
     DBT_JUMP_MASK = 2 * (DBT_JUMPS - 1),
+    DBT_ADDENDS   = 8,    /* groups of a unit that were looked up in the TLB */
+    DBT_COUNTED   = 64,   /* sites that are counted at a time: adapt.c */
+    DBT_MISSES    = 4096, /* of a micro entry, until its site is looked at */
 };
 
 /* {tag, addend} for one range of linear addresses: host = linear + addend when linear - tag <= size - access size. */
@@ -73,6 +76,8 @@ typedef struct DbtFrame {
     uint64_t tmp[4];   /* the stubs' */
     uint64_t keep[4];  /* the templates': across checks */
     uint8_t  copy[64]; /* of an operand that lies in two pages */
+    uint64_t addends[DBT_ADDENDS];
+    uint16_t left[DBT_COUNTED], missed[DBT_COUNTED]; /* executions until a site is judged, and misses meanwhile */
     union {
         _Atomic uint64_t kick; /* DBT_RUN or DBT_KICKED */
         struct {
@@ -87,6 +92,8 @@ typedef struct DbtFrame {
 
     DbtMicro micro[DBT_MODES][2][DBT_MICRO]; /* by mode, then X86_READ or X86_WRITE */
     DbtJump  jumps[DBT_MODES][DBT_JUMPS];
+
+    uint16_t misses[DBT_MODES * 2 * DBT_MICRO]; /* of micro entries, counted down by the stubs */
 
     /* Not known to emitted code. */
     uint64_t       jump_key[DBT_MODES];             /* of the units that the jump cache leads to */
@@ -129,10 +136,15 @@ static inline int32_t dbt_jump_offset(unsigned mode, uint64_t rip)
 typedef enum DbtStub {
     STUB_ENTER,     /* C calls it */
     STUB_LEAVE,     /* to C, everything saved */
-    STUB_READ_MISS, /* RAX = linear; the site's description follows the call */
+    STUB_READ_MISS, /* RAX = linear, RCX = the site's description */
     STUB_WRITE_MISS,
     STUB_GROUP_READ_MISS, /* the same for a group: what does not fit goes on behind the site */
     STUB_GROUP_WRITE_MISS,
+    STUB_READ, /* the same, but the TLB has been looked at, or does not matter */
+    STUB_WRITE,
+    STUB_GROUP_READ,
+    STUB_GROUP_WRITE,
+    STUB_COUNTED,  /* a site that is counted has run often enough; RCX = its description */
     STUB_INSN,     /* an instruction in C, and on */
     STUB_LINK,     /* a direct exit that has no link yet */
     STUB_LOOKUP,   /* RAX = rip of the next unit; flags in the frame */
@@ -145,15 +157,35 @@ typedef enum DbtStub {
     N_STUBS,
 } DbtStub;
 
-/* A site's description, as the immediate of an instruction behind the call. */
+/* A site's description: goes to the miss stubs in RCX, by the MOV before the call. */
 typedef struct DbtSite {
     uint16_t limit; /* page size - access size */
-    uint16_t micro; /* index into the frame's micro entries, all modes in one */
     uint8_t  insn;  /* number in the unit */
     uint8_t  size;
     uint8_t  flags; /* SITE_* */
     uint8_t  spare;
+    uint16_t micro; /* index into the frame's micro entries, all modes in one */
 } DbtSite;
+
+static inline bool dbt_stub_has_site(DbtStub stub)
+{
+    return (stub >= STUB_READ_MISS && stub <= STUB_COUNTED);
+}
+
+/* The description that a miss stub was called with, by where it comes back to. */
+static inline DbtSite dbt_site_of(const uint8_t *at)
+{
+    DbtSite site;
+    __builtin_memcpy(&site, at - 13, sizeof site);
+    return site;
+}
+
+/* Where calls of miss stubs come back to: three jumps. */
+enum {
+    SITE_AGAIN = 0,  /* the access can be made, or tried again */
+    SITE_DONE  = 5,  /* C has run the instruction; of a group: on without groups */
+    SITE_COPY  = 10, /* SITE_LOAD: the operand is where RAX and RCX say */
+};
 
 enum {
     SITE_EXEC  = 1,  /* always by C: misaligned LOCK */
@@ -161,6 +193,7 @@ enum {
     SITE_FPU   = 4,  /* an x87 exception that is pending comes before a page fault */
     SITE_LOAD  = 8,  /* the instruction only reads there: what crosses a page can come from a copy */
     SITE_PLAIN = 16, /* behind the check RCX takes the addend; otherwise RAX is added to */
+    SITE_TLB   = 32, /* the site looks into the TLB, not into a micro entry */
 };
 
 /* How the flags can be made again from registers as they are now: an instruction that changes nothing but flags, after
@@ -245,6 +278,7 @@ struct DbtUnit {
     uint8_t        n_exits, n_c, mode;
     uint16_t       n_places;
     uint16_t       range_start, range_len; /* bytes of the page that it depends on */
+    uint64_t       checks;                 /* instructions that check an address, a bit each */
     size_t         bytes;                  /* of this struct with what follows it: the arrays below */
     Reloc         *relocs;                 /* of one that can be moved: own memory */
     unsigned       n_relocs;
@@ -273,7 +307,7 @@ static inline unsigned dbt_insn_at(const DbtUnit *u, uint32_t offset)
 }
 
 typedef struct DbtCounters {
-    uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated;
+    uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, judged, judged_tlb;
 } DbtCounters;
 
 enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 16 << 10 };
@@ -297,6 +331,7 @@ struct Dbt {
     size_t              stub_size;
     GHashTable         *pages;   /* guest page (host address) -> DbtUnit list head */
     GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
+    GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
     GPtrArray          *frames;
     DbtUnit            *hash[DBT_HASH];
     DbtCounters         counters;
@@ -307,6 +342,7 @@ struct Dbt {
     struct DbtVerifier *verifier;           /* NULL: off */
     struct DbtPerf     *perf;               /* perf.c; NULL: nobody wants it */
     bool                no_links, no_jumps; /* -d exec, cpu, nochain: no direct links, nothing in jump caches */
+    bool                mixed;              /* dbt_set_mixed() */
 };
 
 /* What keeps units apart that lie at the same place: everything that decoding and checks depend on. */
@@ -414,6 +450,7 @@ void dbt_verify(Dbt *dbt, const DbtUnit *u); /* aborts when the unit is wrong; n
 /* --- slow.c: called by stubs with the guest's registers in X86Cpu; each answers where to go on --- */
 const uint8_t *dbt_slow_access(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
 const uint8_t *dbt_slow_group(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
+const uint8_t *dbt_slow_counted(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_insn(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_link(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_lookup(DbtFrame *frame, uint64_t rip);
@@ -437,10 +474,28 @@ DbtUnit *dbt_next_unit(DbtFrame *f, bool plain, const Recipe *entry); /* entry: 
 /* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile. Parked; lock not held. */
 DbtUnit  *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again);
 void      dbt_make_room(DbtFrame *f);                      /* parked; for dbt->full */
-void      dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* parked */
 uint64_t  dbt_rip_of_site(DbtFrame *f, const uint8_t *at); /* parked */
 bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);
 DbtFrame *dbt_current_frame(void); /* this thread's, NULL outside dbt_loop() */
+
+/* --- adapt.c: what is learnt of units while they run --- */
+typedef enum DbtAdvice {
+    ADVICE_NONE,
+    ADVICE_COUNT, /* count how often it runs and how often its micro entry misses */
+    ADVICE_MICRO,
+    ADVICE_TLB, /* it misses so often that it had better look into the TLB itself */
+} DbtAdvice;
+
+DbtAdvice              dbt_advice(const Dbt *dbt, const uint8_t *insn); /* lock held */
+static inline unsigned dbt_count_slot(const uint8_t *insn)              /* in frame.left and frame.missed */
+{
+    return (unsigned)((uintptr_t)insn * UINT64_C(0x9e3779b97f4a7c15) >> 58) % DBT_COUNTED;
+}
+
+/* Parked, lock not held. `at`: where the site's call comes back to. true: the unit is gone, and made anew next time. */
+void dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* a group's range cannot be checked at once */
+bool dbt_note_missed(DbtFrame *f, const uint8_t *at); /* a micro entry has missed DBT_MISSES times */
+bool dbt_note_counted(DbtFrame *f, const uint8_t *at);
 
 /* --- frame.c --- */
 void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */

@@ -29,6 +29,7 @@ typedef struct Group {
     uint8_t scale, seg, micro;
     uint8_t n, first, last; /* accesses; instructions */
     bool    write, checked;
+    int32_t addend; /* in the frame, once it is checked */
     int64_t lo, hi; /* offsets from root */
 } Group;
 
@@ -67,7 +68,9 @@ typedef struct Tr {
     unsigned        i;                         /* instruction at hand */
     unsigned        n_groups, first_open;
     bool            split_groups; /* reads and writes in groups of their own */
-    int32_t         rcx_entry;    /* whose addend RCX has; 0: none's */
+    int32_t         rcx_entry;    /* the addend in the frame that RCX has; 0: none */
+    unsigned        n_addends;    /* of frame.addends in use */
+    uint64_t        checks;       /* instructions that check an address, a bit each */
     uint32_t        tails[MAX_TAILS];
     unsigned        n_tails;
     DraftExit       exits[DBT_MAX_EXITS + MAX_GROUPS];

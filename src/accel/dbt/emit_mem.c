@@ -5,8 +5,9 @@
  *
  *     lea rax, ea;  sub rax, [tag];  cmp rax, 4096 - size;  ja slow;  mov rcx, [addend]
  *
- * The access then goes to [base + rcx + disp]: the checked value is on nobody's way. Operands whose registers are in
- * the frame, or with a segment base or cut address, have the address itself in RAX instead. */
+ * or, where that misses too often (adapt.c), with the entry of the TLB that the address asks for. The access then goes
+ * to [base + rcx + disp]: the checked value is on nobody's way. Operands whose registers are in the frame, or with a
+ * segment base or cut address, have the address itself in RAX instead. */
 
 #include "accel/dbt/emit.h"
 
@@ -405,21 +406,69 @@ static bool is_plain(const MemSpec *m)
            m->seg != X86_GS && !m->locked && !m->bit_offset;
 }
 
-/* The slow side of a check, in the cold part: address in RAX, the stub, and back; DONE goes to the tail that
- * emit_insn() puts, a group's failure to the plain variant. */
-static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, unsigned flags, bool address,
-                     uint32_t back, bool group)
+/* What the check of an access (or of a group) is, for its slow side. */
+typedef struct Site {
+    const MemSpec *m; /* what is checked */
+    const Group   *group;
+    unsigned       size, micro;
+    bool           tlb;     /* looked up in the TLB */
+    bool           counted; /* see adapt.c */
+    uint32_t       start;   /* where the check begins in the hot part */
+    unsigned       copy;    /* relocation of the way to the access with another operand; 0: there is none */
+} Site;
+
+static const uint8_t *insn_bytes(const Tr *t)
 {
-    Asm     *a    = &t->cold;
-    DbtSite  site = { .limit = (uint16_t)(X86_PAGE_SIZE - size),
-                      .micro = (uint16_t)micro,
-                      .insn  = (uint8_t)t->i,
-                      .size  = m->size,
-                      .flags = (uint8_t)(flags | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
-                                        (!m->write && !m->no_copy && !group ? SITE_LOAD : 0) |
-                                        (is_plain(m) ? SITE_PLAIN : 0)) };
+    return t->f->host + t->s->insns[t->i].off;
+}
+
+static int32_t tlb_tag(bool write)
+{
+    return (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
+}
+
+static DbtSite describe(const Tr *t, const Site *s, unsigned flags)
+{
+    const MemSpec *m = s->m;
+    return (DbtSite){
+        .limit = (uint16_t)(X86_PAGE_SIZE - s->size),
+        .micro = (uint16_t)s->micro,
+        .insn  = (uint8_t)t->i,
+        .size  = m->size,
+        .flags = (uint8_t)(flags | (s->tlb ? SITE_TLB : 0) | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
+                           (!m->write && !m->no_copy && !s->group && !(flags & SITE_EXEC) ? SITE_LOAD : 0) |
+                           (is_plain(m) ? SITE_PLAIN : 0))
+    };
+}
+
+static void put_call_with(Tr *t, DbtStub stub, const DbtSite *site)
+{
     uint64_t bits;
-    memcpy(&bits, &site, 8);
+    memcpy(&bits, site, 8);
+    asm_mov_imm64(&t->cold, H_RCX, bits);
+    asm_call(&t->cold, 0);
+    reloc(t, true, RELOC_STUB, stub);
+}
+
+/* The slow side of a check, in the cold part: address in RAX (`address`: it has to be made), the stub, and the three
+ * ways on of dbt.h: to the access or its check, to the tail that emit_insn() puts or the plain variant, to the access
+ * with another operand. The hot part is behind the branch that leads here. */
+static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
+{
+    Asm    *a     = &t->cold;
+    bool    write = s->m->write, exec = flags & SITE_EXEC;
+    DbtStub stub = write ? STUB_WRITE_MISS : STUB_READ_MISS;
+    DbtSite site = describe(t, s, flags);
+
+    if (s->counted && !exec) {
+        asm_emit(a, &(Enc){ .prefix = 0x66,
+                            .op     = 0xff,
+                            .memory = true,
+                            .mem    = asm_frame(DBT_FRAME(missed) + 2 * (int32_t)dbt_count_slot(insn_bytes(t))) });
+    }
+    if (s->tlb && !exec && !address) { /* it is the address less the tag */
+        asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, tlb_tag(write)));
+    }
     if (!t->fl_mem) { /* EFLAGS are gone */
         if (!address) {
             asm_store(a, asm_frame(DBT_FRAME(keep[3])), H_RAX);
@@ -430,23 +479,28 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, uns
         }
     }
     if (address) {
-        put_address(t, true, m);
+        put_address(t, true, s->m);
     }
-    asm_call(a, 0);
-    reloc(t, true, RELOC_STUB,
-          group      ? (m->write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS)
-          : m->write ? STUB_WRITE_MISS
-                     : STUB_READ_MISS);
-    asm_mov_imm64(a, H_RCX, bits);
+    if (exec || s->tlb) {
+        stub = s->group ? (write ? STUB_GROUP_WRITE : STUB_GROUP_READ) : write ? STUB_WRITE : STUB_READ;
+    } else if (s->group) {
+        stub = write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS;
+    }
+    put_call_with(t, stub, &site);
     asm_jmp(a, 0);
-    reloc(t, true, RELOC_HOT, back);
+    reloc(t, true, RELOC_HOT, s->tlb && !exec ? s->start : asm_offset(&t->hot));
     asm_jmp(a, 0);
-    if (group) {
-        uint32_t from = asm_offset(a);
-        uint32_t to   = emit_plain_exit(t, insn_rip(t, t->i));
-        int32_t  rel  = (int32_t)(to - from);
+    uint32_t done = asm_offset(a);
+    if (site.flags & SITE_LOAD) {
+        s->copy = t->n_relocs;
+        asm_jmp(a, 0);
+        reloc(t, true, RELOC_HOT, 0); /* behind what takes the addend */
+    }
+    if (s->group) {
+        uint32_t to  = emit_plain_exit(t, insn_rip(t, t->i));
+        int32_t  rel = (int32_t)(to - done);
         if (!a->full) {
-            memcpy(a->start + from - 4, &rel, 4);
+            memcpy(a->start + done - 4, &rel, 4);
         }
         return;
     }
@@ -454,7 +508,26 @@ static void put_slow(Tr *t, const MemSpec *m, unsigned size, unsigned micro, uns
         t->failed = true;
         return;
     }
-    t->tails[t->n_tails++] = asm_offset(a);
+    t->tails[t->n_tails++] = done;
+}
+
+/* Counts an execution of the site; every so many times C judges it. EFLAGS are free. */
+static void put_count(Tr *t, const Site *s)
+{
+    DbtSite site = describe(t, s, 0);
+    asm_emit(&t->hot, &(Enc){ .prefix = 0x66,
+                              .op     = 0xff,
+                              .reg    = 1,
+                              .memory = true,
+                              .mem    = asm_frame(DBT_FRAME(left) + 2 * (int32_t)dbt_count_slot(insn_bytes(t))) });
+    asm_jcc(&t->hot, CC_Z, 0);
+    reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+    if (!t->fl_mem) {
+        flags_sync(t, &t->cold);
+    }
+    put_call_with(t, STUB_COUNTED, &site);
+    asm_jmp(&t->cold, 0);
+    reloc(t, true, RELOC_HOT, asm_offset(&t->hot));
 }
 
 static int32_t entry_of(unsigned micro)
@@ -488,23 +561,23 @@ static Operand finish_operand(Tr *t, const MemSpec *m, HostMem mem, unsigned fre
 /* An access that another one's check covers. No flags change. */
 static Operand member(Tr *t, const MemSpec *m, const Group *g)
 {
-    Asm    *a     = &t->hot;
-    int32_t entry = entry_of((t->f->mode * 2 + g->write) * DBT_MICRO + g->micro);
+    Asm    *a      = &t->hot;
+    HostMem addend = asm_frame(g->addend);
 
     if (is_plain(m)) {
-        if (t->rcx_entry != entry) {
-            asm_load(a, H_RCX, asm_frame(entry + 8));
+        if (t->rcx_entry != g->addend) {
+            asm_load(a, H_RCX, addend);
         }
-        t->rcx_entry = m->index == DBT_NO_REG && !m->scratch ? entry : 0;
+        t->rcx_entry = m->index == DBT_NO_REG && !m->scratch ? g->addend : 0;
         return finish_operand(t, m, plain_operand(a, m), H_RAX);
     }
     t->rcx_entry = 0;
     if (m->constant && (int64_t)m->linear == (int32_t)m->linear && m->seg != X86_FS && m->seg != X86_GS) {
-        asm_load(a, H_RCX, asm_frame(entry + 8));
+        asm_load(a, H_RCX, addend);
         return finish_operand(t, m, asm_at(H_RCX, (int32_t)m->linear), H_RAX);
     }
     put_address(t, false, m);
-    asm_load(a, H_RCX, asm_frame(entry + 8));
+    asm_load(a, H_RCX, addend);
     asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
     return finish_operand(t, m, asm_at(H_RAX, 0), H_RCX);
 }
@@ -522,62 +595,120 @@ static unsigned free_index(const Tr *t, unsigned index, bool write)
     return index;
 }
 
+/* RAX -= the tag of the TLB's entry for it, whose address is in RCX then. */
+static void put_lookup(Asm *a, bool write)
+{
+    asm_mov32(a, H_RCX, H_RAX);
+    asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = X86_PAGE_BITS - 5, .imm_size = 1 });
+    asm_ri(a, false, 4, H_RCX, (X86_TLB_SIZE - 1) << 5);
+    asm_rm(a, true, 0x03, H_RCX, asm_frame(DBT_FRAME(tlb)));
+    asm_rm(a, true, 0x2b, H_RAX, asm_at(H_RCX, tlb_tag(write)));
+}
+
 Operand check(Tr *t, const MemSpec *m)
 {
+    enum { ADDEND = offsetof(X86TlbEntry, addend) };
     Asm   *a = &t->hot;
     Group *g = m->group ? &t->s->groups[m->group - 1] : NULL;
 
     if (g && g->checked) {
         return member(t, m, g);
     }
-    MemSpec  c    = *m; /* what is checked */
-    unsigned size = m->size;
-    int64_t  into = 0; /* from where the check begins to the operand */
+    MemSpec   c       = *m; /* what is checked */
+    DbtAdvice advice  = dbt_advice(t->dbt, insn_bytes(t));
+    bool      members = g && g->n > 1, plain = is_plain(m);
+    int64_t   into = 0; /* from where the check begins to the operand */
+    Site      s    = { .m       = &c,
+                       .group   = g,
+                       .size    = m->size,
+                       .counted = advice == ADVICE_COUNT,
+                       .tlb     = advice == ADVICE_TLB && (!members || t->n_addends < DBT_ADDENDS) };
     if (g) {
         g->checked = true;
         into       = m->group_off - g->lo;
-        size       = (unsigned)(g->hi - g->lo);
+        s.size     = (unsigned)(g->hi - g->lo);
         c.write    = g->write;
         c.disp     = (int32_t)(c.disp - into);
         c.linear -= (uint64_t)into;
     }
     unsigned index = g ? g->micro : free_index(t, micro_index(t, m), m->write);
-    unsigned micro = (t->f->mode * 2 + c.write) * DBT_MICRO + index;
-    int32_t  entry = entry_of(micro);
-    bool     plain = is_plain(m);
+    s.micro        = (t->f->mode * 2 + c.write) * DBT_MICRO + index;
+    int32_t entry  = entry_of(s.micro);
+    int32_t addend = entry + 8;
+    if (s.tlb && members) {
+        addend = DBT_FRAME(addends) + 8 * (int32_t)t->n_addends++;
+    }
+    if (g) {
+        g->addend = addend;
+    }
 
+    t->checks |= UINT64_C(1) << t->i;
     t->rcx_entry = 0;
     flags_save(t);
+    if (s.counted) {
+        put_count(t, &s);
+    }
+    s.start = asm_offset(a);
     put_address(t, false, &c);
     if (m->locked && m->size > 1) {
         asm_8(a, 0xa8); /* test al, size - 1 */
         asm_8(a, m->size - 1u);
         asm_jcc(a, CC_NZ, 0);
         reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-        put_slow(t, m, size, micro, SITE_EXEC, false, asm_offset(a), false);
+        put_slow(t, &s, SITE_EXEC, false);
     }
-    if (!plain) {
-        asm_mov(a, H_RCX, H_RAX);
-        asm_rm(a, true, 0x2b, H_RCX, asm_frame(entry));
-        asm_emit(
-            a,
-            &(Enc){
-                .w = true, .op = 0x81, .reg = 7, .rm = H_RCX, .imm = (int64_t)(X86_PAGE_SIZE - size), .imm_size = 4 });
+    unsigned reg = H_RAX;
+    if (s.tlb) {
+        put_lookup(a, c.write);
     } else {
-        asm_rm(a, true, 0x2b, H_RAX, asm_frame(entry));
+        if (!plain) {
+            reg = H_RCX;
+            asm_mov(a, H_RCX, H_RAX);
+        }
+        asm_rm(a, true, 0x2b, reg, asm_frame(entry));
+    }
+    if (reg == H_RAX) {
         asm_8(a, 0x48); /* cmp rax, imm32 */
         asm_8(a, 0x3d);
-        asm_32(a, X86_PAGE_SIZE - size);
+        asm_32(a, X86_PAGE_SIZE - s.size);
+    } else {
+        asm_emit(a, &(Enc){ .w        = true,
+                            .op       = 0x81,
+                            .reg      = 7,
+                            .rm       = H_RCX,
+                            .imm      = (int64_t)(X86_PAGE_SIZE - s.size),
+                            .imm_size = 4 });
     }
     asm_jcc(a, CC_A, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-    put_slow(t, &c, size, micro, 0, plain, asm_offset(a), g != NULL);
+    put_slow(t, &s, 0, plain);
 
+    if (s.tlb) {
+        if (!plain) { /* RAX was the address less the tag */
+            asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, tlb_tag(c.write)));
+        }
+        if (plain || members) {
+            asm_load(a, H_RCX, asm_at(H_RCX, ADDEND));
+        }
+        if (members) {
+            asm_store(a, asm_frame(addend), H_RCX);
+        }
+        if (!plain && members) {
+            asm_rr(a, true, 0x03, H_RAX, H_RCX);
+        } else if (!plain) {
+            asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, ADDEND));
+        }
+    } else if (!plain) {
+        asm_rm(a, true, 0x03, H_RAX, asm_frame(addend));
+    } else {
+        asm_load(a, H_RCX, asm_frame(addend));
+    }
+    if (s.copy) {
+        t->s->relocs[s.copy].value = asm_offset(a);
+    }
     if (!plain) {
-        asm_rm(a, true, 0x03, H_RAX, asm_frame(entry + 8));
         return finish_operand(t, m, asm_at(H_RAX, (int32_t)into), H_RCX);
     }
-    asm_load(a, H_RCX, asm_frame(entry + 8));
-    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch ? entry : 0;
+    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch && (members || !s.tlb) ? addend : 0;
     return finish_operand(t, m, plain_operand(a, m), H_RAX);
 }

@@ -21,6 +21,11 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_WRITE_MISS]       = "write_miss",
         [STUB_GROUP_READ_MISS]  = "group_read_miss",
         [STUB_GROUP_WRITE_MISS] = "group_write_miss",
+        [STUB_READ]             = "read",
+        [STUB_WRITE]            = "write",
+        [STUB_GROUP_READ]       = "group_read",
+        [STUB_GROUP_WRITE]      = "group_write",
+        [STUB_COUNTED]          = "counted",
         [STUB_INSN]             = "insn",
         [STUB_LINK]             = "link",
         [STUB_LOOKUP]           = "lookup",
@@ -51,10 +56,10 @@ typedef struct FrameName {
     }
 
 static const FrameName frame_names[] = {
-    MEMBER(r9),        MEMBER(r10),     MEMBER(r11),  MEMBER(flags),     ARRAY(tmp),
-    ARRAY(keep),       MEMBER(copy),    MEMBER(poll), MEMBER(jump_mask), MEMBER(tlb),
-    MEMBER(fs_base),   MEMBER(gs_base), MEMBER(cpu),  MEMBER(host_rsp),  MEMBER(host_return),
-    ARRAY(host_saved), MEMBER(from),    MEMBER(to),   MEMBER(dbt),
+    MEMBER(r9),        MEMBER(r10),     MEMBER(r11),     MEMBER(flags),  ARRAY(tmp),       ARRAY(keep),
+    MEMBER(copy),      ARRAY(addends),  MEMBER(left),    MEMBER(missed), MEMBER(poll),     MEMBER(jump_mask),
+    MEMBER(tlb),       MEMBER(fs_base), MEMBER(gs_base), MEMBER(cpu),    MEMBER(host_rsp), MEMBER(host_return),
+    ARRAY(host_saved), MEMBER(from),    MEMBER(to),      MEMBER(dbt),
 };
 
 static const char *const template_names[] = {
@@ -212,6 +217,7 @@ typedef struct Listing {
     uint16_t       letter[DBT_MODES * 2 * DBT_MICRO]; /* of micro entries, from 1, in the order of their appearance */
     unsigned       n_letters;
     DbtStub        called;  /* by the instruction before; N_STUBS: none */
+    DbtStub        next;    /* by the one behind */
     bool           rcx_cpu; /* RCX has been loaded with the vCPU's address */
 } Listing;
 
@@ -349,15 +355,14 @@ static bool put_meaning(Listing *l, uint64_t value)
 {
     DbtSite site;
     memcpy(&site, &value, 8);
-    switch (l->called) {
-    case STUB_READ_MISS:
-    case STUB_WRITE_MISS:
-    case STUB_GROUP_READ_MISS:
-    case STUB_GROUP_WRITE_MISS:
-        g_string_append_printf(l->out, "site(insn %u, size %u, limit %u%s%s%s%s)", site.insn, site.size, site.limit,
+    if (dbt_stub_has_site(l->next)) {
+        g_string_append_printf(l->out, "site(insn %u, size %u, limit %u%s%s%s%s%s)", site.insn, site.size, site.limit,
                                site.flags & SITE_LOAD ? ", load" : "", site.flags & SITE_EXEC ? ", exec" : "",
-                               site.flags & SITE_ALIGN ? ", align" : "", site.flags & SITE_FPU ? ", fpu" : "");
+                               site.flags & SITE_ALIGN ? ", align" : "", site.flags & SITE_FPU ? ", fpu" : "",
+                               site.flags & SITE_TLB ? ", tlb" : "");
         return true;
+    }
+    switch (l->called) {
     case STUB_RET_MISS:
         g_string_append_printf(l->out, "site(insn %u, undo %d)", site.insn, site.limit - site.size);
         return true;
@@ -465,6 +470,17 @@ static void find_labels(Listing *l)
     }
 }
 
+/* The stub that the instruction there calls; N_STUBS: none. */
+static DbtStub called_at(const Listing *l, unsigned part, uint32_t off)
+{
+    ZydisDecodedInstruction z;
+    ZydisDecodedOperand     op[ZYDIS_MAX_OPERAND_COUNT];
+    if (off >= part_size(l->u, part) || !decode_at(l, part, off, &z, op) || z.mnemonic != ZYDIS_MNEMONIC_CALL) {
+        return N_STUBS;
+    }
+    return stub_at(l->dbt, (uintptr_t)part_start(l->u, part) + off + z.length + (uint64_t)op[0].imm.value.s);
+}
+
 static void put_boundary(Listing *l, unsigned n)
 {
     const DbtUnit *u = l->u;
@@ -503,6 +519,7 @@ static void put_part(Listing *l, unsigned part)
             g_string_append(l->out, "    (bad)\n");
             return;
         }
+        l->next = called_at(l, part, off + z.length);
         put_host(l, &z, op, (uintptr_t)part_start(l->u, part) + off);
     }
 }

@@ -94,31 +94,10 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     return u;
 }
 
-/* A group whose range is not all as its widest access wants it (a page that is only read, a clean one) fails every
- * time: the unit is made anew, first with reads and writes in groups of their own, then without groups. */
-void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
-{
-    enum { ENOUGH = 32, LEVELS = 2, KNOWN_MAX = 1 << 16 };
-    Dbt *dbt = f->dbt;
-    g_mutex_lock(&dbt->lock);
-    DbtUnit *u = dbt_unit_at(dbt, at);
-    if (u && !u->dead && ++u->misfits == ENOUGH) {
-        uintptr_t level = (uintptr_t)g_hash_table_lookup(dbt->misfits, u->host);
-        if (level < LEVELS && g_hash_table_size(dbt->misfits) < KNOWN_MAX) {
-            g_hash_table_insert(dbt->misfits, (gpointer)u->host, (gpointer)(level + 1));
-            dbt_kill(dbt, u);
-        }
-    }
-    g_mutex_unlock(&dbt->lock);
-}
-
 /* Whose instruction a slow access in translated code was made for. */
 uint64_t dbt_rip_of_site(DbtFrame *f, const uint8_t *at)
 {
-    uint64_t bits;
-    DbtSite  site;
-    memcpy(&bits, at + 2, 8);
-    memcpy(&site, &bits, 8);
+    DbtSite site = dbt_site_of(at);
     g_mutex_lock(&f->dbt->lock);
     DbtUnit *u   = dbt_unit_at(f->dbt, at);
     uint64_t rip = x86_cut_rip(f->cpu, u->rip + u->insn_off[site.insn]);
@@ -158,6 +137,13 @@ static uint64_t guest_address(const DbtFrame *f, uint64_t host)
             if (m->tag != DBT_NO_TAG && linear - m->tag < X86_PAGE_SIZE) {
                 return linear;
             }
+        }
+    }
+    for (unsigned i = 0; i < X86_TLB_SIZE; i++) {
+        const X86TlbEntry *e      = &f->tlb[i];
+        uint64_t           linear = host - e->addend;
+        if ((linear >> X86_PAGE_BITS & (X86_TLB_SIZE - 1)) == i && linear - e->read < X86_PAGE_SIZE) {
+            return linear;
         }
     }
     return 0;
@@ -209,6 +195,9 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
         for (unsigned i = 0; i < DBT_JUMPS; i++) {
             f->jumps[mode][i] = (DbtJump){ .rip = dbt_empty_tag(i), .code = dbt->stubs[STUB_LOOKUP] };
         }
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(f->misses); i++) {
+        f->misses[i] = DBT_MISSES;
     }
     dbt_micro_flush(f, false);
     g_mutex_lock(&dbt->lock);

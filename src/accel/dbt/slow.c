@@ -200,14 +200,50 @@ static bool copy_operand(DbtFrame *f, uint64_t linear, unsigned size)
     return true;
 }
 
+/* Has the stub counted down to 0? true: the unit is made anew, and the instruction runs in that one. */
+static bool has_missed_often(DbtFrame *f, const uint8_t *at, const DbtSite *site)
+{
+    if (f->misses[site->micro]) {
+        return false;
+    }
+    x86_park(f->cpu);
+    uint64_t rip = dbt_rip_of_site(f, at);
+    if (!dbt_note_missed(f, at)) {
+        return false;
+    }
+    f->cpu->rip = rip;
+    return true;
+}
+
+const uint8_t *dbt_slow_counted(DbtFrame *f, uint64_t unused, const uint8_t *at)
+{
+    x86_park(f->cpu);
+    uint64_t rip = dbt_rip_of_site(f, at);
+    if (!dbt_note_counted(f, at)) {
+        return go(f, at);
+    }
+    f->cpu->rip = rip;
+    return leave(f);
+}
+
+static void fill_micro(DbtFrame *f, const DbtSite *site, uint64_t tag, uintptr_t addend)
+{
+    if (!(site->flags & SITE_TLB)) {
+        DbtMicro *m = (DbtMicro *)f->micro + site->micro;
+        m->tag      = tag;
+        m->addend   = addend;
+    }
+}
+
 const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, unsigned write)
 {
-    X86Cpu  *cpu  = f->cpu;
-    uint64_t bits = read64(at + 2);
-    DbtSite  site;
-    __builtin_memcpy(&site, &bits, 8);
+    X86Cpu *cpu  = f->cpu;
+    DbtSite site = dbt_site_of(at);
 
     f->calls.access++;
+    if (has_missed_often(f, at, &site)) {
+        return leave(f);
+    }
     bool odd = site.flags & SITE_ALIGN && linear & (site.size - 1u);
     if (!(site.flags & (SITE_EXEC | SITE_FPU)) && !odd && (linear & X86_PAGE_MASK) <= site.limit &&
         (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear))) {
@@ -221,20 +257,16 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
         const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
         uint64_t           tag = write ? e->write : e->read;
         if (linear - tag <= site.limit) {
-            DbtMicro *m = (DbtMicro *)f->micro + site.micro;
-            m->tag      = tag;
-            m->addend   = e->addend;
-            return go(f, at);
+            fill_micro(f, &site, tag, e->addend);
+            return go(f, at + SITE_AGAIN);
         }
     }
     f->at = at;
     if (site.flags & SITE_LOAD && !odd && copy_operand(f, linear, site.size)) {
-        int32_t back;
-        __builtin_memcpy(&back, at + 11, 4);
         uintptr_t copy = (uintptr_t)f->copy;
         f->tmp[0]      = copy;
         f->tmp[1]      = site.flags & SITE_PLAIN ? copy - linear : 0;
-        return go(f, at + 15 + back + 8);
+        return go(f, at + SITE_COPY);
     }
     f->at = NULL;
     f->calls.access_run++;
@@ -245,7 +277,7 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
         cpu->rip = x86_cut_rip(cpu, cpu->rip + f->insn.len);
         return leave(f);
     }
-    return go(f, at + 15);
+    return go(f, at + SITE_DONE);
 }
 
 /* Translates without raising anything, or setting a dirty bit. */
@@ -267,21 +299,20 @@ static bool can_access(X86Cpu *cpu, uint64_t linear, bool write)
 
 const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, unsigned write)
 {
-    X86Cpu  *cpu  = f->cpu;
-    uint64_t bits = read64(at + 2);
-    DbtSite  site;
-    __builtin_memcpy(&site, &bits, 8);
+    X86Cpu *cpu  = f->cpu;
+    DbtSite site = dbt_site_of(at);
 
     f->calls.group++;
+    if (has_missed_often(f, at, &site)) {
+        return leave(f);
+    }
     if (!(site.flags & SITE_FPU) && (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear)) &&
         can_access(cpu, linear, write) && !cpu->tlb->changes.any) {
         const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
         uint64_t           tag = write ? e->write : e->read;
         if (linear - tag <= site.limit) {
-            DbtMicro *m = (DbtMicro *)f->micro + site.micro;
-            m->tag      = tag;
-            m->addend   = e->addend;
-            return go(f, at);
+            fill_micro(f, &site, tag, e->addend);
+            return go(f, at + SITE_AGAIN);
         }
     }
     f->calls.group_failed++;
@@ -289,7 +320,7 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
         x86_park(cpu);
         dbt_note_misfit(f, at);
     }
-    return go(f, at + 15);
+    return go(f, at + SITE_DONE);
 }
 
 /* --- control flow --- */

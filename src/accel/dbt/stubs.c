@@ -131,60 +131,75 @@ static void put_leave(Asm *a)
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .rm = H_RAX });
 }
 
-/* RAX = linear address. RCX is free, RDX and RBX wait in the frame. */
-static void put_miss(Asm *a, bool write, bool group)
+static void put_here(const Asm *a, uint8_t *branch)
+{
+    int32_t rel = (int32_t)(a->p - branch);
+    memcpy(branch - 4, &rel, 4);
+}
+
+/* RAX = linear address, RCX = DbtSite. `look`: into the TLB, whose entry goes into the micro entry. RDX and RBX wait in
+ * the frame meanwhile. */
+static void put_miss(Asm *a, bool write, bool group, bool look)
 {
     enum { D = 8 }; /* the return address */
-    int32_t tag = (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
+    int32_t  tag     = (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
+    HostMem  counter = { .base = H_RSP, .index = H_RCX, .scale = 1, .disp = D + DBT_FRAME(misses) };
+    HostMem  entry   = { .base = H_RSP, .index = H_RCX, .disp = D + DBT_FRAME(micro) };
+    uint8_t *miss[2] = { NULL }, *often = NULL;
 
-    asm_store(a, asm_frame(D + DBT_FRAME(tmp[1])), H_RDX);
-    asm_store(a, asm_frame(D + DBT_FRAME(tmp[2])), H_RBX);
-    asm_load(a, H_RBX, asm_frame(0));
-    asm_load(a, H_RBX, asm_at(H_RBX, 2));
-    asm_store(a, asm_frame(D + DBT_FRAME(tmp[3])), H_RBX);
-    asm_emit(
-        a, &(Enc){ .w = true, .map = 1, .op = 0xba, .reg = 4, .rm = H_RBX, .imm = 48, .imm_size = 1 }); /* SITE_EXEC */
-    asm_jcc(a, CC_B, 0);
-    uint8_t *exec = a->p;
-    asm_mov32(a, H_RCX, H_RAX);
-    asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = X86_PAGE_BITS - 5, .imm_size = 1 });
-    asm_ri(a, false, 4, H_RCX, (X86_TLB_SIZE - 1) << 5);
-    asm_rm(a, true, 0x03, H_RCX, asm_frame(D + DBT_FRAME(tlb)));
-    asm_mov(a, H_RDX, H_RAX);
-    asm_rm(a, true, 0x2b, H_RDX, asm_at(H_RCX, tag));
-    asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RBX, .rm = H_RBX }); /* movzx ebx, bx: the limit */
-    asm_rr(a, true, 0x3b, H_RDX, H_RBX);
-    asm_jcc(a, CC_A, 0);
-    uint8_t *miss = a->p;
-    asm_emit(a,
-             &(Enc){ .map = 1, .op = 0xb7, .reg = H_RBX, .memory = true, .mem = asm_frame(D + DBT_FRAME(tmp[3]) + 2) });
-    asm_emit(a, &(Enc){ .op = 0xc1, .reg = 4, .rm = H_RBX, .imm = 4, .imm_size = 1 });
-    asm_load(a, H_RDX, asm_at(H_RCX, tag));
-    asm_store(a, (HostMem){ .base = H_RSP, .index = H_RBX, .disp = D + DBT_FRAME(micro) }, H_RDX);
-    asm_load(a, H_RDX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
-    asm_store(a, (HostMem){ .base = H_RSP, .index = H_RBX, .disp = D + DBT_FRAME(micro) + 8 }, H_RDX);
-    asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
-    asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
-    asm_8(a, 0xc3);
-
-    int32_t rel = (int32_t)(a->p - exec);
-    memcpy(exec - 4, &rel, 4);
-    rel = (int32_t)(a->p - miss);
-    memcpy(miss - 4, &rel, 4);
-    asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
-    asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
+    if (look) {
+        asm_store(a, asm_frame(D + DBT_FRAME(tmp[1])), H_RDX);
+        asm_store(a, asm_frame(D + DBT_FRAME(tmp[2])), H_RBX);
+        asm_mov32(a, H_RDX, H_RAX);
+        asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RDX, .imm = X86_PAGE_BITS - 5, .imm_size = 1 });
+        asm_ri(a, false, 4, H_RDX, (X86_TLB_SIZE - 1) << 5);
+        asm_rm(a, true, 0x03, H_RDX, asm_frame(D + DBT_FRAME(tlb)));
+        asm_mov(a, H_RBX, H_RAX);
+        asm_rm(a, true, 0x2b, H_RBX, asm_at(H_RDX, tag));
+        asm_ri(a, true, 7, H_RBX, X86_PAGE_MASK);
+        asm_jcc(a, CC_A, 0);
+        miss[0] = a->p;
+        asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0x39, .reg = H_RCX, .rm = H_RBX }); /* cmp bx, cx: the limit */
+        asm_jcc(a, CC_A, 0);
+        miss[1] = a->p;
+        asm_emit(a, &(Enc){ .w = true, .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = 48, .imm_size = 1 });
+        asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0xff, .reg = 1, .memory = true, .mem = counter });
+        asm_jcc(a, CC_Z, 0);
+        often = a->p;
+        asm_emit(a, &(Enc){ .op = 0xc1, .reg = 4, .rm = H_RCX, .imm = 4, .imm_size = 1 });
+        asm_load(a, H_RBX, asm_at(H_RDX, tag));
+        asm_store(a, entry, H_RBX);
+        asm_load(a, H_RBX, asm_at(H_RDX, (int32_t)offsetof(X86TlbEntry, addend)));
+        entry.disp += (int32_t)offsetof(DbtMicro, addend);
+        asm_store(a, entry, H_RBX);
+        asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
+        asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
+        asm_8(a, 0xc3);
+        put_here(a, miss[0]);
+        put_here(a, miss[1]);
+        asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
+        asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
+    }
     if (group) { /* beyond the page's end: no entry can help */
-        asm_mov32(a, H_RCX, H_RAX);
-        asm_ri(a, false, 4, H_RCX, X86_PAGE_MASK);
-        asm_emit(
-            a, &(Enc){
-                   .prefix = 0x66, .op = 0x3b, .reg = H_RCX, .memory = true, .mem = asm_frame(D + DBT_FRAME(tmp[3])) });
+        asm_store(a, asm_frame(D + DBT_FRAME(tmp[3])), H_RAX);
+        asm_ri(a, false, 4, H_RAX, X86_PAGE_MASK);
+        asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0x39, .reg = H_RCX, .rm = H_RAX }); /* cmp ax, cx */
+        asm_load(a, H_RAX, asm_frame(D + DBT_FRAME(tmp[3])));
         asm_jcc(a, CC_BE, 0);
         uint8_t *in_page = a->p;
-        asm_emit(a, &(Enc){ .w = true, .op = 0x83, .memory = true, .mem = asm_frame(0), .imm = 15, .imm_size = 1 });
+        asm_emit(a,
+                 &(Enc){ .w = true, .op = 0x83, .memory = true, .mem = asm_frame(0), .imm = SITE_DONE, .imm_size = 1 });
         asm_8(a, 0xc3);
-        rel = (int32_t)(a->p - in_page);
-        memcpy(in_page - 4, &rel, 4);
+        put_here(a, in_page);
+    }
+    uint8_t *over = NULL;
+    if (look) {
+        asm_jmp(a, 0);
+        over = a->p;
+        put_here(a, often);
+        asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
+        asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
+        put_here(a, over);
     }
     put_pop_from(a);
     put_call(a, group ? (const void *)dbt_slow_group : (const void *)dbt_slow_access, write);
@@ -257,10 +272,18 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
     switch (stub) {
     case STUB_ENTER: put_enter(a); break;
     case STUB_LEAVE: put_leave(a); break;
-    case STUB_READ_MISS: put_miss(a, false, false); break;
-    case STUB_WRITE_MISS: put_miss(a, true, false); break;
-    case STUB_GROUP_READ_MISS: put_miss(a, false, true); break;
-    case STUB_GROUP_WRITE_MISS: put_miss(a, true, true); break;
+    case STUB_READ_MISS: put_miss(a, false, false, true); break;
+    case STUB_WRITE_MISS: put_miss(a, true, false, true); break;
+    case STUB_GROUP_READ_MISS: put_miss(a, false, true, true); break;
+    case STUB_GROUP_WRITE_MISS: put_miss(a, true, true, true); break;
+    case STUB_READ: put_miss(a, false, false, false); break;
+    case STUB_WRITE: put_miss(a, true, false, false); break;
+    case STUB_GROUP_READ: put_miss(a, false, true, false); break;
+    case STUB_GROUP_WRITE: put_miss(a, true, true, false); break;
+    case STUB_COUNTED:
+        put_pop_from(a);
+        put_call(a, (const void *)dbt_slow_counted, 0);
+        break;
     case STUB_INSN:
         put_pop_from(a);
         put_call(a, (const void *)dbt_slow_insn, 0);

@@ -195,6 +195,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->plain       = t->f->plain;
     u->entry       = t->f->entry;
     u->n_c         = (uint8_t)t->n_c;
+    u->checks      = t->checks;
     u->n_places    = (uint16_t)t->n_places;
     u->range_start = (uint16_t)t->range_start;
     u->range_len   = (uint16_t)(t->range_end - t->range_start);

@@ -6,9 +6,10 @@
  *     R = address - tag of entry k;  cmp R, 4096 - size;  ja slow
  *
  * [address, address + size) lies where the addend of entry k leads, until k is checked for something else or C has run
- * an instruction. Everything else that has a memory operand must be a word of the frame that code may touch. Branches
- * lead to instructions of the unit or to stubs, and slow paths ask for what was checked and come back behind the check.
- * Only instructions of an allow-list occur.
+ * an instruction. Entries are those of the micro TLB, and each look-up into the TLB makes one more. Everything else
+ * that has a memory operand must be a word of the frame that code may touch. Branches lead to instructions of the unit
+ * or to stubs, and slow paths ask for what was checked and come back behind the check. Only instructions of an
+ * allow-list occur.
  *
  * It takes on trust: what stubs do, that C's way of running an instruction changes registers as the host's does, and
  * the distance that BT and its like go from their operand.
@@ -25,6 +26,7 @@
 enum {
     N_SLOTS   = offsetof(DbtFrame, cpu) / 8, /* words of the frame that are followed */
     N_MICRO   = DBT_MODES * 2 * DBT_MICRO,
+    N_ENTRIES = N_MICRO + 2 * 64, /* with those of look-ups: for reads, for writes */
     MAX_FACTS = 24,
     MAX_JOINS = 16,
     CODE_MAX  = 64 << 10,
@@ -33,7 +35,15 @@ enum {
 };
 
 /* Unknowns. */
-enum { ROOT_TAG = 0x10000, ROOT_ADDEND = 0x20000, ROOT_MASKED = 0x30000, ROOT_TLB, ROOT_CPU, ROOT_FRESH = 0x40000 };
+enum {
+    ROOT_TAG    = 0x10000,
+    ROOT_ADDEND = 0x20000, /* of look-ups: for reads and writes the same, an even number */
+    ROOT_MASKED = 0x30000,
+    ROOT_TLB,
+    ROOT_CPU,
+    ROOT_PLACE = 0x31000, /* of an entry in the TLB, by look-up */
+    ROOT_FRESH = 0x40000,
+};
 
 /* [address, address + size) is checked for entry k. */
 typedef struct Fact {
@@ -61,9 +71,12 @@ typedef struct DbtVerifier {
     State          s;
     Join           joins[MAX_JOINS];
     unsigned       n_joins;
+    uint8_t        again_at[CODE_MAX / 8]; /* bits: where it comes back to to try again */
+    uint8_t        seen_at[CODE_MAX / 8];  /* bits: instructions of the cold part that slow_side() has followed */
     uint32_t       next_root;
-    bool           cold;
-    unsigned       insn; /* the guest's, at hand */
+    unsigned       n_lookups;
+    bool           cold, again; /* the cold part, and slow_side() was here already, with more knowledge */
+    unsigned       insn;        /* the guest's, at hand */
     /* CMP with a tag in it: JA must follow. */
     bool pending;
     Fact checking;
@@ -83,6 +96,11 @@ static bool bad(DbtVerifier *v, const char *problem)
     return false;
 }
 
+static bool begins(const uint8_t *bits, uint64_t offset)
+{
+    return offset < CODE_MAX && bits[offset / 8] >> (offset % 8) & 1;
+}
+
 /* --- sums --- */
 
 static Expr fresh(DbtVerifier *v)
@@ -100,11 +118,22 @@ static Expr sum(DbtVerifier *v, const Expr *a, const Expr *b, int64_t times)
 static int entry_in(const Expr *e, uint32_t kind, int64_t times)
 {
     for (unsigned i = 0; i < e->n; i++) {
-        if (e->term[i].root >= kind && e->term[i].root < kind + N_MICRO && e->term[i].times == times) {
+        if (e->term[i].root >= kind && e->term[i].root < kind + N_ENTRIES && e->term[i].times == times) {
             return (int)(e->term[i].root - kind);
         }
     }
     return -1;
+}
+
+static bool is_write(unsigned k)
+{
+    return (k < N_MICRO ? k / DBT_MICRO % 2 : (k - N_MICRO) % 2) == X86_WRITE;
+}
+
+/* Entries of one look-up share the addend. */
+static uint32_t addend_root(unsigned k)
+{
+    return ROOT_ADDEND + (k < N_MICRO ? k : N_MICRO + (k - N_MICRO) / 2 * 2);
 }
 
 /* --- states --- */
@@ -131,7 +160,9 @@ static void next_insn(DbtVerifier *v, uint32_t offset)
         v->s.reg[H_RCX] = fresh(v);
     }
     for (unsigned i = offsetof(DbtFrame, flags) / 8; i < FRAME_OWN / 8; i++) {
-        v->s.slot[i] = fresh(v);
+        if (i - offsetof(DbtFrame, addends) / 8 >= DBT_ADDENDS) {
+            v->s.slot[i] = fresh(v);
+        }
     }
 }
 
@@ -177,7 +208,7 @@ static bool learn(DbtVerifier *v, const Fact *f)
     }
     v->s.facts[v->s.n_facts++] = *f;
     /* The slow path comes back with other values in what was compared. */
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 2 && f->k < N_MICRO; i++) {
         if (entry_in(&v->s.reg[i], ROOT_TAG, -1) >= 0) {
             v->s.reg[i] = fresh(v);
         }
@@ -297,16 +328,51 @@ static bool covered(const State *s, unsigned k, const Expr *linear, unsigned siz
     return false;
 }
 
+static bool covered_by_write(const State *s, unsigned k)
+{
+    for (unsigned i = 0; i < s->n_facts; i++) {
+        if (s->facts[i].k == k + X86_WRITE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_bit_test(ZydisMnemonic m)
 {
     return m == ZYDIS_MNEMONIC_BT || m == ZYDIS_MNEMONIC_BTS || m == ZYDIS_MNEMONIC_BTR || m == ZYDIS_MNEMONIC_BTC;
 }
 
+/* The look-up whose TLB entry the address lies in, *at bytes into it; -1: none's. */
+static int lookup_of(const Expr *e, uint64_t *at)
+{
+    *at = e->c;
+    return e->n == 2 && e->term[0].root == ROOT_TLB && e->term[0].times == 1 && e->term[1].times == 1 &&
+                   e->term[1].root - ROOT_PLACE < N_ENTRIES - N_MICRO
+               ? (int)(e->term[1].root - ROOT_PLACE)
+               : -1;
+}
+
+/* What a 64-bit read of memory outside of the frame gives. */
+static Expr tlb_value(DbtVerifier *v, const ZydisDecodedOperand *o)
+{
+    Expr     e = address_of(v, o);
+    uint64_t at;
+    int      n = lookup_of(&e, &at);
+    if (n >= 0 && o->size == 64) {
+        uint32_t k = N_MICRO + 2 * (uint32_t)n;
+        switch (at) {
+        case offsetof(X86TlbEntry, read): return expr_root(ROOT_TAG + k);
+        case offsetof(X86TlbEntry, write): return expr_root(ROOT_TAG + k + X86_WRITE);
+        case offsetof(X86TlbEntry, addend): return expr_root(ROOT_ADDEND + k);
+        default: break;
+        }
+    }
+    return fresh(v);
+}
+
 static bool guest_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
 {
-    if (v->cold) {
-        return bad(v, "guest memory in the cold part");
-    }
     Expr     e    = address_of(v, o);
     unsigned size = o->size / 8;
     int      k    = entry_in(&e, ROOT_ADDEND, 1);
@@ -319,13 +385,23 @@ static bool guest_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
         return (!writes(o) && inside(e.c, size, 0, X86_TLB_SIZE * sizeof(X86TlbEntry))) ||
                bad(v, "an access beside the TLB");
     }
+    uint64_t at;
+    if (lookup_of(&e, &at) >= 0) {
+        return (!writes(o) && inside(at, size, 0, sizeof(X86TlbEntry))) || bad(v, "an access beside a TLB entry");
+    }
+    if (v->cold) {
+        return v->again || bad(v, "guest memory in the cold part");
+    }
     if (k < 0) {
         return bad(v, "an address without an addend");
     }
-    if ((unsigned)k / (2 * DBT_MICRO) != v->u->mode || (writes(o) && (unsigned)k / DBT_MICRO % 2 != X86_WRITE)) {
+    if (k >= N_MICRO && covered_by_write(&v->s, (unsigned)k)) {
+        k += X86_WRITE;
+    }
+    if ((k < N_MICRO && (unsigned)k / (2 * DBT_MICRO) != v->u->mode) || (writes(o) && !is_write((unsigned)k))) {
         return bad(v, "the addend of another mode, or of reads for a write");
     }
-    Expr addend = expr_root(ROOT_ADDEND + (uint32_t)k);
+    Expr addend = expr_root(addend_root((unsigned)k));
     e           = sum(v, &e, &addend, -1);
     if (is_bit_test(v->z.mnemonic) && v->op[1].type == ZYDIS_OPERAND_TYPE_REGISTER) {
         e = sum(v, &e, &v->s.slot[offsetof(DbtFrame, keep[0]) / 8], 1);
@@ -402,7 +478,7 @@ static Expr value_of(DbtVerifier *v, const ZydisDecodedOperand *o)
     if (is_whole(o)) {
         return v->s.reg[gpr_of(o->reg.value)];
     }
-    return is_frame(o) ? frame_value(v, o) : fresh(v);
+    return is_frame(o) ? frame_value(v, o) : o->type == ZYDIS_OPERAND_TYPE_MEMORY ? tlb_value(v, o) : fresh(v);
 }
 
 static void set_value(DbtVerifier *v, const ZydisDecodedOperand *o, const Expr *e)
@@ -454,6 +530,12 @@ static void transfer(DbtVerifier *v)
             v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
             return;
         }
+        if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
+            from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+            from->imm.value.u == (X86_TLB_SIZE - 1) * sizeof(X86TlbEntry) && v->n_lookups < (N_ENTRIES - N_MICRO) / 2) {
+            v->s.reg[H_RCX] = expr_root(ROOT_PLACE + v->n_lookups++);
+            return;
+        }
         known = false;
         break;
     default: known = false; break;
@@ -492,10 +574,13 @@ static bool string_operand(DbtVerifier *v, unsigned reg, unsigned size, bool wri
 {
     Expr e = v->s.reg[reg];
     int  k = entry_in(&e, ROOT_ADDEND, 1);
-    if (k < 0 || (unsigned)k / (2 * DBT_MICRO) != v->u->mode || (write && (unsigned)k / DBT_MICRO % 2 != X86_WRITE)) {
+    if (k >= N_MICRO && covered_by_write(&v->s, (unsigned)k)) {
+        k += X86_WRITE;
+    }
+    if (k < 0 || (k < N_MICRO && (unsigned)k / (2 * DBT_MICRO) != v->u->mode) || (write && !is_write((unsigned)k))) {
         return bad(v, "a string without the addend for it");
     }
-    Expr addend   = expr_root(ROOT_ADDEND + (uint32_t)k);
+    Expr addend   = expr_root(addend_root((unsigned)k));
     e             = sum(v, &e, &addend, -1);
     v->s.reg[reg] = fresh(v);
     return (covered(&v->s, (unsigned)k, &e, size) && fits_cover(&v->fits, &e, &v->s.reg[H_RCX], size)) ||
@@ -567,11 +652,6 @@ static bool step(DbtVerifier *v)
 
 /* --- branches --- */
 
-static bool begins(const uint8_t *bits, uint64_t offset)
-{
-    return offset < CODE_MAX && bits[offset / 8] >> (offset % 8) & 1;
-}
-
 static int stub_at(const Dbt *dbt, const uint8_t *to)
 {
     for (unsigned i = 0; i < N_STUBS; i++) {
@@ -615,6 +695,11 @@ static bool branch(DbtVerifier *v)
     case STUB_WRITE_MISS:
     case STUB_GROUP_READ_MISS:
     case STUB_GROUP_WRITE_MISS:
+    case STUB_READ:
+    case STUB_WRITE:
+    case STUB_GROUP_READ:
+    case STUB_GROUP_WRITE:
+    case STUB_COUNTED:
     case STUB_LINK:
     case STUB_RET_MISS: return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
     case -1: break;
@@ -632,17 +717,26 @@ static bool branch(DbtVerifier *v)
     return true;
 }
 
-/* The description behind a call of a miss stub. */
-static bool site_at(const uint8_t *p, const uint8_t *end, DbtSite *site)
+/* The description that RCX has, by the instruction before the call of a miss stub that ends at p. */
+static bool site_before(const DbtUnit *u, const uint8_t *p, DbtSite *site)
 {
-    if (end - p < 15 || p[0] != 0x48 || p[1] != 0xb9) {
+    if (p - u->cold < 15 || p[-15] != 0x48 || p[-14] != 0xb9) {
         return false;
     }
-    memcpy(site, p + 2, sizeof *site);
+    *site = dbt_site_of(p);
     return true;
 }
 
-/* The slow side of the check that has just ended: asks for the same, and comes back behind it. */
+static DbtStub stub_for(const DbtSite *site, bool write, bool group)
+{
+    if (site->flags & (SITE_TLB | SITE_EXEC)) {
+        return group ? (write ? STUB_GROUP_WRITE : STUB_GROUP_READ) : write ? STUB_WRITE : STUB_READ;
+    }
+    return group ? (write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS) : write ? STUB_WRITE_MISS : STUB_READ_MISS;
+}
+
+/* The slow side of the check that has just ended: asks for the same, and comes back behind it, or to its begin if it
+ * looks into the TLB. */
 static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
 {
     const DbtUnit *u     = v->u;
@@ -661,25 +755,29 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
         if (!decode(v, to, end) || !step(v)) {
             return false;
         }
+        v->seen_at[(to - u->cold) / 8] |= (uint8_t)(1 << (to - u->cold) % 8);
         to += v->z.length;
     } while (v->z.mnemonic != ZYDIS_MNEMONIC_CALL && ++n < 16);
     v->cold    = false;
-    bool write = f->k / DBT_MICRO % 2 == X86_WRITE;
-    int  stub  = branch_target(v) ? stub_at(v->dbt, branch_target(v)) : -1;
-    if (stub != (write ? STUB_WRITE_MISS : STUB_READ_MISS) &&
-        stub != (write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS)) {
+    bool write = is_write(f->k), tlb = f->k >= N_MICRO;
+    int  stub = branch_target(v) ? stub_at(v->dbt, branch_target(v)) : -1;
+    if (!site_before(u, to, &site) || (!tlb && site.micro != f->k) || site.limit != X86_PAGE_SIZE - f->size ||
+        site.insn != v->insn || !(site.flags & SITE_TLB) != !tlb) {
+        return bad(v, "a slow side whose description is not the check's");
+    }
+    if (stub != (int)stub_for(&site, write, false) && stub != (int)stub_for(&site, write, true)) {
         return bad(v, "a slow side without its stub");
     }
     if (!expr_same(&v->s.reg[H_RAX], &f->address)) {
         return bad(v, "a slow side for another address than the check's");
     }
-    if (!site_at(to, end, &site) || site.micro != f->k || site.limit != X86_PAGE_SIZE - f->size ||
-        site.insn != v->insn) {
-        return bad(v, "a slow side whose description is not the check's");
+    if (!decode(v, to, end) || v->z.mnemonic != ZYDIS_MNEMONIC_JMP || !branch_target(v)) {
+        return bad(v, "a slow side that does not come back");
     }
-    to += 10;
-    if (!decode(v, to, end) || v->z.mnemonic != ZYDIS_MNEMONIC_JMP || branch_target(v) != back) {
-        return bad(v, "a slow side that does not come back behind its check");
+    const uint8_t *again  = branch_target(v);
+    uint64_t       offset = (uint64_t)(again - u->hot);
+    if (tlb ? again < u->hot + u->insn_host[v->insn] || again >= back || !begins(v->again_at, offset) : again != back) {
+        return bad(v, "a slow side that comes back to the wrong place");
     }
     v->s = saved;
     return true;
@@ -720,7 +818,12 @@ static bool find_ways_back(DbtVerifier *v)
     const DbtUnit *u   = v->u;
     const uint8_t *end = u->cold + u->cold_size;
 
+    DbtStub called = N_STUBS;
+    DbtSite site   = { 0 };
+
     memset(v->back_at, 0, sizeof v->back_at);
+    memset(v->again_at, 0, sizeof v->again_at);
+    memset(v->seen_at, 0, sizeof v->seen_at);
     for (const uint8_t *p = u->cold; p < end; p += v->z.length) {
         if (!decode(v, p, end)) {
             return false;
@@ -729,6 +832,14 @@ static bool find_ways_back(DbtVerifier *v)
         if (to && v->z.mnemonic != ZYDIS_MNEMONIC_CALL && to >= u->hot && to < u->hot + u->hot_size) {
             uint32_t offset = (uint32_t)(to - u->hot);
             v->back_at[offset / 8] |= (uint8_t)(1 << offset % 8);
+            if (called == STUB_COUNTED || (dbt_stub_has_site(called) && site.flags & SITE_TLB)) {
+                v->again_at[offset / 8] |= (uint8_t)(1 << offset % 8);
+            }
+        }
+        called = N_STUBS;
+        if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL && to && site_before(u, p + v->z.length, &site)) {
+            int stub = stub_at(v->dbt, to);
+            called   = stub < 0 ? N_STUBS : (DbtStub)stub;
         }
     }
     return true;
@@ -777,6 +888,10 @@ static bool hot_part(DbtVerifier *v)
         if (offset == u->insn_host[v->insn]) {
             next_insn(v, offset);
         }
+        if (begins(v->again_at, offset)) {
+            v->s.reg[H_RAX] = fresh(v);
+            v->s.reg[H_RCX] = fresh(v);
+        }
         if (!decode(v, p, end) || !step(v) || !branch(v)) {
             return false;
         }
@@ -810,32 +925,25 @@ static bool cold_part(DbtVerifier *v)
     v->cold = true;
     forget_all(v);
     for (const uint8_t *p = u->cold; p < end; p += v->z.length) {
+        v->again = begins(v->seen_at, (uint64_t)(p - u->cold));
         if (!decode(v, p, end) || !step(v) || !branch(v)) {
             return false;
         }
         if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL) {
             DbtSite        site = { 0 };
             const uint8_t *next = p + v->z.length;
-            switch (stub_at(v->dbt, branch_target(v))) {
-            case STUB_READ_MISS:
-            case STUB_GROUP_READ_MISS:
-            case STUB_WRITE_MISS:
-            case STUB_GROUP_WRITE_MISS:
-                if (!site_at(next, end, &site) || site.micro / (2 * DBT_MICRO) != u->mode || site.insn >= u->n) {
-                    return bad(v, "a slow side with a wrong description");
-                }
-                break;
-            case STUB_INSN:
-                if (!c_call(v, next, end, end - next >= 10 ? next[9] : 0)) {
-                    return false;
-                }
-                break;
-            default: break;
+            int            stub = stub_at(v->dbt, branch_target(v));
+            if (stub >= 0 && dbt_stub_has_site((DbtStub)stub) &&
+                (!site_before(u, next, &site) || site.micro / (2 * DBT_MICRO) != u->mode || site.insn >= u->n)) {
+                return bad(v, "a slow side with a wrong description");
+            }
+            if (stub == STUB_INSN && !c_call(v, next, end, end - next >= 10 ? next[9] : 0)) {
+                return false;
             }
             forget_all(v);
         }
     }
-    v->cold = false;
+    v->cold = v->again = false;
     return true;
 }
 
@@ -916,8 +1024,9 @@ void dbt_verify(Dbt *dbt, const DbtUnit *u)
     v->u         = u;
     v->next_root = ROOT_FRESH;
     v->n_joins   = 0;
-    v->pending = v->cold = false;
-    v->problem           = NULL;
+    v->n_lookups = 0;
+    v->pending = v->cold = v->again = false;
+    v->problem                      = NULL;
     if (!verify(v, u)) {
         complain(v);
     }

@@ -1,0 +1,170 @@
+/* What is learnt of units while they run, and changes how they are translated the next time.
+ *
+ * Groups that do not fit: dbt_note_misfit().
+ *
+ * Sites whose micro entry misses: an access that goes through many pages in turn had better look into the TLB itself
+ * than have its micro entry refilled, each time with a branch that is predicted wrongly. By number of misses alone that
+ * cannot be told, so a site that has missed often is translated anew to be counted, and judged by the ratio of misses
+ * to executions. What is decided is kept by the instruction's place in RAM: units that hold the same instruction, and
+ * copies of a unit for other processes, find it there.
+ *
+ * vCPU threads, parked. */
+
+#include "accel/dbt/dbt.h"
+
+enum { KNOWN_MAX = 1 << 17 };
+
+/* --- groups --- */
+
+/* A group whose range is not all as its widest access wants it (a page that is only read, a clean one) fails every
+ * time: the unit is made anew, first with reads and writes in groups of their own, then without groups. */
+void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
+{
+    enum { ENOUGH = 32, LEVELS = 2, KNOWN_MAX = 1 << 16 };
+    Dbt *dbt = f->dbt;
+    g_mutex_lock(&dbt->lock);
+    DbtUnit *u = dbt_unit_at(dbt, at);
+    if (u && !u->dead && ++u->misfits == ENOUGH) {
+        uintptr_t level = (uintptr_t)g_hash_table_lookup(dbt->misfits, u->host);
+        if (level < LEVELS && g_hash_table_size(dbt->misfits) < KNOWN_MAX) {
+            g_hash_table_insert(dbt->misfits, (gpointer)u->host, (gpointer)(level + 1));
+            dbt_kill(dbt, u);
+        }
+    }
+    g_mutex_unlock(&dbt->lock);
+}
+
+/* --- sites --- */
+
+enum {
+    RUNS     = 256, /* of a site that are counted */
+    ENOUGH   = 64,  /* so that another site of the unit can be judged too */
+    PERCENT  = 25,  /* of misses, for the TLB to be better */
+    PATIENCE = 64,  /* times that a site judged to be better off with its micro entry may miss DBT_MISSES times more */
+    STATE    = 3,
+};
+
+static uintptr_t known(const Dbt *dbt, const uint8_t *insn)
+{
+    return (uintptr_t)g_hash_table_lookup(dbt->advice, insn);
+}
+
+static void note(Dbt *dbt, const uint8_t *insn, uintptr_t value)
+{
+    if (g_hash_table_size(dbt->advice) < KNOWN_MAX || known(dbt, insn)) {
+        g_hash_table_insert(dbt->advice, (gpointer)insn, (gpointer)value);
+    }
+}
+
+DbtAdvice dbt_advice(const Dbt *dbt, const uint8_t *insn)
+{
+    uintptr_t value = known(dbt, insn);
+    if (!value && dbt->mixed) {
+        return (DbtAdvice)(dbt_count_slot(insn) & STATE);
+    }
+    return (DbtAdvice)(value & STATE);
+}
+
+void dbt_set_mixed(Dbt *dbt, bool on)
+{
+    g_mutex_lock(&dbt->lock);
+    dbt->mixed = on;
+    g_mutex_unlock(&dbt->lock);
+}
+
+static void count(DbtFrame *f, const uint8_t *insn)
+{
+    unsigned slot   = dbt_count_slot(insn);
+    f->left[slot]   = RUNS;
+    f->missed[slot] = 0;
+    note(f->dbt, insn, ADVICE_COUNT);
+}
+
+/* The unit and its copies at other addresses. */
+static void make_anew(Dbt *dbt, const DbtUnit *u)
+{
+    const uint8_t *host = u->host;
+    DbtUnit       *next;
+    for (DbtUnit *i = dbt_page_units(dbt, host); i; i = next) {
+        next = i->page_next;
+        if (i->host == host && !i->dead) {
+            dbt_kill(dbt, i);
+        }
+    }
+}
+
+bool dbt_note_missed(DbtFrame *f, const uint8_t *at)
+{
+    Dbt    *dbt  = f->dbt;
+    DbtSite site = dbt_site_of(at);
+    bool    anew = false;
+
+    f->misses[site.micro] = DBT_MISSES;
+    g_mutex_lock(&dbt->lock);
+    DbtUnit *u = dbt_unit_at(dbt, at);
+    if (u && !u->dead) {
+        const uint8_t *insn  = u->host + u->insn_off[site.insn];
+        uintptr_t      value = known(dbt, insn);
+        switch ((DbtAdvice)(value & STATE)) {
+        case ADVICE_NONE:
+            for (unsigned i = 0; i < u->n; i++) {
+                if (u->checks >> i & 1 && !known(dbt, u->host + u->insn_off[i])) {
+                    count(f, u->host + u->insn_off[i]);
+                }
+            }
+            anew = known(dbt, insn);
+            break;
+        case ADVICE_MICRO:
+            value += STATE + 1;
+            if (value / (STATE + 1) == PATIENCE) {
+                count(f, insn);
+                anew = true;
+            } else {
+                note(dbt, insn, value);
+            }
+            break;
+        case ADVICE_TLB: anew = true; break; /* this unit does not do it yet */
+        case ADVICE_COUNT: break;
+        }
+        if (anew) {
+            make_anew(dbt, u);
+        }
+    }
+    g_mutex_unlock(&dbt->lock);
+    return anew;
+}
+
+static void judge(DbtFrame *f, const uint8_t *insn, unsigned runs)
+{
+    bool often = f->missed[dbt_count_slot(insn)] * 100u >= runs * PERCENT;
+    note(f->dbt, insn, often ? ADVICE_TLB : ADVICE_MICRO);
+    f->dbt->counters.judged++;
+    f->dbt->counters.judged_tlb += often;
+}
+
+bool dbt_note_counted(DbtFrame *f, const uint8_t *at)
+{
+    Dbt    *dbt  = f->dbt;
+    DbtSite site = dbt_site_of(at);
+    bool    anew = false;
+
+    g_mutex_lock(&dbt->lock);
+    DbtUnit *u = dbt_unit_at(dbt, at);
+    if (u && !u->dead) {
+        const uint8_t *insn = u->host + u->insn_off[site.insn];
+        if (dbt_advice(dbt, insn) == ADVICE_COUNT) {
+            judge(f, insn, RUNS);
+        }
+        for (unsigned i = 0; i < u->n; i++) {
+            const uint8_t *other = u->host + u->insn_off[i];
+            unsigned       left  = f->left[dbt_count_slot(other)];
+            if (dbt_advice(dbt, other) == ADVICE_COUNT && left <= RUNS - ENOUGH) {
+                judge(f, other, RUNS - left);
+            }
+        }
+        make_anew(dbt, u);
+        anew = true;
+    }
+    g_mutex_unlock(&dbt->lock);
+    return anew;
+}
