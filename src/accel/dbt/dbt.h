@@ -30,6 +30,7 @@ typedef struct DbtUnit DbtUnit;
 enum {
     DBT_MODES     = X86_N_TLB_MODES,
     DBT_MICRO     = 256,   /* entries of a micro TLB */
+    DBT_LINE      = 4,     /* of them are dropped together: a cache line */
     DBT_JUMPS     = 16384, /* entries of a jump cache */
     DBT_MAX_INSNS = 64,    /* in a unit */
     DBT_MAX_JCC   = 4,
@@ -96,13 +97,14 @@ typedef struct DbtFrame {
     uint16_t misses[DBT_MODES * 2 * DBT_MICRO]; /* of micro entries, counted down by the stubs */
 
     /* Not known to emitted code. */
-    uint64_t       jump_key[DBT_MODES];             /* of the units that the jump cache leads to */
-    uint16_t       jump_list[DBT_MODES][DBT_JUMPS]; /* slots filled since the last flush */
-    unsigned       jump_n[DBT_MODES];
-    uint64_t       page_filter[DBT_MODES][16]; /* pages with entries in the jump cache */
-    bool           jump_local[DBT_MODES];      /* not all of them are global */
-    const uint8_t *at;                         /* whose slow access may fault now */
-    X86Insn        insn;                       /* that runs in C */
+    uint8_t  micro_used[DBT_MODES * 2 * DBT_MICRO / DBT_LINE] __attribute__((aligned(8))); /* lines that were filled */
+    uint64_t jump_key[DBT_MODES];             /* of the units that the jump cache leads to */
+    uint16_t jump_list[DBT_MODES][DBT_JUMPS]; /* slots filled since the last flush */
+    unsigned jump_n[DBT_MODES];
+    uint64_t page_filter[DBT_MODES][16]; /* pages with entries in the jump cache */
+    bool     jump_local[DBT_MODES];      /* not all of them are global */
+    const uint8_t *at;                   /* whose slow access may fault now */
+    X86Insn        insn;                 /* that runs in C */
     DbtAccess      accesses[DBT_ACCESSES];
     const uint8_t *fault_rip; /* signals.c */
     uint64_t       fault_eflags;

@@ -232,6 +232,8 @@ static void fill_micro(DbtFrame *f, const DbtSite *site, uint64_t tag, uintptr_t
         DbtMicro *m = (DbtMicro *)f->micro + site->micro;
         m->tag      = tag;
         m->addend   = addend;
+
+        f->micro_used[site->micro / DBT_LINE] = 1;
     }
 }
 

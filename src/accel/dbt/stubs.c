@@ -172,6 +172,12 @@ static void put_miss(Asm *a, bool write, bool group, bool look)
         asm_load(a, H_RBX, asm_at(H_RDX, (int32_t)offsetof(X86TlbEntry, addend)));
         entry.disp += (int32_t)offsetof(DbtMicro, addend);
         asm_store(a, entry, H_RBX);
+        asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = 6, .imm_size = 1 });
+        asm_emit(a, &(Enc){ .op       = 0xc6,
+                            .memory   = true,
+                            .mem      = { .base = H_RSP, .index = H_RCX, .disp = D + DBT_FRAME(micro_used) },
+                            .imm      = 1,
+                            .imm_size = 1 });
         asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
         asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
         asm_8(a, 0xc3);
