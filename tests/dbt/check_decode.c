@@ -111,7 +111,8 @@ static const char *check_name(const Check *c, char *why)
     case T_FLAG: ok = m == ZYDIS_MNEMONIC_CLC || m == ZYDIS_MNEMONIC_STC || m == ZYDIS_MNEMONIC_CMC; break;
     case T_FENCE: ok = m == ZYDIS_MNEMONIC_LFENCE || m == ZYDIS_MNEMONIC_MFENCE || m == ZYDIS_MNEMONIC_SFENCE; break;
     case T_NOP: /* and what is one without its feature */
-        ok = c->z.opcode == 0x90 || m == ZYDIS_MNEMONIC_CLD || c->z.opcode_map == ZYDIS_OPCODE_MAP_0F;
+        ok = c->z.opcode == 0x90 || m == ZYDIS_MNEMONIC_CLD || m == ZYDIS_MNEMONIC_CLAC ||
+             c->z.opcode_map == ZYDIS_OPCODE_MAP_0F;
         break;
     case T_STRING: /* REP and segments are others' */
         ok = c->z.meta.category == ZYDIS_CATEGORY_STRINGOP && c->in->opsize * 8 == c->op[0].size &&
@@ -127,6 +128,12 @@ static const char *check_name(const Check *c, char *why)
     case T_STI: ok = m == ZYDIS_MNEMONIC_STI; break;
     case T_STAC: ok = m == ZYDIS_MNEMONIC_STAC; break;
     case T_CLAC: ok = m == ZYDIS_MNEMONIC_CLAC; break;
+    case T_BASE: {
+        static const ZydisMnemonic names[4] = { ZYDIS_MNEMONIC_RDFSBASE, ZYDIS_MNEMONIC_RDGSBASE,
+                                                ZYDIS_MNEMONIC_WRFSBASE, ZYDIS_MNEMONIC_WRGSBASE };
+        ok                                  = m == names[c->in->reg & 3];
+        break;
+    }
     case T_SWAPGS: ok = m == ZYDIS_MNEMONIC_SWAPGS; break;
     case T_RDSEG:
         ok = m == ZYDIS_MNEMONIC_MOV && c->op[1].reg.value == (ZydisRegister)(ZYDIS_REGISTER_ES + c->in->reg);
@@ -199,9 +206,9 @@ static const char *check_operands(const Check *c, char *why)
         bad = check_memory(c, rm, why);
     }
     bool has_rm = in->t == T_GEN || in->t == T_MOVI || in->t == T_PUSH || (in->t == T_PUSHM && in->op != 0x9c) ||
-                  in->t == T_RDSEG || in->t == T_POP || in->t == T_CALLI || in->t == T_JMPI || in->t == T_SHCL ||
-                  in->t == T_SHDCL || in->t == T_MULDIV || in->t == T_XCHG || in->t == T_CMPXCHG || in->t == T_BSWAP ||
-                  in->t == T_BMI;
+                  in->t == T_RDSEG || in->t == T_BASE || in->t == T_POP || in->t == T_CALLI || in->t == T_JMPI ||
+                  in->t == T_SHCL || in->t == T_SHDCL || in->t == T_MULDIV || in->t == T_XCHG || in->t == T_CMPXCHG ||
+                  in->t == T_BSWAP || in->t == T_BMI;
     if (!bad && has_rm && !in->memory) {
         unsigned size = in->rm_size;
         if (!rm || rm->type != ZYDIS_OPERAND_TYPE_REGISTER || reg_of(in->rm, size) != rm->reg.value) {

@@ -258,6 +258,10 @@ static bool decode_0f(Cursor *c)
             in->t = T_SWAPGS;
             return true;
         }
+        if (!c->rep && !c->repne && b == 0xca && mode->stac) {
+            in->t = T_NOP; /* AC is clear */
+            return true;
+        }
         if (!c->rep && !c->repne && (b == 0xca ? mode->clac : b == 0xcb && mode->stac)) {
             in->t = b == 0xca ? T_CLAC : T_STAC;
             return true;
@@ -327,6 +331,14 @@ static bool decode_0f(Cursor *c)
         in->t = T_SHDCL;
         return in->opsize == 2 ? other(c) : true;
     case 0xae:
+        if (c->rep && *c->p >= 0xc0 && *c->p < 0xe0 && mode->code == 8 && !c->o16) {
+            in->prefix = 0xf3;
+            in->t      = T_BASE;
+            modrm(c);
+            in->reg &= 7;
+            in->faults = true;
+            return c->rex & 4 ? other(c) : true;
+        }
         if (*c->p >= 0xe8 && !c->rep && !c->repne && !c->o16) {
             in->t   = T_FENCE;
             in->reg = *c->p++ >> 3 & 7;

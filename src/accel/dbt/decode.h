@@ -56,6 +56,7 @@ typedef enum DbtTemplate {
     T_SWAPGS, /* the same */
     T_STAC,   /* in ring 0; changes the mode, and ends the unit */
     T_CLAC,   /* the same */
+    T_BASE,   /* RDFSBASE, RDGSBASE, WRFSBASE, WRGSBASE by ModRM.reg */
     T_RDSEG,  /* MOV r, segment register */
     T_RDTSC,  /* RDTSCP too: map 2 */
     T_CMPXCHG16,

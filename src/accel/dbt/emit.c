@@ -713,6 +713,7 @@ static void emit_one(Tr *t, const DbtInsn *in)
     case T_SWAPGS:
     case T_STAC:
     case T_CLAC:
+    case T_BASE:
     case T_RDSEG:
     case T_RDTSC: emit_system(t, in); break;
     case T_CMPXCHG16: emit_cmpxchg16(t, in); break;

@@ -94,6 +94,41 @@ static void emit_rdseg(Tr *t, const DbtInsn *in)
     asm_emit(a, &e);
 }
 
+/* RDFSBASE and its like: to C where CR4 does not allow them, or what is written may not be canonical. */
+static void emit_base(Tr *t, const DbtInsn *in)
+{
+    Asm    *a    = &t->hot;
+    bool    gs   = in->reg & 1;
+    HostMem base = asm_frame(gs ? DBT_FRAME(gs_base) : DBT_FRAME(fs_base));
+
+    spoil_flags(t);
+    load_cpu(a);
+    asm_emit(
+        a,
+        &(Enc){
+            .op = 0xf7, .memory = true, .mem = CPU_AT(cr4), .imm = (int64_t)CR4_FSGSBASE, .imm_size = 4 }); /* test */
+    asm_jcc(a, CC_Z, 0);
+    uint32_t c = emit_rest_by_c(t, true);
+    reloc(t, false, RELOC_COLD, c);
+    if (in->reg < 2) {
+        asm_rm(a, in->opsize == 8, 0x8b, H_RAX, base);
+        write_guest(t, in->rm, H_RAX);
+        return;
+    }
+    asm_rr(a, in->opsize == 8, 0x8b, H_RAX, read_guest(t, in->rm, H_RAX));
+    if (in->opsize == 8) {
+        asm_mov(a, H_RCX, H_RAX);
+        asm_emit(a, &(Enc){ .w = true, .op = 0xc1, .reg = 4, .rm = H_RCX, .imm = 16, .imm_size = 1 });
+        asm_emit(a, &(Enc){ .w = true, .op = 0xc1, .reg = 7, .rm = H_RCX, .imm = 16, .imm_size = 1 });
+        asm_rr(a, true, 0x3b, H_RCX, H_RAX);
+        asm_jcc(a, CC_NZ, 0);
+        reloc(t, false, RELOC_COLD, c);
+        load_cpu(a);
+    }
+    asm_store(a, gs ? CPU_AT(seg[X86_GS].base) : CPU_AT(seg[X86_FS].base), H_RAX);
+    asm_store(a, base, H_RAX);
+}
+
 static void emit_rdtsc(Tr *t, const DbtInsn *in)
 {
     Asm     *a = &t->hot;
@@ -160,6 +195,7 @@ void emit_system(Tr *t, const DbtInsn *in)
     case T_SWAPGS: emit_swapgs(t); break;
     case T_STAC:
     case T_CLAC: emit_smap(t, in); break;
+    case T_BASE: emit_base(t, in); break;
     case T_RDSEG: emit_rdseg(t, in); break;
     case T_RDTSC: emit_rdtsc(t, in); break;
     default: t->failed = true; break;

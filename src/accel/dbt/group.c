@@ -133,6 +133,11 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
     case T_STAC:
     case T_CLAC:
     case T_SWAPGS: return;
+    case T_BASE:
+        if (in->reg < 2) {
+            written(s, in->rm);
+        }
+        return;
     case T_RDSEG: written(s, in->rm); return;
     case T_RDTSC:
         written(s, X86_RAX);
@@ -335,7 +340,7 @@ void find_groups(Tr *t)
         const DbtInsn *in = &t->s->insns[i];
         Access         a;
         t->s->operand_group[i] = t->s->stack_group[i] = 0;
-        if (in->t == T_C || in->t == T_OTHER || in->t == T_SWAPGS) {
+        if (in->t == T_C || in->t == T_OTHER || in->t == T_SWAPGS || in->t == T_BASE) {
             t->first_open = t->n_groups; /* anything may happen there */
         }
         t->i = i;

@@ -98,6 +98,7 @@ static const char *const template_names[] = {
     [T_SWAPGS]    = "SWAPGS",
     [T_STAC]      = "STAC",
     [T_CLAC]      = "CLAC",
+    [T_BASE]      = "BASE",
     [T_RDSEG]     = "RDSEG",
     [T_RDTSC]     = "RDTSC",
     [T_BMI]       = "BMI",

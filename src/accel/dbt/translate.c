@@ -73,7 +73,7 @@ static bool decode_c(Tr *t, const uint8_t *buf, unsigned avail, DbtInsn *in)
 
 static bool may_call_c(const DbtInsn *in)
 {
-    return in->t == T_C || in->t == T_REP || in->t == T_STI || in->t == T_RDTSC;
+    return in->t == T_C || in->t == T_REP || in->t == T_STI || in->t == T_RDTSC || in->t == T_BASE;
 }
 
 /* One instruction; false when it does not end in this page. */

@@ -126,6 +126,7 @@ static const struct {
     MEMBER(interrupt_shadow, true),
     MEMBER(vcpu.requests, false),
     MEMBER(kernel_gs_base, true),
+    MEMBER(seg[X86_FS].base, true),
     MEMBER(seg[X86_GS].base, true),
     MEMBER(seg[X86_ES].selector, false),
     MEMBER(seg[X86_CS].selector, false),
