@@ -25,6 +25,7 @@ DbtMode check_decode_mode(unsigned number)
                       .popcnt  = true,
                       .forward = !some,
                       .kernel  = !some,
+                      .user    = some,
                       .stac    = !some,
                       .clac    = !some,
                       .rdtscp  = true,
@@ -134,6 +135,8 @@ static const char *check_name(const Check *c, char *why)
         ok                                  = m == names[c->in->reg & 3];
         break;
     }
+    case T_SYSCALL: ok = m == ZYDIS_MNEMONIC_SYSCALL; break;
+    case T_SYSRET: ok = m == ZYDIS_MNEMONIC_SYSRET; break;
     case T_SWAPGS: ok = m == ZYDIS_MNEMONIC_SWAPGS; break;
     case T_RDSEG:
         ok = m == ZYDIS_MNEMONIC_MOV && c->op[1].reg.value == (ZydisRegister)(ZYDIS_REGISTER_ES + c->in->reg);
@@ -291,7 +294,8 @@ static const char *check_flags(const Check *c, char *why)
         return DIFFERS("writes flags %02x, not %02x", in->write, changed);
     }
     bool divides = in->t == T_MULDIV && in->reg >= 6;
-    if (changed && !in->write && in->t != T_SHCL && in->t != T_SHDCL && !divides) {
+    if (changed && !in->write && in->t != T_SHCL && in->t != T_SHDCL && in->t != T_SYSCALL && in->t != T_SYSRET &&
+        !divides) {
         return DIFFERS("writes no flags, but %02x", changed);
     }
     return NULL;

@@ -154,6 +154,8 @@ typedef enum DbtStub {
     STUB_KICK,     /* somebody wants the vCPU: RAX = rip */
     STUB_STAC,     /* RAX = rip behind STAC in ring 0, SMAP in force: into units of the mode without it */
     STUB_CLAC,     /* the way back */
+    STUB_SYSCALL,  /* called like STUB_INSN, in 64-bit code; RAX = rip behind it */
+    STUB_SYSRET,   /* the same */
     STUB_PAGES,    /* a unit in two pages, the second of which is not known to be there: RAX = rip */
     STUB_FAULT,    /* a host instruction has faulted: signals.c has filled frame.fault */
     N_STUBS,

@@ -274,6 +274,14 @@ static bool decode_0f(Cursor *c)
         }
         return other(c);
     }
+    case 0x05:
+        in->t      = T_SYSCALL;
+        in->faults = true;
+        return mode->code == 8 && mode->user && !c->o16 ? true : other(c);
+    case 0x07:
+        in->t      = T_SYSRET;
+        in->faults = true;
+        return mode->code == 8 && mode->kernel && c->rex & 8 && !c->o16 ? true : other(c);
     case 0x31:
         in->t      = T_RDTSC;
         in->faults = !mode->kernel;

@@ -716,6 +716,8 @@ static void emit_one(Tr *t, const DbtInsn *in)
     case T_BASE:
     case T_RDSEG:
     case T_RDTSC: emit_system(t, in); break;
+    case T_SYSCALL:
+    case T_SYSRET: emit_c_by(t, in->t == T_SYSCALL ? STUB_SYSCALL : STUB_SYSRET); break;
     case T_CMPXCHG16: emit_cmpxchg16(t, in); break;
     case T_BMI: emit_bmi(t, in); break;
     case T_NOP: break;

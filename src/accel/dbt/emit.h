@@ -153,6 +153,7 @@ bool emit_can(const DbtInsn *in); /* false: C has to run this form */
 void     emit_flow(Tr *t, const DbtInsn *in);
 void     emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
 void     emit_c(Tr *t);
+void     emit_c_by(Tr *t, DbtStub stub);
 uint32_t emit_rest_by_c(Tr *t, bool comes_back); /* offset in the cold part */
 void     emit_page_check(Tr *t);                 /* is the unit's second page where it was? */
 uint32_t emit_plain_exit(Tr *t, uint64_t rip);   /* to the variant without groups: offset in the cold part */

@@ -33,6 +33,8 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_KICK]             = "kick",
         [STUB_STAC]             = "stac",
         [STUB_CLAC]             = "clac",
+        [STUB_SYSCALL]          = "syscall",
+        [STUB_SYSRET]           = "sysret",
         [STUB_PAGES]            = "pages",
         [STUB_FAULT]            = "fault",
     };
@@ -98,6 +100,8 @@ static const char *const template_names[] = {
     [T_SWAPGS]    = "SWAPGS",
     [T_STAC]      = "STAC",
     [T_CLAC]      = "CLAC",
+    [T_SYSCALL]   = "SYSCALL",
+    [T_SYSRET]    = "SYSRET",
     [T_BASE]      = "BASE",
     [T_RDSEG]     = "RDSEG",
     [T_RDTSC]     = "RDTSC",
@@ -367,6 +371,8 @@ static bool put_meaning(Listing *l, uint64_t value)
     case STUB_RET_MISS:
         g_string_append_printf(l->out, "site(insn %u, undo %d)", site.insn, site.limit - site.size);
         return true;
+    case STUB_SYSCALL:
+    case STUB_SYSRET:
     case STUB_INSN: g_string_append_printf(l->out, "unit(insn %u)", (unsigned)(value >> 56)); return true;
     default: break;
     }

@@ -35,6 +35,7 @@ static DbtMode mode_of(const X86Cpu *cpu)
         .flat    = cpu->flat,
         .forward = !(cpu->eflags & EFLAGS_DF),
         .kernel  = cpu->cpl == 0,
+        .user    = cpu->cpl == 3,
         .stac    = smap && mode == X86_TLB_KERNEL_SMAP,
         .clac    = smap && mode == X86_TLB_KERNEL_OPEN,
         .rdtscp  = x86_has(cpu, X86_FEATURE_RDTSCP),
@@ -58,7 +59,7 @@ static void note_range(Tr *t, unsigned start, unsigned end)
 static bool ends_unit(const DbtInsn *in)
 {
     return in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI ||
-           in->t == T_STAC || in->t == T_CLAC;
+           in->t == T_STAC || in->t == T_CLAC || in->t == T_SYSCALL || in->t == T_SYSRET;
 }
 
 /* The instruction as C runs it, for those that have no template or not for every case. */
@@ -73,7 +74,8 @@ static bool decode_c(Tr *t, const uint8_t *buf, unsigned avail, DbtInsn *in)
 
 static bool may_call_c(const DbtInsn *in)
 {
-    return in->t == T_C || in->t == T_REP || in->t == T_STI || in->t == T_RDTSC || in->t == T_BASE;
+    return in->t == T_C || in->t == T_REP || in->t == T_STI || in->t == T_RDTSC || in->t == T_BASE ||
+           in->t == T_SYSCALL || in->t == T_SYSRET;
 }
 
 /* One instruction; false when it does not end in this page. */

@@ -690,6 +690,8 @@ static bool branch(DbtVerifier *v)
     case STUB_STAC:
     case STUB_CLAC:
     case STUB_PAGES: return !call || bad(v, "a call of a stub that does not come back");
+    case STUB_SYSCALL:
+    case STUB_SYSRET: return (call && !v->cold) || bad(v, "a branch to a stub that is called from the hot part");
     case STUB_INSN: return call || bad(v, "a branch to a stub that is called");
     case STUB_READ_MISS:
     case STUB_WRITE_MISS:
