@@ -22,7 +22,7 @@ debian() {
 }
 in_job() { debian /bin/bash -c "cd /job; $1"; }
 now() { cut -d ' ' -f 1 /proc/uptime; }
-hundredths() { now | tr -d .; }
+hundredths() { now | tr -d . | sed 's/^0*\(.\)/\1/'; } # 0.98 s is no octal number
 digest() { sha256sum "$1" | cut -d ' ' -f 1; }
 kernel_log() {
     dmesg | sed 's/^/kernel-log: /'
