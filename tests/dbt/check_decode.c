@@ -24,6 +24,11 @@ DbtMode check_decode_mode(unsigned number)
                       .flat    = s[2],
                       .popcnt  = true,
                       .forward = !some,
+                      .kernel  = !some,
+                      .user    = some,
+                      .stac    = !some,
+                      .clac    = !some,
+                      .rdtscp  = true,
                       .cx16    = true,
                       .lzcnt   = !some,
                       .tzcnt   = !some,
@@ -82,7 +87,7 @@ static const char *check_name(const Check *c, char *why)
     case T_LEA: ok = m == ZYDIS_MNEMONIC_LEA; break;
     case T_PUSH:
     case T_PUSHI:
-    case T_PUSHM: ok = m == ZYDIS_MNEMONIC_PUSH; break;
+    case T_PUSHM: ok = m == (c->in->op == 0x9c ? ZYDIS_MNEMONIC_PUSHFQ : ZYDIS_MNEMONIC_PUSH); break;
     case T_POP: ok = m == ZYDIS_MNEMONIC_POP; break;
     case T_LEAVE: ok = m == ZYDIS_MNEMONIC_LEAVE; break;
     case T_CALL: ok = m == ZYDIS_MNEMONIC_CALL && c->op[0].imm.is_relative; break;
@@ -92,6 +97,7 @@ static const char *check_name(const Check *c, char *why)
     case T_JMPI: ok = m == ZYDIS_MNEMONIC_JMP && c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR; break;
     case T_JCC: ok = c->z.meta.category == ZYDIS_CATEGORY_COND_BR && (c->z.opcode & 15) == (c->in->op & 15); break;
     case T_SHCL: ok = c->z.meta.category == ZYDIS_CATEGORY_SHIFT || c->z.meta.category == ZYDIS_CATEGORY_ROTATE; break;
+    case T_SHDCL: ok = m == ZYDIS_MNEMONIC_SHLD || m == ZYDIS_MNEMONIC_SHRD; break;
     case T_MULDIV:
         ok = m == ZYDIS_MNEMONIC_MUL || m == ZYDIS_MNEMONIC_IMUL || m == ZYDIS_MNEMONIC_DIV || m == ZYDIS_MNEMONIC_IDIV;
         break;
@@ -106,12 +112,36 @@ static const char *check_name(const Check *c, char *why)
     case T_FLAG: ok = m == ZYDIS_MNEMONIC_CLC || m == ZYDIS_MNEMONIC_STC || m == ZYDIS_MNEMONIC_CMC; break;
     case T_FENCE: ok = m == ZYDIS_MNEMONIC_LFENCE || m == ZYDIS_MNEMONIC_MFENCE || m == ZYDIS_MNEMONIC_SFENCE; break;
     case T_NOP: /* and what is one without its feature */
-        ok = c->z.opcode == 0x90 || c->z.opcode_map == ZYDIS_OPCODE_MAP_0F;
+        ok = c->z.opcode == 0x90 || m == ZYDIS_MNEMONIC_CLD || m == ZYDIS_MNEMONIC_CLAC ||
+             c->z.opcode_map == ZYDIS_OPCODE_MAP_0F;
         break;
     case T_STRING: /* REP and segments are others' */
         ok = c->z.meta.category == ZYDIS_CATEGORY_STRINGOP && c->in->opsize * 8 == c->op[0].size &&
              c->z.address_width == 64 && !(c->z.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_SEGMENT));
         break;
+    case T_REP:
+        ok = c->z.meta.category == ZYDIS_CATEGORY_STRINGOP && c->in->opsize * 8 == c->op[0].size &&
+             c->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY && c->op[0].mem.base == ZYDIS_REGISTER_RDI &&
+             c->z.address_width == 64 && c->z.attributes & ZYDIS_ATTRIB_HAS_REP &&
+             !(c->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT);
+        break;
+    case T_CLI: ok = m == ZYDIS_MNEMONIC_CLI; break;
+    case T_STI: ok = m == ZYDIS_MNEMONIC_STI; break;
+    case T_STAC: ok = m == ZYDIS_MNEMONIC_STAC; break;
+    case T_CLAC: ok = m == ZYDIS_MNEMONIC_CLAC; break;
+    case T_BASE: {
+        static const ZydisMnemonic names[4] = { ZYDIS_MNEMONIC_RDFSBASE, ZYDIS_MNEMONIC_RDGSBASE,
+                                                ZYDIS_MNEMONIC_WRFSBASE, ZYDIS_MNEMONIC_WRGSBASE };
+        ok                                  = m == names[c->in->reg & 3];
+        break;
+    }
+    case T_SYSCALL: ok = m == ZYDIS_MNEMONIC_SYSCALL; break;
+    case T_SYSRET: ok = m == ZYDIS_MNEMONIC_SYSRET; break;
+    case T_SWAPGS: ok = m == ZYDIS_MNEMONIC_SWAPGS; break;
+    case T_RDSEG:
+        ok = m == ZYDIS_MNEMONIC_MOV && c->op[1].reg.value == (ZydisRegister)(ZYDIS_REGISTER_ES + c->in->reg);
+        break;
+    case T_RDTSC: ok = m == (c->in->map == 2 ? ZYDIS_MNEMONIC_RDTSCP : ZYDIS_MNEMONIC_RDTSC); break;
     case T_CMPXCHG16: ok = m == ZYDIS_MNEMONIC_CMPXCHG16B; break;
     case T_BMI: ok = c->z.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX; break;
     case T_GEN: ok = c->z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY; break;
@@ -178,9 +208,10 @@ static const char *check_operands(const Check *c, char *why)
     if (in->memory && in->t != T_NOP) {
         bad = check_memory(c, rm, why);
     }
-    bool has_rm = in->t == T_GEN || in->t == T_MOVI || in->t == T_PUSH || in->t == T_PUSHM || in->t == T_POP ||
-                  in->t == T_CALLI || in->t == T_JMPI || in->t == T_SHCL || in->t == T_MULDIV || in->t == T_XCHG ||
-                  in->t == T_CMPXCHG || in->t == T_BSWAP || in->t == T_BMI;
+    bool has_rm = in->t == T_GEN || in->t == T_MOVI || in->t == T_PUSH || (in->t == T_PUSHM && in->op != 0x9c) ||
+                  in->t == T_RDSEG || in->t == T_BASE || in->t == T_POP || in->t == T_CALLI || in->t == T_JMPI ||
+                  in->t == T_SHCL || in->t == T_SHDCL || in->t == T_MULDIV || in->t == T_XCHG || in->t == T_CMPXCHG ||
+                  in->t == T_BSWAP || in->t == T_BMI;
     if (!bad && has_rm && !in->memory) {
         unsigned size = in->rm_size;
         if (!rm || rm->type != ZYDIS_OPERAND_TYPE_REGISTER || reg_of(in->rm, size) != rm->reg.value) {
@@ -189,7 +220,7 @@ static const char *check_operands(const Check *c, char *why)
         }
     }
     bool has_reg = (in->t == T_GEN && !in->ext) || in->t == T_LEA || in->t == T_CMPXCHG || in->t == T_BITMEM ||
-                   in->t == T_BMI || (in->t == T_XCHG && reg);
+                   in->t == T_SHDCL || in->t == T_BMI || (in->t == T_XCHG && reg);
     if (!bad && has_reg && (!reg || reg_of(in->reg, in->opsize) != reg->reg.value)) {
         return DIFFERS("reg is %s, not %s", ZydisRegisterGetString(reg_of(in->reg, in->opsize)),
                        reg ? ZydisRegisterGetString(reg->reg.value) : "there");
@@ -263,7 +294,8 @@ static const char *check_flags(const Check *c, char *why)
         return DIFFERS("writes flags %02x, not %02x", in->write, changed);
     }
     bool divides = in->t == T_MULDIV && in->reg >= 6;
-    if (changed && !in->write && in->t != T_SHCL && !divides) {
+    if (changed && !in->write && in->t != T_SHCL && in->t != T_SHDCL && in->t != T_SYSCALL && in->t != T_SYSRET &&
+        !divides) {
         return DIFFERS("writes no flags, but %02x", changed);
     }
     return NULL;

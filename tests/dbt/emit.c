@@ -3,7 +3,7 @@
  * Each line of input is "64" or "32", options, "|", and bytes in hexadecimal; the answer is the listing and a line with
  * a dot. Options: live (flags are needed behind the code; else the next instruction overwrites them), plain (the
  * variant without groups), at=N (offset in the page, hexadecimal: the code may lie in two pages
- * then), high (at an address where code can be moved: addresses take eight bytes).
+ * then), high (at an address where code can be moved: addresses take eight bytes), kernel (CPL 0 instead of 3).
  *
  * With --check: exit status 77 when this host lacks a feature that the lists use, and which. */
 
@@ -63,7 +63,7 @@ static void translate(char *line)
         to[len]     = 0x85; /* test eax, eax */
         to[len + 1] = 0xc0;
     }
-    guest_set_mode(guest, 0, is64 ? GUEST_LONG64 : GUEST_COMPAT32, 3);
+    guest_set_mode(guest, 0, is64 ? GUEST_LONG64 : GUEST_COMPAT32, strstr(line, "kernel") ? 0 : 3);
     f.rip         = GUEST_CODE + offset + (strstr(line, "high") ? UINT64_C(0x7f0000000000) : 0);
     f.linear      = f.rip;
     f.page_offset = offset;

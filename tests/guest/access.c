@@ -372,3 +372,124 @@ TEST(instructions, "instructions on two pages of which the second is absent, the
         }
     }
 }
+
+/* --- REP MOVS and STOS --- */
+
+enum { REP_AT = WINDOW + 0x40000, REP_PAGES = 5 };
+
+static u64 rep_pages[REP_PAGES];
+static u32 rep_seed = 4711;
+
+static u32 rep_random(void)
+{
+    rep_seed = rep_seed * 1664525 + 1013904223;
+    return rep_seed >> 8;
+}
+
+/* What an element does: the address that faults, or 0; its error code. */
+static u64 rep_fault(const u64 *rights, u64 at, unsigned size, bool write, bool user, unsigned *error)
+{
+    for (unsigned i = 0; i < size; i++) {
+        u64 have = rights[(at + i - REP_AT) / PAGE];
+        if (!(have & P) || (write && !(have & W))) {
+            *error = (have & P ? 1 : 0) | (write ? 2 : 0) | (user ? 4 : 0);
+            return at + i;
+        }
+    }
+    return 0;
+}
+
+TEST(rep, "REP MOVS and STOS of any length from anywhere to anywhere, pages absent and read-only")
+{
+    static u8       want[REP_PAGES * PAGE], start[REP_PAGES * PAGE];
+    static const u8 codes[8][4] = { { 0xf3, 0xa4, 0xcc },       { 0xf3, 0x66, 0xa5, 0xcc }, { 0xf3, 0xa5, 0xcc },
+                                    { 0xf3, 0x48, 0xa5, 0xcc }, { 0xf3, 0xaa, 0xcc },       { 0xf3, 0x66, 0xab, 0xcc },
+                                    { 0xf3, 0xab, 0xcc },       { 0xf3, 0x48, 0xab, 0xcc } };
+    fresh();
+    for (unsigned i = 0; i < REP_PAGES; i++) {
+        rep_pages[i] = page();
+        (void)page();
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        put(CODE_AT + 64 * i, codes[i], 4);
+    }
+    for (unsigned i = 0; i < REP_PAGES * PAGE; i += 4) {
+        u32 v = rep_random();
+        memcpy(start + i, &v, 4);
+    }
+    for (unsigned round = 0; round < 700; round++) {
+        unsigned kind = rep_random() % 8, size = 1u << kind % 4,
+                 n    = rep_random() % 4 ? rep_random() % 40 : rep_random() % 1200;
+        bool     move = kind < 4, user = rep_random() & 1;
+        u64      rights[REP_PAGES + 1], from, to;
+        unsigned room = REP_PAGES * PAGE - n * size;
+        for (unsigned i = 0; i <= REP_PAGES; i++) {
+            unsigned what = rep_random() % 16;
+            rights[i]     = what == 0 || i == REP_PAGES ? 0 : what == 1 ? P | U : P | W | U;
+        }
+        from = REP_AT + rep_random() % (room + 1);
+        to   = REP_AT + rep_random() % (room + 1);
+        if (rep_random() % 4 == 0) { /* close by */
+            to = from + (rep_random() & 15);
+            to = to > REP_AT + room ? from : to;
+        }
+        for (unsigned i = 0; i < REP_PAGES; i++) {
+            memcpy((void *)rep_pages[i], start + i * PAGE, PAGE);
+            map(REP_AT + i * PAGE, rep_pages[i], rights[i]);
+        }
+        Frame f  = frame_at(CODE_AT + 64 * kind, STACK + PAGE - 64, user);
+        f.rsi    = from;
+        f.rdi    = to;
+        f.rcx    = n;
+        f.rax    = 0x1234567890abcdef;
+        f.rflags = 2 | (rep_random() & ARITH);
+
+        u64      fault = 0;
+        unsigned error = 0, done = 0;
+        memcpy(want, start, sizeof want);
+        for (; done < n; done++) {
+            fault = move ? rep_fault(rights, from + done * size, size, false, user, &error) : 0;
+            fault = fault ? fault : rep_fault(rights, to + done * size, size, true, user, &error);
+            if (fault) {
+                break;
+            }
+            u64 value = f.rax;
+            if (move) {
+                memcpy(&value, want + (from + done * size - REP_AT), size);
+            }
+            memcpy(want + (to + done * size - REP_AT), &value, size);
+        }
+        Frame    before = f;
+        unsigned vector = run(&f);
+        expect(vector == (fault ? 14 : 3), "round %u: vector %u", round, vector);
+        if (fault) {
+            equal(cpus[0].cr2, fault);
+            equal(f.error, error);
+        }
+        equal(f.rip, CODE_AT + 64 * kind + (fault ? 0 : kind % 4 == 0 || kind % 4 == 2 ? 3 : 4));
+        equal(f.rcx, n - done);
+        equal(f.rdi, to + done * size);
+        equal(f.rsi, move ? from + done * size : from);
+        equal(f.rax, before.rax);
+        equal(f.rflags & ARITH, before.rflags & ARITH);
+        for (unsigned i = 0; i < REP_PAGES; i++) {
+            expect(memcmp((void *)rep_pages[i], want + i * PAGE, PAGE) == 0, "round %u, kind %u: page %u differs",
+                   round, kind, i);
+        }
+    }
+    /* Not canonical: with no elements that is nothing. */
+    for (unsigned kind = 0; kind < 8; kind++) {
+        for (unsigned n = 0; n < 2; n++) {
+            Frame f = frame_at(CODE_AT + 64 * kind, STACK + PAGE - 64, true);
+            map(REP_AT, rep_pages[0], P | W | U);
+            f.rsi        = kind & 1 ? REP_AT : 1ull << 63;
+            f.rdi        = kind & 1 || kind >= 4 ? 1ull << 63 | 0x123 : REP_AT;
+            f.rcx        = n;
+            Frame before = f;
+            equal(run(&f), n ? 13 : 3);
+            equal(f.rcx, n);
+            equal(f.rsi, before.rsi);
+            equal(f.rdi, before.rdi);
+        }
+    }
+}

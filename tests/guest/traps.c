@@ -29,6 +29,14 @@ static Frame frame_for(const u8 *code, size_t len, unsigned offset, bool user)
     return f;
 }
 
+static u32 seed;
+
+static u32 random32(void)
+{
+    seed = seed * 1664525 + 1013904223;
+    return seed >> 8;
+}
+
 /* --- single steps --- */
 
 enum { MAX_STEPS = 256 };
@@ -174,6 +182,44 @@ TEST(step_syscall, "SYSCALL out of single steps, SYSRET back into them")
     }
 }
 
+/* Flags go to R11 and, less SFMASK, to ring 0, and come back from R11. */
+CODE(syscall_flags, "syscall\n")
+CODE(syscall_look,
+     "mov %rsp, %rbx\n mov %cs, %r8d\n mov %ss, %r9d\n lea syscall_stack+256(%rip), %rsp\n pushfq\n pop %rdx\n"
+     "mov %rbx, %rsp\n mov %r11, %r10\n mov %rsi, %r11\n sysretq")
+static u8 syscall_stack[256] __attribute__((used, aligned(16)));
+TEST(syscalls, "SYSCALL and SYSRET: registers, selectors and flags, with SMAP and without")
+{
+    enum { FREE = ARITH | AC | NT | 1 << 21, SMAP = 1 << 21 };
+    bool smap = cpuid(7, 0).b & 1 << 20;
+    seed      = 99;
+    wrmsr(0xc0000081, (u64)CS64 << 32 | (u64)(0x30 | 3) << 48);
+    wrmsr(0xc0000082, (u64)syscall_look);
+    for (unsigned i = 0; i < 600; i++) {
+        u64   mask = i < 200 ? 0x257fd5 : (random32() & 0x257fd5) | TF | IF;
+        Frame f    = frame_for(syscall_flags, SIZE_OF(syscall_flags), 64 * (i % 3), true);
+        u64   back = (i % 5 ? random32() & (ARITH | NT) : random32() & FREE) | 2;
+        wrmsr(0xc0000084, mask);
+        WRITE_CR(4, i & 1 && smap ? READ_CR(4) | SMAP : READ_CR(4) & ~(u64)SMAP);
+        f.rflags     = 2 | (i % 7 ? random32() & (ARITH | NT) : random32() & (FREE | DF));
+        f.rsi        = back;
+        Frame before = f;
+        equal(run(&f), 3);
+        equal(f.r10, before.rflags);
+        equal(f.rdx, before.rflags & ~mask);
+        equal(f.r8, CS64);
+        equal(f.r9, CS64 + 8);
+        equal(f.rcx, before.rip + 2);
+        equal(f.r11, back);
+        equal(f.rflags & ~(u64)RF, back);
+        equal(f.rip, before.rip + 3);
+        equal(f.cs, UCS64);
+        equal(f.ss, UDS);
+        equal(f.rsp, before.rsp);
+        WRITE_CR(4, READ_CR(4) & ~(u64)SMAP);
+    }
+}
+
 /* A fault while stepping: no step for what did not happen, one when it happens at last. */
 static bool map_and_record(Cpu *cpu, Frame *f)
 {
@@ -201,14 +247,6 @@ TEST(step_fault, "a page fault between single steps")
 }
 
 /* --- exact state in long straight-line code --- */
-
-static u32 seed;
-
-static u32 random32(void)
-{
-    seed = seed * 1664525 + 1013904223;
-    return seed >> 8;
-}
 
 /* A random instruction between low registers (rax, rcx, rdx, rbx, rsi, rbp) and r8 to r15; no undefined flags. */
 static u8 *random_alu(u8 *p)

@@ -31,6 +31,7 @@ typedef struct DbtUnit DbtUnit;
 enum {
     DBT_MODES = X86_N_TLB_MODES,
     DBT_MICRO = 256, /* entries of a micro TLB */
+    DBT_LINE  = 4,   /* of them are dropped together: a cache line */
     /* Entries of jump caches: user programs are large. */
     DBT_JUMPS_USER   = 65536,
     DBT_JUMPS_KERNEL = 16384, /* in each mode */
@@ -39,7 +40,7 @@ enum {
     DBT_MAX_JCC      = 4,
     DBT_MAX_EXITS    = DBT_MAX_JCC + 2,
     DBT_JUMP_MASK    = 2 * (DBT_JUMPS_USER - 1),
-    DBT_ADDENDS      = 11,    /* groups of a unit that were looked up in the TLB */
+    DBT_ADDENDS      = 9,     /* groups of a unit that were looked up in the TLB */
     DBT_COUNTED      = 64,    /* sites that are counted at a time: adapt.c */
     DBT_MISSES       = 4096,  /* of a micro entry, until its site is looked at */
     DBT_HEATS        = 4096,  /* counters of units' runs */
@@ -86,6 +87,7 @@ typedef struct DbtFrame {
             uint32_t poll, jump_mask;
         };
     };
+    uint64_t fs_base, gs_base;
     uint64_t addends[DBT_ADDENDS];
     uint64_t tmp[4];                                 /* the stubs' */
     uint64_t keep[4];                                /* the templates': across checks */
@@ -94,7 +96,6 @@ typedef struct DbtFrame {
 
     /* Only read by code from here on. */
     const X86TlbEntry *tlb;
-    uint64_t           fs_base, gs_base;
     X86Cpu            *cpu;
     uint64_t           host_rsp, host_return, host_saved[6];
     const uint8_t     *from, *to; /* calls into C: where from, where it goes on */
@@ -107,14 +108,15 @@ typedef struct DbtFrame {
     uint16_t heat[DBT_HEATS];                   /* runs left, by where a look-up was called: the same */
 
     /* Not known to emitted code. */
-    uint64_t       jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
-    uint16_t       jump_list[DBT_JUMPS]; /* slots filled since the last flush, by mode like `jumps` */
-    unsigned       jump_n[DBT_MODES];
-    unsigned       jump_turn;                  /* which of a pair makes room */
-    uint64_t       page_filter[DBT_MODES][16]; /* pages with entries in the jump cache */
-    bool           jump_local[DBT_MODES];      /* not all of them are global */
-    const uint8_t *at;                         /* whose slow access may fault now */
-    X86Insn        insn;                       /* that runs in C */
+    uint8_t  micro_used[DBT_MODES * 2 * DBT_MICRO / DBT_LINE] __attribute__((aligned(8))); /* lines that were filled */
+    uint64_t jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
+    uint16_t jump_list[DBT_JUMPS]; /* slots filled since the last flush, by mode like `jumps` */
+    unsigned jump_n[DBT_MODES];
+    unsigned jump_turn;                  /* which of a pair makes room */
+    uint64_t page_filter[DBT_MODES][16]; /* pages with entries in the jump cache */
+    bool     jump_local[DBT_MODES];      /* not all of them are global */
+    const uint8_t *at;                   /* whose slow access may fault now */
+    X86Insn        insn;                 /* that runs in C */
     DbtAccess      accesses[DBT_ACCESSES];
     const uint8_t *fault_rip; /* signals.c */
     uint64_t       fault_eflags;
@@ -181,6 +183,10 @@ typedef enum DbtStub {
     STUB_RET_MISS, /* by mode: the same behind RET and its like, whose target may be bad */
     STUB_RET_MISS_LAST = STUB_RET_MISS + DBT_MODES - 1,
     STUB_KICK,     /* somebody wants the vCPU: RAX = rip */
+    STUB_STAC,     /* RAX = rip behind STAC in ring 0, SMAP in force: into units of the mode without it */
+    STUB_CLAC,     /* the way back */
+    STUB_SYSCALL,  /* called like STUB_INSN, in 64-bit code; RAX = rip behind it */
+    STUB_SYSRET,   /* the same */
     STUB_PAGES,    /* a unit in two pages, the second of which is not known to be there: RAX = rip */
     STUB_FAULT,    /* a host instruction has faulted: signals.c has filled frame.fault */
     STUB_HOT,      /* a look-up that counts has been called often */
@@ -506,6 +512,7 @@ const uint8_t *dbt_slow_link(DbtFrame *frame, uint64_t unused, const uint8_t *at
 const uint8_t *dbt_slow_lookup(DbtFrame *frame, uint64_t rip);
 const uint8_t *dbt_slow_ret(DbtFrame *frame, uint64_t rip, const uint8_t *at);
 const uint8_t *dbt_slow_kick(DbtFrame *frame, uint64_t rip);
+const uint8_t *dbt_slow_smap(DbtFrame *frame, uint64_t rip, const uint8_t *unused, unsigned open);
 const uint8_t *dbt_slow_pages(DbtFrame *frame, uint64_t rip);
 const uint8_t *dbt_slow_fault(DbtFrame *frame);
 

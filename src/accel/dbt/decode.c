@@ -205,8 +205,8 @@ static void shift(Cursor *c, uint8_t op)
         set_imm(c, 1);
         if (!(in->imm & (in->opsize == 8 ? 63 : 31))) {
             in->t = T_OTHER; /* changes no flags */
-        } else if (roll && in->opsize < 4) {
-            in->t = T_OTHER; /* RCL counts modulo 9 and 17 */
+        } else if (roll && in->opsize < 4 && (in->imm & 31) % (8 * in->opsize + carry) == 0) {
+            in->t = T_OTHER; /* all the way round: which flags change is the host's to know */
         }
     }
     if (op >= 0xd2) {
@@ -249,6 +249,43 @@ static bool decode_0f(Cursor *c)
     in->map = 1;
     in->op  = op;
     switch (op) {
+    case 0x01: {
+        uint8_t b = *c->p++;
+        if (c->o16) {
+            return other(c);
+        }
+        if (b == 0xf8 && mode->code == 8 && mode->kernel) {
+            in->t = T_SWAPGS;
+            return true;
+        }
+        if (!c->rep && !c->repne && b == 0xca && mode->stac) {
+            in->t = T_NOP; /* AC is clear */
+            return true;
+        }
+        if (!c->rep && !c->repne && (b == 0xca ? mode->clac : b == 0xcb && mode->stac)) {
+            in->t = b == 0xca ? T_CLAC : T_STAC;
+            return true;
+        }
+        if (b == 0xf9 && mode->rdtscp) {
+            in->t      = T_RDTSC;
+            in->map    = 2;
+            in->faults = !mode->kernel;
+            return true;
+        }
+        return other(c);
+    }
+    case 0x05:
+        in->t      = T_SYSCALL;
+        in->faults = true;
+        return mode->code == 8 && mode->user && !c->o16 ? true : other(c);
+    case 0x07:
+        in->t      = T_SYSRET;
+        in->faults = true;
+        return mode->code == 8 && mode->kernel && c->rex & 8 && !c->o16 ? true : other(c);
+    case 0x31:
+        in->t      = T_RDTSC;
+        in->faults = !mode->kernel;
+        return true;
     case 0x0d:
     case 0x18:
     case 0x19:
@@ -296,7 +333,20 @@ static bool decode_0f(Cursor *c)
         gen(c, G_RM_R | G_RM_W | G_REG_R, 0, FL_ALL);
         set_imm(c, 1);
         return in->opsize == 2 || !(in->imm & (in->opsize == 8 ? 63 : 31)) ? other(c) : true;
+    case 0xa5:
+    case 0xad:
+        gen(c, G_RM_R | G_RM_W | G_REG_R, 0, 0); /* a count of 0 leaves the flags */
+        in->t = T_SHDCL;
+        return in->opsize == 2 ? other(c) : true;
     case 0xae:
+        if (c->rep && *c->p >= 0xc0 && *c->p < 0xe0 && mode->code == 8 && !c->o16) {
+            in->prefix = 0xf3;
+            in->t      = T_BASE;
+            modrm(c);
+            in->reg &= 7;
+            in->faults = true;
+            return c->rex & 4 ? other(c) : true;
+        }
         if (*c->p >= 0xe8 && !c->rep && !c->repne && !c->o16) {
             in->t   = T_FENCE;
             in->reg = *c->p++ >> 3 & 7;
@@ -468,6 +518,10 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         in->opsize = op == 0x8a ? 1 : in->opsize;
         gen(c, G_RM_R | G_REG_W, 0, 0);
         return true;
+    case 0x8c:
+        modrm(c);
+        in->t = T_RDSEG;
+        return in->memory || (in->reg & 7) > 5 || c->rex & 4 ? other(c) : true;
     case 0x8d:
         modrm(c);
         in->t      = T_LEA;
@@ -492,10 +546,11 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
     case 0xab:
     case 0xac:
     case 0xad:
-        if (!m64 || !mode->forward || c->rep || c->repne || in->addrsize != 8 || in->seg != DBT_NO_REG || in->lock) {
+        if (!m64 || !mode->forward || c->repne || in->addrsize != 8 || in->seg != DBT_NO_REG || in->lock ||
+            (c->rep && op >= 0xac)) {
             return other(c);
         }
-        in->t      = T_STRING;
+        in->t      = c->rep ? T_REP : T_STRING;
         in->opsize = op & 1 ? in->opsize : 1;
         in->faults = true;
         return true;
@@ -580,6 +635,23 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         in->t = T_JMP;
         set_imm(c, op == 0xe9 ? 4 : 1);
         return true;
+    case 0x9c:
+        if (odd_stack(c) || c->o16 || !m64) {
+            return other(c);
+        }
+        in->t      = T_PUSHM;
+        in->opsize = mode->code;
+        in->read   = FL_ALL;
+        in->faults = true;
+        return true;
+    case 0xfa:
+    case 0xfb:
+        in->t      = op == 0xfa ? T_CLI : T_STI;
+        in->faults = op == 0xfb;
+        return mode->kernel ? true : other(c);
+    case 0xfc:
+        in->t = T_NOP; /* DF is part of the mode */
+        return mode->forward ? true : other(c);
     case 0xf5:
         in->t     = T_FLAG;
         in->read  = FL_CF;
@@ -788,7 +860,8 @@ bool dbt_decode(const DbtMode *mode, const uint8_t *bytes, unsigned avail, DbtIn
     }
     /* F2 and F3 on what does not know them: only where nobody ever gave them a meaning. */
     if ((c.rep || c.repne) && !in->prefix && in->t != T_RET && in->t != T_JCC && in->t != T_JMP && in->t != T_JMPI &&
-        in->t != T_CALL && in->t != T_CALLI && in->t != T_NOP && !(in->t == T_GEN && in->map == 1 && in->op >= 0xbc)) {
+        in->t != T_CALL && in->t != T_CALLI && in->t != T_NOP && in->t != T_REP &&
+        !(in->t == T_GEN && in->map == 1 && in->op >= 0xbc)) {
         return other(&c);
     }
     if (!in->rm_size) {

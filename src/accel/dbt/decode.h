@@ -28,7 +28,7 @@ typedef enum DbtTemplate {
     T_LEA,
     T_PUSH,
     T_PUSHI,
-    T_PUSHM,
+    T_PUSHM, /* PUSHF too: op 9Ch */
     T_POP,
     T_LEAVE,
     T_CALL,
@@ -38,6 +38,7 @@ typedef enum DbtTemplate {
     T_JMPI,
     T_JCC,
     T_SHCL,   /* shift by CL */
+    T_SHDCL,  /* SHLD, SHRD by CL */
     T_MULDIV, /* F6, F7 /4 to /7 */
     T_XCHG,   /* two registers */
     T_CMPXCHG,
@@ -48,7 +49,18 @@ typedef enum DbtTemplate {
     T_FLAG, /* CLC, STC, CMC */
     T_NOP,
     T_FENCE,
-    T_STRING, /* MOVS, STOS, LODS without REP, DF = 0 */
+    T_STRING,  /* MOVS, STOS, LODS without REP, DF = 0 */
+    T_REP,     /* REP MOVS, REP STOS, DF = 0; what is longer than a page goes to C */
+    T_CLI,     /* in ring 0 */
+    T_STI,     /* the same; not the last of a unit */
+    T_SWAPGS,  /* the same */
+    T_STAC,    /* in ring 0; changes the mode, and ends the unit */
+    T_CLAC,    /* the same */
+    T_SYSCALL, /* from ring 3 to ring 0, 64-bit */
+    T_SYSRET,  /* the way back */
+    T_BASE,    /* RDFSBASE, RDGSBASE, WRFSBASE, WRGSBASE by ModRM.reg */
+    T_RDSEG,   /* MOV r, segment register */
+    T_RDTSC,   /* RDTSCP too: map 2 */
     T_CMPXCHG16,
     T_BMI,    /* VEX general-register instruction */
     T_VECTOR, /* filled in by vector.c */
@@ -95,7 +107,11 @@ typedef struct DbtMode {
     uint8_t stack; /* 2, 4, 8 */
     bool    flat;
     bool    forward; /* EFLAGS.DF = 0 */
-    bool    cx16;
+    bool    kernel;  /* CPL 0 */
+    bool    user;    /* CPL 3 */
+    bool    stac;    /* 64-bit ring 0, SMAP is in force */
+    bool    clac;    /* the same, and AC keeps it from being */
+    bool    cx16, rdtscp;
     bool    popcnt, lzcnt, tzcnt, movbe, crc32, bmi1, bmi2; /* CPUID */
 } DbtMode;
 

@@ -290,6 +290,47 @@ static void emit_shcl(Tr *t, const DbtInsn *in)
     flags_written(t);
 }
 
+/* The source in the frame borrows RDX, or RBX where RDX is what is shifted. */
+static void emit_shdcl(Tr *t, const DbtInsn *in)
+{
+    Asm     *a      = &t->hot;
+    Enc      e      = enc_of(in);
+    unsigned source = dbt_host_register[in->reg];
+    bool     borrow = source == H_NONE;
+    unsigned lent   = !in->memory && in->rm == X86_RDX ? H_RBX : H_RDX;
+
+    if (in->memory) {
+        MemSpec m = operand_spec(t, in, in->rm_size, true);
+        m.scratch = true;
+        check(t, &m);
+    }
+    if (t->live[t->i + 1]) {
+        flags_need(t);
+    }
+    if (in->memory) {
+        asm_mov(a, H_RAX, H_RCX);
+        e.memory = true;
+        e.mem    = asm_at(H_RAX, 0);
+    } else {
+        e.rm = (uint8_t)read_guest(t, in->rm, H_RAX);
+    }
+    if (borrow) {
+        asm_store(a, asm_frame(DBT_FRAME(keep[0])), lent);
+        asm_load(a, lent, guest_slot(in->reg));
+        source = lent;
+    }
+    asm_mov32(a, H_RCX, H_R10);
+    e.reg = (uint8_t)source;
+    asm_emit(a, &e);
+    if (borrow) {
+        asm_load(a, lent, asm_frame(DBT_FRAME(keep[0])));
+    }
+    if (!in->memory) {
+        write_guest(t, in->rm, e.rm);
+    }
+    flags_written(t);
+}
+
 static void emit_muldiv(Tr *t, const DbtInsn *in)
 {
     Asm *a = &t->hot;
@@ -550,7 +591,9 @@ static void emit_push(Tr *t, const DbtInsn *in)
     MemSpec  m    = stack_spec(t, in);
     bool     wide = size == 8;
     if (in->t == T_PUSHM) {
-        if (in->memory) {
+        if (in->op == 0x9c) {
+            emit_rflags(t);
+        } else if (in->memory) {
             MemSpec s = operand_spec(t, in, size, false);
             Operand o = check(t, &s);
             asm_rm(&t->hot, wide, 0x8b, H_RAX, o.mem);
@@ -602,45 +645,6 @@ static void emit_leave(Tr *t, const DbtInsn *in)
     asm_mov(&t->hot, H_RBP, o.free);
 }
 
-/* One step of MOVS, STOS or LODS, upwards. The value waits in the frame while the second address is checked. */
-static void emit_string(Tr *t, const DbtInsn *in)
-{
-    Asm     *a    = &t->hot;
-    unsigned size = in->opsize;
-    bool     load = in->op < 0xaa || in->op >= 0xac, store = in->op < 0xac, both = load && store;
-    MemSpec  from = { .base = X86_RSI, .index = DBT_NO_REG, .seg = X86_DS, .addrsize = 8, .size = (uint8_t)size };
-    MemSpec  to   = {
-           .base = X86_RDI, .index = DBT_NO_REG, .seg = X86_ES, .addrsize = 8, .size = (uint8_t)size, .write = true
-    };
-    Enc mv = { .prefix = size == 2 ? 0x66 : 0, .w = size == 8, .op = size == 1 ? 0x8a : 0x8b, .byte_reg = size == 1 };
-
-    mv.memory = true;
-    if (load) {
-        Operand o = check(t, &from);
-        mv.mem    = o.mem;
-        mv.reg    = both ? o.free : H_R9;
-        asm_emit(a, &mv);
-        if (both) {
-            asm_store(a, asm_frame(DBT_FRAME(keep[1])), o.free);
-        }
-    }
-    if (store) {
-        Operand o = check(t, &to);
-        mv.op     = size == 1 ? 0x88 : 0x89;
-        mv.mem    = o.mem;
-        mv.reg    = H_R9;
-        if (both) {
-            asm_load(a, o.free, asm_frame(DBT_FRAME(keep[1])));
-            mv.reg = o.free;
-        }
-        asm_emit(a, &mv);
-        asm_lea(a, true, H_RDI, asm_at(H_RDI, (int)size));
-    }
-    if (load) {
-        asm_lea(a, true, H_RSI, asm_at(H_RSI, (int)size));
-    }
-}
-
 /* RDX:RAX against memory, RCX:RBX into it: the address is in RCX until it is in RSI, which is the guest's. */
 static void emit_cmpxchg16(Tr *t, const DbtInsn *in)
 {
@@ -682,6 +686,7 @@ static void emit_one(Tr *t, const DbtInsn *in)
     case T_POP: emit_pop(t, in); break;
     case T_LEAVE: emit_leave(t, in); break;
     case T_SHCL: emit_shcl(t, in); break;
+    case T_SHDCL: emit_shdcl(t, in); break;
     case T_MULDIV: emit_muldiv(t, in); break;
     case T_XCHG: emit_xchg(t, in); break;
     case T_CMPXCHG: emit_cmpxchg(t, in); break;
@@ -702,11 +707,22 @@ static void emit_one(Tr *t, const DbtInsn *in)
         asm_8(&t->hot, 0xc0u | (unsigned)in->reg << 3);
         break;
     case T_STRING: emit_string(t, in); break;
+    case T_REP: emit_rep(t, in); break;
+    case T_CLI:
+    case T_STI:
+    case T_SWAPGS:
+    case T_STAC:
+    case T_CLAC:
+    case T_BASE:
+    case T_RDSEG:
+    case T_RDTSC: emit_system(t, in); break;
+    case T_SYSCALL:
+    case T_SYSRET: emit_c_by(t, in->t == T_SYSCALL ? STUB_SYSCALL : STUB_SYSRET); break;
     case T_CMPXCHG16: emit_cmpxchg16(t, in); break;
     case T_BMI: emit_bmi(t, in); break;
     case T_NOP: break;
     case T_VECTOR: emit_vector(t, in); break;
-    case T_C: emit_c(t, in->extra); break;
+    case T_C: emit_c(t); break;
     default: emit_flow(t, in); break;
     }
 }

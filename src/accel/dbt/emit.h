@@ -153,9 +153,19 @@ bool emit_can(const DbtInsn *in); /* false: C has to run this form */
 /* --- emit_flow.c --- */
 void     emit_flow(Tr *t, const DbtInsn *in);
 void     emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
-void     emit_c(Tr *t, unsigned c_number);
-void     emit_page_check(Tr *t);               /* is the unit's second page where it was? */
-uint32_t emit_plain_exit(Tr *t, uint64_t rip); /* to the variant without groups: offset in the cold part */
+void     emit_c(Tr *t);
+void     emit_c_by(Tr *t, DbtStub stub);
+uint32_t emit_rest_by_c(Tr *t, bool comes_back); /* offset in the cold part */
+void     emit_page_check(Tr *t);                 /* is the unit's second page where it was? */
+uint32_t emit_plain_exit(Tr *t, uint64_t rip);   /* to the variant without groups: offset in the cold part */
+
+/* --- emit_string.c --- */
+void emit_string(Tr *t, const DbtInsn *in);
+void emit_rep(Tr *t, const DbtInsn *in);
+
+/* --- emit_system.c --- */
+void emit_system(Tr *t, const DbtInsn *in);
+void emit_rflags(Tr *t); /* RAX = what PUSHF pushes; RCX is used */
 
 /* --- emit_vector.c --- */
 bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in);

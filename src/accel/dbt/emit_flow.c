@@ -295,14 +295,48 @@ void emit_flow(Tr *t, const DbtInsn *in)
     }
 }
 
-void emit_c(Tr *t, unsigned c_number)
+static void put_c_call(Tr *t, bool in_cold, DbtStub stub)
 {
-    Asm *a = &t->hot;
-    sync_flags(t);
+    Asm *a = in_cold ? &t->cold : &t->hot;
     asm_call(a, 0);
-    reloc(t, false, RELOC_STUB, STUB_INSN);
+    reloc(t, in_cold, RELOC_STUB, stub);
     asm_mov_imm64(a, H_RCX, 0);
-    reloc(t, false, RELOC_UNIT, (uint64_t)t->i << 56);
+    reloc(t, in_cold, RELOC_UNIT, (uint64_t)t->i << 56);
+}
+
+/* The cases of an instruction that its template leaves to C, in the cold part: where that begins. C does not come back
+ * from it, or it comes back in the hot part, at its end. */
+uint32_t emit_rest_by_c(Tr *t, bool comes_back)
+{
+    uint32_t start = asm_offset(&t->cold);
+    flags_sync(t, &t->cold);
+    put_c_call(t, true, STUB_INSN);
+    if (comes_back) {
+        asm_jmp(&t->cold, 0);
+        if (t->n_tails == MAX_TAILS) {
+            t->failed = true;
+        } else {
+            t->tails[t->n_tails++] = asm_offset(&t->cold);
+        }
+    } else {
+        asm_8(&t->cold, 0x0f); /* ud2 */
+        asm_8(&t->cold, 0x0b);
+    }
+    return start;
+}
+
+/* By a stub that does without C when it can, and does not come back. */
+void emit_c_by(Tr *t, DbtStub stub)
+{
+    sync_flags(t);
+    put_linear(t, false, H_RAX, insn_rip(t, t->i) + t->s->insns[t->i].len);
+    put_c_call(t, false, stub);
+}
+
+void emit_c(Tr *t)
+{
+    sync_flags(t);
+    put_c_call(t, false, STUB_INSN);
     t->recipe.kind = RECIPE_NONE; /* registers may change */
 }
 

@@ -171,24 +171,72 @@ DbtUnit *dbt_next_unit(DbtFrame *f, bool plain, const Recipe *entry)
     }
 }
 
+enum { LINES = DBT_MICRO / DBT_LINE, WORD = 8 }; /* lines of a table; bytes of micro_used that are looked at at once */
+
+G_STATIC_ASSERT(sizeof(DbtMicro) * DBT_LINE == 64); /* stubs.c */
+
+static void empty_line(DbtMicro *m)
+{
+    for (unsigned i = 0; i < DBT_LINE; i++) {
+        m[i].tag = DBT_NO_TAG;
+    }
+}
+
+static uint64_t *used_word(DbtFrame *f, unsigned line)
+{
+    return (uint64_t *)(void *)(f->micro_used + line);
+}
+
 void dbt_micro_flush(DbtFrame *f, bool writes_only)
 {
-    for (unsigned mode = 0; mode < DBT_MODES; mode++) {
-        for (unsigned i = 0; i < DBT_MICRO; i++) {
-            f->micro[mode][X86_WRITE][i].tag = DBT_NO_TAG;
+    DbtMicro *micro = f->micro[0][0];
+    for (unsigned line = 0; line < sizeof f->micro_used; line += WORD) {
+        uint64_t *word = used_word(f, line);
+        if (!*word || (writes_only && line / LINES % 2 != X86_WRITE)) {
+            continue;
         }
-        for (unsigned i = 0; i < DBT_MICRO && !writes_only; i++) {
-            f->micro[mode][X86_READ][i].tag = DBT_NO_TAG;
+        for (unsigned i = line; i < line + WORD; i++) {
+            if (f->micro_used[i]) {
+                empty_line(micro + i * DBT_LINE);
+            }
+        }
+        *word = 0;
+    }
+}
+
+/* What was filled from one page: entries have its address as their tag. */
+static void micro_flush_page(DbtFrame *f, uint64_t page)
+{
+    DbtMicro *micro = f->micro[0][0];
+    for (unsigned line = 0; line < sizeof f->micro_used; line += WORD) {
+        for (unsigned i = line; *used_word(f, line) && i < line + WORD; i++) {
+            for (unsigned k = 0; f->micro_used[i] && k < DBT_LINE; k++) {
+                DbtMicro *m = &micro[i * DBT_LINE + k];
+                m->tag      = m->tag == page ? DBT_NO_TAG : m->tag;
+            }
         }
     }
 }
 
 void dbt_sync_flush(DbtFrame *f)
 {
+    enum { PAGES_MAX = 4 };
     TlbChanges *c = &f->cpu->tlb->changes;
 
     f->calls.flushes++;
-    dbt_micro_flush(f, !c->all && !c->local && !c->data && !c->n_pages);
+    if (c->all || c->local || c->data || c->n_pages + c->n_data > PAGES_MAX) {
+        dbt_micro_flush(f, false);
+    } else {
+        for (unsigned i = 0; i < c->n_pages; i++) {
+            micro_flush_page(f, c->pages[i]);
+        }
+        for (unsigned i = 0; i < c->n_data; i++) {
+            micro_flush_page(f, c->data_pages[i]);
+        }
+        if (c->writes) {
+            dbt_micro_flush(f, true);
+        }
+    }
     if (c->all) {
         for (unsigned mode = 0; mode < DBT_MODES; mode++) {
             dbt_jumps_flush(f, mode);

@@ -107,6 +107,7 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
     case T_BSWAP: written(s, whole(in->rm)); return;
     case T_BMI: written(s, in->reg); return;
     case T_SHCL:
+    case T_SHDCL:
         if (!in->memory) {
             written(s, whole(in->rm));
         }
@@ -118,6 +119,31 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
         s->reg[X86_RSI].off += in->op < 0xaa || in->op >= 0xac ? in->opsize : 0;
         if (in->op >= 0xac) {
             written(s, X86_RAX);
+        }
+        return;
+    case T_REP:
+        written(s, X86_RDI);
+        written(s, X86_RCX);
+        if (in->op < 0xaa) {
+            written(s, X86_RSI);
+        }
+        return;
+    case T_CLI:
+    case T_STI:
+    case T_STAC:
+    case T_CLAC:
+    case T_SWAPGS: return;
+    case T_BASE:
+        if (in->reg < 2) {
+            written(s, in->rm);
+        }
+        return;
+    case T_RDSEG: written(s, in->rm); return;
+    case T_RDTSC:
+        written(s, X86_RAX);
+        written(s, X86_RDX);
+        if (in->map == 2) {
+            written(s, X86_RCX);
         }
         return;
     case T_XCHG:
@@ -216,7 +242,8 @@ static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access
 {
     bool xchg = in->t == T_GEN && in->map == 0 && (in->op == 0x86 || in->op == 0x87);
     if (!in->memory || in->lock || xchg || in->addrsize != 8 ||
-        (in->t != T_GEN && in->t != T_VECTOR && in->t != T_BMI && in->t != T_MULDIV && in->t != T_SHCL)) {
+        (in->t != T_GEN && in->t != T_VECTOR && in->t != T_BMI && in->t != T_MULDIV && in->t != T_SHCL &&
+         in->t != T_SHDCL)) {
         return false;
     }
     bool write = in->access & G_RM_W || in->t == T_SHCL;
@@ -313,7 +340,7 @@ void find_groups(Tr *t)
         const DbtInsn *in = &t->s->insns[i];
         Access         a;
         t->s->operand_group[i] = t->s->stack_group[i] = 0;
-        if (in->t == T_C || in->t == T_OTHER) {
+        if (in->t == T_C || in->t == T_OTHER || in->t == T_SWAPGS || in->t == T_BASE) {
             t->first_open = t->n_groups; /* anything may happen there */
         }
         t->i = i;

@@ -4,6 +4,7 @@
  * Lock of the Dbt held, or the unit is otherwise known to stay. */
 
 #include "accel/dbt/trace.h"
+#include "accel/dbt/verify.h"
 
 #include <Zydis/Zydis.h>
 
@@ -31,6 +32,10 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_JUMP_MISS... STUB_JUMP_MISS_LAST] = "jump_miss",
         [STUB_RET_MISS... STUB_RET_MISS_LAST]   = "ret_miss",
         [STUB_KICK]                             = "kick",
+        [STUB_STAC]                             = "stac",
+        [STUB_CLAC]                             = "clac",
+        [STUB_SYSCALL]                          = "syscall",
+        [STUB_SYSRET]                           = "sysret",
         [STUB_PAGES]                            = "pages",
         [STUB_FAULT]                            = "fault",
         [STUB_HOT]                              = "hot",
@@ -67,14 +72,50 @@ static const FrameName frame_names[] = {
 };
 
 static const char *const template_names[] = {
-    [T_OTHER] = "OTHER",   [T_GEN] = "GEN",       [T_MOVI] = "MOVI",       [T_LEA] = "LEA",
-    [T_PUSH] = "PUSH",     [T_PUSHI] = "PUSHI",   [T_PUSHM] = "PUSHM",     [T_POP] = "POP",
-    [T_LEAVE] = "LEAVE",   [T_CALL] = "CALL",     [T_CALLI] = "CALLI",     [T_RET] = "RET",
-    [T_JMP] = "JMP",       [T_JMPI] = "JMPI",     [T_JCC] = "JCC",         [T_SHCL] = "SHCL",
-    [T_MULDIV] = "MULDIV", [T_XCHG] = "XCHG",     [T_CMPXCHG] = "CMPXCHG", [T_EXTEND] = "EXTEND",
-    [T_SPREAD] = "SPREAD", [T_BITMEM] = "BITMEM", [T_BSWAP] = "BSWAP",     [T_FLAG] = "FLAG",
-    [T_NOP] = "NOP",       [T_FENCE] = "FENCE",   [T_STRING] = "STRING",   [T_CMPXCHG16] = "CMPXCHG16",
-    [T_BMI] = "BMI",       [T_VECTOR] = "VECTOR", [T_X87] = "X87",         [T_C] = "C",
+    [T_OTHER]     = "OTHER",
+    [T_GEN]       = "GEN",
+    [T_MOVI]      = "MOVI",
+    [T_LEA]       = "LEA",
+    [T_PUSH]      = "PUSH",
+    [T_PUSHI]     = "PUSHI",
+    [T_PUSHM]     = "PUSHM",
+    [T_POP]       = "POP",
+    [T_LEAVE]     = "LEAVE",
+    [T_CALL]      = "CALL",
+    [T_CALLI]     = "CALLI",
+    [T_RET]       = "RET",
+    [T_JMP]       = "JMP",
+    [T_JMPI]      = "JMPI",
+    [T_JCC]       = "JCC",
+    [T_SHCL]      = "SHCL",
+    [T_SHDCL]     = "SHDCL",
+    [T_MULDIV]    = "MULDIV",
+    [T_XCHG]      = "XCHG",
+    [T_CMPXCHG]   = "CMPXCHG",
+    [T_EXTEND]    = "EXTEND",
+    [T_SPREAD]    = "SPREAD",
+    [T_BITMEM]    = "BITMEM",
+    [T_BSWAP]     = "BSWAP",
+    [T_FLAG]      = "FLAG",
+    [T_NOP]       = "NOP",
+    [T_FENCE]     = "FENCE",
+    [T_STRING]    = "STRING",
+    [T_CMPXCHG16] = "CMPXCHG16",
+    [T_REP]       = "REP",
+    [T_CLI]       = "CLI",
+    [T_STI]       = "STI",
+    [T_SWAPGS]    = "SWAPGS",
+    [T_STAC]      = "STAC",
+    [T_CLAC]      = "CLAC",
+    [T_SYSCALL]   = "SYSCALL",
+    [T_SYSRET]    = "SYSRET",
+    [T_BASE]      = "BASE",
+    [T_RDSEG]     = "RDSEG",
+    [T_RDTSC]     = "RDTSC",
+    [T_BMI]       = "BMI",
+    [T_VECTOR]    = "VECTOR",
+    [T_X87]       = "X87",
+    [T_C]         = "C",
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(template_names) == T_C + 1);
 
@@ -187,8 +228,9 @@ typedef struct Listing {
     unsigned       n_labels;
     uint16_t       letter[DBT_MODES * 2 * DBT_MICRO]; /* of micro entries, from 1, in the order of their appearance */
     unsigned       n_letters;
-    DbtStub        called; /* by the instruction before; N_STUBS: none */
-    DbtStub        next;   /* by the one behind */
+    DbtStub        called;  /* by the instruction before; N_STUBS: none */
+    DbtStub        next;    /* by the one behind */
+    bool           rcx_cpu; /* RCX has been loaded with the vCPU's address */
 } Listing;
 
 static int in_part(const DbtUnit *u, uint64_t address)
@@ -339,6 +381,8 @@ static bool put_meaning(Listing *l, uint64_t value)
     case STUB_RET_MISS ... STUB_RET_MISS_LAST:
         g_string_append_printf(l->out, "site(insn %u, undo %d)", site.insn, site.limit - site.size);
         return true;
+    case STUB_SYSCALL:
+    case STUB_SYSRET:
     case STUB_INSN: g_string_append_printf(l->out, "unit(insn %u)", (unsigned)(value >> 56)); return true;
     default: break;
     }
@@ -363,6 +407,13 @@ static void put_operand(Listing *l, const ZydisDecodedInstruction *z, const Zydi
     } else if (op->type == ZYDIS_OPERAND_TYPE_MEMORY && z->mnemonic != ZYDIS_MNEMONIC_LEA) {
         ZydisFormatterFormatOperand(&l->host.formatter, z, op, text, sizeof text, at, NULL);
         const char *bracket = strchr(text, '[');
+        const char *member  = l->rcx_cpu && op->mem.base == ZYDIS_REGISTER_RCX
+                                  ? dbt_cpu_member((uint64_t)op->mem.disp.value, op->size / 8, false)
+                                  : NULL;
+        if (member) {
+            g_string_append_printf(l->out, "%u[cpu.%s]", op->size, member);
+            return;
+        }
         g_string_append_printf(l->out, "%u%s", op->size, bracket ? bracket : text);
     } else {
         ZydisFormatterFormatOperand(&l->host.formatter, z, op, text, sizeof text, at, NULL);
@@ -391,6 +442,13 @@ static void put_host(Listing *l, const ZydisDecodedInstruction *z, const ZydisDe
         }
     }
     g_string_append_c(l->out, '\n');
+    bool loads = z->operand_count_visible && op[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                 (op[0].reg.value == ZYDIS_REGISTER_RCX || op[0].reg.value == ZYDIS_REGISTER_ECX) &&
+                 op[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    if (loads) {
+        l->rcx_cpu = z->mnemonic == ZYDIS_MNEMONIC_MOV && op[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+                     op[1].mem.base == ZYDIS_REGISTER_RSP && op[1].mem.disp.value == DBT_FRAME(cpu);
+    }
     l->called = N_STUBS;
     if (z->mnemonic == ZYDIS_MNEMONIC_CALL && op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
         l->called = stub_at(l->dbt, at + z->length + (uint64_t)op[0].imm.value.s);

@@ -196,6 +196,7 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     for (unsigned i = 0; i < G_N_ELEMENTS(f->misses); i++) {
         f->misses[i] = DBT_MISSES;
     }
+    memset(f->micro_used, 1, sizeof f->micro_used);
     dbt_micro_flush(f, false);
     g_mutex_lock(&dbt->lock);
     dbt_watch_from(dbt, cpu->vcpu.log);

@@ -68,7 +68,7 @@ static const uint8_t *go_on(DbtFrame *f)
         if (cpu->tlb->changes.any) {
             dbt_sync_flush(f);
         }
-        if (!(vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask)) {
+        if (!x86_requests_due(cpu)) {
             const uint8_t *to = find_quickly(f);
             if (to) {
                 return go(f, to);
@@ -247,6 +247,8 @@ static void fill_micro(DbtFrame *f, const DbtSite *site, uint64_t tag, uintptr_t
         DbtMicro *m = (DbtMicro *)f->micro + site->micro;
         m->tag      = tag;
         m->addend   = addend;
+
+        f->micro_used[site->micro / DBT_LINE] = 1;
     }
 }
 
@@ -340,9 +342,18 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
 
 /* --- control flow --- */
 
+/* STI's template does not end the shadow behind the next instruction. All ways out of its unit lie behind that. */
+static void end_shadow(X86Cpu *cpu)
+{
+    if (cpu->interrupt_shadow == X86_SHADOW_STI) {
+        cpu->interrupt_shadow = X86_SHADOW_NONE;
+    }
+}
+
 static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
 {
     f->cpu->rip = rip;
+    end_shadow(f->cpu);
     if (is_polled(f)) {
         return leave(f);
     }
@@ -364,6 +375,7 @@ const uint8_t *dbt_slow_kick(DbtFrame *f, uint64_t rip)
 {
     f->calls.kick++;
     f->cpu->rip = rip;
+    end_shadow(f->cpu);
     return leave(f);
 }
 
@@ -411,6 +423,19 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
     }
     g_mutex_unlock(&dbt->lock);
     return go(f, to->hot);
+}
+
+/* STAC, CLAC in ring 0, rip behind it. */
+const uint8_t *dbt_slow_smap(DbtFrame *f, uint64_t rip, const uint8_t *unused, unsigned open)
+{
+    X86Cpu *cpu = f->cpu;
+    f->calls.insn++;
+    f->calls.insn_ends++;
+    cpu->rip              = rip;
+    cpu->interrupt_shadow = X86_SHADOW_NONE;
+    cpu->eflags           = open ? cpu->eflags | EFLAGS_AC : cpu->eflags & ~(uint32_t)EFLAGS_AC;
+    x86_tlb_select(cpu);
+    return go_on(f);
 }
 
 /* The second page of the unit at rip is not in the TLB, or another one than it was. */
@@ -503,7 +528,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
         if (cpu->tlb->changes.any) {
             dbt_sync_flush(f);
         }
-        if (cpu->interrupt_shadow && vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask) {
+        if (cpu->interrupt_shadow && x86_requests_due(cpu)) {
             /* What is pending is taken right behind the next instruction; code would look for it later than that. */
             x86_park(cpu);
             x86_run_one(cpu);

@@ -6,6 +6,8 @@
 
 #include "accel/dbt/dbt.h"
 
+#include "cpu/x86/tlb.h"
+
 #define CPU_AT(member) asm_at(H_RAX, (int32_t)offsetof(X86Cpu, member))
 
 enum { GPR_IN_FRAME = 9, N_IN_FRAME = 3 };
@@ -170,6 +172,12 @@ static void put_miss(Asm *a, bool write, bool group, bool look)
         asm_load(a, H_RBX, asm_at(H_RDX, (int32_t)offsetof(X86TlbEntry, addend)));
         entry.disp += (int32_t)offsetof(DbtMicro, addend);
         asm_store(a, entry, H_RBX);
+        asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = 6, .imm_size = 1 });
+        asm_emit(a, &(Enc){ .op       = 0xc6,
+                            .memory   = true,
+                            .mem      = { .base = H_RSP, .index = H_RCX, .disp = D + DBT_FRAME(micro_used) },
+                            .imm      = 1,
+                            .imm_size = 1 });
         asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
         asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
         asm_8(a, 0xc3);
@@ -203,6 +211,253 @@ static void put_miss(Asm *a, bool write, bool group, bool look)
     put_call(a, group ? (const void *)dbt_slow_group : (const void *)dbt_slow_access, write);
 }
 
+/* --- changes of mode: STAC, CLAC, SYSCALL, SYSRET ---
+ *
+ * As the executor does them (x86_syscall() ...), when nothing is out of the ordinary; the rest is C's. RDX is in
+ * frame.tmp[1] meanwhile, RCX is the vCPU. */
+
+#define RCX_AT(member) asm_at(H_RCX, (int32_t)offsetof(X86Cpu, member))
+
+typedef struct Slow {
+    uint8_t *branch[8];
+    unsigned n;
+} Slow;
+
+static void put_slow_if(Asm *a, Slow *s, unsigned cc)
+{
+    asm_jcc(a, cc, 0);
+    s->branch[s->n++] = a->p;
+}
+
+static void put_slow_here(Asm *a, const Slow *s)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        put_here(a, s->branch[i]);
+    }
+    asm_load(a, H_RDX, asm_frame(DBT_FRAME(tmp[1])));
+}
+
+/* op dword [mem], imm: 0 ADD, 1 OR, 4 AND, 6 XOR. */
+static void put_change32(Asm *a, unsigned ext, HostMem mem, uint32_t imm)
+{
+    asm_emit(a,
+             &(Enc){ .op = 0x81, .reg = (uint8_t)ext, .memory = true, .mem = mem, .imm = (int32_t)imm, .imm_size = 4 });
+}
+
+static void put_test32(Asm *a, HostMem mem, uint32_t imm)
+{
+    asm_emit(a, &(Enc){ .op = 0xf7, .memory = true, .mem = mem, .imm = (int32_t)imm, .imm_size = 4 });
+}
+
+static void put_store32(Asm *a, HostMem mem, uint32_t imm)
+{
+    asm_emit(a, &(Enc){ .op = 0xc7, .memory = true, .mem = mem, .imm = (int32_t)imm, .imm_size = 4 });
+}
+
+static void put_shift(Asm *a, bool left, unsigned reg, unsigned by)
+{
+    asm_emit(
+        a, &(Enc){ .w = true, .op = 0xc1, .reg = left ? 4 : 5, .rm = (uint8_t)reg, .imm = (int64_t)by, .imm_size = 1 });
+}
+
+/* The TLB of that mode: RDX is used. Slow where there is none yet; nothing has been changed then. */
+static void put_find_tlb(Asm *a, Slow *s, X86TlbMode to)
+{
+    asm_load(a, H_RDX, RCX_AT(tlb));
+    asm_load(a, H_RDX, asm_at(H_RDX, (int32_t)offsetof(X86Tlb, current)));
+    asm_load(a, H_RDX, asm_at(H_RDX, (int32_t)(offsetof(TlbContext, tables) + to * sizeof(TlbTable *))));
+    asm_rr(a, true, 0x85, H_RDX, H_RDX);
+    put_slow_if(a, s, CC_Z);
+    asm_store(a, RCX_AT(tlb_entries), H_RDX);
+    asm_store(a, asm_frame(DBT_FRAME(tlb)), H_RDX);
+    asm_load(a, H_RDX, RCX_AT(tlb));
+    put_store32(a, asm_at(H_RDX, (int32_t)offsetof(X86Tlb, mode)), to);
+}
+
+/* On at rip = RAX in another mode, by its jump cache if that is of units with the key in RDX. */
+static void put_go_on(const Dbt *dbt, Asm *a, X86TlbMode mode)
+{
+    HostMem entry = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = dbt_jumps_offset(mode) };
+    asm_rm(a, true, 0x3b, H_RDX, asm_frame(DBT_FRAME(jump_key) + 8 * (int32_t)mode));
+    asm_load(a, H_RDX, asm_frame(DBT_FRAME(tmp[1])));
+    asm_jcc(a, CC_NZ, (int32_t)(dbt->stubs[STUB_LOOKUP] - (a->p - dbt_writable(dbt)) - 6));
+    asm_rr(a, false, 0x33, H_RCX, H_RCX);
+    asm_emit(a, &(Enc){ .prefix = 0xf2, .w = true, .map = 2, .op = 0xf1, .reg = H_RCX, .rm = H_RAX }); /* crc32 */
+    asm_rm(a, false, 0x23, H_RCX, asm_frame(DBT_FRAME(jump_mask)));
+    if (mode != X86_TLB_USER) {
+        asm_ri(a, false, 4, H_RCX, 2 * (DBT_JUMPS_KERNEL - 1));
+    }
+    asm_rm(a, true, 0x3b, H_RAX, entry);
+    asm_jcc(a, CC_NZ, (int32_t)(dbt->stubs[STUB_JUMP_MISS + mode] - (a->p - dbt_writable(dbt)) - 6));
+    entry.disp += (int32_t)offsetof(DbtJump, code);
+    asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = entry });
+}
+
+/* RAX = rip. */
+static void put_smap(const Dbt *dbt, Asm *a, bool open)
+{
+    X86TlbMode from = open ? X86_TLB_KERNEL_SMAP : X86_TLB_KERNEL_OPEN;
+    X86TlbMode to   = open ? X86_TLB_KERNEL_OPEN : X86_TLB_KERNEL_SMAP;
+    Slow       slow = { .n = 0 };
+
+    asm_store(a, asm_frame(DBT_FRAME(tmp[1])), H_RDX);
+    asm_load(a, H_RCX, asm_frame(DBT_FRAME(cpu)));
+    put_test32(a, RCX_AT(cr4), CR4_SMAP);
+    put_slow_if(a, &slow, CC_Z);
+    put_find_tlb(a, &slow, to);
+    put_change32(a, open ? 1 : 4, RCX_AT(eflags), open ? EFLAGS_AC : ~(uint32_t)EFLAGS_AC);
+    asm_load(a, H_RDX, asm_frame(DBT_FRAME(jump_key) + 8 * (int32_t)from)); /* of the unit that runs */
+    asm_mov_imm64(a, H_RCX, (uint64_t)(from ^ to) << 32);
+    asm_rr(a, true, 0x33, H_RDX, H_RCX);
+    put_go_on(dbt, a, to);
+
+    put_slow_here(a, &slow);
+    put_call(a, (const void *)dbt_slow_smap, open);
+}
+
+/* Arithmetic flags from RFLAGS in EDX into the frame. RAX and RDX are used. */
+static void put_arith(Asm *a)
+{
+    asm_mov32(a, H_RAX, H_RDX);
+    put_shift(a, false, H_RAX, 11);
+    asm_ri(a, false, 4, H_RAX, 1);
+    asm_ri(a, false, 4, H_RDX, EFLAGS_CF | EFLAGS_PF | EFLAGS_AF | EFLAGS_ZF | EFLAGS_SF);
+    asm_ri(a, false, 1, H_RDX, EFLAGS_ONE);
+    put_shift(a, true, H_RDX, 8);
+    asm_rr(a, false, 0x0b, H_RAX, H_RDX);
+    asm_store(a, asm_frame(DBT_FRAME(flags)), H_RAX);
+}
+
+/* A flat segment for SYSCALL and SYSRET: the selector in DX plus `add`, RPL and DPL. RDX is kept. */
+static void put_flat(Asm *a, unsigned seg, unsigned add, unsigned cpl, uint32_t attr)
+{
+    int32_t at = (int32_t)(offsetof(X86Cpu, seg) + seg * sizeof(X86Segment));
+    asm_emit(a, &(Enc){ .w = true, .op = 0xc7, .memory = true, .mem = asm_at(H_RCX, at), .imm_size = 4 });
+    put_store32(a, asm_at(H_RCX, at + (int32_t)offsetof(X86Segment, limit)), UINT32_MAX);
+    put_store32(a, asm_at(H_RCX, at + (int32_t)offsetof(X86Segment, attr)),
+                SEG_P | SEG_S | SEG_G | cpl << SEG_DPL_SHIFT | attr);
+    if (add) {
+        asm_lea(a, false, H_RDX, asm_at(H_RDX, (int32_t)add));
+    }
+    asm_emit(a, &(Enc){ .prefix = 0x66,
+                        .op     = 0x89,
+                        .reg    = H_RDX,
+                        .memory = true,
+                        .mem    = asm_at(H_RCX, at + (int32_t)offsetof(X86Segment, selector)) });
+}
+
+/* RDX = the selector's bits from STAR, RPL too. */
+static void put_selector(Asm *a, unsigned shift, unsigned cpl)
+{
+    asm_load(a, H_RDX, RCX_AT(star));
+    put_shift(a, false, H_RDX, shift);
+    asm_ri(a, false, 4, H_RDX, 0xfffc);
+    if (cpl) {
+        asm_ri(a, false, 1, H_RDX, (int32_t)cpl);
+    }
+}
+
+static void put_new_ring(Asm *a, unsigned cpl)
+{
+    asm_emit(a, &(Enc){ .op = 0xc6, .memory = true, .mem = RCX_AT(cpl), .imm = (int64_t)cpl, .imm_size = 1 });
+    asm_emit(a, &(Enc){ .op = 0xc6, .memory = true, .mem = RCX_AT(interrupt_shadow), .imm_size = 1 });
+    put_change32(a, 6, RCX_AT(mode_key), 3 << X86_MODE_KEY_CPL);
+}
+
+/* From 64-bit code in ring 3 to such in ring 0 where SMAP is in force. RAX = rip behind it, flags in the frame. */
+static void put_syscall(const Dbt *dbt, Asm *a)
+{
+    Slow slow = { .n = 0 };
+
+    put_pop_from(a);
+    asm_store(a, asm_frame(DBT_FRAME(tmp[1])), H_RDX);
+    asm_load(a, H_RCX, asm_frame(DBT_FRAME(cpu)));
+    put_test32(a, RCX_AT(efer), EFER_SCE);
+    put_slow_if(a, &slow, CC_Z);
+    put_test32(a, RCX_AT(cr4), CR4_SMAP);
+    put_slow_if(a, &slow, CC_Z);
+    asm_load(a, H_RDX, RCX_AT(sfmask));
+    asm_emit(a, &(Enc){ .op = 0xf7, .reg = 2, .rm = H_RDX }); /* not edx */
+    asm_rm(a, false, 0x23, H_RDX, RCX_AT(eflags));
+    asm_emit(a, &(Enc){ .op = 0xf7, .rm = H_RDX, .imm = EFLAGS_AC | EFLAGS_DF | EFLAGS_TF, .imm_size = 4 }); /* test */
+    put_slow_if(a, &slow, CC_NZ);
+    put_find_tlb(a, &slow, X86_TLB_KERNEL_SMAP);
+
+    asm_mov(a, H_R10, H_RAX); /* RCX */
+    /* R11 = RFLAGS, without RF */
+    asm_emit(a, &(Enc){ .map = 1, .op = 0xb6, .reg = H_RAX, .memory = true, .mem = asm_frame(DBT_FRAME(flags)) });
+    put_shift(a, true, H_RAX, 11);
+    asm_emit(a, &(Enc){ .map = 1, .op = 0xb6, .reg = H_RDX, .memory = true, .mem = asm_frame(DBT_FRAME(flags) + 1) });
+    asm_rr(a, false, 0x0b, H_RAX, H_RDX);
+    asm_rm(a, false, 0x0b, H_RAX, RCX_AT(eflags));
+    asm_ri(a, false, 4, H_RAX, ~EFLAGS_RF);
+    asm_store(a, asm_frame(DBT_FRAME(r11)), H_RAX);
+    /* and what is left of them */
+    asm_load(a, H_RDX, RCX_AT(sfmask));
+    asm_emit(a, &(Enc){ .op = 0xf7, .reg = 2, .rm = H_RDX });
+    asm_rr(a, false, 0x23, H_RDX, H_RAX);
+    asm_mov32(a, H_RAX, H_RDX);
+    asm_ri(a, false, 4, H_RAX, ~EFLAGS_ARITH);
+    asm_ri(a, false, 1, H_RAX, EFLAGS_ONE);
+    asm_rm(a, false, 0x89, H_RAX, RCX_AT(eflags));
+    put_arith(a);
+
+    put_selector(a, 32, 0);
+    put_flat(a, X86_CS, 0, 0, SEG_CODE | SEG_R | SEG_A | SEG_L);
+    put_flat(a, X86_SS, 8, 0, SEG_W | SEG_A | SEG_DB);
+    put_new_ring(a, 0);
+    asm_load(a, H_RAX, RCX_AT(lstar));
+    asm_rm(a, false, 0x8b, H_RDX, RCX_AT(mode_key));
+    asm_mov_imm64(a, H_RCX, (uint64_t)X86_TLB_KERNEL_SMAP << 32);
+    asm_rr(a, true, 0x0b, H_RDX, H_RCX);
+    put_go_on(dbt, a, X86_TLB_KERNEL_SMAP);
+
+    put_slow_here(a, &slow);
+    put_call(a, (const void *)dbt_slow_insn, 0);
+}
+
+/* The way back, to 64-bit code. */
+static void put_sysret(const Dbt *dbt, Asm *a)
+{
+    enum { RESTORED = 0x3c7fd7 };
+    Slow slow = { .n = 0 };
+
+    put_pop_from(a);
+    asm_store(a, asm_frame(DBT_FRAME(tmp[1])), H_RDX);
+    asm_load(a, H_RCX, asm_frame(DBT_FRAME(cpu)));
+    put_test32(a, RCX_AT(efer), EFER_SCE);
+    put_slow_if(a, &slow, CC_Z);
+    asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = RCX_AT(vcpu.requests), .imm_size = 1 });
+    put_slow_if(a, &slow, CC_NZ); /* IF may come */
+    put_test32(a, asm_frame(DBT_FRAME(r11)), EFLAGS_AC | EFLAGS_DF | EFLAGS_TF);
+    put_slow_if(a, &slow, CC_NZ);
+    asm_mov(a, H_RDX, H_R10);
+    put_shift(a, true, H_RDX, 16);
+    asm_emit(a, &(Enc){ .w = true, .op = 0xc1, .reg = 7, .rm = H_RDX, .imm = 16, .imm_size = 1 });
+    asm_rr(a, true, 0x3b, H_RDX, H_R10);
+    put_slow_if(a, &slow, CC_NZ);
+    put_find_tlb(a, &slow, X86_TLB_USER);
+
+    asm_rm(a, false, 0x8b, H_RDX, asm_frame(DBT_FRAME(r11)));
+    asm_mov32(a, H_RAX, H_RDX);
+    asm_ri(a, false, 4, H_RAX, RESTORED & ~EFLAGS_ARITH);
+    asm_ri(a, false, 1, H_RAX, EFLAGS_ONE);
+    asm_rm(a, false, 0x89, H_RAX, RCX_AT(eflags));
+    put_arith(a);
+
+    put_selector(a, 48, 3);
+    put_flat(a, X86_SS, 8, 3, SEG_W | SEG_A | SEG_DB);
+    put_flat(a, X86_CS, 8, 3, SEG_CODE | SEG_R | SEG_A | SEG_L);
+    put_new_ring(a, 3);
+    asm_mov(a, H_RAX, H_R10);
+    asm_rm(a, false, 0x8b, H_RDX, RCX_AT(mode_key));
+    put_go_on(dbt, a, X86_TLB_USER);
+
+    put_slow_here(a, &slow);
+    put_call(a, (const void *)dbt_slow_insn, 0);
+}
+#undef RCX_AT
+
 /* RAX = rip, which is not in its slot of the jump cache: perhaps it is in the other one of the pair, which lies in the
  * same line of the host's cache. Else C. */
 static void put_jump_miss(Asm *a, unsigned mode, const void *function)
@@ -221,10 +476,8 @@ static void put_jump_miss(Asm *a, unsigned mode, const void *function)
     uint8_t *miss = a->p;
     other.disp += (int32_t)offsetof(DbtJump, code);
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = other });
-    int32_t rel = (int32_t)(a->p - kicked);
-    memcpy(kicked - 4, &rel, 4);
-    rel = (int32_t)(a->p - miss);
-    memcpy(miss - 4, &rel, 4);
+    put_here(a, kicked);
+    put_here(a, miss);
     put_call(a, function, 0);
 }
 
@@ -310,6 +563,10 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
         put_jump_miss(a, stub - STUB_RET_MISS, (const void *)dbt_slow_ret);
         break;
     case STUB_KICK: put_call(a, (const void *)dbt_slow_kick, 0); break;
+    case STUB_STAC:
+    case STUB_CLAC: put_smap(dbt, a, stub == STUB_STAC); break;
+    case STUB_SYSCALL: put_syscall(dbt, a); break;
+    case STUB_SYSRET: put_sysret(dbt, a); break;
     case STUB_PAGES: put_call(a, (const void *)dbt_slow_pages, 0); break;
     case STUB_FAULT: put_call(a, (const void *)dbt_slow_fault, 0); break;
     case STUB_TLB:

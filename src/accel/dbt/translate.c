@@ -25,6 +25,8 @@ void dbt_scratch_free(struct DbtScratch *s)
 
 static DbtMode mode_of(const X86Cpu *cpu)
 {
+    bool       smap = cpu->code_size == X86_CODE64 && !cpu->cpl && cpu->cr4 & CR4_SMAP;
+    X86TlbMode mode = x86_tlb_mode(cpu);
     return (DbtMode){
         .code    = cpu->code_size == X86_CODE64   ? 8
                    : cpu->code_size == X86_CODE32 ? 4
@@ -32,6 +34,11 @@ static DbtMode mode_of(const X86Cpu *cpu)
         .stack   = cpu->stack_size,
         .flat    = cpu->flat,
         .forward = !(cpu->eflags & EFLAGS_DF),
+        .kernel  = cpu->cpl == 0,
+        .user    = cpu->cpl == 3,
+        .stac    = smap && mode == X86_TLB_KERNEL_SMAP,
+        .clac    = smap && mode == X86_TLB_KERNEL_OPEN,
+        .rdtscp  = x86_has(cpu, X86_FEATURE_RDTSCP),
         .cx16    = x86_has(cpu, X86_FEATURE_CX16),
         .popcnt  = x86_has(cpu, X86_FEATURE_POPCNT),
         .lzcnt   = x86_has(cpu, X86_FEATURE_ABM),
@@ -51,7 +58,24 @@ static void note_range(Tr *t, unsigned start, unsigned end)
 
 static bool ends_unit(const DbtInsn *in)
 {
-    return in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
+    return in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI ||
+           in->t == T_STAC || in->t == T_CLAC || in->t == T_SYSCALL || in->t == T_SYSRET;
+}
+
+/* The instruction as C runs it, for those that have no template or not for every case. */
+static bool decode_c(Tr *t, const uint8_t *buf, unsigned avail, DbtInsn *in)
+{
+    if (x86_decode_insn(t->cpu, buf, avail, 0, &t->s->c[t->n_c]) == DECODE_MORE) {
+        return false;
+    }
+    in->extra = (uint8_t)t->n_c++;
+    return true;
+}
+
+static bool may_call_c(const DbtInsn *in)
+{
+    return in->t == T_C || in->t == T_REP || in->t == T_STI || in->t == T_RDTSC || in->t == T_BASE ||
+           in->t == T_SYSCALL || in->t == T_SYSRET;
 }
 
 /* One instruction; false when it does not end in this page. */
@@ -71,18 +95,20 @@ static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
         in->t = T_OTHER;
     }
     if (in->t == T_OTHER && !vector_decode(t, buf, avail, in)) {
-        X86Insn *c = &t->s->c[t->n_c];
         memset(in, 0, sizeof *in);
-        if (x86_decode_insn(t->cpu, buf, avail, 0, c) == DECODE_MORE) {
+        if (!decode_c(t, buf, avail, in)) {
             return false;
         }
-        in->t      = T_C;
-        in->len    = c->len;
-        in->extra  = (uint8_t)t->n_c++;
-        in->faults = true;
-        *ends      = c->flags & X86_INSN_ENDS;
+        const X86Insn *c = &t->s->c[in->extra];
+        in->t            = T_C;
+        in->len          = c->len;
+        in->faults       = true;
+        *ends            = c->flags & X86_INSN_ENDS;
     } else {
         *ends = ends_unit(in);
+        if (may_call_c(in) && !decode_c(t, buf, avail, in)) {
+            return false;
+        }
     }
     in->off = (uint16_t)off;
     return true;
@@ -193,7 +219,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     for (unsigned i = 0; i < t->n; i++) {
         const DbtInsn *in = &t->s->insns[i];
         u->insn_off[i]    = in->off;
-        u->c_of[i]        = in->t == T_C ? (uint8_t)(in->extra + 1) : 0;
+        u->c_of[i]        = may_call_c(in) ? (uint8_t)(in->extra + 1) : 0;
     }
     u->insn_off[t->n] = (uint16_t)t->len;
 
@@ -296,6 +322,9 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     }
     if (!t.n) {
         return NULL;
+    }
+    if (s->insns[t.n - 1].t == T_STI) {
+        s->insns[t.n - 1].t = T_C; /* nobody may look for interrupts behind it */
     }
     note_range(&t, f->page_offset, MIN(f->page_offset + t.len, (unsigned)X86_PAGE_SIZE));
     uintptr_t misfits = (uintptr_t)g_hash_table_lookup(dbt->misfits, f->host);

@@ -41,6 +41,7 @@ enum {
     ROOT_MASKED = 0x30000,
     ROOT_MASKED_KERNEL,
     ROOT_TLB,
+    ROOT_CPU,
     ROOT_FRESH = 0x40000,
 };
 
@@ -78,6 +79,7 @@ typedef struct DbtVerifier {
     /* CMP with a tag in it: JA must follow. */
     bool pending;
     Fact checking;
+    Fits fits;
 
     const uint8_t          *at; /* instruction at hand */
     ZydisDecodedInstruction z;
@@ -137,6 +139,7 @@ static uint32_t addend_root(unsigned k)
 
 static void forget_all(DbtVerifier *v)
 {
+    v->fits = (Fits){ 0 };
     for (unsigned i = 0; i < 16; i++) {
         v->s.reg[i] = fresh(v);
     }
@@ -149,6 +152,7 @@ static void forget_all(DbtVerifier *v)
 /* Nothing else goes from one guest instruction to the next in scratch registers and words. */
 static void next_insn(DbtVerifier *v, uint32_t offset)
 {
+    v->fits         = (Fits){ 0 };
     v->s.reg[H_RAX] = fresh(v);
     /* But for an addend in RCX, unless slow paths that have run the instruction in C come in here. */
     if (entry_in(&v->s.reg[H_RCX], ROOT_ADDEND, 1) < 0 || v->back_at[offset / 8] >> offset % 8 & 1) {
@@ -263,6 +267,9 @@ static Expr frame_value(DbtVerifier *v, const ZydisDecodedOperand *o)
     if (slot >= 0) {
         return v->s.slot[slot];
     }
+    if (o->mem.index == ZYDIS_REGISTER_NONE && o->size == 64 && o->mem.disp.value == (ZyanI64)offsetof(DbtFrame, cpu)) {
+        return expr_root(ROOT_CPU);
+    }
     if (o->mem.index == ZYDIS_REGISTER_NONE && o->size == 64 && at % 8 == 0 && at < N_MICRO * sizeof(DbtMicro)) {
         return expr_root((uint32_t)(at / sizeof(DbtMicro)) + (at % sizeof(DbtMicro) ? ROOT_ADDEND : ROOT_TAG));
     }
@@ -301,7 +308,7 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
                inside(at, size, offsetof(DbtFrame, addends), FRAME_OWN) ||
                bad(v, "a write to the frame outside of what code may write");
     }
-    return inside(at, size, 0, offsetof(DbtFrame, cpu)) ||
+    return inside(at, size, 0, offsetof(DbtFrame, cpu) + sizeof(X86Cpu *)) ||
            inside(at, size, offsetof(DbtFrame, micro), offsetof(DbtFrame, micro) + N_MICRO * sizeof(DbtMicro)) ||
            inside(at, size, table, table_end) || bad(v, "a read of the frame outside of what code may read");
 }
@@ -341,7 +348,10 @@ static bool guest_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     unsigned size = o->size / 8;
     int      k    = entry_in(&e, ROOT_ADDEND, 1);
 
-    Expr tlb = expr_root(ROOT_TLB);
+    Expr tlb = expr_root(ROOT_TLB), cpu = expr_root(ROOT_CPU);
+    if (expr_same_terms(&e, &cpu)) {
+        return dbt_cpu_member(e.c, size, writes(o)) || bad(v, "an access to the vCPU's state that is none of code's");
+    }
     if (expr_same_terms(&e, &tlb)) {
         return (!writes(o) && inside(e.c, size, 0, X86_TLB_SIZE * sizeof(X86TlbEntry))) ||
                bad(v, "an access beside the TLB");
@@ -527,9 +537,61 @@ static bool decode(DbtVerifier *v, const uint8_t *at, const uint8_t *end)
            bad(v, "bytes that are no instruction");
 }
 
+/* REP MOVS and STOS on memory that checks cover, no farther than the page's end. */
+static bool string_operand(DbtVerifier *v, unsigned reg, unsigned size, bool write)
+{
+    Expr e = v->s.reg[reg];
+    int  k = entry_in(&e, ROOT_ADDEND, 1);
+    if (k >= N_MICRO && covered_by_write(&v->s, (unsigned)k)) {
+        k += X86_WRITE;
+    }
+    if (k < 0 || (k < N_MICRO && (unsigned)k / (2 * DBT_MICRO) != v->u->mode) || (write && !is_write((unsigned)k))) {
+        return bad(v, "a string without the addend for it");
+    }
+    Expr addend   = expr_root(addend_root((unsigned)k));
+    e             = sum(v, &e, &addend, -1);
+    v->s.reg[reg] = fresh(v);
+    return (covered(&v->s, (unsigned)k, &e, size) && fits_cover(&v->fits, &e, &v->s.reg[H_RCX], size)) ||
+           bad(v, "a string that no check covers");
+}
+
+static bool is_string(const DbtVerifier *v)
+{
+    switch (v->z.mnemonic) {
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSW:
+    case ZYDIS_MNEMONIC_MOVSD:
+    case ZYDIS_MNEMONIC_MOVSQ:
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSW:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_STOSQ: return v->z.attributes & ZYDIS_ATTRIB_HAS_REP;
+    default: return false;
+    }
+}
+
+static bool string(DbtVerifier *v)
+{
+    bool move = v->op[1].type == ZYDIS_OPERAND_TYPE_MEMORY;
+    if (v->cold || v->pending || v->z.address_width != 64 ||
+        v->z.attributes & (ZYDIS_ATTRIB_HAS_SEGMENT | ZYDIS_ATTRIB_HAS_LOCK)) {
+        return bad(v, "a string instruction of no template");
+    }
+    if (!string_operand(v, H_RDI, v->op[0].size / 8, true) ||
+        (move && !string_operand(v, H_RSI, v->op[0].size / 8, false))) {
+        return false;
+    }
+    v->s.reg[H_RCX] = fresh(v);
+    return true;
+}
+
 /* Everything about an instruction but where it branches. */
 static bool step(DbtVerifier *v)
 {
+    if (is_string(v)) {
+        return string(v);
+    }
+    fits_step(&v->fits, &v->z, v->op, v->s.reg);
     if (!allowed(v) || !operands(v)) {
         return false;
     }
@@ -601,8 +663,12 @@ static bool branch(DbtVerifier *v)
     switch (stub) {
     case STUB_JUMP_MISS ... STUB_JUMP_MISS_LAST:
     case STUB_KICK:
+    case STUB_STAC:
+    case STUB_CLAC:
     case STUB_PAGES: return !call || bad(v, "a call of a stub that does not come back");
-    case STUB_INSN: return (call && !v->cold) || bad(v, "a branch to a stub that is called");
+    case STUB_SYSCALL:
+    case STUB_SYSRET: return (call && !v->cold) || bad(v, "a branch to a stub that is called from the hot part");
+    case STUB_INSN: return call || bad(v, "a branch to a stub that is called");
     case STUB_READ_MISS:
     case STUB_WRITE_MISS:
     case STUB_GROUP_READ_MISS:
@@ -775,6 +841,17 @@ static bool look_up(DbtVerifier *v, unsigned stub)
     return true;
 }
 
+/* The description behind a call of C, which is for that instruction. */
+static bool c_call(DbtVerifier *v, const uint8_t *next, const uint8_t *end, unsigned insn)
+{
+    uint64_t want = (uint64_t)(uintptr_t)v->u | (uint64_t)insn << 56, found;
+    if (end - next < 10 || next[0] != 0x48 || next[1] != 0xb9) {
+        return bad(v, "a call of C without its description");
+    }
+    memcpy(&found, next + 2, 8);
+    return (found == want && insn < v->u->n && v->u->c_of[insn]) || bad(v, "a call of C for another instruction");
+}
+
 static bool hot_part(DbtVerifier *v)
 {
     const DbtUnit *u       = v->u;
@@ -787,6 +864,7 @@ static bool hot_part(DbtVerifier *v)
         uint32_t offset = (uint32_t)(p - u->hot);
         for (unsigned i = 0; i < v->n_joins; i++) {
             if (v->joins[i].offset == offset) {
+                v->fits = (Fits){ 0 };
                 if (reached) {
                     meet(v, &v->s, &v->joins[i].state);
                 } else {
@@ -826,13 +904,8 @@ static bool hot_part(DbtVerifier *v)
                 return false;
             }
         } else if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL) {
-            uint64_t want = (uint64_t)(uintptr_t)u | (uint64_t)v->insn << 56, found;
-            if (end - next < 10 || next[0] != 0x48 || next[1] != 0xb9) {
-                return bad(v, "a call of C without its description");
-            }
-            memcpy(&found, next + 2, 8);
-            if (found != want || !u->c_of[v->insn]) {
-                return bad(v, "a call of C for another instruction");
+            if (!c_call(v, next, end, v->insn)) {
+                return false;
             }
             forget_all(v);
         } else if (to && to > p && to < end && !join_later(v, (uint32_t)(to - u->hot))) {
@@ -856,12 +929,15 @@ static bool cold_part(DbtVerifier *v)
             return false;
         }
         if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL) {
-            DbtSite site = { 0 };
-            int     stub = stub_at(v->dbt, branch_target(v));
+            DbtSite        site = { 0 };
+            const uint8_t *next = p + v->z.length;
+            int            stub = stub_at(v->dbt, branch_target(v));
             if (stub >= 0 && dbt_stub_has_site((DbtStub)stub) &&
-                (!site_before(u, p + v->z.length, &site) || site.micro / (2 * DBT_MICRO) != u->mode ||
-                 site.insn >= u->n)) {
+                (!site_before(u, next, &site) || site.micro / (2 * DBT_MICRO) != u->mode || site.insn >= u->n)) {
                 return bad(v, "a slow side with a wrong description");
+            }
+            if (stub == STUB_INSN && !c_call(v, next, end, end - next >= 10 ? next[9] : 0)) {
+                return false;
             }
             forget_all(v);
         }

@@ -2,6 +2,8 @@
 
 #include "accel/dbt/verify.h"
 
+#include "cpu/x86/x86.h"
+
 bool expr_sum(const Expr *a, const Expr *b, int64_t times, Expr *to)
 {
     Expr     e = { .c = a->c + b->c * (uint64_t)times };
@@ -43,6 +45,113 @@ bool expr_same(const Expr *a, const Expr *b)
     return a->c == b->c && expr_same_terms(a, b);
 }
 
+/* The general register that an operand is, in that width; -1: another kind of operand. */
+static int gpr(const ZydisDecodedOperand *o, unsigned bits)
+{
+    return o->type == ZYDIS_OPERAND_TYPE_REGISTER && o->size == bits &&
+                   (ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR64 ||
+                    ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR32)
+               ? ZydisRegisterGetId(o->reg.value)
+               : -1;
+}
+
+static bool is_immediate(const ZydisDecodedOperand *o)
+{
+    return o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
+void fits_step(Fits *f, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op, const Expr *reg)
+{
+    enum { EAX = 0, STAGE_MOV = 1, STAGE_OR, STAGE_NEG, STAGE_SHR, STAGE_CMP };
+    unsigned stage = f->stage;
+
+    f->stage = 0;
+    switch (z->mnemonic) {
+    case ZYDIS_MNEMONIC_MOV:
+        if (gpr(&op[0], 32) == EAX && gpr(&op[1], 32) >= 0) {
+            f->fit   = (Fit){ .address = reg[gpr(&op[1], 32)] };
+            f->stage = STAGE_MOV;
+        }
+        break;
+    case ZYDIS_MNEMONIC_OR:
+        if (stage == STAGE_MOV && gpr(&op[0], 32) == EAX && is_immediate(&op[1]) &&
+            (uint32_t)op[1].imm.value.u == UINT32_C(0xfffff000)) {
+            f->stage = STAGE_OR;
+        }
+        break;
+    case ZYDIS_MNEMONIC_NEG: f->stage = stage == STAGE_OR && gpr(&op[0], 32) == EAX ? STAGE_NEG : 0; break;
+    case ZYDIS_MNEMONIC_SHR:
+        if (stage == STAGE_NEG && gpr(&op[0], 32) == EAX && is_immediate(&op[1])) {
+            f->fit.shift = (unsigned)op[1].imm.value.u & 31;
+            f->stage     = STAGE_SHR;
+        }
+        break;
+    case ZYDIS_MNEMONIC_CMP:
+        if ((stage == STAGE_NEG || stage == STAGE_SHR) && gpr(&op[0], 64) >= 0 && gpr(&op[1], 64) == EAX) {
+            f->fit.count = reg[gpr(&op[0], 64)];
+            f->stage     = STAGE_CMP;
+        }
+        break;
+    case ZYDIS_MNEMONIC_JNBE:
+        if (stage == STAGE_CMP) {
+            f->known[f->n++ % 2] = f->fit;
+        }
+        break;
+    default: break;
+    }
+}
+
+bool fits_cover(const Fits *f, const Expr *address, const Expr *count, unsigned size)
+{
+    for (unsigned i = 0; i < f->n && i < 2; i++) {
+        if (expr_same(&f->known[i].address, address) && expr_same(&f->known[i].count, count) &&
+            1u << f->known[i].shift == size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+#define MEMBER(member, may_write)                                                                                      \
+    {                                                                                                                  \
+#member, offsetof(X86Cpu, member), sizeof(((X86Cpu *)0)->member), may_write                                    \
+    }
+static const struct {
+    const char *name;
+    uint64_t    offset;
+    unsigned    size;
+    bool        write;
+} cpu_members[] = {
+    MEMBER(eflags, true),
+    MEMBER(interrupt_shadow, true),
+    MEMBER(vcpu.requests, false),
+    MEMBER(kernel_gs_base, true),
+    MEMBER(seg[X86_FS].base, true),
+    MEMBER(seg[X86_GS].base, true),
+    MEMBER(seg[X86_ES].selector, false),
+    MEMBER(seg[X86_CS].selector, false),
+    MEMBER(seg[X86_SS].selector, false),
+    MEMBER(seg[X86_DS].selector, false),
+    MEMBER(seg[X86_FS].selector, false),
+    MEMBER(seg[X86_GS].selector, false),
+    MEMBER(tsc_plain, false),
+    MEMBER(tsc_offset, false),
+    MEMBER(tsc_aux, false),
+    MEMBER(cr4, false),
+};
+#undef MEMBER
+
+const char *dbt_cpu_member(uint64_t offset, unsigned size, bool write)
+{
+    for (unsigned i = 0; i < sizeof cpu_members / sizeof cpu_members[0]; i++) {
+        uint64_t into = offset - cpu_members[i].offset;
+        if (into < cpu_members[i].size && size <= cpu_members[i].size - into) {
+            return !write || cpu_members[i].write ? cpu_members[i].name : NULL;
+        }
+    }
+    return NULL;
+}
+
 #define OK(m) [ZYDIS_MNEMONIC_##m] = 1
 /* clang-format off */
 const uint8_t dbt_verify_integer[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
@@ -51,7 +160,7 @@ const uint8_t dbt_verify_integer[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     OK(MUL), OK(IMUL), OK(DIV), OK(IDIV), OK(SHL), OK(SHR), OK(SAR), OK(ROL), OK(ROR), OK(RCL), OK(RCR), OK(SHLD), OK(SHRD),
     OK(BT), OK(BTS), OK(BTR), OK(BTC), OK(BSF), OK(BSR), OK(LZCNT), OK(TZCNT), OK(POPCNT), OK(CRC32), OK(ADCX), OK(ADOX),
     OK(XADD), OK(CMPXCHG), OK(CMPXCHG8B), OK(CMPXCHG16B), OK(CBW), OK(CWDE), OK(CDQE), OK(CWD), OK(CDQ), OK(CQO),
-    OK(LAHF), OK(SAHF), OK(CLC), OK(STC), OK(CMC), OK(LFENCE), OK(MFENCE), OK(SFENCE),
+    OK(LAHF), OK(SAHF), OK(CLC), OK(STC), OK(CMC), OK(RDTSC), OK(LFENCE), OK(MFENCE), OK(SFENCE),
     OK(ANDN), OK(BEXTR), OK(BLSI), OK(BLSR), OK(BLSMSK), OK(BZHI), OK(PDEP), OK(PEXT), OK(MULX), OK(RORX), OK(SARX), OK(SHLX),
     OK(SHRX),
     OK(CMOVO), OK(CMOVNO), OK(CMOVB), OK(CMOVNB), OK(CMOVZ), OK(CMOVNZ), OK(CMOVBE), OK(CMOVNBE), OK(CMOVS), OK(CMOVNS),

@@ -75,7 +75,7 @@ struct X86Cache {
     bool     single_insns; /* x86_set_one_insn() */
     bool     one_block;    /* the run loop's rounds end after one block */
     bool     no_step_trap; /* this instruction ends without a single-step trap */
-    uint32_t request_mask; /* requests that can be taken now */
+    uint32_t request_mask; /* requests that can be taken now; INTR only if IF is set too */
     unsigned pauses;       /* PAUSE instructions so far */
     uint32_t attention;    /* ATTENTION_*: the next block needs more than running it */
 };
@@ -86,6 +86,13 @@ enum {
     ATTENTION_STEP  = 4, /* TF or RF: one instruction at a time */
     ATTENTION_BREAK = 8, /* instruction breakpoints */
 };
+
+/* Requests that wait and can be taken now. */
+static inline uint32_t x86_requests_due(const X86Cpu *cpu)
+{
+    uint32_t requests = vcpu_requests(&cpu->vcpu) & cpu->cache->request_mask;
+    return cpu->eflags & EFLAGS_IF ? requests : requests & ~(uint32_t)X86_REQUEST_INTR;
+}
 
 static inline bool block_fresh(const Block *b)
 {

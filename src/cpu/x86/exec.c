@@ -71,7 +71,7 @@ void x86_run_blocks(X86Cpu *cpu, unsigned max)
         if (branch == X86_BRANCH_SYSTEM) {
             x86_update_attention(cpu);
         }
-        if (__builtin_expect((vcpu_requests(&cpu->vcpu) & c->request_mask) | c->attention | c->one_block, 0)) {
+        if (__builtin_expect(x86_requests_due(cpu) | c->attention | c->one_block, 0)) {
             return;
         }
 

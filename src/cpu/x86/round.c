@@ -22,12 +22,11 @@ void x86_update_attention(X86Cpu *cpu)
     if (c->breakpoints->len || code_breakpoints) {
         c->attention |= ATTENTION_BREAK;
     }
-    c->request_mask = ~(uint32_t)((cpu->eflags & EFLAGS_IF ? 0 : X86_REQUEST_INTR) |
-                                  (cpu->nmi_blocked ? X86_REQUEST_NMI : 0) | (cpu->smm ? X86_REQUEST_SMI : 0));
+    c->request_mask = ~(uint32_t)((cpu->nmi_blocked ? X86_REQUEST_NMI : 0) | (cpu->smm ? X86_REQUEST_SMI : 0));
     if (cpu->eflags & EFLAGS_RF) {
         /* It concerns the next instruction only, and there only breakpoints and the flags that an interrupt before it
          * would push: without either it has done its work. */
-        if (c->attention & ATTENTION_BREAK || vcpu_requests(&cpu->vcpu) & c->request_mask) {
+        if (c->attention & ATTENTION_BREAK || x86_requests_due(cpu)) {
             c->attention |= ATTENTION_STEP;
         } else {
             cpu->eflags &= ~(uint32_t)EFLAGS_RF;
@@ -125,7 +124,7 @@ static bool take_requests(X86Cpu *cpu, bool shadow, X86Exit *exit, bool *again)
         *exit = X86_EXIT_REQUEST;
         return true;
     }
-    if ((requests & cpu->cache->request_mask & ~(uint32_t)(VCPU_REQUEST_CPU - 1)) && !shadow) {
+    if ((x86_requests_due(cpu) & ~(uint32_t)(VCPU_REQUEST_CPU - 1)) && !shadow) {
         *again = x86_take_interrupt(cpu);
         x86_update_attention(cpu);
         if (*again && !cpu->wait_for_sipi) {

@@ -38,6 +38,7 @@ void x86_update_mode(X86Cpu *cpu)
     ADD(cpu->code_size, 2);
     ADD(cpu->stack_size >> 2, 2);
     ADD(cpu->flat, 1);
+    g_assert(used == X86_MODE_KEY_CPL);
     ADD(cpu->cpl, 2);
     ADD(protected, 1);
     ADD(vm86, 1);

@@ -449,12 +449,13 @@ static bool may_be_code(const X86Tlb *tlb, uint64_t linear, unsigned shift)
 
 static void note_page(X86Tlb *tlb, uint64_t linear, unsigned shift)
 {
+    linear &= ~(uint64_t)X86_PAGE_MASK;
     if (shift > X86_PAGE_BITS) {
         tlb_note_all(tlb);
     } else if (may_be_code(tlb, linear, shift)) {
         tlb_note_page(tlb, linear);
     } else {
-        tlb->changes.any = tlb->changes.data = true;
+        tlb_note_data_page(tlb, linear);
     }
 }
 

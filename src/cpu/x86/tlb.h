@@ -7,8 +7,8 @@
 #include "cpu/x86/mmu.h"
 
 enum {
-    TLB_CONTEXTS    = 8,    /* address spaces (PCIDs) kept at a time */
-    TLB_LARGE_BITS  = 4096, /* bits of the filter that knows 2 MiB ranges with large mappings */
+    TLB_CONTEXTS    = 8,     /* address spaces (PCIDs) kept at a time */
+    TLB_LARGE_BITS  = 32768, /* bits of the filter that knows 2 MiB ranges with large mappings */
     TLB_RANGES      = 8,
     TLB_BREAKPOINTS = 4,
     TLB_CODE_BITS   = 32768, /* bits of the filter that knows pages from which code may be fetched */
@@ -55,9 +55,10 @@ typedef struct TlbChanges {
     bool     any;
     bool     all, local; /* everything; all but global entries */
     bool     writes;     /* rights to write fast */
-    bool     data;       /* pages from which nothing can have been fetched */
-    uint8_t  n_pages;
-    uint64_t pages[8]; /* linear addresses; more become `all` */
+    bool     data;       /* all from which nothing can have been fetched */
+    uint8_t  n_pages, n_data;
+    uint64_t pages[8];      /* addresses of pages; more become `all` */
+    uint64_t data_pages[8]; /* those from which nothing can have been fetched; more become `data` */
 } TlbChanges;
 
 struct X86Tlb {
@@ -111,6 +112,17 @@ static inline void tlb_note_page(X86Tlb *tlb, uint64_t linear)
 static inline uint64_t tlb_no_tag(unsigned slot)
 {
     return slot ? 0 : X86_PAGE_SIZE;
+}
+
+static inline void tlb_note_data_page(X86Tlb *tlb, uint64_t page)
+{
+    TlbChanges *c = &tlb->changes;
+    c->any        = true;
+    if (c->n_data == sizeof c->data_pages / sizeof c->data_pages[0]) {
+        c->data = true;
+        return;
+    }
+    c->data_pages[c->n_data++] = page;
 }
 
 TlbTable *tlb_table(X86Cpu *cpu, TlbContext *context, X86TlbMode mode);

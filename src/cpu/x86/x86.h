@@ -193,6 +193,9 @@ enum {
  * (SDM 3, 6.8.3). */
 typedef enum X86Shadow { X86_SHADOW_NONE, X86_SHADOW_STI, X86_SHADOW_SS } X86Shadow;
 
+/* X86Cpu.mode_key: where CPL is in it. */
+enum { X86_MODE_KEY_CPL = 5 };
+
 /* Mode of execution of the current code segment. */
 typedef enum X86CodeSize { X86_CODE16, X86_CODE32, X86_CODE64 } X86CodeSize;
 
