@@ -159,7 +159,7 @@ static void next_insn(DbtVerifier *v, uint32_t offset)
         v->s.reg[H_RCX] = fresh(v);
     }
     for (unsigned i = offsetof(DbtFrame, flags) / 8; i < FRAME_OWN / 8; i++) {
-        if (i - offsetof(DbtFrame, addends) / 8 >= DBT_ADDENDS) {
+        if (i < offsetof(DbtFrame, fs_base) / 8 || i >= offsetof(DbtFrame, tmp) / 8) {
             v->s.slot[i] = fresh(v);
         }
     }
