@@ -305,7 +305,7 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     }
     if (writes(o)) {
         return inside(at, size, 0, offsetof(DbtFrame, kick)) ||
-               inside(at, size, offsetof(DbtFrame, addends), FRAME_OWN) ||
+               inside(at, size, offsetof(DbtFrame, fs_base), FRAME_OWN) ||
                bad(v, "a write to the frame outside of what code may write");
     }
     return inside(at, size, 0, offsetof(DbtFrame, cpu) + sizeof(X86Cpu *)) ||
