@@ -48,7 +48,7 @@ static void translate(char *line)
     bool        live   = strstr(line, "live") != NULL;
     unsigned    offset = at ? (unsigned)strtoul(at + 3, NULL, 16) : 0, len = 0;
     uint8_t    *to = guest->host + GUEST_CODE + offset;
-    DbtFetch    f  = { .plain = strstr(line, "plain") != NULL };
+    DbtFetch    f  = { .groups = strstr(line, "plain") ? GROUPS_NONE : GROUPS_WIDE };
 
     g_assert_nonnull(bytes);
     memset(guest->host + GUEST_CODE, 0xf4, 2 * X86_PAGE_SIZE);

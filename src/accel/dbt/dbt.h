@@ -266,6 +266,10 @@ static inline bool recipe_same(const Recipe *a, const Recipe *b)
            (a->kind == RECIPE_NONE || (a->size == b->size && a->reg == b->reg && a->rm == b->rm && a->imm == b->imm));
 }
 
+/* How far the accesses of a unit may lie apart that are checked together (group.c): where a check for all of them
+ * fails, since they lie in two pages, the next variant of the unit goes on. */
+typedef enum DbtGroups { GROUPS_WIDE, GROUPS_NARROW, GROUPS_NONE } DbtGroups;
+
 /* One way out of a unit to a fixed place in its page. */
 typedef struct DbtExit {
     uint64_t        rip;     /* where it leads */
@@ -273,7 +277,7 @@ typedef struct DbtExit {
     uint8_t        *cold;    /* CALL in the cold part */
     uint8_t        *way;     /* to it, in the cold part: where the site leads without a link */
     bool            direct;  /* nothing to be done on the way: the site itself is patched */
-    bool            plain;   /* to a unit without groups */
+    uint8_t         groups;  /* of the unit that it leads to: DbtGroups */
     Recipe          entry;   /* to a unit that finds the flags by this */
     DbtUnit        *to;      /* linked to */
     DbtUnit        *unit;    /* of which it is */
@@ -318,9 +322,10 @@ struct DbtUnit {
     uint8_t       *hot, *cold; /* executable view */
     uint32_t       hot_size, cold_size;
     uint16_t       n, len;
-    bool           dead, plain; /* plain: no groups */
-    Recipe         entry;       /* flags at its start; RECIPE_NONE: in the frame */
-    uint16_t       misfits;     /* how often a group's check failed for what its page allows */
+    bool           dead;
+    uint8_t        groups;  /* DbtGroups */
+    Recipe         entry;   /* flags at its start; RECIPE_NONE: in the frame */
+    uint16_t       misfits; /* how often a group's check failed for what its page allows */
     uint8_t        n_exits, n_c, mode;
     uint16_t       n_places;
     uint16_t       range_start, range_len; /* bytes of the page that it depends on */
@@ -431,12 +436,12 @@ static inline DbtUnit **dbt_hash_slot(Dbt *dbt, const uint8_t *host, uint64_t ke
 
 /* By vCPU threads that are inside, without the lock: units are freed only while nobody is. One that is just being
  * killed may be found: it is as if its code had run a moment earlier. */
-static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, bool plain,
+static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, unsigned groups,
                                   const Recipe *entry)
 {
     DbtUnit *u = __atomic_load_n(dbt_hash_slot(dbt, host, key, rip), __ATOMIC_ACQUIRE);
-    while (u &&
-           (u->host != host || u->key != key || u->rip != rip || u->plain != plain || !recipe_same(&u->entry, entry))) {
+    while (u && (u->host != host || u->key != key || u->rip != rip || u->groups != groups ||
+                 !recipe_same(&u->entry, entry))) {
         u = __atomic_load_n(&u->hash_next, __ATOMIC_ACQUIRE);
     }
     return u;
@@ -479,8 +484,8 @@ typedef struct DbtFetch {
     RamBlock      *ram2;
     uint64_t       ram_offset2, linear2;
     Recipe         entry;
-    unsigned       mode; /* X86TlbMode */
-    bool           plain;
+    unsigned       mode;   /* X86TlbMode */
+    unsigned       groups; /* DbtGroups */
 } DbtFetch;
 
 /* Makes a unit and inserts it. Lock held. NULL: no instruction fits (it crosses the page), or the memory is full
@@ -521,10 +526,10 @@ const uint8_t *dbt_slow_fault(DbtFrame *frame);
 const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host);
 
 /* --- frame.c --- */
-/* The unit at cpu->rip, found or translated, and in the jump cache unless it is plain or has an entry of its own. NULL:
+/* The unit at cpu->rip, found or translated, and in the jump cache if it has wide groups and no entry of its own. NULL:
  * the executor has to run the next instruction, or a region must be emptied first (dbt->full). Raises what fetching
  * raises. Lock not held; parks when it translates. */
-DbtUnit *dbt_next_unit(DbtFrame *f, bool plain, const Recipe *entry); /* entry: NULL for none */
+DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry); /* entry: NULL for none */
 
 /* --- run.c --- */
 /* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile. Parked; lock not held. */

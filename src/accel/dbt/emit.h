@@ -19,7 +19,8 @@ typedef struct Vec {
 typedef struct DraftExit {
     uint64_t rip;
     uint32_t site, cold, way;
-    bool     direct, plain;
+    bool     direct;
+    uint8_t  groups;
     Recipe   entry;
 } DraftExit;
 
@@ -33,7 +34,7 @@ typedef struct Group {
     int64_t lo, hi; /* offsets from root */
 } Group;
 
-enum { MAX_GROUPS = 32 };
+enum { MAX_GROUPS = 32, RANGE_WIDE = 512, RANGE_NARROW = 64 }; /* bytes */
 
 /* Slow paths of the instruction at hand, which end behind it. */
 enum { MAX_TAILS = 8 };
@@ -67,6 +68,7 @@ typedef struct Tr {
     Recipe          recipe;                    /* or can be made so; RECIPE_NONE: not */
     unsigned        i;                         /* instruction at hand */
     unsigned        n_groups, first_open;
+    int64_t         range_max;
     bool            split_groups; /* reads and writes in groups of their own */
     int32_t         rcx_entry;    /* the addend in the frame that RCX has; 0: none */
     unsigned        n_addends;    /* of frame.addends in use */
@@ -134,16 +136,19 @@ uint64_t insn_rip(const Tr *t, unsigned i);
 int page_offset(const Tr *t, uint64_t rip);
 
 /* --- group.c --- */
-void find_groups(Tr *t);
+void find_groups(Tr *t, DbtGroups how);
 
 static inline bool is_high_register(unsigned reg)
 {
     return reg >= DBT_HIGH;
 }
 
-/* Micro entries' numbers by what is accessed. */
+/* Micro entries' numbers by what is accessed. The stack has several, by offset from where RSP was at the unit's start:
+ * frames lie in two pages often enough. */
+enum { MICRO_FS, MICRO_GS, MICRO_STACK, MICRO_STACKS = 4, MICRO_HASHED = MICRO_STACK + MICRO_STACKS, MICRO_WINDOW = 6 };
 unsigned micro_of_operand(const Tr *t, const DbtInsn *in);
-unsigned micro_of_stack(const DbtInsn *in);
+unsigned micro_of_stack(const Tr *t, const DbtInsn *in);
+unsigned micro_next(unsigned index);                 /* another one */
 MemSpec  stack_spec(const Tr *t, const DbtInsn *in); /* of PUSH, POP, CALL, RET, LEAVE */
 
 /* --- emit.c: one template each --- */
@@ -155,9 +160,9 @@ void     emit_flow(Tr *t, const DbtInsn *in);
 void     emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
 void     emit_c(Tr *t);
 void     emit_c_by(Tr *t, DbtStub stub);
-uint32_t emit_rest_by_c(Tr *t, bool comes_back); /* offset in the cold part */
-void     emit_page_check(Tr *t);                 /* is the unit's second page where it was? */
-uint32_t emit_plain_exit(Tr *t, uint64_t rip);   /* to the variant without groups: offset in the cold part */
+uint32_t emit_rest_by_c(Tr *t, bool comes_back);             /* offset in the cold part */
+void     emit_page_check(Tr *t);                             /* is the unit's second page where it was? */
+uint32_t emit_group_exit(Tr *t, uint64_t rip, DbtGroups to); /* to that variant: offset in the cold part */
 
 /* --- emit_string.c --- */
 void emit_string(Tr *t, const DbtInsn *in);

@@ -40,10 +40,10 @@ static void put_link(Tr *t, DraftExit *e)
     reloc(t, true, RELOC_STUB, STUB_LINK);
 }
 
-uint32_t emit_plain_exit(Tr *t, uint64_t rip)
+uint32_t emit_group_exit(Tr *t, uint64_t rip, DbtGroups to)
 {
     DraftExit *e = new_exit(t, rip);
-    e->plain     = true;
+    e->groups    = (uint8_t)to;
     put_link(t, e);
     return e->cold;
 }
@@ -140,7 +140,8 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         skip = asm_offset(a);
     }
     /* Round and round one unit: its variant for that finds the flags by the recipe. */
-    if (near && save && t->recipe.kind != RECIPE_NONE && rip == t->f->rip && !t->f->plain && !t->f->host2) {
+    if (near && save && t->recipe.kind != RECIPE_NONE && rip == t->f->rip && t->f->groups == GROUPS_WIDE &&
+        !t->f->host2) {
         t->fl_reg = false; /* the poll changes EFLAGS */
         put_poll(t, rip, true);
         DraftExit *e = new_exit(t, rip);

@@ -363,12 +363,12 @@ static unsigned micro_index(const Tr *t, const MemSpec *m)
         return m->seg - X86_FS;
     }
     if (m->base == X86_RSP) {
-        return 2;
+        return MICRO_STACK + ((uint64_t)m->group_off >> MICRO_WINDOW) % MICRO_STACKS;
     }
     uint64_t h = m->constant ? (m->linear >> 12) * 0x2545f491u : (insn_rip(t, t->i) >> 8) * 0x9e3779b1u;
     h ^= m->constant ? 0x5bd1e995u : (uint64_t)m->base * 0x85ebca6bu ^ (uint64_t)m->index * 0xc2b2ae35u;
     h *= UINT64_C(0x9e3779b97f4a7c15);
-    return 3 + (unsigned)(h >> 40) % (DBT_MICRO - 3);
+    return MICRO_HASHED + (unsigned)(h >> 40) % (DBT_MICRO - MICRO_HASHED);
 }
 
 unsigned micro_of_operand(const Tr *t, const DbtInsn *in)
@@ -377,9 +377,15 @@ unsigned micro_of_operand(const Tr *t, const DbtInsn *in)
     return micro_index(t, &m);
 }
 
-unsigned micro_of_stack(const DbtInsn *in)
+unsigned micro_of_stack(const Tr *t, const DbtInsn *in)
 {
-    return in->t == T_LEAVE ? 3 : 2;
+    MemSpec m = stack_spec(t, in);
+    return micro_index(t, &m);
+}
+
+unsigned micro_next(unsigned index)
+{
+    return index < MICRO_HASHED ? MICRO_HASHED : MICRO_HASHED + (index - MICRO_HASHED + 1) % (DBT_MICRO - MICRO_HASHED);
 }
 
 MemSpec stack_spec(const Tr *t, const DbtInsn *in)
@@ -485,6 +491,14 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
     } else if (s->group) {
         stub = write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS;
     }
+    uint32_t crosses = 0;
+    if (s->group) { /* no entry can help where the page ends in between */
+        asm_mov32(a, H_RCX, H_RAX);
+        asm_ri(a, false, 4, H_RCX, X86_PAGE_MASK);
+        asm_ri(a, false, 7, H_RCX, (int32_t)(X86_PAGE_SIZE - s->size));
+        asm_jcc(a, CC_A, 0);
+        crosses = asm_offset(a);
+    }
     put_call_with(t, stub, &site);
     asm_jmp(a, 0);
     reloc(t, true, RELOC_HOT, s->tlb && !exec ? s->start : asm_offset(&t->hot));
@@ -496,10 +510,13 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
         reloc(t, true, RELOC_HOT, 0); /* behind what takes the addend */
     }
     if (s->group) {
-        uint32_t to  = emit_plain_exit(t, insn_rip(t, t->i));
-        int32_t  rel = (int32_t)(to - done);
+        bool     narrow = s->group->hi - s->group->lo > RANGE_NARROW;
+        uint32_t to     = emit_group_exit(t, insn_rip(t, t->i), narrow ? GROUPS_NARROW : GROUPS_NONE);
+        int32_t  rel    = (int32_t)(to - done);
         if (!a->full) {
             memcpy(a->start + done - 4, &rel, 4);
+            rel = (int32_t)(to - crosses);
+            memcpy(a->start + crosses - 4, &rel, 4);
         }
         return;
     }
@@ -587,7 +604,7 @@ static unsigned free_index(const Tr *t, unsigned index, bool write)
     for (unsigned k = 0; k < t->n_groups; k++) {
         const Group *g = &t->s->groups[k];
         if (g->n >= 2 && g->micro == index && g->write == write && g->first <= t->i && t->i <= g->last) {
-            index = 3 + (index - 3 + 1) % (DBT_MICRO - 3);
+            index = micro_next(index);
             k     = (unsigned)-1;
         }
     }

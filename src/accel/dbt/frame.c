@@ -107,11 +107,11 @@ static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
     }
 }
 
-DbtUnit *dbt_next_unit(DbtFrame *f, bool plain, const Recipe *entry)
+DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry)
 {
     X86Cpu  *cpu   = f->cpu;
     uint64_t rip   = cpu->rip;
-    DbtFetch fetch = { .rip = rip, .linear = rip, .limit = UINT64_MAX, .plain = plain };
+    DbtFetch fetch = { .rip = rip, .linear = rip, .limit = UINT64_MAX, .groups = groups };
 
     if (cpu->code_size != X86_CODE64) {
         const X86Segment *cs = &cpu->seg[X86_CS];
@@ -148,7 +148,7 @@ DbtUnit *dbt_next_unit(DbtFrame *f, bool plain, const Recipe *entry)
             dbt_jumps_flush(f, fetch.mode);
             f->jump_key[fetch.mode] = jump_key;
         }
-        DbtUnit *u = dbt_lookup(f->dbt, fetch.host, fetch.key, rip, plain, &fetch.entry);
+        DbtUnit *u = dbt_lookup(f->dbt, fetch.host, fetch.key, rip, groups, &fetch.entry);
         if (!u) {
             bool again;
             x86_park(cpu);
@@ -160,7 +160,7 @@ DbtUnit *dbt_next_unit(DbtFrame *f, bool plain, const Recipe *entry)
                 dbt_sync_flush(f);
             }
         }
-        if (u && !plain && !entry) {
+        if (u && groups == GROUPS_WIDE && !entry) {
             jump_fill(f, fetch.mode, u, global);
         }
         if (u && f->dbt->no_jumps) {

@@ -3,14 +3,15 @@
  *
  * Base values are followed through MOV, ADD, SUB, LEA, INC, DEC, PUSH, POP and LEAVE as (root, offset). A check for the
  * range that fails for reasons of its own (it crosses a page, one of the others must fault, the page is clean) goes on
- * in the unit's plain variant, which has no groups. While a group is open nobody else refills its micro entry, and slow
- * paths that have dropped entries do not come back into the unit (slow.c).
+ * in the unit's variant with narrow groups, and from there in the plain one, which has none. While a group is open
+ * nobody else refills its micro entry, and slow paths that have dropped entries do not come back into the unit
+ * (slow.c).
  *
  * Lock of the Dbt held. */
 
 #include "accel/dbt/emit.h"
 
-enum { RANGE_MAX = 512, ROOT_CONSTANT = -1, ROOT_NONE = -2 };
+enum { ROOT_CONSTANT = -1, ROOT_NONE = -2 };
 
 typedef struct Sym {
     int     root;
@@ -211,7 +212,7 @@ static uint8_t join(Tr *t, const Access *a, unsigned i)
     for (unsigned k = t->first_open; k < t->n_groups; k++) {
         Group  *g  = &t->s->groups[k];
         int64_t lo = MIN(g->lo, a->off), hi = MAX(g->hi, a->off + a->size);
-        if (same_key(g, a) && hi - lo <= RANGE_MAX && (!t->split_groups || g->write == a->write)) {
+        if (same_key(g, a) && hi - lo <= t->range_max && (!t->split_groups || g->write == a->write)) {
             g->lo = lo;
             g->hi = hi;
             g->n++;
@@ -320,7 +321,7 @@ static void choose_entries(Tr *t)
                         g->first <= o->last;
             }
             if (clash) {
-                g->micro = (uint8_t)(3 + (g->micro - 3 + 1) % (DBT_MICRO - 3));
+                g->micro = (uint8_t)micro_next(g->micro);
             }
         }
         if (clash) {
@@ -329,13 +330,14 @@ static void choose_entries(Tr *t)
     }
 }
 
-void find_groups(Tr *t)
+void find_groups(Tr *t, DbtGroups how)
 {
     Syms s = { .next = 16 };
     for (unsigned i = 0; i < 16; i++) {
         s.reg[i] = (Sym){ .root = (int)i };
     }
     t->n_groups = t->first_open = 0;
+    t->range_max                = how == GROUPS_WIDE ? RANGE_WIDE : RANGE_NARROW;
     for (unsigned i = 0; i < t->n; i++) {
         const DbtInsn *in = &t->s->insns[i];
         Access         a;
@@ -358,12 +360,18 @@ void find_groups(Tr *t)
             t->s->stack_group[i] = join(t, &a, i);
             t->s->stack_off[i]   = a.off;
             if (t->n_groups > before) {
-                t->s->groups[before].micro = (uint8_t)micro_of_stack(in);
+                t->s->groups[before].micro = (uint8_t)micro_of_stack(t, in);
             }
         }
         follow(&s, in, t);
     }
     choose_entries(t);
+    if (how == GROUPS_NONE) {
+        memset(t->s->operand_group, 0, sizeof t->s->operand_group);
+        memset(t->s->stack_group, 0, sizeof t->s->stack_group);
+        t->n_groups = 0;
+        return;
+    }
     for (unsigned i = 0; i < t->n; i++) {
         uint8_t *slot[2] = { &t->s->operand_group[i], &t->s->stack_group[i] };
         bool     checks  = false;

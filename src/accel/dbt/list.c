@@ -298,7 +298,7 @@ static void put_target(Listing *l, uint64_t address)
 
 static void put_micro(Listing *l, uint32_t offset)
 {
-    static const char *const fixed[] = { "fs", "gs", "rsp" }; /* emit_mem.c */
+    static const char *const fixed[] = { "fs", "gs", "rsp", "rsp1", "rsp2", "rsp3" }; /* emit.h */
 
     unsigned    n = offset / (unsigned)sizeof(DbtMicro), index = n % DBT_MICRO;
     const char *access = n / DBT_MICRO & 1 ? "write" : "read";
@@ -438,7 +438,9 @@ static void put_host(Listing *l, const ZydisDecodedInstruction *z, const ZydisDe
         if ((uintptr_t)(e->cold - dbt_writable(l->dbt)) == at) {
             g_string_append(l->out, "    # to ");
             put_rip(l, e->rip);
-            g_string_append(l->out, e->plain ? ", plain" : "");
+            g_string_append(l->out, e->groups == GROUPS_NARROW ? ", narrow"
+                                    : e->groups == GROUPS_NONE ? ", plain"
+                                                               : "");
         }
     }
     g_string_append_c(l->out, '\n');

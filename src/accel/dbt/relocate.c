@@ -35,7 +35,7 @@ void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n)
 static DbtUnit *find_source(Dbt *dbt, const DbtFetch *f)
 {
     DbtUnit *u = dbt_page_units(dbt, f->host);
-    while (u && (u->host != f->host || u->key != f->key || u->plain != f->plain || !u->relocs ||
+    while (u && (u->host != f->host || u->key != f->key || u->groups != f->groups || !u->relocs ||
                  !recipe_same(&u->entry, &f->entry))) {
         u = u->page_next;
     }
@@ -73,7 +73,7 @@ DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f)
                                    .cold   = cold + delta,
                                    .way    = way + delta,
                                    .direct = e->direct,
-                                   .plain  = e->plain,
+                                   .groups = e->groups,
                                    .entry  = e->entry,
                                    .unit   = u };
         *e->cold      = 0xe8; /* CALL, also where the original has a link */

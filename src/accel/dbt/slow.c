@@ -361,7 +361,7 @@ static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
     if (to) {
         return go(f, to);
     }
-    DbtUnit *u = dbt_next_unit(f, false, NULL);
+    DbtUnit *u = dbt_next_unit(f, GROUPS_WIDE, NULL);
     return u ? go(f, u->hot) : leave(f);
 }
 
@@ -413,7 +413,7 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
         e++;
     }
     cpu->rip    = e->rip;
-    DbtUnit *to = dbt_next_unit(f, e->plain, e->entry.kind == RECIPE_NONE ? NULL : &e->entry);
+    DbtUnit *to = dbt_next_unit(f, e->groups, e->entry.kind == RECIPE_NONE ? NULL : &e->entry);
     if (!to) {
         return leave(f);
     }
@@ -448,13 +448,13 @@ const uint8_t *dbt_slow_pages(DbtFrame *f, uint64_t rip)
         next = (uint32_t)next;
     }
     const uint8_t *second = x86_translate(cpu, cpu->tlb->mode, next, X86_FETCH)->host;
-    DbtUnit       *u      = dbt_next_unit(f, false, NULL);
+    DbtUnit       *u      = dbt_next_unit(f, GROUPS_WIDE, NULL);
     if (u && u->host2 && u->host2 != second) {
         x86_park(cpu);
         g_mutex_lock(&f->dbt->lock);
         dbt_kill(f->dbt, u);
         g_mutex_unlock(&f->dbt->lock);
-        u = dbt_next_unit(f, false, NULL);
+        u = dbt_next_unit(f, GROUPS_WIDE, NULL);
     }
     if (!u || cpu->tlb->changes.any) {
         return leave(f);
@@ -536,7 +536,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
         }
         const uint8_t *to = find_quickly(f);
         if (!to) {
-            DbtUnit *u = dbt_next_unit(f, false, NULL);
+            DbtUnit *u = dbt_next_unit(f, GROUPS_WIDE, NULL);
             if (!u) {
                 x86_park(cpu);
                 if (f->dbt->full) {

@@ -183,29 +183,9 @@ static void put_miss(Asm *a, bool write, bool group, bool look)
         asm_8(a, 0xc3);
         put_here(a, miss[0]);
         put_here(a, miss[1]);
-        asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
-        asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
-    }
-    if (group) { /* beyond the page's end: no entry can help */
-        asm_store(a, asm_frame(D + DBT_FRAME(tmp[3])), H_RAX);
-        asm_ri(a, false, 4, H_RAX, X86_PAGE_MASK);
-        asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0x39, .reg = H_RCX, .rm = H_RAX }); /* cmp ax, cx */
-        asm_load(a, H_RAX, asm_frame(D + DBT_FRAME(tmp[3])));
-        asm_jcc(a, CC_BE, 0);
-        uint8_t *in_page = a->p;
-        asm_emit(a,
-                 &(Enc){ .w = true, .op = 0x83, .memory = true, .mem = asm_frame(0), .imm = SITE_DONE, .imm_size = 1 });
-        asm_8(a, 0xc3);
-        put_here(a, in_page);
-    }
-    uint8_t *over = NULL;
-    if (look) {
-        asm_jmp(a, 0);
-        over = a->p;
         put_here(a, often);
         asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
         asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
-        put_here(a, over);
     }
     put_pop_from(a);
     put_call(a, group ? (const void *)dbt_slow_group : (const void *)dbt_slow_access, write);

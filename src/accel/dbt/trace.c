@@ -19,7 +19,10 @@ static void print(const Log *log, uint32_t item, const char *title, const GStrin
 static void perf_unit(const Dbt *dbt, const DbtUnit *u)
 {
     char        name[64];
-    const char *variant = u->plain ? ":plain" : u->entry.kind != RECIPE_NONE ? ":loop" : "";
+    const char *variant = u->groups == GROUPS_NARROW     ? ":narrow"
+                          : u->groups == GROUPS_NONE     ? ":plain"
+                          : u->entry.kind != RECIPE_NONE ? ":loop"
+                                                         : "";
     g_snprintf(name, sizeof name, "guest:0x%" PRIx64 "%s", u->rip, variant);
     dbt_perf_code(dbt->perf, u->hot, u->hot_size, name);
     g_snprintf(name, sizeof name, "guest:0x%" PRIx64 "%s:slow", u->rip, variant);

@@ -194,7 +194,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->ram_offset  = t->f->ram_offset;
     u->n           = (uint16_t)t->n;
     u->len         = (uint16_t)t->len;
-    u->plain       = t->f->plain;
+    u->groups      = (uint8_t)t->f->groups;
     u->entry       = t->f->entry;
     u->n_c         = (uint8_t)t->n_c;
     u->checks      = t->checks;
@@ -239,7 +239,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
                                         .cold   = u->cold + delta + d->cold,
                                         .way    = u->cold + delta + d->way,
                                         .direct = d->direct,
-                                        .plain  = d->plain,
+                                        .groups = d->groups,
                                         .entry  = d->entry,
                                         .unit   = u };
     }
@@ -329,15 +329,7 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     note_range(&t, f->page_offset, MIN(f->page_offset + t.len, (unsigned)X86_PAGE_SIZE));
     uintptr_t misfits = (uintptr_t)g_hash_table_lookup(dbt->misfits, f->host);
     t.split_groups    = misfits == 1;
-    if (f->plain || misfits > 1) {
-        memset(s->operand_group, 0, sizeof s->operand_group);
-        memset(s->stack_group, 0, sizeof s->stack_group);
-    } else if (t.mode.code == 8) {
-        find_groups(&t);
-    } else {
-        memset(s->operand_group, 0, sizeof s->operand_group);
-        memset(s->stack_group, 0, sizeof s->stack_group);
-    }
+    find_groups(&t, misfits > 1 || t.mode.code != 8 ? GROUPS_NONE : (DbtGroups)f->groups);
     find_live(&t);
     emit_all(&t, insn_host);
     if (t.failed || t.hot.full || t.cold.full) {

@@ -735,7 +735,7 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
             return false;
         }
         to += v->z.length;
-    } while (v->z.mnemonic != ZYDIS_MNEMONIC_CALL && ++n < 16);
+    } while (v->z.mnemonic != ZYDIS_MNEMONIC_CALL && ++n < 24);
     v->cold    = false;
     bool write = is_write(f->k), tlb = f->k >= N_MICRO;
     int  stub = branch_target(v) ? stub_at(v->dbt, branch_target(v)) : -1;
