@@ -585,6 +585,42 @@ static void emit_bmi(Tr *t, const DbtInsn *in)
     note_flags(t, in);
 }
 
+/* Members of a group leave RSP to the last of a row (rsp_stays()), since nothing can leave the unit between them. */
+static void rsp_add(Tr *t, int by, bool wide)
+{
+    if (t->s->stack_group[t->i]) {
+        t->rsp_due += by;
+    } else {
+        asm_lea(&t->hot, wide, H_R11, asm_at(H_R11, by));
+    }
+}
+
+void rsp_settle(Tr *t)
+{
+    if (t->rsp_due) {
+        asm_lea(&t->hot, true, H_R11, asm_at(H_R11, t->rsp_due));
+        t->rsp_due = 0;
+    }
+}
+
+/* May RSP wait while that instruction runs? It must neither use RSP, but as a member does, nor leave the unit. */
+static bool rsp_stays(const Tr *t, const DbtInsn *in)
+{
+    unsigned group = t->s->stack_group[t->i];
+    switch (in->t) {
+    case T_PUSH:
+    case T_POP: return group && t->s->groups[group - 1].checked && in->rm != X86_RSP;
+    case T_PUSHI:
+    case T_CALL:
+    case T_RET: return group && t->s->groups[group - 1].checked;
+    case T_GEN: return !in->memory && in->rm % DBT_HIGH != X86_RSP && (in->ext || in->reg % DBT_HIGH != X86_RSP);
+    case T_MOVI: return in->rm % DBT_HIGH != X86_RSP;
+    case T_LEA: return in->reg != X86_RSP && in->base != X86_RSP && in->index != X86_RSP;
+    case T_NOP: return true;
+    default: return false;
+    }
+}
+
 static void emit_push(Tr *t, const DbtInsn *in)
 {
     unsigned size = in->opsize;
@@ -614,7 +650,7 @@ static void emit_push(Tr *t, const DbtInsn *in)
         }
         asm_rm(&t->hot, wide, 0x89, reg, o.mem);
     }
-    asm_lea(&t->hot, wide, H_R11, asm_at(H_R11, -(int)size));
+    rsp_add(t, -(int)size, wide);
 }
 
 static void emit_pop(Tr *t, const DbtInsn *in)
@@ -626,11 +662,14 @@ static void emit_pop(Tr *t, const DbtInsn *in)
     unsigned own  = dbt_host_register[in->rm];
     if (own == H_NONE || in->rm == X86_RSP) {
         asm_rm(&t->hot, wide, 0x8b, o.free, o.mem);
-        asm_lea(&t->hot, wide, H_R11, asm_at(H_R11, (int)size));
+        rsp_add(t, (int)size, wide);
+        if (in->rm == X86_RSP) {
+            t->rsp_due = 0;
+        }
         write_guest(t, in->rm, o.free);
     } else {
         asm_rm(&t->hot, wide, 0x8b, own, o.mem);
-        asm_lea(&t->hot, wide, H_R11, asm_at(H_R11, (int)size));
+        rsp_add(t, (int)size, wide);
     }
 }
 
@@ -748,6 +787,9 @@ void emit_insn(Tr *t, const DbtInsn *in)
     t->n_tails = 0;
     if (!leaves_rcx(in)) {
         t->rcx_entry = 0;
+    }
+    if (!rsp_stays(t, in)) {
+        rsp_settle(t);
     }
     bool spoils = flags_keep(t, in);
     emit_one(t, in);

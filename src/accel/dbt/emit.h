@@ -70,6 +70,7 @@ typedef struct Tr {
     unsigned        n_groups, first_open;
     int64_t         range_max;
     bool            split_groups; /* reads and writes in groups of their own */
+    int32_t         rsp_due;      /* what the guest's RSP is more than R11: see rsp_settle() */
     int32_t         rcx_entry;    /* the addend in the frame that RCX has; 0: none */
     unsigned        n_addends;    /* of frame.addends in use */
     uint64_t        checks;       /* instructions that check an address, a bit each */
@@ -152,6 +153,7 @@ unsigned micro_next(unsigned index);                 /* another one */
 MemSpec  stack_spec(const Tr *t, const DbtInsn *in); /* of PUSH, POP, CALL, RET, LEAVE */
 
 /* --- emit.c: one template each --- */
+void rsp_settle(Tr *t); /* pushes and pops in a row change RSP once: now */
 void emit_insn(Tr *t, const DbtInsn *in);
 bool emit_can(const DbtInsn *in); /* false: C has to run this form */
 

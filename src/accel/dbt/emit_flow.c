@@ -249,7 +249,8 @@ static void push_return(Tr *t, const DbtInsn *in, bool keep)
         put_linear(t, false, o.free, next);
         asm_store(a, o.mem, o.free);
     }
-    asm_lea(a, wide, H_R11, asm_at(H_R11, -(int)size));
+    asm_lea(a, wide, H_R11, asm_at(H_R11, t->rsp_due - (int)size));
+    t->rsp_due = 0;
 }
 
 void emit_flow(Tr *t, const DbtInsn *in)
@@ -288,7 +289,8 @@ void emit_flow(Tr *t, const DbtInsn *in)
         Operand o = check(t, &m);
         asm_rm(a, wide, 0x8b, H_RAX, o.mem);
         int grow = in->opsize + (int)in->imm;
-        asm_lea(a, wide, H_R11, asm_at(H_R11, grow));
+        asm_lea(a, wide, H_R11, asm_at(H_R11, t->rsp_due + grow));
+        t->rsp_due = 0;
         put_dispatch(t, grow);
         break;
     }

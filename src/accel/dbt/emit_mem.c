@@ -396,7 +396,7 @@ MemSpec stack_spec(const Tr *t, const DbtInsn *in)
                       .index     = DBT_NO_REG,
                       .seg       = X86_SS,
                       .addrsize  = (uint8_t)size,
-                      .disp      = write ? -(int)size : 0,
+                      .disp      = t->rsp_due + (write ? -(int)size : 0),
                       .size      = (uint8_t)size,
                       .write     = write,
                       .group     = t->s->stack_group[t->i],

@@ -277,6 +277,7 @@ static void emit_all(Tr *t, uint32_t *insn_host)
         insn_host[t->i] = asm_offset(&t->hot);
         emit_insn(t, in);
     }
+    rsp_settle(t);
     insn_host[t->n] = asm_offset(&t->hot);
     /* Behind the last instruction. C's that end a unit never come back. */
     if (!ends_unit(in)) {
