@@ -3,7 +3,7 @@
 #ifndef QUERN_DEVICES_PCI_I440FX_H
 #define QUERN_DEVICES_PCI_I440FX_H
 
-#include "devices/pci/pci.h"
+#include "devices/pci/confports.h"
 
 typedef struct I440fx I440fx; /* "i440FX-pcihost", with the function "i440FX" at 00.0 and the bus "pci.0" */
 
@@ -21,7 +21,6 @@ Region *i440fx_pci_memory(I440fx *host);
 Region *i440fx_smram(I440fx *host);
 
 /* Ports CF8h..CFBh hear byte and word accesses too, which are none of the host bridge's: PIIX3's CF9h. */
-void i440fx_on_reset_control(I440fx *host, uint8_t (*read)(void *opaque), void (*write)(void *opaque, uint8_t value),
-                             void   *opaque);
+void i440fx_on_reset_control(I440fx *host, ResetControl control);
 
 #endif

@@ -137,7 +137,7 @@ static bool piix3_realize(Device *dev, Error *err)
     pci_bus_set_router(bridge->pci.pci_bus, map_pin, set_pirq, bridge);
     device_add_inputs(dev, "sci", 1, set_sci);
     if (bridge->host) {
-        i440fx_on_reset_control(bridge->host, reset_control_read, reset_control_write, bridge);
+        i440fx_on_reset_control(bridge->host, (ResetControl){ reset_control_read, reset_control_write, bridge });
     }
     return true;
 }
