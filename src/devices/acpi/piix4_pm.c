@@ -7,20 +7,7 @@
 
 #include <string.h>
 
-enum { PMSTS = 0x00, PMEN = 0x02, PMCNTRL = 0x04, PMTMR = 0x08, PM_SIZE = 0x40 };
-
-enum {
-    TMROF   = 1 << 0,
-    GBL     = 1 << 5,
-    PWRBTN  = 1 << 8,
-    RTC     = 1 << 10,
-    WAK_STS = 1 << 15,
-    EVENTS  = TMROF | GBL | PWRBTN | RTC, /* those that make an SCI */
-};
-
-enum { SCI_EN = 1 << 0, SUS_TYP_SHIFT = 10, SUS_TYP = 7 << SUS_TYP_SHIFT, SUS_EN = 1 << 13 };
-
-enum { PM_TIMER_HZ = 3579545, PM_TIMER_BITS = 24 };
+enum { PM_SIZE = 0x40 };
 
 enum { APM_PORTS = PIIX4_APM_CNT, DEVACTB_HIGH = 0x5b, APMC_EN = 1 << 1 };
 
@@ -35,54 +22,22 @@ struct Piix4Pm {
     IrqLine   sci, smi;
     Region    pm_ports, gpe_ports, apm_ports, smb_ports;
     bool      pm_mapped, smb_mapped;
-    uint16_t  sts, en, cnt;
+    AcpiPm1   pm1;
     uint16_t  gpe_sts, gpe_en;
     uint8_t   apm_cnt, apm_sts;
     uint8_t   smb[SMB_SIZE];
-    uint64_t  timer_seen; /* half periods of the PM timer that TMROF_STS accounts for */
-    Timer     overflow;
 };
 
-/* --- PM timer --- */
-
-static uint64_t pm_ticks(const Piix4Pm *pm)
+static void update_sci(void *opaque)
 {
-    return muldiv64((uint64_t)clock_now(pm->pci.dev.platform->clocks, VIRTUAL_CLOCK), PM_TIMER_HZ, NS_PER_SECOND);
+    Piix4Pm *pm = opaque;
+    irq_set(&pm->sci, pm1_update(&pm->pm1, pm->gpe_sts & pm->gpe_en));
 }
 
-/* TMROF_STS is set each time the timer's highest bit changes. */
-static void account_overflow(Piix4Pm *pm)
+static void enter_sleep(void *opaque, unsigned type)
 {
-    uint64_t half = pm_ticks(pm) >> (PM_TIMER_BITS - 1);
-    if (half != pm->timer_seen) {
-        pm->timer_seen = half;
-        pm->sts |= TMROF;
-    }
-}
-
-static void update_sci(Piix4Pm *pm)
-{
-    account_overflow(pm);
-    bool event = (pm->sts & pm->en & EVENTS) || (pm->gpe_sts & pm->gpe_en);
-    irq_set(&pm->sci, event && (pm->cnt & SCI_EN));
-    if ((pm->en & TMROF) && !(pm->sts & TMROF)) {
-        uint64_t next = ((pm_ticks(pm) >> (PM_TIMER_BITS - 1)) + 1) << (PM_TIMER_BITS - 1);
-        timer_set(&pm->overflow, (int64_t)muldiv64(next, NS_PER_SECOND, PM_TIMER_HZ) + 1);
-    } else {
-        timer_cancel(&pm->overflow);
-    }
-}
-
-static void overflow_fired(void *opaque)
-{
-    update_sci(opaque);
-}
-
-/* --- PM1 registers --- */
-
-static void enter_sleep(Piix4Pm *pm, unsigned type)
-{
-    Platform *p = pm->pci.dev.platform;
+    Piix4Pm  *pm = opaque;
+    Platform *p  = pm->pci.dev.platform;
     if (type == PIIX4_S5_TYPE) {
         p->request_shutdown(p, SHUTDOWN_GUEST, 0);
     } else if (type == PIIX4_S3_TYPE && piix4_pm_has_s3(pm)) {
@@ -94,67 +49,18 @@ static void enter_sleep(Piix4Pm *pm, unsigned type)
     }
 }
 
-static void set_acpi_enabled(Piix4Pm *pm, bool on)
-{
-    pm->cnt = (uint16_t)((pm->cnt & ~SCI_EN) | (on ? SCI_EN : 0));
-    update_sci(pm);
-}
-
-/* The first eight bytes are 16-bit registers that may be accessed byte by byte; the timer follows. */
-static uint8_t pm_read_byte(Piix4Pm *pm, uint64_t offset)
-{
-    unsigned shift = 8 * (offset & 1);
-    switch (offset & ~UINT64_C(1)) {
-    case PMSTS: account_overflow(pm); return (uint8_t)(pm->sts >> shift);
-    case PMEN: return (uint8_t)(pm->en >> shift);
-    case PMCNTRL: return (uint8_t)(pm->cnt >> shift);
-    default: return 0;
-    }
-}
-
 static uint64_t pm_read(void *opaque, uint64_t offset, unsigned size)
 {
     Piix4Pm *pm = opaque;
-    if (offset >= PMTMR && offset < PMTMR + 4) {
-        return (pm_ticks(pm) & ((1 << PM_TIMER_BITS) - 1)) >> (8 * (offset - PMTMR));
-    }
-    uint64_t value = 0;
-    for (unsigned i = 0; i < size; i++) {
-        value |= (uint64_t)pm_read_byte(pm, offset + i) << (8 * i);
-    }
-    return value;
-}
-
-static void replace_byte(uint16_t *reg, unsigned shift, uint8_t value)
-{
-    *reg = (uint16_t)((*reg & ~(0xff << shift)) | value << shift);
-}
-
-static void pm_write_byte(Piix4Pm *pm, uint64_t offset, uint8_t value)
-{
-    unsigned shift = 8 * (offset & 1);
-    switch (offset & ~UINT64_C(1)) {
-    case PMSTS:
-        account_overflow(pm);
-        pm->sts &= (uint16_t) ~(value << shift);
-        break;
-    case PMEN: replace_byte(&pm->en, shift, value); break;
-    case PMCNTRL: replace_byte(&pm->cnt, shift, value); break;
-    default: break;
-    }
+    return offset < PM1_SIZE ? pm1_read(&pm->pm1, offset, size) : 0;
 }
 
 static void pm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     Piix4Pm *pm = opaque;
-    for (unsigned i = 0; i < size; i++) {
-        pm_write_byte(pm, offset + i, (uint8_t)(value >> (8 * i)));
+    if (offset < PM1_SIZE) {
+        pm1_write(&pm->pm1, offset, value, size);
     }
-    if (pm->cnt & SUS_EN) { /* write-only: it starts the sleep */
-        pm->cnt &= (uint16_t)~SUS_EN;
-        enter_sleep(pm, (unsigned)(pm->cnt & SUS_TYP) >> SUS_TYP_SHIFT);
-    }
-    update_sci(pm);
 }
 
 /* --- general purpose events: two bytes of status, two of enable --- */
@@ -194,7 +100,7 @@ static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
     }
     pm->apm_cnt = (uint8_t)value;
     if (value == PIIX4_ACPI_ENABLE || value == PIIX4_ACPI_DISABLE) {
-        set_acpi_enabled(pm, value == PIIX4_ACPI_ENABLE);
+        pm1_set_acpi_enabled(&pm->pm1, value == PIIX4_ACPI_ENABLE);
     }
     if (pci_get8(&pm->pci, DEVACTB_HIGH) & APMC_EN) {
         irq_pulse(&pm->smi);
@@ -289,7 +195,10 @@ static bool piix4_pm_realize(Device *dev, Error *err)
     region_init_io(&pm->smb_ports, m, "piix4-smbus", SMB_SIZE, &smb_ops, pm);
     isa_map_ports(dev, &pm->gpe_ports, PIIX4_GPE0_BASE);
     isa_map_ports(dev, &pm->apm_ports, APM_PORTS);
-    timer_init(&pm->overflow, dev->platform->clocks, VIRTUAL_CLOCK, overflow_fired, pm);
+    pm->pm1.changed = update_sci;
+    pm->pm1.sleep   = enter_sleep;
+    pm->pm1.opaque  = pm;
+    pm1_init(&pm->pm1, dev->platform);
     device_add_outputs(dev, "sci", &pm->sci, 1);
     device_add_outputs(dev, "smi", &pm->smi, 1);
     return true;
@@ -299,7 +208,7 @@ static void piix4_pm_unrealize(Device *dev)
 {
     Piix4Pm *pm        = (Piix4Pm *)dev;
     Region  *regions[] = { &pm->pm_ports, &pm->gpe_ports, &pm->apm_ports, &pm->smb_ports };
-    timer_cancel(&pm->overflow);
+    pm1_destroy(&pm->pm1);
     for (size_t i = 0; i < G_N_ELEMENTS(regions); i++) {
         if (regions[i]->mapped) {
             region_unmap(regions[i]);
@@ -313,9 +222,9 @@ static void piix4_pm_reset(Device *dev, ResetKind kind)
 {
     Piix4Pm *pm = (Piix4Pm *)dev;
     pci_device_reset(dev, kind);
-    pm->sts = pm->en = pm->cnt = pm->gpe_sts = pm->gpe_en = 0;
+    pm1_reset(&pm->pm1);
+    pm->gpe_sts = pm->gpe_en = 0;
     pm->apm_cnt = pm->apm_sts = 0;
-    pm->timer_seen            = pm_ticks(pm) >> (PM_TIMER_BITS - 1);
     memset(pm->smb, 0, sizeof pm->smb);
     update_windows(pm);
     update_sci(pm);
@@ -346,15 +255,12 @@ static const Field piix4_pm_properties[] = {
 
 static const Field piix4_pm_state[] = {
     PCI_STATE(Piix4Pm, pci),
-    FIELD(Piix4Pm, sts, "sts"),
-    FIELD(Piix4Pm, en, "en"),
-    FIELD(Piix4Pm, cnt, "cnt"),
+    PM1_STATE(Piix4Pm, pm1),
     FIELD(Piix4Pm, gpe_sts, "gpe-sts"),
     FIELD(Piix4Pm, gpe_en, "gpe-en"),
     FIELD(Piix4Pm, apm_cnt, "apm-cnt"),
     FIELD(Piix4Pm, apm_sts, "apm-sts"),
     FIELD_ARRAY(Piix4Pm, smb, "smb"),
-    FIELD(Piix4Pm, timer_seen, "timer-seen"),
     {},
 };
 
@@ -414,17 +320,12 @@ bool piix4_pm_has_s4(const Piix4Pm *pm)
 
 void piix4_pm_power_button(Piix4Pm *pm)
 {
-    pm->sts |= PWRBTN;
-    update_sci(pm);
+    pm1_power_button(&pm->pm1);
 }
 
 void piix4_pm_woken(Piix4Pm *pm, AcpiWake why)
 {
-    static const uint16_t reasons[] = {
-        [ACPI_WAKE_OTHER] = 0, [ACPI_WAKE_RTC] = RTC, [ACPI_WAKE_POWER_BUTTON] = PWRBTN, [ACPI_WAKE_PM_TIMER] = TMROF
-    };
-    pm->sts |= WAK_STS | reasons[why];
-    update_sci(pm);
+    pm1_woken(&pm->pm1, why);
 }
 
 void piix4_pm_raise_gpe(Piix4Pm *pm, unsigned n)

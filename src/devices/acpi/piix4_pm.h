@@ -3,6 +3,7 @@
 #ifndef QUERN_DEVICES_ACPI_PIIX4_PM_H
 #define QUERN_DEVICES_ACPI_PIIX4_PM_H
 
+#include "devices/acpi/pm1.h"
 #include "devices/pci/pci.h"
 
 typedef struct Piix4Pm Piix4Pm; /* "PIIX4_PM", properties disable_s3, disable_s4, s4_val, smb_io_base */
@@ -39,7 +40,6 @@ bool piix4_pm_has_s4(const Piix4Pm *pm);
 void piix4_pm_power_button(Piix4Pm *pm);
 
 /* The machine wakes from S3. The guest finds WAK_STS and why. */
-typedef enum AcpiWake { ACPI_WAKE_OTHER, ACPI_WAKE_RTC, ACPI_WAKE_POWER_BUTTON, ACPI_WAKE_PM_TIMER } AcpiWake;
 void piix4_pm_woken(Piix4Pm *pm, AcpiWake why);
 
 /* Raises general purpose event n (0..15): hotplug controllers. */
