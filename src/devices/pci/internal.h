@@ -11,9 +11,9 @@ struct PciBus {
     PciDevice *devices[256]; /* by devfn; borrowed */
     Region    *memory, *io, *dma;
     PciBusOps  ops;
-    unsigned   line_users[PCI_N_PINS]; /* functions that drive the line */
-    PciDevice *bridge;                 /* the function that owns this bus; NULL: a host bridge does */
-    GPtrArray *children;               /* PciBus *: behind this bus's bridges; borrowed */
+    unsigned   line_users[PCI_N_LINES]; /* functions that drive the line */
+    PciDevice *bridge;                  /* the function that owns this bus; NULL: a host bridge does */
+    GPtrArray *children;                /* PciBus *: behind this bus's bridges; borrowed */
 };
 
 static inline const PciDeviceInfo *pci_info(const PciDevice *pci)

@@ -217,7 +217,7 @@ uint32_t pci_config_read(PciDevice *pci, unsigned offset, unsigned size)
 {
     const PciDeviceInfo *info = pci_info(pci);
     if (!config_cycle_fits(offset, size)) {
-        return UINT32_MAX;
+        return pci->express && offset >= PCI_CONFIG_SIZE ? 0 : UINT32_MAX;
     }
     return info->config_read ? info->config_read(pci, offset, size) : pci_config_load_default(pci, offset, size);
 }

@@ -20,11 +20,13 @@ typedef struct PciDevice PciDevice;
 typedef struct PciMsix   PciMsix;
 
 enum {
-    PCI_CONFIG_SIZE = 256,
-    PCI_N_BARS      = 6,
-    PCI_ROM         = 6, /* index of the expansion ROM among the BARs */
-    PCI_N_REGIONS   = 7,
-    PCI_N_PINS      = 4,
+    PCI_CONFIG_SIZE   = 256,
+    PCI_EXTENDED_SIZE = 4096, /* of functions on PCI Express, through memory-mapped configuration space */
+    PCI_N_BARS        = 6,
+    PCI_ROM           = 6, /* index of the expansion ROM among the BARs */
+    PCI_N_REGIONS     = 7,
+    PCI_N_PINS        = 4,
+    PCI_N_LINES       = 32,
 };
 
 #define PCI_DEVFN(slot, fn) ((uint8_t)((slot) << 3 | (fn)))
@@ -73,6 +75,7 @@ struct PciDevice {
     uint8_t used[PCI_CONFIG_SIZE];      /* 1: byte taken by the header or a capability */
     uint8_t initial[PCI_CONFIG_SIZE];   /* as realize left it: what reset goes back to */
     bool    initial_taken;
+    bool    express; /* has extended configuration space, without extended capabilities: it reads as 0 */
 
     PciBar    bars[PCI_N_REGIONS];
     Region    rom;
@@ -80,7 +83,6 @@ struct PciDevice {
 
     bool          irq_asserted; /* what the device asks for */
     bool          irq_driven;   /* what the bus sees: not while INTx is disabled or MSI is on */
-    uint8_t       irq_line;     /* bus line it drives while irq_driven */
     Region        dma_root, dma_window;
     AddressSpace *dma; /* system memory while bus mastering is enabled, empty otherwise */
 
@@ -114,9 +116,9 @@ extern const FieldCustom pci_addr_property;
 
 /* ---- Buses ---- */
 
-/* How a bus passes its four interrupt lines on, and where its BARs appear. */
+/* How a bus passes its interrupt lines on. They are four, but for a chipset that routes slots one by one. */
 typedef struct PciBusOps {
-    unsigned (*map_pin)(const PciDevice *pci, unsigned pin);      /* pin 0..3 to line 0..3; NULL: (slot + pin) % 4 */
+    unsigned (*map_pin)(const PciDevice *pci, unsigned pin);      /* pin 0..3 to line 0..31; NULL: (slot + pin) % 4 */
     void (*set_line)(void *opaque, unsigned line, bool level);    /* wired-OR of all functions on that line */
     void (*send_msi)(void *opaque, uint64_t addr, uint32_t data); /* any thread. NULL: platform->send_msi */
     void *opaque;
@@ -140,7 +142,8 @@ PciDevice *pci_bus_device(PciBus *bus, uint8_t devfn);
 void    pci_bus_foreach(PciBus *bus, void (*visit)(PciDevice *pci, void *opaque), void *opaque);
 uint8_t pci_bus_number(const PciBus *bus);
 
-/* Configuration cycles as the guest makes them: bus 0 to 255, size 1, 2 or 4, aligned. Nobody there: all ones. */
+/* Configuration cycles as the guest makes them: bus 0 to 255, offset up to 4095, size 1, 2 or 4, aligned. Nobody there:
+ * all ones. */
 uint32_t pci_bus_config_read(PciBus *root, uint8_t number, uint8_t devfn, unsigned offset, unsigned size);
 void pci_bus_config_write(PciBus *root, uint8_t number, uint8_t devfn, unsigned offset, uint32_t value, unsigned size);
 

@@ -203,7 +203,7 @@ static PciBus *route_pin(const PciDevice *pci, unsigned *line)
         pci = bus->bridge;
         bus = pci->pci_bus;
     }
-    *line = (bus->ops.map_pin ? bus->ops.map_pin(pci, pin) : swizzle(pci, pin)) % PCI_N_PINS;
+    *line = (bus->ops.map_pin ? bus->ops.map_pin(pci, pin) : swizzle(pci, pin)) % PCI_N_LINES;
     return bus;
 }
 
