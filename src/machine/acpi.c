@@ -7,7 +7,6 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "desc/field.h"
-#include "devices/acpi/piix4_pm.h"
 #include "devices/irq/ioapic.h"
 #include "devices/timer/hpet.h"
 
@@ -152,8 +151,10 @@ static void add_fadt(Builder *b, const PcHardware *hw, const TableBlob *facs, ui
     uint32_t    at = table_begin(b, "FACP", 6);
     set_oem_ids(b, at);
 
-    unsigned pm    = hw->acpi_pm ? PIIX4_PM_BASE : 0;
-    unsigned flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_RTC_S4 | FADT_RESET_REG |
+    const PcWiring *w     = hw->wiring;
+    unsigned        pm    = hw->acpi_pm ? w->pm_base : 0;
+    unsigned        gpe0  = hw->acpi_pm ? w->gpe0_base : 0;
+    unsigned        flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_RTC_S4 | FADT_RESET_REG |
                      (hw->acpi_pm ? 0 : FADT_PWR_BUTTON) | (hw->cpus > 8 ? FADT_APIC_CLUSTER : 0);
     unsigned arch =
         BOOT_LEGACY_DEVICES | (hw->i8042 ? BOOT_8042 : 0) | (hw->vga ? 0 : BOOT_NO_VGA) | (hw->rtc ? 0 : BOOT_NO_CMOS);
@@ -165,9 +166,9 @@ static void add_fadt(Builder *b, const PcHardware *hw, const TableBlob *facs, ui
     put(o, 0, 1);
     put(o, 0, 1); /* Preferred_PM_Profile: unspecified */
     put(o, PC_SCI_IRQ, 2);
-    put(o, hw->acpi_pm ? PIIX4_APM_CNT : 0, 4);
-    put(o, hw->acpi_pm ? PIIX4_ACPI_ENABLE : 0, 1);
-    put(o, hw->acpi_pm ? PIIX4_ACPI_DISABLE : 0, 1);
+    put(o, hw->acpi_pm ? w->smi_cmd : 0, 4);
+    put(o, hw->acpi_pm ? w->acpi_enable : 0, 1);
+    put(o, hw->acpi_pm ? w->acpi_disable : 0, 1);
     put(o, 0, 1); /* S4BIOS_REQ */
     put(o, 0, 1); /* PSTATE_CNT */
     put(o, pm, 4);
@@ -176,13 +177,13 @@ static void add_fadt(Builder *b, const PcHardware *hw, const TableBlob *facs, ui
     put(o, 0, 4);
     put(o, 0, 4);
     put(o, pm ? pm + 8 : 0, 4);
-    put(o, pm ? PIIX4_GPE0_BASE : 0, 4);
+    put(o, gpe0, 4);
     put(o, 0, 4);
     put(o, 4, 1); /* PM1_EVT_LEN */
     put(o, 2, 1); /* PM1_CNT_LEN */
     put(o, 0, 1);
     put(o, 4, 1); /* PM_TMR_LEN */
-    put(o, pm ? PIIX4_GPE0_LEN : 0, 1);
+    put(o, pm ? w->gpe0_len : 0, 1);
     put(o, 0, 1);
     put(o, 0, 1);
     put(o, 0, 1);     /* CST_CNT */
@@ -211,7 +212,7 @@ static void add_fadt(Builder *b, const PcHardware *hw, const TableBlob *facs, ui
     put_gas(o, 0, 0, 0);
     put_gas(o, 0, 0, 0);
     put_gas(o, pm ? pm + 8 : 0, 32, 3);
-    put_gas(o, pm ? PIIX4_GPE0_BASE : 0, PIIX4_GPE0_LEN * 8, 1);
+    put_gas(o, gpe0, w->gpe0_len * 8u, 1);
     put_gas(o, 0, 0, 0);
     put_gas(o, 0, 0, 0); /* SLEEP_CONTROL_REG, SLEEP_STATUS_REG */
     put_gas(o, 0, 0, 0);
@@ -298,6 +299,20 @@ static void add_hpet(Builder *b, const PcHardware *hw)
     put(o, 0, 1); /* number */
     put(o, 0, 2); /* minimum tick */
     put(o, 0, 1); /* no page protection */
+    table_end(b, at, true);
+}
+
+/* Where configuration space is memory-mapped (PCI Firmware Specification 3.3, section 4.1.2). */
+static void add_mcfg(Builder *b, const PcHardware *hw)
+{
+    GByteArray *o  = b->blob->data;
+    uint32_t    at = table_begin(b, "MCFG", 1);
+    put(o, 0, 8);
+    put(o, hw->ecam_base, 8);
+    put(o, 0, 2); /* segment */
+    put(o, 0, 1); /* first bus */
+    put(o, (hw->ecam_size >> 20) - 1, 1);
+    put(o, 0, 4);
     table_end(b, at, true);
 }
 
@@ -474,6 +489,9 @@ TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrAr
         add_madt(&b, hw);
         if (hw->hpet) {
             add_hpet(&b, hw);
+        }
+        if (hw->ecam_size) {
+            add_mcfg(&b, hw);
         }
         add_waet(&b);
         g_array_append_vals(b.offsets, users->data, users->len);

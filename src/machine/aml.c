@@ -22,6 +22,7 @@ enum {
     OP_MULTI_NAME  = 0x2f,
     OP_EXT         = 0x5b,
     OP_IF          = 0xa0,
+    OP_ELSE        = 0xa1,
     EXT_REGION     = 0x80,
     EXT_FIELD      = 0x81,
     EXT_DEVICE     = 0x82,
@@ -207,6 +208,22 @@ void aml_if(Aml *a)
 {
     put8(a, OP_IF);
     open_length(a);
+}
+
+void aml_else(Aml *a)
+{
+    put8(a, OP_ELSE);
+    open_length(a);
+}
+
+void aml_buffer(Aml *a, const void *bytes, size_t len)
+{
+    assert(len < 64);
+    put8(a, OP_BUFFER);
+    open_length(a);
+    aml_int(a, len);
+    aml_bytes(a, bytes, len);
+    aml_end(a);
 }
 
 void aml_region(Aml *a, const char *name, unsigned space, uint64_t offset, uint64_t len)

@@ -32,6 +32,8 @@ typedef enum AmlOp {
     AML_ONE                = 0x01,
     AML_LOCAL0             = 0x60,
     AML_ARG0               = 0x68,
+    AML_ARG1               = 0x69,
+    AML_ARG3               = 0x6b,
     AML_STORE              = 0x70, /* value, target */
     AML_ADD                = 0x72, /* a, b, target */
     AML_AND                = 0x7b,
@@ -54,7 +56,8 @@ void aml_int(Aml *a, uint64_t value);
 void aml_string(Aml *a, const char *text);
 void aml_eisaid(Aml *a, const char *id); /* "PNP0A03" as its compressed number */
 void aml_bytes(Aml *a, const void *bytes, size_t len);
-void aml_name(Aml *a, const char *name); /* Name(name, ...): the value follows */
+void aml_buffer(Aml *a, const void *bytes, size_t len); /* at most 63 bytes */
+void aml_name(Aml *a, const char *name);                /* Name(name, ...): the value follows */
 void aml_name_int(Aml *a, const char *name, uint64_t value);
 
 /* Closed by aml_end(). */
@@ -63,6 +66,7 @@ void aml_device(Aml *a, const char *name);
 void aml_method(Aml *a, const char *name, unsigned args, bool serialized);
 void aml_package(Aml *a, unsigned elements); /* at most 255 */
 void aml_if(Aml *a);                         /* predicate and body follow */
+void aml_else(Aml *a);                       /* right after the end of an if */
 void aml_end(Aml *a);
 
 /* OperationRegion and its Field with units in the order of the bits; a unit with an empty name is padding. */

@@ -111,6 +111,9 @@ bool pc_prepare_direct_boot(PcBoard *pc, Error *err)
     memory_map_add(&pc->map, FSEG_ADDRESS, FSEG_END - FSEG_ADDRESS, MEMORY_RESERVED);
     memory_map_add(&pc->map, MiB, pc->hw.ram_below_4g - MiB, MEMORY_RAM);
     memory_map_add(&pc->map, 4 * GiB, pc->hw.ram_above_4g, MEMORY_RAM);
+    if (pc->hw.ecam_size) {
+        memory_map_add(&pc->map, pc->hw.ecam_base, pc->hw.ecam_size, MEMORY_RESERVED);
+    }
     if (!place_tables(pc, err)) {
         return false;
     }
@@ -248,27 +251,31 @@ static void out8(PcBoard *pc, uint16_t port, uint8_t value)
     address_space_store(pc->machine->platform.io_space, port, value, 1);
 }
 
+void pc_config(PcBoard *pc, uint8_t devfn, unsigned reg, uint32_t value, unsigned size)
+{
+    pci_bus_config_write(pc->bus, 0, devfn, reg, value, size);
+}
+
+void pc_show_shadow_ram(PcBoard *pc, unsigned pam0)
+{
+    pc_config(pc, 0, pam0, 0x10, 1);
+    for (unsigned i = 1; i < 7; i++) {
+        pc_config(pc, 0, pam0 + i, 0x11, 1);
+    }
+}
+
 static void set_up_chipset(PcBoard *pc)
 {
-    PciBus *bus = i440fx_bus(pc->host);
+    const PcWiring *w = pc->chipset->wiring;
 
-    /* C0000h to FFFFFh shows RAM, read-only. */
-    pci_bus_config_write(bus, 0, 0, 0x59, 0x10, 1);
-    for (unsigned reg = 0x5a; reg <= 0x5f; reg++) {
-        pci_bus_config_write(bus, 0, 0, reg, 0x11, 1);
-    }
-    pci_setup(bus, &pc->windows, pc_pirqs, PC_SCI_IRQ, pc->machine->platform.log);
-    for (unsigned i = 0; i < 4; i++) {
-        pci_bus_config_write(bus, 0, PCI_DEVFN(1, 0), 0x60 + i, pc_pirqs[i], 1);
-    }
+    pc->chipset->set_up(pc);
     if (pc->pm) {
-        piix4_pm_set_bases(pc->pm, PIIX4_PM_BASE, PIIX4_SMBUS_BASE);
-        address_space_store(pc->machine->platform.io_space, PIIX4_PM_BASE + 4, 1, 2); /* SCI_EN: ACPI mode */
+        address_space_store(pc->machine->platform.io_space, w->pm_base + 4u, 1, 2); /* SCI_EN: ACPI mode */
     }
     if (pc->pic) {
-        unsigned level = 1u << PC_SCI_IRQ;
-        for (unsigned i = 0; i < 4; i++) {
-            level |= 1u << pc_pirqs[i];
+        unsigned level = w->pci ? 1u << PC_SCI_IRQ : 0;
+        for (unsigned i = 0; i < w->n_pirqs; i++) {
+            level |= 1u << w->irqs[i];
         }
         i8259_set_elcr(pc->pic, (uint16_t)level);
         out8(pc, 0x20, 0x11); /* both: ICW1 to ICW4 with the vectors a BIOS uses, 08h and 70h */
@@ -364,8 +371,12 @@ static void set_mtrrs(const PcBoard *pc, X86Cpu *cpu)
         uint64_t type      = i == FIXED_A0000 ? MTRR_UC : i >= FIXED_C0000 ? MTRR_WP : MTRR_WB;
         cpu->mtrr_fixed[i] = type * UINT64_C(0x0101010101010101);
     }
-    cpu->mtrr_base[0]  = hole | MTRR_UC;
-    cpu->mtrr_mask[0]  = (~(4 * GiB - hole - 1) & physical) | MTRR_VALID;
+    cpu->mtrr_base[0] = hole | MTRR_UC;
+    cpu->mtrr_mask[0] = (~(4 * GiB - hole - 1) & physical) | MTRR_VALID;
+    if (pc->hw.ecam_size) {
+        cpu->mtrr_base[1] = pc->hw.ecam_base | MTRR_UC;
+        cpu->mtrr_mask[1] = (~(pc->hw.ecam_size - 1) & physical) | MTRR_VALID;
+    }
     cpu->mtrr_def_type = MTRR_ENABLE | MTRR_FIXED | MTRR_WB;
 }
 

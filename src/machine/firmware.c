@@ -51,7 +51,7 @@ bool pc_load_bios(PcBoard *pc, Error *err)
 {
     Machine         *m    = pc->machine;
     Memory          *mem  = m->platform.memory;
-    Region          *pci  = i440fx_pci_memory(pc->host);
+    Region          *pci  = pc->pci_memory;
     g_autofree char *path = machine_find_firmware(m, m->config.bios ? m->config.bios : default_bios, err);
 
     if (!path || !read_bios(pc, path, err)) {

@@ -129,7 +129,7 @@ struct Machine {
 
     /* Machine properties (-machine); one table for all PC boards. */
     OnOffAuto vmport, smm, acpi, pit, pic;
-    bool      i8042, hpet, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
+    bool      i8042, hpet, smbus, sata, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
     char     *accel_name, *firmware, *kernel_irqchip;
     char     *absent_text; /* properties that are known but not built: they take no value */
     bool      absent_flag;

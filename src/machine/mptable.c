@@ -38,7 +38,17 @@ static void add_interrupt(GByteArray *o, unsigned entry, unsigned type, unsigned
     ++*count;
 }
 
-void mptable_build(FirmwareTables *tables, const PcHardware *hw, const uint8_t pirq[4])
+/* The I/O APIC's input of a pin of a slot on bus 0. */
+static unsigned pci_interrupt(const PcWiring *w, unsigned slot, unsigned pin)
+{
+    unsigned pirq = w->pirq(slot, pin);
+    if (w->sci_devfn && slot == w->sci_devfn >> 3 && pin == 0) {
+        return PC_SCI_IRQ;
+    }
+    return w->first_gsi ? w->first_gsi + pirq : w->irqs[pirq];
+}
+
+void mptable_build(FirmwareTables *tables, const PcHardware *hw)
 {
     TableBlob  *table   = firmware_tables_add(tables, "mptable", 16, TABLE_ZONE_FSEG, TABLE_RESERVED);
     TableBlob  *pointer = firmware_tables_add(tables, "mp-pointer", 16, TABLE_ZONE_FSEG, TABLE_RESERVED);
@@ -70,9 +80,12 @@ void mptable_build(FirmwareTables *tables, const PcHardware *hw, const uint8_t p
         put(o, 0, 8);
         count++;
     }
-    put(o, MP_BUS, 1);
-    put(o, BUS_PCI_ID, 1);
-    put_text(o, "PCI   ", 6);
+    if (hw->wiring->pci) {
+        put(o, MP_BUS, 1);
+        put(o, BUS_PCI_ID, 1);
+        put_text(o, "PCI   ", 6);
+        count++;
+    }
     put(o, MP_BUS, 1);
     put(o, BUS_ISA_ID, 1);
     put_text(o, "ISA   ", 6);
@@ -81,16 +94,18 @@ void mptable_build(FirmwareTables *tables, const PcHardware *hw, const uint8_t p
     put(o, 0x11, 1);
     put(o, 1, 1); /* enabled */
     put(o, IOAPIC_ADDRESS, 4);
-    count += 3;
+    count += 2;
 
-    for (unsigned slot = 1; slot < 32; slot++) {
+    for (unsigned slot = 1; slot < 32 && hw->wiring->pci; slot++) {
         for (unsigned pin = 0; pin < 4; pin++) {
-            unsigned irq = slot == 1 && pin == 0 ? PC_SCI_IRQ : pirq[pc_pirq(slot, pin)];
             add_interrupt(o, MP_IO_INTERRUPT, MP_INT, FLAGS_LEVEL_HIGH, BUS_PCI_ID, slot << 2 | pin, hw->io_apic_id,
-                          irq, &count);
+                          pci_interrupt(hw->wiring, slot, pin), &count);
         }
     }
-    unsigned level = 1u << PC_SCI_IRQ | 1u << pirq[0] | 1u << pirq[1] | 1u << pirq[2] | 1u << pirq[3];
+    unsigned level = hw->wiring->pci ? 1u << PC_SCI_IRQ : 0;
+    for (unsigned i = 0; i < hw->wiring->n_pirqs; i++) {
+        level |= 1u << hw->wiring->irqs[i];
+    }
     for (unsigned irq = 0; irq < 16; irq++) {
         if (irq == 2) {
             continue; /* the cascade; pin 2 is the timer's */

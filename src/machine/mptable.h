@@ -6,9 +6,8 @@
 #include "machine/hardware.h"
 #include "machine/tables.h"
 
-/* Adds the floating pointer and the configuration table. PCI interrupts are listed as direct boot routes them:
- * `pirq` are the ISA interrupts of PIRQA to PIRQD. vCPUs with APIC IDs above 254 cannot be described and are left
- * out. */
-void mptable_build(FirmwareTables *tables, const PcHardware *hw, const uint8_t pirq[4]);
+/* Adds the floating pointer and the configuration table. PCI interrupts are listed as direct boot routes them. vCPUs
+ * with APIC IDs above 254 cannot be described and are left out. */
+void mptable_build(FirmwareTables *tables, const PcHardware *hw);
 
 #endif

@@ -1,7 +1,8 @@
-/* The board of -machine pc: 440FX, PIIX3 and PIIX4 with the usual devices of a PC.
+/* What the boards of PCs have in common: RAM, interrupt controllers, timers, ISA devices, firmware tables. The chipsets
+ * are in pc_i440fx.c and pc_q35.c.
  *
- * RAM is one block. Up to 3.5 GiB of it lie below the PCI hole, which begins at E0000000h then; with more RAM the hole
- * begins at C0000000h and the rest lies above 4 GiB. Machine lock held. */
+ * RAM is one block. So much of it as the chipset says lies below the PCI hole, the rest above 4 GiB. Machine lock
+ * held. */
 
 #include "machine/pc.h"
 
@@ -15,12 +16,10 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_LOW_RAM = 0xe0000000u, BIG_LOW_RAM = 0xc0000000u, IO_APIC_ID = 0, PCI32_LAST = 0xfebfffff };
+enum { IO_APIC_ID = 0, PCI32_LAST = 0xfebfffff };
 
 /* Room above RAM for 64-bit BARs that do not fit below 4 GiB. */
 #define PCI64_SIZE (32 * GiB)
-
-const uint8_t pc_pirqs[4] = { 10, 10, 11, 11 };
 
 /* ---- Memory ---- */
 
@@ -29,7 +28,7 @@ static void map_ram(PcBoard *pc)
     Platform *p     = &pc->machine->platform;
     RamBlock *ram   = pc->machine->ram;
     uint64_t  size  = pc->machine->config.ram_size;
-    uint64_t  below = size < MAX_LOW_RAM ? size : BIG_LOW_RAM;
+    uint64_t  below = size < pc->chipset->max_low_ram ? size : pc->chipset->big_low_ram;
 
     pc->hw.ram_below_4g = below;
     pc->hw.ram_above_4g = size - below;
@@ -48,11 +47,8 @@ static void choose_windows(PcBoard *pc)
     uint64_t      end = UINT64_C(1) << MIN(cpu->phys_bits, 52);
     PcHardware   *hw  = &pc->hw;
 
-    /* As SeaBIOS chooses it; a power of two long, for one MTRR. */
-    hw->pci32_first = hw->ram_below_4g <= 2 * GiB       ? 2 * GiB
-                      : hw->ram_below_4g <= BIG_LOW_RAM ? BIG_LOW_RAM
-                                                        : MAX_LOW_RAM;
-    hw->pci32_last  = PCI32_LAST;
+    hw->pci32_last = PCI32_LAST;
+    pc->chipset->choose_windows(pc);
     if (end >= top && end - top >= PCI64_SIZE) {
         hw->pci64_first = top;
         hw->pci64_last  = top + PCI64_SIZE - 1;
@@ -78,6 +74,20 @@ static int ack_extint(void *opaque)
 {
     PcBoard *pc = opaque;
     return pc->pic && i8259_pending(pc->pic) ? i8259_ack(pc->pic) : -1;
+}
+
+static void send_smi(void *opaque, int n, int level)
+{
+    PcBoard *pc = opaque;
+    if (level) {
+        vcpu_request(&((X86Cpu *)pc->machine->cpus->pdata[0])->vcpu, X86_REQUEST_SMI);
+    }
+}
+
+IrqPin *pc_smi_pin(PcBoard *pc)
+{
+    pc->smi = (IrqPin){ .set = send_smi, .opaque = pc };
+    return pc->machine->smm == ON_OFF_AUTO_ON ? &pc->smi : NULL;
 }
 
 /* ISA interrupts go to the 8259 and to the I/O APIC: the timer to its pin 2, because pin 0 hears the 8259 on real
@@ -106,7 +116,7 @@ static bool make_interrupt_controllers(PcBoard *pc, Error *err)
             p->isa_irq[i] = &pc->isa[i].in;
         }
     }
-    machine_connect_cpus(pc->machine, ack_extint, pc, i440fx_smram(pc->host));
+    machine_connect_cpus(pc->machine, ack_extint, pc, pc->smram);
     AccelBoard board = {
         .memory = p->memory_space, .apics = pc->machine->apic_bus, .pic = pc->pic, .ioapic = pc->ioapic
     };
@@ -237,33 +247,26 @@ static bool refuse_missing(const Machine *m, Error *err)
     return true;
 }
 
-static bool pc_build(Machine *m, Error *err)
+bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
 {
     Platform *p  = &m->platform;
     PcBoard  *pc = g_new0(PcBoard, 1);
 
-    m->board    = pc;
-    pc->machine = m;
-    pc->hw.cpus = m->cpus->len;
+    m->board      = pc;
+    pc->machine   = m;
+    pc->chipset   = chipset;
+    pc->hw.cpus   = m->cpus->len;
+    pc->hw.wiring = chipset->wiring;
     if (!refuse_missing(m, err)) {
         return false;
     }
     memory_begin(p->memory);
     map_ram(pc);
-    pc->host = i440fx_create(p, &pc->ram_low, err);
+    bool ok = chipset->make(pc, err);
     memory_commit(p->memory);
-    if (!pc->host) {
+    if (!ok || !make_interrupt_controllers(pc, err) || !make_timers(pc, err) || !make_isa_devices(pc, err) ||
+        !chipset->make_rest(pc, err)) {
         return false;
-    }
-    pc->piix3 = piix3_create(p, pc->host, err);
-    if (!pc->piix3 || !make_interrupt_controllers(pc, err) || !make_timers(pc, err) || !make_isa_devices(pc, err)) {
-        return false;
-    }
-    if (m->acpi != ON_OFF_AUTO_OFF) {
-        pc->pm = piix4_pm_create(p, i440fx_bus(pc->host), PCI_DEVFN(1, 3), piix3_sci_input(pc->piix3), NULL, err);
-        if (!pc->pm) {
-            return false;
-        }
     }
     choose_windows(pc);
     fill_cmos(pc);
@@ -327,11 +330,7 @@ static void describe_hardware(PcBoard *pc)
     hw->io_apic_id       = IO_APIC_ID;
     hw->acpi_pm          = pc->pm != NULL;
     if (pc->pm) {
-        hw->s3      = piix4_pm_has_s3(pc->pm);
-        hw->s4      = piix4_pm_has_s4(pc->pm);
-        hw->s3_type = PIIX4_S3_TYPE;
-        hw->s4_type = PIIX4_S4_TYPE;
-        hw->s5_type = PIIX4_S5_TYPE;
+        pc->chipset->describe(pc);
     }
     hw->hpet = pc->hpet != NULL;
     if (pc->hpet) {
@@ -349,7 +348,7 @@ static bool find_pci_device(void *opaque, const char *id, uint8_t *devfn)
     PcBoard *pc  = opaque;
     Object  *obj = object_resolve(pc->machine->platform.objects, id);
 
-    if (!obj || obj->type->class != OBJECT_CLASS_DEVICE || ((Device *)obj)->bus != pci_bus_base(i440fx_bus(pc->host))) {
+    if (!obj || obj->type->class != OBJECT_CLASS_DEVICE || ((Device *)obj)->bus != pci_bus_base(pc->bus)) {
         return false;
     }
     *devfn = ((PciDevice *)obj)->devfn;
@@ -382,17 +381,17 @@ static bool build_tables(PcBoard *pc, Error *err)
         return false;
     }
     pc->mp = firmware_tables_new();
-    mptable_build(pc->mp, &pc->hw, pc_pirqs);
+    mptable_build(pc->mp, &pc->hw);
     return true;
 }
 
-static bool pc_finish(Machine *m, Error *err)
+bool pc_finish(Machine *m, Error *err)
 {
     PcBoard *pc = pc_board(m);
     return build_tables(pc, err) && pc_fill_fw_cfg(pc, err) && (!m->config.kernel || pc_prepare_direct_boot(pc, err));
 }
 
-static void pc_reset(Machine *m, ResetKind kind)
+void pc_reset(Machine *m, ResetKind kind)
 {
     PcBoard *pc = pc_board(m);
     if (pc->boot) {
@@ -409,7 +408,7 @@ static void unmap(Region *r)
     }
 }
 
-static void pc_detach(Machine *m)
+void pc_detach(Machine *m)
 {
     PcBoard *pc = pc_board(m);
 
@@ -421,7 +420,7 @@ static void pc_detach(Machine *m)
     }
 }
 
-static void pc_free(Machine *m)
+void pc_free(Machine *m)
 {
     PcBoard *pc = pc_board(m);
 
@@ -440,54 +439,43 @@ static void pc_free(Machine *m)
     m->board = NULL;
 }
 
-/* ---- Types ---- */
+/* ---- Properties ---- */
 
-static const Field pc_properties[] = {
-    FIELD(Machine, accel_name, "accel", .help = "accelerators to try, separated by colons"),
-    FIELD(Machine, acpi, "acpi", .names = on_off_auto_names, .help = "ACPI tables and power management"),
-    FIELD(Machine, vmport, "vmport", .names = on_off_auto_names, .help = "VMware backdoor port"),
-    FIELD(Machine, smm, "smm", .names = on_off_auto_names, .help = "system management mode"),
-    FIELD(Machine, pic, "pic", .names = on_off_auto_names, .help = "8259 interrupt controllers"),
-    FIELD(Machine, pit, "pit", .names = on_off_auto_names, .help = "8254 timer"),
-    FIELD(Machine, hpet, "hpet", .initial = true, .help = "high precision event timers"),
-    FIELD(Machine, i8042, "i8042", .initial = true, .help = "keyboard controller"),
-    FIELD(Machine, fd_bootchk, "fd-bootchk", .initial = true, .help = "firmware checks boot sectors of floppies"),
-    FIELD(Machine, usb, "usb", .help = "USB controller on the board"),
-    FIELD(Machine, graphics, "graphics", .initial = true, .help = "displays; off with -nographic"),
-    FIELD(Machine, firmware, "firmware", .help = "firmware image, as -bios"),
-    FIELD(Machine, unpack_kernel, "unpack-kernel",
-          .help = "take the kernel out of a bzImage on the host and enter it by PVH: faster, without KASLR"),
-    FIELD(Machine, dump_guest_core, "dump-guest-core", .initial = true, .help = "guest RAM in core dumps"),
-    FIELD(Machine, mem_merge, "mem-merge", .initial = true, .help = "let the host merge equal pages"),
-    FIELD(Machine, kernel_irqchip, "kernel-irqchip", .alias = "kernel_irqchip",
-          .help = "as -accel kvm,kernel-irqchip="),
-    FIELD(Machine, absent_flag, "suppress-vmdesc", .unsupported = true, .help = "migration without description"),
-    FIELD(Machine, absent_flag, "nvdimm", .unsupported = true, .help = "NVDIMM support"),
-    FIELD(Machine, absent_flag, "hmat", .unsupported = true, .help = "ACPI HMAT"),
-    FIELD(Machine, absent_text, "memory-encryption", .unsupported = true, .help = "memory encryption object"),
-    FIELD(Machine, absent_text, "confidential-guest-support", .unsupported = true, .help = "confidential guest object"),
-    FIELD(Machine, absent_text, "memory-backend", .unsupported = true, .help = "memory backend object for RAM"),
-    FIELD(Machine, absent_text, "max-ram-below-4g", .unsupported = true, .help = "where the PCI hole begins"),
-    FIELD(Machine, absent_text, "smbios-entry-point-type", .unsupported = true, .help = "32 or 64"),
-    FIELD(Machine, absent_text, "x-oem-id", .unsupported = true, .help = "OEM of ACPI tables"),
-    FIELD(Machine, absent_text, "x-oem-table-id", .unsupported = true, .help = "OEM's name of ACPI tables"),
-    {}
-};
+/* One table for all PC boards; some have more. */
+#define PC_PROPERTIES                                                                                                  \
+    FIELD(Machine, accel_name, "accel", .help = "accelerators to try, separated by colons"),                           \
+        FIELD(Machine, acpi, "acpi", .names = on_off_auto_names, .help = "ACPI tables and power management"),          \
+        FIELD(Machine, vmport, "vmport", .names = on_off_auto_names, .help = "VMware backdoor port"),                  \
+        FIELD(Machine, smm, "smm", .names = on_off_auto_names, .help = "system management mode"),                      \
+        FIELD(Machine, pic, "pic", .names = on_off_auto_names, .help = "8259 interrupt controllers"),                  \
+        FIELD(Machine, pit, "pit", .names = on_off_auto_names, .help = "8254 timer"),                                  \
+        FIELD(Machine, hpet, "hpet", .initial = true, .help = "high precision event timers"),                          \
+        FIELD(Machine, i8042, "i8042", .initial = true, .help = "keyboard controller"),                                \
+        FIELD(Machine, fd_bootchk, "fd-bootchk", .initial = true, .help = "firmware checks boot sectors of floppies"), \
+        FIELD(Machine, usb, "usb", .help = "USB controller on the board"),                                             \
+        FIELD(Machine, graphics, "graphics", .initial = true, .help = "displays; off with -nographic"),                \
+        FIELD(Machine, firmware, "firmware", .help = "firmware image, as -bios"),                                      \
+        FIELD(Machine, unpack_kernel, "unpack-kernel",                                                                 \
+              .help = "take the kernel out of a bzImage on the host and enter it by PVH: faster, without KASLR"),      \
+        FIELD(Machine, dump_guest_core, "dump-guest-core", .initial = true, .help = "guest RAM in core dumps"),        \
+        FIELD(Machine, mem_merge, "mem-merge", .initial = true, .help = "let the host merge equal pages"),             \
+        FIELD(Machine, kernel_irqchip, "kernel-irqchip", .alias = "kernel_irqchip",                                    \
+              .help = "as -accel kvm,kernel-irqchip="),                                                                \
+        FIELD(Machine, absent_flag, "suppress-vmdesc", .unsupported = true, .help = "migration without description"),  \
+        FIELD(Machine, absent_flag, "nvdimm", .unsupported = true, .help = "NVDIMM support"),                          \
+        FIELD(Machine, absent_flag, "hmat", .unsupported = true, .help = "ACPI HMAT"),                                 \
+        FIELD(Machine, absent_text, "memory-encryption", .unsupported = true, .help = "memory encryption object"),     \
+        FIELD(Machine, absent_text, "confidential-guest-support", .unsupported = true,                                 \
+              .help = "confidential guest object"),                                                                    \
+        FIELD(Machine, absent_text, "memory-backend", .unsupported = true, .help = "memory backend object for RAM"),   \
+        FIELD(Machine, absent_text, "max-ram-below-4g", .unsupported = true, .help = "where the PCI hole begins"),     \
+        FIELD(Machine, absent_text, "smbios-entry-point-type", .unsupported = true, .help = "32 or 64"),               \
+        FIELD(Machine, absent_text, "x-oem-id", .unsupported = true, .help = "OEM of ACPI tables"),                    \
+        FIELD(Machine, absent_text, "x-oem-table-id", .unsupported = true, .help = "OEM's name of ACPI tables")
 
-MACHINE_TYPE(pc_9_1) = {
-    .name        = "pc-i440fx-9.1",
-    .alias       = "pc",
-    .help        = "Standard PC (i440FX + PIIX, 1996)",
-    .class       = OBJECT_CLASS_MACHINE,
-    .size        = sizeof(Machine),
-    .properties  = pc_properties,
-    .is_default  = true,
-    .default_cpu = "qemu64",
-    .max_cpus    = 255,
-    .default_ram = 128 * MiB,
-    .build       = pc_build,
-    .finish      = pc_finish,
-    .reset       = pc_reset,
-    .detach      = pc_detach,
-    .free        = pc_free,
-};
+const Field pc_properties[] = { PC_PROPERTIES, {} };
+
+const Field pc_q35_properties[] = { PC_PROPERTIES,
+                                    FIELD(Machine, smbus, "smbus", .initial = true, .help = "SMBus controller"),
+                                    FIELD(Machine, sata, "sata", .unsupported = true, .help = "SATA controller"),
+                                    {} };

@@ -1,16 +1,15 @@
-/* The PC board's own part, shared by the files that build and start it (pc.c, firmware.c, direct.c).
+/* The PC board's own part, shared by the files that build and start it (pc.c,
+ * pc_i440fx.c, pc_q35.c, firmware.c, direct.c).
  * Machine lock held. */
 
 #ifndef QUERN_MACHINE_PC_H
 #define QUERN_MACHINE_PC_H
 
-#include "devices/acpi/piix4_pm.h"
 #include "devices/input/i8042.h"
 #include "devices/irq/gates.h"
 #include "devices/irq/i8259.h"
 #include "devices/irq/ioapic.h"
 #include "devices/misc/fw_cfg.h"
-#include "devices/pci/piix3.h"
 #include "devices/timer/hpet.h"
 #include "devices/timer/i8254.h"
 #include "devices/timer/mc146818rtc.h"
@@ -21,20 +20,39 @@
 #include "machine/tables.h"
 #include "memory/ram.h"
 
-typedef struct PcBoard {
-    Machine *machine;
-    Region   ram_low, ram_high; /* below and above 4 GiB */
-    IrqPin   lint0;             /* the 8259's output, on the boot processor */
-    IrqSplit isa[16];
+typedef struct PcBoard PcBoard;
 
-    I440fx  *host;
-    Piix3   *piix3;
-    Piix4Pm *pm;
-    I8259   *pic; /* NULL: pic=off */
-    IoApic  *ioapic;
-    Hpet    *hpet;
-    Rtc     *rtc;
-    FwCfg   *fw_cfg;
+/* What differs between the chipsets. */
+typedef struct PcChipset {
+    const PcWiring *wiring;
+    uint64_t        max_low_ram;                /* RAM of up to this size lies below the PCI hole as a whole; */
+    uint64_t        big_low_ram;                /* of more this much */
+    bool (*make)(PcBoard *pc, Error *err);      /* host and ISA bridge: bus, pci_memory, smram, isa_bus */
+    bool (*make_rest)(PcBoard *pc, Error *err); /* what comes after interrupt controllers and timers */
+    void (*choose_windows)(PcBoard *pc);        /* hw.pci32_*; may be NULL: up to the end of the hole */
+    void (*describe)(PcBoard *pc);              /* power management in hw */
+    void (*set_up)(PcBoard *pc);                /* direct boot: registers as firmware leaves them */
+} PcChipset;
+
+struct PcBoard {
+    Machine         *machine;
+    const PcChipset *chipset;
+    Region           ram_low, ram_high; /* below and above 4 GiB */
+    IrqPin           lint0;             /* the 8259's output, on the boot processor */
+    IrqPin           smi;               /* to the boot processor */
+    IrqSplit         isa[16];
+
+    /* The chipset's. */
+    void   *host, *bridge, *pm; /* pm NULL: no power management */
+    PciBus *bus;
+    Region *pci_memory;
+    Region *smram; /* NULL: none */
+
+    I8259  *pic; /* NULL: pic=off */
+    IoApic *ioapic;
+    Hpet   *hpet;
+    Rtc    *rtc;
+    FwCfg  *fw_cfg;
 
     Region    bios_high, bios_low; /* below 4 GiB, and its last 128 KiB below 1 MiB */
     RamBlock *bios;
@@ -48,15 +66,24 @@ typedef struct PcBoard {
     MemoryMap  map;
     BootImage *boot;
     bool       ran_before; /* RAM is not all zeros any more */
-} PcBoard;
+};
 
 static inline PcBoard *pc_board(const Machine *m)
 {
     return m->board;
 }
 
-/* Where PIRQA to PIRQD go, as firmware routes them. */
-extern const uint8_t pc_pirqs[4];
+/* pc.c: the parts of a MachineType that boards share; pc_build() is for their own build. */
+bool pc_build(Machine *m, const PcChipset *chipset, Error *err);
+bool pc_finish(Machine *m, Error *err);
+void pc_reset(Machine *m, ResetKind kind);
+void pc_detach(Machine *m);
+void pc_free(Machine *m);
+
+extern const Field pc_properties[], pc_q35_properties[];
+
+/* pc.c: an SMI, for chipsets; NULL: this machine has no SMM. */
+IrqPin *pc_smi_pin(PcBoard *pc);
 
 /* firmware.c: loads and maps -bios, or the default firmware. */
 bool pc_load_bios(PcBoard *pc, Error *err);
@@ -66,6 +93,13 @@ bool pc_fill_fw_cfg(PcBoard *pc, Error *err);
 
 /* direct.c: places the tables in RAM and loads the kernel. */
 bool pc_prepare_direct_boot(PcBoard *pc, Error *err);
+
+/* direct.c, for chipsets: a register of function `devfn` of bus 0. */
+void pc_config(PcBoard *pc, uint8_t devfn, unsigned reg, uint32_t value, unsigned size);
+
+/* direct.c, for chipsets: C0000h to FFFFFh shows RAM, read-only. `pam0` is the first PAM register of the host bridge.
+ */
+void pc_show_shadow_ram(PcBoard *pc, unsigned pam0);
 
 /* direct.c: puts all of it into RAM, and the chipset and the vCPUs into the state that firmware would leave. */
 void pc_start_direct_boot(PcBoard *pc);

@@ -7,7 +7,6 @@
 #include "machine/pcisetup.h"
 
 #include "base/checked.h"
-#include "machine/hardware.h"
 
 #include <string.h>
 
@@ -36,11 +35,10 @@ struct BusPlan {
 };
 
 typedef struct Setup {
-    PciBus        *root;
-    const uint8_t *irqs;
-    uint8_t        sci;
-    unsigned       last_bus;
-    const Log     *log;
+    PciBus         *root;
+    const PcWiring *wiring;
+    unsigned        last_bus;
+    const Log      *log;
 } Setup;
 
 static uint32_t get(Setup *s, uint8_t bus, uint8_t devfn, unsigned reg, unsigned size)
@@ -163,9 +161,9 @@ static void set_interrupt(Setup *s, BusPlan *plan, uint8_t devfn, unsigned swizz
     }
     /* `swizzle` holds what the bridges above add, the slot of the outermost one in front. */
     unsigned slot = swizzle ? swizzle >> 8 : PCI_SLOT(devfn);
-    unsigned line = pc_pirq(slot, (pin - 1 + (swizzle ? (swizzle & 0xff) + PCI_SLOT(devfn) : 0)) & 3);
-    bool     sci  = !swizzle && devfn == PCI_DEVFN(1, 3);
-    set(s, plan->number, devfn, PCI_INTERRUPT_LINE, 1, sci ? s->sci : s->irqs[line]);
+    unsigned line = s->wiring->pirq(slot, (pin - 1 + (swizzle ? (swizzle & 0xff) + PCI_SLOT(devfn) : 0)) & 3);
+    bool     sci  = !swizzle && s->wiring->sci_devfn && devfn == s->wiring->sci_devfn;
+    set(s, plan->number, devfn, PCI_INTERRUPT_LINE, 1, sci ? PC_SCI_IRQ : s->wiring->irqs[line]);
 }
 
 static void scan_bus(Setup *s, BusPlan *plan, unsigned swizzle, unsigned depth);
@@ -368,9 +366,9 @@ static void close_all_windows(Setup *s, BusPlan *plan)
     }
 }
 
-void pci_setup(PciBus *root, const PciWindows *windows, const uint8_t irqs[4], uint8_t sci, const Log *log)
+void pci_setup(PciBus *root, const PciWindows *windows, const PcWiring *wiring, const Log *log)
 {
-    Setup    s     = { .root = root, .irqs = irqs, .sci = sci, .log = log };
+    Setup    s     = { .root = root, .wiring = wiring, .log = log };
     BusPlan *plan  = plan_new(NULL, 0);
     Space    io    = { windows->io_first, windows->io_last };
     Space    mem   = { windows->mem_first, windows->mem_last };

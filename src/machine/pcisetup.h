@@ -4,6 +4,7 @@
 #define QUERN_MACHINE_PCISETUP_H
 
 #include "devices/pci/pci.h"
+#include "machine/hardware.h"
 
 typedef struct PciWindows {
     uint64_t io_first, io_last;
@@ -11,8 +12,8 @@ typedef struct PciWindows {
     uint64_t mem64_first, mem64_last; /* for 64-bit prefetchable BARs that do not fit below; both 0: none */
 } PciWindows;
 
-/* Sets up everything below `root` through configuration cycles. `irqs` are the ISA interrupts of PIRQA to PIRQD;
- * `sci` is that of the power management function at 01.3. What does not fit is left without an address, and logged. */
-void pci_setup(PciBus *root, const PciWindows *windows, const uint8_t irqs[4], uint8_t sci, const Log *log);
+/* Sets up everything below `root` through configuration cycles. Interrupt lines get the ISA interrupts that `wiring`
+ * says. What does not fit is left without an address, and logged. */
+void pci_setup(PciBus *root, const PciWindows *windows, const PcWiring *wiring, const Log *log);
 
 #endif

@@ -12,7 +12,8 @@ static const uint32_t apic_ids[] = { 0, 1, 2, 300 };
 
 static PcHardware sample_hardware(void)
 {
-    return (PcHardware){ .cpus             = 4,
+    return (PcHardware){ .wiring           = &pc_i440fx_wiring,
+                         .cpus             = 4,
                          .apic_ids         = apic_ids,
                          .sockets          = 1,
                          .cores_per_socket = 4,
@@ -258,10 +259,9 @@ static void test_disassembles(void)
 
 static void test_mp_table(void)
 {
-    static const uint8_t pirq[4] = { 10, 10, 11, 11 };
-    PcHardware           hw      = sample_hardware();
-    FirmwareTables      *tables  = firmware_tables_new();
-    mptable_build(tables, &hw, pirq);
+    PcHardware      hw     = sample_hardware();
+    FirmwareTables *tables = firmware_tables_new();
+    mptable_build(tables, &hw);
     place(tables, 0xf0000);
     const TableBlob *pointer = tables->blobs->pdata[1];
     g_assert_cmpuint(pointer->address % 16, ==, 0);

@@ -119,7 +119,6 @@ typedef struct Rig {
     I440fx      *host;
 } Rig;
 
-static const uint8_t    irqs[4] = { 10, 10, 11, 11 };
 static const PciWindows windows = { .io_first    = 0xc000,
                                     .io_last     = 0xffff,
                                     .mem_first   = 0xe0000000,
@@ -150,7 +149,7 @@ static Card *add_card(Rig *r, PciBus *bus, unsigned slot, uint64_t large)
 static void run(Rig *r)
 {
     devices_reset(&r->t.p, RESET_COLD);
-    pci_setup(i440fx_bus(r->host), &windows, irqs, 9, r->t.p.log);
+    pci_setup(i440fx_bus(r->host), &windows, &pc_i440fx_wiring, r->t.p.log);
 }
 
 /* Each BAR has its address, naturally aligned; `first` to `last` is what its bus may use. */
@@ -194,7 +193,7 @@ static void test_root(void)
     run(&r);
     for (unsigned i = 0; i < 8; i++) {
         check_card(cards[i], windows.mem_first, windows.mem_last);
-        g_assert_cmpuint(cards[i]->pci.config[PCI_INTERRUPT_LINE], ==, irqs[(2 + i + 3) % 4]);
+        g_assert_cmpuint(cards[i]->pci.config[PCI_INTERRUPT_LINE], ==, pc_i440fx_wiring.irqs[(2 + i + 3) % 4]);
         g_assert_cmpuint(cards[i]->pci.config[PCI_COMMAND] & 3, ==, 3);
     }
     check_apart(cards, 8);
@@ -264,8 +263,8 @@ static void test_bridges(void)
         }
     }
     /* INTA of slot 1 behind slot 5: pin B there. Of slot 3 behind slot 2 behind slot 5: 3 + 2 further. */
-    g_assert_cmpuint(cards[1]->pci.config[PCI_INTERRUPT_LINE], ==, irqs[(5 + 3 + 1) % 4]);
-    g_assert_cmpuint(cards[2]->pci.config[PCI_INTERRUPT_LINE], ==, irqs[(5 + 3 + 3 + 2) % 4]);
+    g_assert_cmpuint(cards[1]->pci.config[PCI_INTERRUPT_LINE], ==, pc_i440fx_wiring.irqs[(5 + 3 + 1) % 4]);
+    g_assert_cmpuint(cards[2]->pci.config[PCI_INTERRUPT_LINE], ==, pc_i440fx_wiring.irqs[(5 + 3 + 3 + 2) % 4]);
     test_platform_close(&r.t);
 }
 

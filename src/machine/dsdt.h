@@ -1,0 +1,18 @@
+/* What the files that write the DSDT share. */
+
+#ifndef QUERN_MACHINE_DSDT_H
+#define QUERN_MACHINE_DSDT_H
+
+#include "machine/aml.h"
+#include "machine/hardware.h"
+
+/* _STA */
+enum { STA_PRESENT = 0x0f, STA_NO_UI = 0x0b, STA_DISABLED = 0x09 };
+
+/* dsdt_pci.c: the host bridge with all below it, and the links of its interrupts; inside \_SB. */
+void dsdt_add_pci(Aml *a, const PcHardware *hw);
+
+/* dsdt.c: RTC, keyboard, serial ports and so on; inside the ISA bridge or \_SB. */
+void dsdt_add_isa_devices(Aml *a, const PcHardware *hw);
+
+#endif

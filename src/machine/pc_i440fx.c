@@ -1,0 +1,102 @@
+/* The boards pc-i440fx-*: 440FX, PIIX3 and PIIX4.
+ *
+ * Up to 3.5 GiB of RAM lie below the PCI hole, which begins at E0000000h then; with more RAM it begins at C0000000h.
+ * Machine lock held. */
+
+#include "base/text.h"
+#include "devices/acpi/piix4_pm.h"
+#include "devices/pci/piix3.h"
+#include "machine/pc.h"
+
+enum { MAX_LOW_RAM = 0xe0000000u, BIG_LOW_RAM = 0xc0000000u, PMC_PAM0 = 0x59, PIRQRCA = 0x60 };
+
+static bool make(PcBoard *pc, Error *err)
+{
+    Platform *p    = &pc->machine->platform;
+    I440fx   *host = i440fx_create(p, &pc->ram_low, err);
+
+    if (!host) {
+        return false;
+    }
+    pc->host       = host;
+    pc->bus        = i440fx_bus(host);
+    pc->pci_memory = i440fx_pci_memory(host);
+    pc->smram      = i440fx_smram(host);
+    pc->bridge     = piix3_create(p, host, err);
+    return pc->bridge != NULL;
+}
+
+static bool make_rest(PcBoard *pc, Error *err)
+{
+    if (pc->machine->acpi == ON_OFF_AUTO_OFF) {
+        return true;
+    }
+    pc->pm = piix4_pm_create(&pc->machine->platform, pc->bus, pc->chipset->wiring->pm_devfn,
+                             piix3_sci_input(pc->bridge), pc_smi_pin(pc), err);
+    return pc->pm != NULL;
+}
+
+/* As SeaBIOS chooses it; a power of two long, for one MTRR. */
+static void choose_windows(PcBoard *pc)
+{
+    uint64_t ram       = pc->hw.ram_below_4g;
+    pc->hw.pci32_first = ram <= 2 * GiB ? 2 * GiB : ram <= BIG_LOW_RAM ? BIG_LOW_RAM : MAX_LOW_RAM;
+}
+
+static void describe(PcBoard *pc)
+{
+    PcHardware *hw = &pc->hw;
+    hw->s3         = piix4_pm_has_s3(pc->pm);
+    hw->s4         = piix4_pm_has_s4(pc->pm);
+    hw->s3_type    = PIIX4_S3_TYPE;
+    hw->s4_type    = PIIX4_S4_TYPE;
+    hw->s5_type    = PIIX4_S5_TYPE;
+}
+
+static void set_up(PcBoard *pc)
+{
+    const PcWiring *w = pc->chipset->wiring;
+
+    pc_show_shadow_ram(pc, PMC_PAM0);
+    pci_setup(pc->bus, &pc->windows, w, pc->machine->platform.log);
+    for (unsigned i = 0; i < w->n_pirqs; i++) {
+        pc_config(pc, w->isa_devfn, PIRQRCA + i, w->irqs[i], 1);
+    }
+    if (pc->pm) {
+        piix4_pm_set_bases(pc->pm, PIIX4_PM_BASE, PIIX4_SMBUS_BASE);
+    }
+}
+
+static const PcChipset chipset = {
+    .wiring         = &pc_i440fx_wiring,
+    .max_low_ram    = MAX_LOW_RAM,
+    .big_low_ram    = BIG_LOW_RAM,
+    .make           = make,
+    .make_rest      = make_rest,
+    .choose_windows = choose_windows,
+    .describe       = describe,
+    .set_up         = set_up,
+};
+
+static bool build(Machine *m, Error *err)
+{
+    return pc_build(m, &chipset, err);
+}
+
+MACHINE_TYPE(pc_9_1) = {
+    .name        = "pc-i440fx-9.1",
+    .alias       = "pc",
+    .help        = "Standard PC (i440FX + PIIX, 1996)",
+    .class       = OBJECT_CLASS_MACHINE,
+    .size        = sizeof(Machine),
+    .properties  = pc_properties,
+    .is_default  = true,
+    .default_cpu = "qemu64",
+    .max_cpus    = 255,
+    .default_ram = 128 * MiB,
+    .build       = build,
+    .finish      = pc_finish,
+    .reset       = pc_reset,
+    .detach      = pc_detach,
+    .free        = pc_free,
+};

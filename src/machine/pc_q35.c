@@ -1,0 +1,108 @@
+/* The boards pc-q35-*: Q35 MCH and ICH9.
+ *
+ * Up to 2.75 GiB of RAM lie below the PCI hole, which begins at B0000000h with 256 MiB of configuration space; with
+ * more RAM it begins at 80000000h. Machine lock held. */
+
+#include "base/text.h"
+#include "devices/acpi/ich9_smbus.h"
+#include "devices/pci/ich9_lpc.h"
+#include "machine/pc.h"
+
+enum { MAX_LOW_RAM = 0xb0000000u, BIG_LOW_RAM = 0x80000000u };
+
+static bool make(PcBoard *pc, Error *err)
+{
+    Platform *p    = &pc->machine->platform;
+    Q35      *host = q35_create(p, &pc->ram_low, err);
+
+    if (!host) {
+        return false;
+    }
+    pc->host       = host;
+    pc->bus        = q35_bus(host);
+    pc->pci_memory = q35_pci_memory(host);
+    pc->smram      = q35_smram(host);
+    pc->bridge     = ich9_lpc_create(p, host, pc_smi_pin(pc), err);
+    return pc->bridge != NULL;
+}
+
+static bool make_rest(PcBoard *pc, Error *err)
+{
+    if (pc->machine->acpi != ON_OFF_AUTO_OFF) {
+        pc->pm = ich9_lpc_pm(pc->bridge);
+    }
+    return !pc->machine->smbus || ich9_smbus_create(&pc->machine->platform, pc->bus, PCI_DEVFN(31, 3), err) != NULL;
+}
+
+/* Direct boot uses what lies above configuration space; other firmware may also use what lies below it. */
+static void choose_windows(PcBoard *pc)
+{
+    PcHardware *hw  = &pc->hw;
+    hw->ecam_base   = Q35_ECAM_BASE;
+    hw->ecam_size   = Q35_ECAM_SIZE;
+    hw->pci32_first = Q35_ECAM_BASE + Q35_ECAM_SIZE;
+    if (hw->ram_below_4g < Q35_ECAM_BASE) {
+        hw->pci32_low_first = hw->ram_below_4g;
+        hw->pci32_low_last  = Q35_ECAM_BASE - 1;
+    }
+}
+
+static void describe(PcBoard *pc)
+{
+    PcHardware *hw = &pc->hw;
+    hw->s3         = ich9_pm_has_s3(pc->pm);
+    hw->s4         = ich9_pm_has_s4(pc->pm);
+    hw->s3_type    = ICH9_S3_TYPE;
+    hw->s4_type    = ICH9_S4_TYPE;
+    hw->s5_type    = ICH9_S5_TYPE;
+}
+
+static void set_up(PcBoard *pc)
+{
+    const PcWiring *w = pc->chipset->wiring;
+
+    pc_show_shadow_ram(pc, Q35_PAM0);
+    pc_config(pc, 0, Q35_PCIEXBAR + 4, Q35_ECAM_BASE >> 32, 4);
+    pc_config(pc, 0, Q35_PCIEXBAR, (uint32_t)Q35_ECAM_BASE | Q35_PCIEXBAR_ENABLE, 4);
+    pci_setup(pc->bus, &pc->windows, w, pc->machine->platform.log);
+    for (unsigned i = 0; i < w->n_pirqs; i++) {
+        pc_config(pc, w->isa_devfn, i < 4 ? ICH9_PIRQA + i : ICH9_PIRQE + i - 4, w->irqs[i], 1);
+    }
+    pc_config(pc, w->isa_devfn, ICH9_PMBASE, ICH9_PM_BASE, 4);
+    pc_config(pc, w->isa_devfn, ICH9_ACPI_CNTL, ICH9_ACPI_ENABLED, 1);
+    pc_config(pc, w->isa_devfn, ICH9_RCBA, (uint32_t)ICH9_RCBA_BASE | 1, 4);
+    pc_config(pc, PCI_DEVFN(31, 3), ICH9_SMBUS_HOSTC, 1, 1);
+}
+
+static const PcChipset chipset = {
+    .wiring         = &pc_q35_wiring,
+    .max_low_ram    = MAX_LOW_RAM,
+    .big_low_ram    = BIG_LOW_RAM,
+    .make           = make,
+    .make_rest      = make_rest,
+    .choose_windows = choose_windows,
+    .describe       = describe,
+    .set_up         = set_up,
+};
+
+static bool build(Machine *m, Error *err)
+{
+    return pc_build(m, &chipset, err);
+}
+
+MACHINE_TYPE(q35_9_1) = {
+    .name        = "pc-q35-9.1",
+    .alias       = "q35",
+    .help        = "Standard PC (Q35 + ICH9, 2009)",
+    .class       = OBJECT_CLASS_MACHINE,
+    .size        = sizeof(Machine),
+    .properties  = pc_q35_properties,
+    .default_cpu = "qemu64",
+    .max_cpus    = 255,
+    .default_ram = 128 * MiB,
+    .build       = build,
+    .finish      = pc_finish,
+    .reset       = pc_reset,
+    .detach      = pc_detach,
+    .free        = pc_free,
+};
