@@ -76,6 +76,11 @@ static int ack_extint(void *opaque)
     return pc->pic && i8259_pending(pc->pic) ? i8259_ack(pc->pic) : -1;
 }
 
+static bool pc_has_smm(const Machine *m)
+{
+    return m->smm != ON_OFF_AUTO_OFF && !accel_type(m->accel)->no_smm;
+}
+
 static void send_smi(void *opaque, int n, int level)
 {
     PcBoard *pc = opaque;
@@ -87,7 +92,7 @@ static void send_smi(void *opaque, int n, int level)
 IrqPin *pc_smi_pin(PcBoard *pc)
 {
     pc->smi = (IrqPin){ .set = send_smi, .opaque = pc };
-    return pc->machine->smm == ON_OFF_AUTO_ON ? &pc->smi : NULL;
+    return pc_has_smm(pc->machine) ? &pc->smi : NULL;
 }
 
 /* ISA interrupts go to the 8259 and to the I/O APIC: the timer to its pin 2, because pin 0 hears the 8259 on real
@@ -234,7 +239,7 @@ static bool refuse_missing(const Machine *m, Error *err)
     } missing[] = {
         { m->vmport == ON_OFF_AUTO_ON, "-machine vmport=on" },
         { m->usb, "-machine usb=on" },
-        { m->smm == ON_OFF_AUTO_ON, "-machine smm=on" },
+        { m->smm == ON_OFF_AUTO_ON && accel_type(m->accel)->no_smm, "-machine smm=on with this accelerator" },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(missing); i++) {
         if (missing[i].asked) {

@@ -2,7 +2,7 @@
 """Runs Debian's SeaBIOS from the reset vector to its "No bootable device" and checks what it found on the way:
 shadowing (PAM), fw_cfg with DMA, PCI, power management, ACPI tables, timers, the keyboard controller.
 
-Usage: test_seabios.py PROGRAM [ACCELERATOR]"""
+Usage: test_seabios.py PROGRAM [ACCELERATOR [MACHINE]]"""
 
 import os
 import subprocess
@@ -18,12 +18,16 @@ EXPECTED = [
     "QEMU fw_cfg DMA interface supported",
     "Relocating init from",
     "Moving pm_base to 0x600",
-    "PCI: init bdf=00:01.3 id=8086:7113",
     "Found 2 cpu(s) max supported 2 cpu(s)",
     "ACPI: parse DSDT",
     "PS2 keyboard initialized",
     LAST,
 ]
+EXPECTED_ON = {
+    "pc": ["PCI: init bdf=00:01.3 id=8086:7113"],
+    "q35": ["PCIe: using q35 mmconfig at 0xb0000000", "PCI: init bdf=00:1f.3 id=8086:2930",
+            "00000000b0000000 - 00000000c0000000 = 2 RESERVED"],
+}
 
 # Under KVM it takes the paravirtual clock's word for the frequency of the TSC.
 EXPECTED_UNDER = {"tcg": "Using pmtimer, ioport 0x608", "kvm": "Copying SMBIOS"}
@@ -31,6 +35,7 @@ EXPECTED_UNDER = {"tcg": "Using pmtimer, ioport 0x608", "kvm": "Copying SMBIOS"}
 
 def main():
     accel = sys.argv[2] if len(sys.argv) > 2 else "tcg"
+    machine = sys.argv[3] if len(sys.argv) > 3 else "pc"
     if accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         print("1..0 # SKIP /dev/kvm is missing or may not be opened")
         return 0
@@ -41,7 +46,7 @@ def main():
         log = os.path.join(folder, "debugcon")
         begin = time.monotonic()
         process = subprocess.Popen(
-            [sys.argv[1], "-accel", accel, "-nodefaults", "-display", "none", "-m", "128", "-smp", "2", "-bios", IMAGE,
+            [sys.argv[1], "-accel", accel, "-machine", machine, "-nodefaults", "-display", "none", "-m", "128", "-smp", "2", "-bios", IMAGE,
              "-chardev", "file,id=log,path=" + log, "-device", "isa-debugcon,iobase=0x402,chardev=log"],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         text = ""
@@ -53,7 +58,7 @@ def main():
         seconds = time.monotonic() - begin
         process.terminate()
         errors = process.communicate()[1]
-    missing = [line for line in [*EXPECTED, EXPECTED_UNDER[accel]] if line not in text]
+    missing = [line for line in [*EXPECTED, *EXPECTED_ON[machine], EXPECTED_UNDER[accel]] if line not in text]
     print(f"# {seconds:.1f} s")
     for line in missing:
         print("# missing: " + line)

@@ -42,6 +42,19 @@ static PcHardware sample_hardware(void)
                          .parallel_irq     = { 7 } };
 }
 
+static PcHardware sample_q35(void)
+{
+    PcHardware hw      = sample_hardware();
+    hw.wiring          = &pc_q35_wiring;
+    hw.ram_below_4g    = 0x80000000;
+    hw.pci32_low_first = 0x80000000;
+    hw.pci32_low_last  = 0xafffffff;
+    hw.pci32_first     = 0xc0000000;
+    hw.ecam_base       = 0xb0000000;
+    hw.ecam_size       = 0x10000000;
+    return hw;
+}
+
 /* Places blobs one behind the other and applies the fixups. */
 static void place(FirmwareTables *tables, uint64_t base)
 {
@@ -208,7 +221,7 @@ static bool run(const char *dir, const char *command, char **output)
 }
 
 /* Disassembles the DSDT and compiles the result again: both must go without complaint. */
-static void test_disassembles(void)
+static void check_disassembly(PcHardware hw, const char *const *names, const char *const *expected)
 {
     g_autofree char *iasl = g_find_program_in_path("iasl");
     if (!iasl) {
@@ -216,19 +229,17 @@ static void test_disassembles(void)
         return;
     }
     g_auto(Error) err       = { 0 };
-    PcHardware       hw     = sample_hardware();
     FirmwareTables  *tables = firmware_tables_new();
     TableBlob       *rsdp   = acpi_build(tables, &hw, NULL, &err);
     g_autofree char *dir    = g_dir_make_tmp("quern-test-acpi-XXXXXX", NULL);
     place(tables, 0x100000);
 
-    const char *const names[] = { "FACP", "APIC", "HPET", "WAET" };
-    for (unsigned i = 0; i <= G_N_ELEMENTS(names); i++) {
-        const uint8_t *fadt = find_table(tables, rsdp, "FACP");
-        const uint8_t *table =
-            i < G_N_ELEMENTS(names) ? find_table(tables, rsdp, names[i]) : at_address(tables, load_le32(fadt + 40));
-        const char      *name = i < G_N_ELEMENTS(names) ? names[i] : "DSDT";
-        g_autofree char *file = g_strdup_printf("%s/%s.dat", dir, name);
+    for (bool dsdt = false; !dsdt; names++) {
+        const uint8_t *fadt    = find_table(tables, rsdp, "FACP");
+        dsdt                   = *names == NULL;
+        const uint8_t   *table = dsdt ? at_address(tables, load_le32(fadt + 40)) : find_table(tables, rsdp, *names);
+        const char      *name  = dsdt ? "DSDT" : *names;
+        g_autofree char *file  = g_strdup_printf("%s/%s.dat", dir, name);
         g_assert_nonnull(table);
         g_assert_true(g_file_set_contents(file, (const char *)table, load_le32(table + 4), NULL));
         g_autofree char *command = g_strdup_printf("iasl -d %s.dat 2>&1", name);
@@ -244,17 +255,42 @@ static void test_disassembles(void)
     g_autofree char *dsl      = NULL;
     g_autofree char *dsl_path = g_build_filename(dir, "DSDT.dsl", NULL);
     g_assert_true(g_file_get_contents(dsl_path, &dsl, NULL, NULL));
-    const char *const expected[] = { "Device (PCI0)", "Device (LNKD)", "_S3",  "EisaId (\"PNP0B00\")",
-                                     "Device (COM2)", "Device (C003)", "_PRT", "QWordMemory" };
-    for (unsigned i = 0; i < G_N_ELEMENTS(expected); i++) {
-        if (!strstr(dsl, expected[i])) {
-            g_error("no %s in the DSDT", expected[i]);
+    for (; *expected; expected++) {
+        if (!strstr(dsl, *expected)) {
+            g_error("no %s in the DSDT", *expected);
         }
     }
     g_autofree char *cleanup = g_strdup_printf("rm -r '%s'", dir);
     g_autofree char *ignored = NULL;
     run("/", cleanup, &ignored);
     firmware_tables_free(tables);
+}
+
+static void test_disassembles(void)
+{
+    static const char *const names[]    = { "FACP", "APIC", "HPET", "WAET", NULL };
+    static const char *const expected[] = {
+        "Device (PCI0)", "Device (LNKD)", "_S3", "EisaId (\"PNP0B00\")", "Device (COM2)", "Device (C003)",
+        "_PRT",          "QWordMemory",   NULL
+    };
+    check_disassembly(sample_hardware(), names, expected);
+}
+
+static void test_q35_disassembles(void)
+{
+    static const char *const names[]    = { "FACP", "APIC", "HPET", "MCFG", "WAET", NULL };
+    static const char *const expected[] = { "EisaId (\"PNP0A08\")",
+                                            "Device (LNKH)",
+                                            "Device (GSIA)",
+                                            "_OSC",
+                                            "PRTA",
+                                            "_PIC",
+                                            "ToUUID (\"33db4d5b-1ff7-401c-9657-7441c03dd766\")",
+                                            "Device (DRAC)",
+                                            "0x001F0000",
+                                            "0xB0000000",
+                                            NULL };
+    check_disassembly(sample_q35(), names, expected);
 }
 
 static void test_mp_table(void)
@@ -291,6 +327,7 @@ int main(int argc, char **argv)
     g_test_add_func("/acpi/commands", test_commands);
     g_test_add_func("/acpi/user-tables", test_user_tables);
     g_test_add_func("/acpi/disassembles", test_disassembles);
+    g_test_add_func("/acpi/q35-disassembles", test_q35_disassembles);
     g_test_add_func("/acpi/mp-table", test_mp_table);
     return g_test_run();
 }

@@ -265,6 +265,7 @@ ACCEL_TYPE(kvm) = {
     .class       = OBJECT_CLASS_ACCEL,
     .size        = sizeof(Kvm),
     .properties  = kvm_properties,
+    .no_smm      = true,
     .suits       = kvm_probe,
     .init        = kvm_init,
     .free        = kvm_free,
