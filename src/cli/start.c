@@ -474,7 +474,7 @@ static bool make_ports(Start *s, const char *option, Chardev **chardevs, bool *p
     for (; cli_nth(s->cli, option, n); n++) {
         const CliEntry *entry = cli_nth(s->cli, option, n);
         if (n == max) {
-            error_set(err, "a PC has at most %zu %s ports", max, option);
+            error_set(err, "this machine has at most %zu %s ports", max, option);
             return cli_blame(entry, err);
         }
         g_autofree char *id = g_strdup_printf("%s%zu", option, n);
@@ -484,7 +484,7 @@ static bool make_ports(Start *s, const char *option, Chardev **chardevs, bool *p
             return cli_blame(entry, err);
         }
     }
-    if (!n && !s->machine->config.no_defaults) {
+    if (!n && max && !s->machine->config.no_defaults) {
         g_autofree char *id = g_strdup_printf("%s0", option);
         chardevs[0]         = short_chardev(s, id, otherwise, err);
         present[0]          = true;
@@ -497,11 +497,12 @@ static bool make_ports(Start *s, const char *option, Chardev **chardevs, bool *p
 
 static bool make_all_ports(Start *s, Error *err)
 {
-    MachineConfig *c = &s->machine->config;
+    MachineConfig     *c    = &s->machine->config;
+    const MachineType *type = machine_type(s->machine);
     /* Without a window the first serial port is in the terminal; otherwise it exists and what it says is dropped. */
-    if (!make_ports(s, "serial", c->serial, c->serial_present, G_N_ELEMENTS(c->serial),
+    if (!make_ports(s, "serial", c->serial, c->serial_present, type->max_serial,
                     cli_has(s->cli, "nographic") ? "mon:stdio" : "null", err) ||
-        !make_ports(s, "parallel", c->parallel, c->parallel_present, G_N_ELEMENTS(c->parallel), "null", err)) {
+        !make_ports(s, "parallel", c->parallel, c->parallel_present, type->max_parallel, "null", err)) {
         return false;
     }
     const char *debugcon = cli_text(s->cli, "debugcon");

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "desc/field.h"
+#include "devices/acpi/ged.h"
 #include "devices/irq/ioapic.h"
 #include "devices/timer/hpet.h"
 
@@ -139,6 +140,7 @@ enum {
     FADT_RTC_S4         = 1 << 7,
     FADT_RESET_REG      = 1 << 10,
     FADT_APIC_CLUSTER   = 1 << 18,
+    FADT_HW_REDUCED     = 1 << 20,
     BOOT_LEGACY_DEVICES = 1 << 0,
     BOOT_8042           = 1 << 1,
     BOOT_NO_VGA         = 1 << 2,
@@ -225,9 +227,61 @@ static void add_fadt(Builder *b, const PcHardware *hw, const TableBlob *facs, ui
     table_end(b, at, true);
 }
 
+static void put_memory_byte(GByteArray *out, uint64_t address)
+{
+    put(out, 0, 1); /* system memory */
+    put(out, 8, 1);
+    put(out, 0, 1);
+    put(out, 1, 1);
+    put(out, address, 8);
+}
+
+/* Without fixed hardware nearly all of it is 0. */
+static void add_reduced_fadt(Builder *b, const PcHardware *hw, uint32_t dsdt)
+{
+    enum { DSDT = 40, ARCH = 109, FLAGS = 112, RESET = 116, RESET_VALUE = 128, MINOR = 131, X_DSDT = 140, SLEEP = 244 };
+    GByteArray *o      = b->blob->data;
+    uint32_t    at     = table_begin(b, "FACP", 6);
+    unsigned    arch   = (hw->i8042 ? BOOT_8042 : 0) | (hw->vga ? 0 : BOOT_NO_VGA) | (hw->rtc ? 0 : BOOT_NO_CMOS);
+    uint8_t    *fields = NULL;
+
+    set_oem_ids(b, at);
+    g_byte_array_set_size(o, at + FADT_SIZE);
+    fields = o->data + at;
+    memset(fields + HEADER_SIZE, 0, FADT_SIZE - HEADER_SIZE);
+    store_le32(fields + DSDT, dsdt);
+    store_le16(fields + ARCH, (uint16_t)arch);
+    store_le32(fields + FLAGS, FADT_HW_REDUCED | FADT_RESET_REG | FADT_WBINVD);
+    fields[RESET_VALUE] = GED_RESET_VALUE;
+    fields[MINOR]       = 4;
+    store_le64(fields + X_DSDT, dsdt);
+
+    static const struct {
+        uint16_t at, reg;
+    } registers[] = { { RESET, GED_RESET }, { SLEEP, GED_SLEEP_CTL }, { SLEEP + 12, GED_SLEEP_STS } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
+        g_autoptr(GByteArray) gas = g_byte_array_new();
+        put_memory_byte(gas, hw->ged_base + registers[i].reg);
+        memcpy(fields + registers[i].at, gas->data, gas->len);
+    }
+    firmware_tables_pointer(b->tables, b->blob, at + DSDT, 4, b->blob);
+    firmware_tables_pointer(b->tables, b->blob, at + X_DSDT, 8, b->blob);
+    table_end(b, at, true);
+}
+
+static void add_io_apic(GByteArray *o, unsigned id, uint64_t address, unsigned first_gsi)
+{
+    put(o, 1, 1);
+    put(o, 12, 1);
+    put(o, id, 1);
+    put(o, 0, 1);
+    put(o, address, 4);
+    put(o, first_gsi, 4);
+}
+
 static void add_madt(Builder *b, const PcHardware *hw)
 {
-    enum { LAPIC = 0, IO_APIC = 1, OVERRIDE = 2, LAPIC_NMI = 4, X2APIC = 9, X2APIC_NMI = 10 };
+    enum { LAPIC = 0, OVERRIDE = 2, LAPIC_NMI = 4, X2APIC = 9, X2APIC_NMI = 10 };
     GByteArray *o  = b->blob->data;
     uint32_t    at = table_begin(b, "APIC", 5);
     bool        x2 = false;
@@ -252,14 +306,12 @@ static void add_madt(Builder *b, const PcHardware *hw)
             put(o, i, 4);
         }
     }
-    put(o, IO_APIC, 1);
-    put(o, 12, 1);
-    put(o, hw->io_apic_id, 1);
-    put(o, 0, 1);
-    put(o, IOAPIC_ADDRESS, 4);
-    put(o, 0, 4); /* first GSI */
-
-    for (unsigned irq = 0; irq < 16; irq++) {
+    add_io_apic(o, hw->io_apic_id, IOAPIC_ADDRESS, 0);
+    if (hw->io_apic2_address) {
+        add_io_apic(o, hw->io_apic_id + 1u, hw->io_apic2_address, IOAPIC_PINS);
+    }
+    /* Hardware-reduced: devices tell in the DSDT which interrupts they have. */
+    for (unsigned irq = 0; irq < 16 && !hw->reduced; irq++) {
         bool level = PC_LEVEL_IRQS >> irq & 1;
         if (irq != 0 && !level) {
             continue;
@@ -457,6 +509,17 @@ static TableBlob *add_rsdp(Builder *b, uint32_t rsdt, uint32_t xsdt)
     return blob;
 }
 
+static TableBlob *add_facs(FirmwareTables *tables)
+{
+    TableBlob *facs = firmware_tables_add(tables, ACPI_FACS_FILE, 64, TABLE_ZONE_HIGH, TABLE_NVS);
+    put_text(facs->data, "FACS", 4);
+    put(facs->data, FACS_SIZE, 4);
+    g_byte_array_set_size(facs->data, FACS_SIZE);
+    memset(facs->data->data + 8, 0, FACS_SIZE - 8);
+    facs->data->data[32] = 2; /* version */
+    return facs;
+}
+
 TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrArray *user, Error *err)
 {
     Builder b = { .tables  = tables,
@@ -465,14 +528,8 @@ TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrAr
     memcpy(b.oem_id, oem_id, 6);
     memcpy(b.oem_table_id, oem_table_id, 8);
 
-    TableBlob *facs = firmware_tables_add(tables, ACPI_FACS_FILE, 64, TABLE_ZONE_HIGH, TABLE_NVS);
-    put_text(facs->data, "FACS", 4);
-    put(facs->data, FACS_SIZE, 4);
-    g_byte_array_set_size(facs->data, FACS_SIZE);
-    memset(facs->data->data + 8, 0, FACS_SIZE - 8);
-    facs->data->data[32] = 2; /* version */
-
-    uint32_t dsdt = table_begin(&b, "DSDT", 2);
+    TableBlob *facs = hw->reduced ? NULL : add_facs(tables);
+    uint32_t   dsdt = table_begin(&b, "DSDT", 2);
     dsdt_build(b.blob->data, hw);
     table_end(&b, dsdt, false);
 
@@ -485,7 +542,11 @@ TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrAr
     if (ok) {
         GArray *users = b.offsets;
         b.offsets     = g_array_new(FALSE, FALSE, sizeof(uint32_t));
-        add_fadt(&b, hw, facs, dsdt);
+        if (hw->reduced) {
+            add_reduced_fadt(&b, hw, dsdt);
+        } else {
+            add_fadt(&b, hw, facs, dsdt);
+        }
         add_madt(&b, hw);
         if (hw->hpet) {
             add_hpet(&b, hw);
@@ -493,7 +554,9 @@ TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrAr
         if (hw->ecam_size) {
             add_mcfg(&b, hw);
         }
-        add_waet(&b);
+        if (hw->acpi_pm) {
+            add_waet(&b);
+        }
         g_array_append_vals(b.offsets, users->data, users->len);
         g_array_unref(users);
         uint32_t rsdt = add_root_table(&b, "RSDT", 4);

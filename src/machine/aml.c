@@ -312,15 +312,25 @@ void aml_res_memory32(Aml *a, uint32_t base, uint32_t len, bool writable)
     put_le(a, len, 4);
 }
 
-void aml_res_interrupts(Aml *a, const uint32_t *gsi, unsigned n)
+static void put_interrupts(Aml *a, unsigned flags, const uint32_t *gsi, unsigned n)
 {
     put8(a, 0x89);
     put_le(a, 2 + 4 * n, 2);
-    put8(a, 0x09); /* consumer, level, active high, shared */
+    put8(a, (uint8_t)flags);
     put8(a, (uint8_t)n);
     for (unsigned i = 0; i < n; i++) {
         put_le(a, gsi[i], 4);
     }
+}
+
+void aml_res_interrupts(Aml *a, const uint32_t *gsi, unsigned n)
+{
+    put_interrupts(a, 0x09, gsi, n); /* consumer, level, active high, shared */
+}
+
+void aml_res_event(Aml *a, uint32_t gsi)
+{
+    put_interrupts(a, 0x03, &gsi, 1); /* consumer, edge, active high, exclusive */
 }
 
 /* An address space descriptor of 2, 4 or 8 byte numbers (6.4.3.5): positive decode, both ends fixed, producer. */

@@ -41,6 +41,7 @@ typedef enum AmlOp {
     AML_CREATE_DWORD_FIELD = 0x8a, /* buffer, byte index, name */
     AML_LNOT               = 0x92,
     AML_LAND               = 0x90,
+    AML_NOTIFY             = 0x86, /* object, value */
     AML_LEQUAL             = 0x93,
     AML_LLESS              = 0x95,
     AML_RETURN             = 0xa4,
@@ -85,6 +86,7 @@ void aml_res_io(Aml *a, uint16_t base, uint8_t len); /* fixed, 16 bits decoded *
 void aml_res_irq(Aml *a, unsigned irq);              /* edge, active high, exclusive */
 void aml_res_memory32(Aml *a, uint32_t base, uint32_t len, bool writable);
 void aml_res_interrupts(Aml *a, const uint32_t *gsi, unsigned n); /* level, active high, shared */
+void aml_res_event(Aml *a, uint32_t gsi);                         /* edge, active high, exclusive */
 void aml_res_bus(Aml *a, uint16_t first, uint16_t last);
 void aml_res_io_window(Aml *a, uint16_t first, uint16_t last);
 void aml_res_memory_window(Aml *a, uint64_t first, uint64_t last, bool cacheable); /* 32 bits where it fits */

@@ -286,7 +286,8 @@ static void set_up_chipset(PcBoard *pc)
         out8(pc, 0xa1, 0x70);
         out8(pc, 0xa1, 0x02);
         out8(pc, 0xa1, 0x01);
-        out8(pc, 0x21, 0xf8); /* open: timer, keyboard, cascade */
+        /* Open: timer, keyboard, cascade. With hardware-reduced ACPI nobody would turn them off before they come. */
+        out8(pc, 0x21, pc->hw.reduced ? 0xff : 0xf8);
         out8(pc, 0xa1, 0xff);
     }
     if (pc->machine->pit != ON_OFF_AUTO_OFF) {

@@ -126,6 +126,11 @@ void dsdt_build(GByteArray *out, const PcHardware *hw)
     aml_scope(a, "\\_SB_");
     if (hw->wiring->pci) {
         dsdt_add_pci(a, hw);
+    } else {
+        dsdt_add_isa_devices(a, hw);
+    }
+    if (hw->reduced) {
+        dsdt_add_reduced(a, hw);
     }
     add_cpus(a, hw);
     if (hw->hpet) {
@@ -150,7 +155,7 @@ void dsdt_build(GByteArray *out, const PcHardware *hw)
     }
     aml_end(a);
 
-    if (hw->acpi_pm) {
+    if (hw->acpi_pm || hw->reduced) {
         if (hw->s3) {
             add_sleep_state(a, "\\_S3_", hw->s3_type);
         }

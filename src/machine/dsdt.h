@@ -12,6 +12,9 @@ enum { STA_PRESENT = 0x0f, STA_NO_UI = 0x0b, STA_DISABLED = 0x09 };
 /* dsdt_pci.c: the host bridge with all below it, and the links of its interrupts; inside \_SB. */
 void dsdt_add_pci(Aml *a, const PcHardware *hw);
 
+/* dsdt_reduced.c: generic event device, power button, virtio-mmio; inside \_SB. */
+void dsdt_add_reduced(Aml *a, const PcHardware *hw);
+
 /* dsdt.c: RTC, keyboard, serial ports and so on; inside the ISA bridge or \_SB. */
 void dsdt_add_isa_devices(Aml *a, const PcHardware *hw);
 

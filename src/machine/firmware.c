@@ -16,8 +16,6 @@
 
 enum { BIOS_UNIT = 64 << 10, BIOS_MAX = 16 << 20, BIOS_LOW_MAX = 128 << 10 };
 
-static const char default_bios[] = "bios-256k.bin";
-
 /* ---- The image ---- */
 
 static bool read_bios(PcBoard *pc, const char *path, Error *err)
@@ -51,8 +49,8 @@ bool pc_load_bios(PcBoard *pc, Error *err)
 {
     Machine         *m    = pc->machine;
     Memory          *mem  = m->platform.memory;
-    Region          *pci  = pc->pci_memory;
-    g_autofree char *path = machine_find_firmware(m, m->config.bios ? m->config.bios : default_bios, err);
+    Region          *high = pc->pci_memory ? pc->pci_memory : m->platform.system_memory;
+    g_autofree char *path = machine_find_firmware(m, m->config.bios ? m->config.bios : pc->chipset->bios, err);
 
     if (!path || !read_bios(pc, path, err)) {
         return error_prefix(err, m->config.bios ? "-bios: " : "default firmware: ");
@@ -61,10 +59,23 @@ bool pc_load_bios(PcBoard *pc, Error *err)
     region_init_rom(&pc->bios_high, mem, "pc.bios", pc->bios, 0, size);
     region_init_alias(&pc->bios_low, mem, "isa-bios", &pc->bios_high, size - low, low);
     memory_begin(mem);
-    region_map(pci, 4 * GiB - size, &pc->bios_high, 0);
-    region_map(pci, MiB - low, &pc->bios_low, 1);
+    region_map(high, 4 * GiB - size, &pc->bios_high, 0);
+    if (!pc->chipset->bios_in_ram) {
+        region_map(high, MiB - low, &pc->bios_low, 1);
+    }
     memory_commit(mem);
     return true;
+}
+
+void pc_copy_bios(PcBoard *pc)
+{
+    RamBlock *ram = pc->machine->ram;
+    uint64_t  low = pc->bios ? MIN(pc->bios->size, BIOS_LOW_MAX) : 0;
+
+    if (low && pc->chipset->bios_in_ram) {
+        memcpy(ram->host + MiB - low, pc->bios->host + pc->bios->size - low, low);
+        ram_block_written(ram, MiB - low, low);
+    }
 }
 
 /* ---- fw_cfg ---- */

@@ -40,6 +40,14 @@ typedef struct PcHardware {
     uint64_t pci64_first, pci64_last;         /* above RAM; both 0: none */
     uint64_t ecam_base, ecam_size;            /* memory-mapped configuration space; 0: none */
 
+    /* Hardware-reduced ACPI: events, sleep and reset by a generic event device. */
+    bool     reduced;
+    uint64_t ged_base;
+    uint8_t  ged_irq;
+    uint64_t virtio_mmio_base; /* places for virtio devices, 200h bytes each */
+    unsigned virtio_mmio_slots, virtio_mmio_first_gsi;
+    uint64_t io_apic2_address; /* a second I/O APIC with interrupts from 24 on; 0: none */
+
     bool     acpi_pm; /* the chipset's power management is there */
     bool     s3, s4;
     uint8_t  s3_type, s4_type, s5_type;

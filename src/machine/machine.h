@@ -79,8 +79,9 @@ struct MachineType {
     const char           *default_cpu; /* "qemu64" */
     unsigned              max_cpus;
     uint64_t              default_ram;
-    const char           *missing; /* not NULL: known but not built yet */
-    const CompatProperty *compat;  /* ends with an empty one; NULL: none */
+    unsigned              max_serial, max_parallel; /* ports that -serial and -parallel may ask for */
+    const char           *missing;                  /* not NULL: known but not built yet */
+    const CompatProperty *compat;                   /* ends with an empty one; NULL: none */
     bool (*build)(Machine *m, Error *err);
     bool (*finish)(Machine *m, Error *err);    /* all devices are there: kernel and firmware tables. May be NULL */
     void (*reset)(Machine *m, ResetKind kind); /* after devices and CPUs were reset: firmware's part of direct boot */
@@ -128,8 +129,9 @@ struct Machine {
     ShutdownCause     shutdown_cause;
 
     /* Machine properties (-machine); one table for all PC boards. */
-    OnOffAuto vmport, smm, acpi, pit, pic;
-    bool      i8042, hpet, smbus, sata, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
+    OnOffAuto vmport, smm, acpi, pit, pic, rtc, ioapic2, pcie;
+    bool      isa_serial, auto_kernel_cmdline;
+    bool      i8042, hpet, smbus, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
     char     *accel_name, *firmware, *kernel_irqchip;
     char     *absent_text; /* properties that are known but not built: they take no value */
     bool      absent_flag;

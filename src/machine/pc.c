@@ -48,7 +48,9 @@ static void choose_windows(PcBoard *pc)
     PcHardware   *hw  = &pc->hw;
 
     hw->pci32_last = PCI32_LAST;
-    pc->chipset->choose_windows(pc);
+    if (pc->chipset->choose_windows) {
+        pc->chipset->choose_windows(pc);
+    }
     if (end >= top && end - top >= PCI64_SIZE) {
         hw->pci64_first = top;
         hw->pci64_last  = top + PCI64_SIZE - 1;
@@ -108,11 +110,13 @@ static bool make_interrupt_controllers(PcBoard *pc, Error *err)
             return false;
         }
     }
-    pc->ioapic = ioapic_create(p, pc->machine->apic_bus, IO_APIC_ID, err);
-    if (!pc->ioapic) {
-        return false;
+    if (!pc->chipset->no_ioapic) {
+        pc->ioapic = ioapic_create(p, pc->machine->apic_bus, IO_APIC_ID, err);
+        if (!pc->ioapic) {
+            return false;
+        }
     }
-    for (unsigned i = 0; i < IOAPIC_PINS; i++) {
+    for (unsigned i = 0; pc->ioapic && i < IOAPIC_PINS; i++) {
         p->gsi[i] = ioapic_input(pc->ioapic, i);
     }
     for (unsigned i = 0; i < 16; i++) {
@@ -154,6 +158,9 @@ static bool make_timers(PcBoard *pc, Error *err)
             setup.start += local.tm_gmtoff;
         }
     }
+    if (m->rtc == ON_OFF_AUTO_OFF) {
+        return true;
+    }
     pc->rtc = rtc_create(p, &setup, pc->hpet ? hpet_legacy_input(pc->hpet, 1) : p->isa_irq[8], err);
     return pc->rtc != NULL;
 }
@@ -184,7 +191,8 @@ static bool make_isa_devices(PcBoard *pc, Error *err)
     Machine  *m = pc->machine;
     Platform *p = &m->platform;
 
-    if ((m->i8042 && !i8042_create(p, NULL, err)) || !port92_create(p, NULL, err) || !port80_create(p, err)) {
+    if ((m->i8042 && !i8042_create(p, NULL, err)) ||
+        (!pc->chipset->no_control_ports && (!port92_create(p, NULL, err) || !port80_create(p, err)))) {
         return false;
     }
     for (int i = 0; i < (int)G_N_ELEMENTS(m->config.serial); i++) {
@@ -224,7 +232,7 @@ static void fill_cmos(PcBoard *pc)
         { 0x38, 1, 0x30 | (pc->machine->fd_bootchk ? 0 : 1) }, /* then CD-ROM */
     };
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(entries); i++) {
+    for (unsigned i = 0; pc->rtc && i < G_N_ELEMENTS(entries); i++) {
         for (unsigned b = 0; b < entries[i].bytes; b++) {
             rtc_set_cmos(pc->rtc, (uint8_t)(entries[i].index + b), (uint8_t)(entries[i].value >> (8 * b)));
         }
@@ -334,7 +342,8 @@ static void describe_hardware(PcBoard *pc)
     hw->cpuid_1_edx      = id.edx;
     hw->io_apic_id       = IO_APIC_ID;
     hw->acpi_pm          = pc->pm != NULL;
-    if (pc->pm) {
+    hw->reduced          = pc->ged != NULL;
+    if (pc->pm || pc->ged) {
         pc->chipset->describe(pc);
     }
     hw->hpet = pc->hpet != NULL;
@@ -342,7 +351,7 @@ static void describe_hardware(PcBoard *pc)
         hw->hpet_block_id = hpet_block_id(pc->hpet);
     }
     hw->pic    = pc->pic != NULL;
-    hw->rtc    = true;
+    hw->rtc    = pc->rtc != NULL;
     hw->i8042  = m->i8042;
     hw->fw_cfg = true;
     devices_foreach(&m->platform, note_isa_device, hw);
@@ -353,7 +362,7 @@ static bool find_pci_device(void *opaque, const char *id, uint8_t *devfn)
     PcBoard *pc  = opaque;
     Object  *obj = object_resolve(pc->machine->platform.objects, id);
 
-    if (!obj || obj->type->class != OBJECT_CLASS_DEVICE || ((Device *)obj)->bus != pci_bus_base(pc->bus)) {
+    if (!obj || obj->type->class != OBJECT_CLASS_DEVICE || !pc->bus || ((Device *)obj)->bus != pci_bus_base(pc->bus)) {
         return false;
     }
     *devfn = ((PciDevice *)obj)->devfn;
@@ -373,7 +382,7 @@ static bool build_tables(PcBoard *pc, Error *err)
         memcpy(defaults.uuid, m->config.uuid, sizeof defaults.uuid);
     }
     describe_hardware(pc);
-    if (pc->pm) {
+    if (pc->pm || pc->ged) {
         pc->acpi = firmware_tables_new();
         if (!acpi_build(pc->acpi, &pc->hw, m->config.acpi_tables, err)) {
             return false;
@@ -385,8 +394,10 @@ static bool build_tables(PcBoard *pc, Error *err)
     if (!smbios_build(pc->smbios, &pc->hw, &defaults, m->config.smbios, find_pci_device, pc, err)) {
         return false;
     }
-    pc->mp = firmware_tables_new();
-    mptable_build(pc->mp, &pc->hw);
+    if (pc->ioapic) {
+        pc->mp = firmware_tables_new();
+        mptable_build(pc->mp, &pc->hw);
+    }
     return true;
 }
 
@@ -401,6 +412,8 @@ void pc_reset(Machine *m, ResetKind kind)
     PcBoard *pc = pc_board(m);
     if (pc->boot) {
         pc_start_direct_boot(pc);
+    } else {
+        pc_copy_bios(pc);
     }
     pc->ran_before = true;
 }
@@ -408,7 +421,9 @@ void pc_reset(Machine *m, ResetKind kind)
 static void unmap(Region *r)
 {
     if (r->memory) {
-        region_unmap(r);
+        if (r->mapped) {
+            region_unmap(r);
+        }
         region_destroy(r);
     }
 }
@@ -443,44 +458,3 @@ void pc_free(Machine *m)
     g_free(pc);
     m->board = NULL;
 }
-
-/* ---- Properties ---- */
-
-/* One table for all PC boards; some have more. */
-#define PC_PROPERTIES                                                                                                  \
-    FIELD(Machine, accel_name, "accel", .help = "accelerators to try, separated by colons"),                           \
-        FIELD(Machine, acpi, "acpi", .names = on_off_auto_names, .help = "ACPI tables and power management"),          \
-        FIELD(Machine, vmport, "vmport", .names = on_off_auto_names, .help = "VMware backdoor port"),                  \
-        FIELD(Machine, smm, "smm", .names = on_off_auto_names, .help = "system management mode"),                      \
-        FIELD(Machine, pic, "pic", .names = on_off_auto_names, .help = "8259 interrupt controllers"),                  \
-        FIELD(Machine, pit, "pit", .names = on_off_auto_names, .help = "8254 timer"),                                  \
-        FIELD(Machine, hpet, "hpet", .initial = true, .help = "high precision event timers"),                          \
-        FIELD(Machine, i8042, "i8042", .initial = true, .help = "keyboard controller"),                                \
-        FIELD(Machine, fd_bootchk, "fd-bootchk", .initial = true, .help = "firmware checks boot sectors of floppies"), \
-        FIELD(Machine, usb, "usb", .help = "USB controller on the board"),                                             \
-        FIELD(Machine, graphics, "graphics", .initial = true, .help = "displays; off with -nographic"),                \
-        FIELD(Machine, firmware, "firmware", .help = "firmware image, as -bios"),                                      \
-        FIELD(Machine, unpack_kernel, "unpack-kernel",                                                                 \
-              .help = "take the kernel out of a bzImage on the host and enter it by PVH: faster, without KASLR"),      \
-        FIELD(Machine, dump_guest_core, "dump-guest-core", .initial = true, .help = "guest RAM in core dumps"),        \
-        FIELD(Machine, mem_merge, "mem-merge", .initial = true, .help = "let the host merge equal pages"),             \
-        FIELD(Machine, kernel_irqchip, "kernel-irqchip", .alias = "kernel_irqchip",                                    \
-              .help = "as -accel kvm,kernel-irqchip="),                                                                \
-        FIELD(Machine, absent_flag, "suppress-vmdesc", .unsupported = true, .help = "migration without description"),  \
-        FIELD(Machine, absent_flag, "nvdimm", .unsupported = true, .help = "NVDIMM support"),                          \
-        FIELD(Machine, absent_flag, "hmat", .unsupported = true, .help = "ACPI HMAT"),                                 \
-        FIELD(Machine, absent_text, "memory-encryption", .unsupported = true, .help = "memory encryption object"),     \
-        FIELD(Machine, absent_text, "confidential-guest-support", .unsupported = true,                                 \
-              .help = "confidential guest object"),                                                                    \
-        FIELD(Machine, absent_text, "memory-backend", .unsupported = true, .help = "memory backend object for RAM"),   \
-        FIELD(Machine, absent_text, "max-ram-below-4g", .unsupported = true, .help = "where the PCI hole begins"),     \
-        FIELD(Machine, absent_text, "smbios-entry-point-type", .unsupported = true, .help = "32 or 64"),               \
-        FIELD(Machine, absent_text, "x-oem-id", .unsupported = true, .help = "OEM of ACPI tables"),                    \
-        FIELD(Machine, absent_text, "x-oem-table-id", .unsupported = true, .help = "OEM's name of ACPI tables")
-
-const Field pc_properties[] = { PC_PROPERTIES, {} };
-
-const Field pc_q35_properties[] = { PC_PROPERTIES,
-                                    FIELD(Machine, smbus, "smbus", .initial = true, .help = "SMBus controller"),
-                                    FIELD(Machine, sata, "sata", .unsupported = true, .help = "SATA controller"),
-                                    {} };

@@ -25,6 +25,10 @@ typedef struct PcBoard PcBoard;
 /* What differs between the chipsets. */
 typedef struct PcChipset {
     const PcWiring *wiring;
+    const char     *bios;        /* default firmware */
+    bool            bios_in_ram; /* its end is copied below 1 MiB, where there is nothing but RAM */
+    bool            no_ioapic;
+    bool            no_control_ports;           /* 80h, 92h */
     uint64_t        max_low_ram;                /* RAM of up to this size lies below the PCI hole as a whole; */
     uint64_t        big_low_ram;                /* of more this much */
     bool (*make)(PcBoard *pc, Error *err);      /* host and ISA bridge: bus, pci_memory, smram, isa_bus */
@@ -41,6 +45,9 @@ struct PcBoard {
     IrqPin           lint0;             /* the 8259's output, on the boot processor */
     IrqPin           smi;               /* to the boot processor */
     IrqSplit         isa[16];
+
+    IoApic *ioapic2; /* NULL: none */
+    void   *ged;     /* Ged *; NULL: ACPI is not hardware-reduced */
 
     /* The chipset's. */
     void   *host, *bridge, *pm; /* pm NULL: no power management */
@@ -80,13 +87,49 @@ void pc_reset(Machine *m, ResetKind kind);
 void pc_detach(Machine *m);
 void pc_free(Machine *m);
 
-extern const Field pc_properties[], pc_q35_properties[];
+/* Properties that all boards of machines with CPUs have. */
+#define BOARD_PROPERTIES                                                                                               \
+    FIELD(Machine, accel_name, "accel", .help = "accelerators to try, separated by colons"),                           \
+        FIELD(Machine, acpi, "acpi", .names = on_off_auto_names, .help = "ACPI tables and power management"),          \
+        FIELD(Machine, smm, "smm", .names = on_off_auto_names, .help = "system management mode"),                      \
+        FIELD(Machine, usb, "usb", .help = "USB controller on the board"),                                             \
+        FIELD(Machine, graphics, "graphics", .initial = true, .help = "displays; off with -nographic"),                \
+        FIELD(Machine, firmware, "firmware", .help = "firmware image, as -bios"),                                      \
+        FIELD(Machine, unpack_kernel, "unpack-kernel",                                                                 \
+              .help = "take the kernel out of a bzImage on the host and enter it by PVH: faster, without KASLR"),      \
+        FIELD(Machine, dump_guest_core, "dump-guest-core", .initial = true, .help = "guest RAM in core dumps"),        \
+        FIELD(Machine, mem_merge, "mem-merge", .initial = true, .help = "let the host merge equal pages"),             \
+        FIELD(Machine, kernel_irqchip, "kernel-irqchip", .alias = "kernel_irqchip",                                    \
+              .help = "as -accel kvm,kernel-irqchip="),                                                                \
+        FIELD(Machine, absent_flag, "suppress-vmdesc", .unsupported = true, .help = "migration without description"),  \
+        FIELD(Machine, absent_text, "memory-encryption", .unsupported = true, .help = "memory encryption object"),     \
+        FIELD(Machine, absent_text, "confidential-guest-support", .unsupported = true,                                 \
+              .help = "confidential guest object"),                                                                    \
+        FIELD(Machine, absent_text, "memory-backend", .unsupported = true, .help = "memory backend object for RAM"),   \
+        FIELD(Machine, absent_text, "x-oem-id", .unsupported = true, .help = "OEM of ACPI tables"),                    \
+        FIELD(Machine, absent_text, "x-oem-table-id", .unsupported = true, .help = "OEM's name of ACPI tables")
+
+/* ... and those with the usual devices of a PC. */
+#define PC_PROPERTIES                                                                                                  \
+    BOARD_PROPERTIES, FIELD(Machine, vmport, "vmport", .names = on_off_auto_names, .help = "VMware backdoor port"),    \
+        FIELD(Machine, pic, "pic", .names = on_off_auto_names, .help = "8259 interrupt controllers"),                  \
+        FIELD(Machine, pit, "pit", .names = on_off_auto_names, .help = "8254 timer"),                                  \
+        FIELD(Machine, hpet, "hpet", .initial = true, .help = "high precision event timers"),                          \
+        FIELD(Machine, i8042, "i8042", .initial = true, .help = "keyboard controller"),                                \
+        FIELD(Machine, fd_bootchk, "fd-bootchk", .initial = true, .help = "firmware checks boot sectors of floppies"), \
+        FIELD(Machine, absent_flag, "nvdimm", .unsupported = true, .help = "NVDIMM support"),                          \
+        FIELD(Machine, absent_flag, "hmat", .unsupported = true, .help = "ACPI HMAT"),                                 \
+        FIELD(Machine, absent_text, "max-ram-below-4g", .unsupported = true, .help = "where the PCI hole begins"),     \
+        FIELD(Machine, absent_text, "smbios-entry-point-type", .unsupported = true, .help = "32 or 64")
 
 /* pc.c: an SMI, for chipsets; NULL: this machine has no SMM. */
 IrqPin *pc_smi_pin(PcBoard *pc);
 
 /* firmware.c: loads and maps -bios, or the default firmware. */
 bool pc_load_bios(PcBoard *pc, Error *err);
+
+/* firmware.c: copies the end of the firmware into RAM where the board has no other way to show it. At reset. */
+void pc_copy_bios(PcBoard *pc);
 
 /* firmware.c: fills fw_cfg in; `tables` are exported for firmware when there is no direct boot. */
 bool pc_fill_fw_cfg(PcBoard *pc, Error *err);

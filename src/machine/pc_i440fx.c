@@ -68,6 +68,7 @@ static void set_up(PcBoard *pc)
 }
 
 static const PcChipset chipset = {
+    .bios           = "bios-256k.bin",
     .wiring         = &pc_i440fx_wiring,
     .max_low_ram    = MAX_LOW_RAM,
     .big_low_ram    = BIG_LOW_RAM,
@@ -83,20 +84,24 @@ static bool build(Machine *m, Error *err)
     return pc_build(m, &chipset, err);
 }
 
+static const Field properties[] = { PC_PROPERTIES, {} };
+
 MACHINE_TYPE(pc_9_1) = {
-    .name        = "pc-i440fx-9.1",
-    .alias       = "pc",
-    .help        = "Standard PC (i440FX + PIIX, 1996)",
-    .class       = OBJECT_CLASS_MACHINE,
-    .size        = sizeof(Machine),
-    .properties  = pc_properties,
-    .is_default  = true,
-    .default_cpu = "qemu64",
-    .max_cpus    = 255,
-    .default_ram = 128 * MiB,
-    .build       = build,
-    .finish      = pc_finish,
-    .reset       = pc_reset,
-    .detach      = pc_detach,
-    .free        = pc_free,
+    .name         = "pc-i440fx-9.1",
+    .alias        = "pc",
+    .help         = "Standard PC (i440FX + PIIX, 1996)",
+    .class        = OBJECT_CLASS_MACHINE,
+    .size         = sizeof(Machine),
+    .properties   = properties,
+    .is_default   = true,
+    .default_cpu  = "qemu64",
+    .max_cpus     = 255,
+    .default_ram  = 128 * MiB,
+    .max_serial   = 4,
+    .max_parallel = 3,
+    .build        = build,
+    .finish       = pc_finish,
+    .reset        = pc_reset,
+    .detach       = pc_detach,
+    .free         = pc_free,
 };

@@ -75,6 +75,7 @@ static void set_up(PcBoard *pc)
 }
 
 static const PcChipset chipset = {
+    .bios           = "bios-256k.bin",
     .wiring         = &pc_q35_wiring,
     .max_low_ram    = MAX_LOW_RAM,
     .big_low_ram    = BIG_LOW_RAM,
@@ -90,19 +91,28 @@ static bool build(Machine *m, Error *err)
     return pc_build(m, &chipset, err);
 }
 
+static const Field properties[] = {
+    PC_PROPERTIES,
+    FIELD(Machine, smbus, "smbus", .initial = true, .help = "SMBus controller"),
+    FIELD(Machine, absent_flag, "sata", .unsupported = true, .help = "SATA controller"),
+    {},
+};
+
 MACHINE_TYPE(q35_9_1) = {
-    .name        = "pc-q35-9.1",
-    .alias       = "q35",
-    .help        = "Standard PC (Q35 + ICH9, 2009)",
-    .class       = OBJECT_CLASS_MACHINE,
-    .size        = sizeof(Machine),
-    .properties  = pc_q35_properties,
-    .default_cpu = "qemu64",
-    .max_cpus    = 255,
-    .default_ram = 128 * MiB,
-    .build       = build,
-    .finish      = pc_finish,
-    .reset       = pc_reset,
-    .detach      = pc_detach,
-    .free        = pc_free,
+    .name         = "pc-q35-9.1",
+    .alias        = "q35",
+    .help         = "Standard PC (Q35 + ICH9, 2009)",
+    .class        = OBJECT_CLASS_MACHINE,
+    .size         = sizeof(Machine),
+    .properties   = properties,
+    .default_cpu  = "qemu64",
+    .max_cpus     = 255,
+    .default_ram  = 128 * MiB,
+    .max_serial   = 4,
+    .max_parallel = 3,
+    .build        = build,
+    .finish       = pc_finish,
+    .reset        = pc_reset,
+    .detach       = pc_detach,
+    .free         = pc_free,
 };

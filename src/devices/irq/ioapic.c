@@ -46,6 +46,7 @@ struct IoApic {
     Device   dev;
     ApicBus *bus;
     Region   region;
+    uint64_t address;
     uint8_t  id, ioregsel;
     uint32_t apic_id; /* as the register has it */
     uint64_t rte[IOAPIC_PINS];
@@ -267,7 +268,7 @@ static bool ioapic_realize(Device *dev, Error *err)
     IoApic *io = (IoApic *)dev;
     timer_init(&io->rest, dev->platform->clocks, VIRTUAL_CLOCK, rest_over, io);
     region_init_io(&io->region, dev->platform->memory, "ioapic", REGION_SIZE, &ioapic_ops, io);
-    region_map(dev->platform->system_memory, IOAPIC_ADDRESS, &io->region, 0);
+    region_map(dev->platform->system_memory, io->address, &io->region, 0);
     device_add_inputs(dev, NULL, IOAPIC_PINS, set_pin);
     apic_bus_on_eoi(io->bus, on_eoi, io);
     return true;
@@ -329,9 +330,15 @@ DEVICE_TYPE(ioapic) = {
 
 IoApic *ioapic_create(Platform *platform, ApicBus *bus, uint8_t id, Error *err)
 {
-    IoApic *io = device_new(platform, "ioapic");
-    io->bus    = bus;
-    io->id     = id & 15;
+    return ioapic_create_at(platform, bus, id, IOAPIC_ADDRESS, err);
+}
+
+IoApic *ioapic_create_at(Platform *platform, ApicBus *bus, uint8_t id, uint64_t address, Error *err)
+{
+    IoApic *io  = device_new(platform, "ioapic");
+    io->bus     = bus;
+    io->id      = id & 15;
+    io->address = address;
     return device_realize(&io->dev, NULL, err) ? io : NULL;
 }
 

@@ -12,6 +12,8 @@ enum { IOAPIC_PINS = 24, IOAPIC_ADDRESS = 0xfec00000 };
 
 /* Makes it at IOAPIC_ADDRESS, with inputs 0..23 (unnamed group). The board points platform->gsi at them. */
 IoApic *ioapic_create(Platform *platform, ApicBus *bus, uint8_t id, Error *err);
+IoApic *ioapic_create_at(Platform *platform, ApicBus *bus, uint8_t id, uint64_t address,
+                         Error *err); /* a further one */
 IrqPin *ioapic_input(IoApic *ioapic, unsigned pin);
 
 /* What there is beside the levels of the pins. */

@@ -1,0 +1,75 @@
+/* The board isapc: a PC without PCI, ACPI or I/O APIC. Machine lock held. */
+
+#include "base/text.h"
+#include "machine/pc.h"
+
+enum { MAX_LOW_RAM = 0xe0000000u };
+
+static bool make(PcBoard *pc, Error *err)
+{
+    if (pc->machine->config.ram_size > MAX_LOW_RAM) {
+        return error_set(err, "-m: isapc has at most 3.5 GiB of memory");
+    }
+    bus_new(BUS_ISA, "isa.0", NULL, &pc->machine->platform);
+    return true;
+}
+
+static bool make_rest(PcBoard *pc, Error *err)
+{
+    return true;
+}
+
+static void choose_windows(PcBoard *pc)
+{
+    pc->hw.pci32_first = MAX_LOW_RAM;
+}
+
+static void set_up(PcBoard *pc)
+{
+}
+
+static const PcWiring wiring = { 0 };
+
+static const PcChipset chipset = {
+    .wiring         = &wiring,
+    .bios           = "bios.bin",
+    .bios_in_ram    = true,
+    .no_ioapic      = true,
+    .max_low_ram    = MAX_LOW_RAM + 1u,
+    .big_low_ram    = MAX_LOW_RAM,
+    .make           = make,
+    .make_rest      = make_rest,
+    .choose_windows = choose_windows,
+    .set_up         = set_up,
+};
+
+static bool build(Machine *m, Error *err)
+{
+    if (m->acpi == ON_OFF_AUTO_ON) {
+        return error_set(err, "-machine acpi=on: isapc has no ACPI");
+    }
+    if (m->pic == ON_OFF_AUTO_OFF) {
+        return error_set(err, "-machine pic=off: isapc has no other interrupt controller");
+    }
+    return pc_build(m, &chipset, err);
+}
+
+static const Field properties[] = { PC_PROPERTIES, {} };
+
+MACHINE_TYPE(isapc) = {
+    .name         = "isapc",
+    .help         = "ISA-only PC",
+    .class        = OBJECT_CLASS_MACHINE,
+    .size         = sizeof(Machine),
+    .properties   = properties,
+    .default_cpu  = "qemu64",
+    .max_cpus     = 1,
+    .default_ram  = 128 * MiB,
+    .max_serial   = 4,
+    .max_parallel = 3,
+    .build        = build,
+    .finish       = pc_finish,
+    .reset        = pc_reset,
+    .detach       = pc_detach,
+    .free         = pc_free,
+};
