@@ -218,7 +218,7 @@ static bool configure_memory(Start *s, MachineConfig *c, const MachineType *type
         return error_set_unsupported(err, "-m: memory hotplug (slots, maxmem)");
     }
     c->ram_size = o.has_size ? o.size : type->default_ram;
-    if (c->ram_size < MiB) {
+    if (c->ram_size < MiB && (o.has_size || type->default_ram)) {
         return error_set(err, "-m %s: a guest needs at least 1 MiB of memory", cli_text(s->cli, "m"));
     }
     return true;

@@ -211,12 +211,15 @@ bool machine_build(Machine *m, Error *err)
     if (!add_compat_properties(m, err) || !ram_check_host(c->ram_size, err)) {
         return false;
     }
-    m->ram = ram_block_new("pc.ram", c->ram_size, err);
-    if (!m->ram) {
-        return error_prefix(err, "-m: ");
+    if (c->ram_size) {
+        m->ram = ram_block_new("pc.ram", c->ram_size, err);
+        if (!m->ram) {
+            return error_prefix(err, "-m: ");
+        }
+        ram_block_advise(m->ram, m->dump_guest_core, m->mem_merge);
     }
-    ram_block_advise(m->ram, m->dump_guest_core, m->mem_merge);
-    return machine_add_cpus(m, err) && machine_type(m)->build(m, err);
+    bool no_cpus = !machine_type(m)->default_cpu && !c->cpu_model;
+    return (no_cpus || machine_add_cpus(m, err)) && machine_type(m)->build(m, err);
 }
 
 bool machine_finish(Machine *m, Error *err)

@@ -76,9 +76,9 @@ struct MachineType {
     struct ObjectType;           /* .name "pc-i440fx-9.1"; .properties of the Machine struct of this board */
     const char           *alias; /* "pc" */
     bool                  is_default;
-    const char           *default_cpu; /* "qemu64" */
+    const char           *default_cpu; /* "qemu64"; NULL: a vCPU only with -cpu */
     unsigned              max_cpus;
-    uint64_t              default_ram;
+    uint64_t              default_ram;              /* 0: RAM only with -m */
     unsigned              max_serial, max_parallel; /* ports that -serial and -parallel may ask for */
     const char           *missing;                  /* not NULL: known but not built yet */
     const CompatProperty *compat;                   /* ends with an empty one; NULL: none */

@@ -55,6 +55,28 @@ static PcHardware sample_q35(void)
     return hw;
 }
 
+static PcHardware sample_microvm(void)
+{
+    static const PcWiring wiring = { 0 };
+    PcHardware            hw     = { .wiring                = &wiring,
+                                     .cpus                  = 4,
+                                     .apic_ids              = apic_ids,
+                                     .ram_below_4g          = 0x40000000,
+                                     .reduced               = true,
+                                     .ged_base              = 0xfea00000,
+                                     .ged_irq               = 9,
+                                     .virtio_mmio_base      = 0xfeb00000,
+                                     .virtio_mmio_slots     = 24,
+                                     .virtio_mmio_first_gsi = 24,
+                                     .io_apic2_address      = 0xfec10000,
+                                     .s5_type               = 5,
+                                     .rtc                   = true,
+                                     .fw_cfg                = true,
+                                     .serial                = { 0x3f8 },
+                                     .serial_irq            = { 4 } };
+    return hw;
+}
+
 /* Places blobs one behind the other and applies the fixups. */
 static void place(FirmwareTables *tables, uint64_t base)
 {
@@ -293,6 +315,16 @@ static void test_q35_disassembles(void)
     check_disassembly(sample_q35(), names, expected);
 }
 
+static void test_microvm_disassembles(void)
+{
+    static const char *const names[]    = { "FACP", "APIC", NULL };
+    static const char *const expected[] = {
+        "Device (GED)",  "\"ACPI0013\"", "Method (_EVT, 1", "Device (PWRB)", "Notify (",
+        "Device (VR23)", "\"LNRO0005\"", "0xFEB02E00",      "0x0000002F",    NULL
+    };
+    check_disassembly(sample_microvm(), names, expected);
+}
+
 static void test_mp_table(void)
 {
     PcHardware      hw     = sample_hardware();
@@ -328,6 +360,7 @@ int main(int argc, char **argv)
     g_test_add_func("/acpi/user-tables", test_user_tables);
     g_test_add_func("/acpi/disassembles", test_disassembles);
     g_test_add_func("/acpi/q35-disassembles", test_q35_disassembles);
+    g_test_add_func("/acpi/microvm-disassembles", test_microvm_disassembles);
     g_test_add_func("/acpi/mp-table", test_mp_table);
     return g_test_run();
 }

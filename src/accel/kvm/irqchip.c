@@ -103,7 +103,7 @@ bool kvm_irqchip_attach(Kvm *kvm, const AccelBoard *board, Error *err)
     c->apics       = board->apics;
     c->pic         = board->pic;
     c->ioapic      = board->ioapic;
-    if (kvm->irqchip == KVM_IRQCHIP_ON && !c->pic) {
+    if (kvm->irqchip == KVM_IRQCHIP_ON && c->ioapic && !c->pic) {
         return error_set(err,
                          "kernel-irqchip=on: KVM has no I/O APIC without the 8259 that pic=off takes away; split does");
     }
