@@ -308,6 +308,52 @@ static void test_smbus(void)
     test_platform_close(&r.t);
 }
 
+/* A function behind a root port: found by its bus number, reached through the windows, reset by the bridge. */
+static void test_root_port(void)
+{
+    enum { PORT = PCI_DEVFN(1, 0), WINDOW = (int)0xc0100000 };
+    g_auto(Error) err = {};
+    Rig r;
+    open_rig(&r);
+    PciDevice *port = device_new(&r.t.p, "ioh3420");
+    port->addr      = 1 + PORT;
+    g_assert_true(device_realize(&port->dev, pci_bus_base(q35_bus(r.host)), &err));
+    Bus       *behind = port->dev.buses->pdata[0];
+    PciDevice *edu    = device_new(&r.t.p, "edu");
+    g_assert_true(device_realize(&edu->dev, behind, &err));
+    g_assert_cmpuint(edu->devfn, ==, 0);
+    PciDevice *second = device_new(&r.t.p, "edu");
+    g_assert_false(device_realize(&second->dev, behind, &err)); /* a link has one other end */
+    devices_reset(&r.t.p, RESET_COLD);
+    set(&r, 0, Q35_PCIEXBAR, (uint32_t)Q35_ECAM_BASE | 1, 4);
+
+    g_assert_cmphex(mem_load(&r.t, Q35_ECAM_BASE + (1 << 20), 4), ==, 0xffffffff);
+    set(&r, PORT, PCI_PRIMARY_BUS, 0x00010100, 4);
+    g_assert_cmphex(mem_load(&r.t, Q35_ECAM_BASE + (1 << 20), 4), ==, 0x11e81234);
+    g_assert_cmphex(mem_load(&r.t, Q35_ECAM_BASE + (PORT << 12) + 0x100, 4), ==, 0); /* no extended capabilities */
+    uint8_t express = pci_find_capability(port, PCI_CAP_EXPRESS);
+    g_assert_cmpuint(express, ==, 0x90);
+    g_assert_cmphex(get(&r, PORT, express + 2, 2), ==, 0x0142);
+    g_assert_cmphex(get(&r, PORT, express + 0x1a, 2) & 0x40, ==, 0x40); /* somebody is there */
+
+    pci_config_write(edu, PCI_BAR0, (uint32_t)WINDOW, 4);
+    pci_config_write(edu, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+    g_assert_cmphex(mem_load(&r.t, (uint32_t)WINDOW, 4), ==, 0xffffffff); /* no window yet */
+    set(&r, PORT, PCI_MEMORY_BASE, 0xc010c010, 4);
+    set(&r, PORT, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+    g_assert_cmphex(mem_load(&r.t, (uint32_t)WINDOW, 4) & 0xff, ==, 0xed);
+    uint32_t word = 0;
+    g_assert_cmpint(pci_dma_write(edu, 0x1000, &word, 4), !=, MEM_OK); /* the port is no bus master */
+    set(&r, PORT, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+    g_assert_cmpint(pci_dma_write(edu, 0x1000, &word, 4), ==, MEM_OK);
+    set(&r, PORT, PCI_MEMORY_BASE, 0xc000c010, 4); /* base above limit */
+    g_assert_cmphex(mem_load(&r.t, (uint32_t)WINDOW, 4), ==, 0xffffffff);
+    set(&r, PORT, PCI_BRIDGE_CONTROL, 1 << 6, 2);
+    g_assert_cmphex(pci_config_read(edu, PCI_COMMAND, 2), ==, 0);
+    test_save_load(&port->dev);
+    test_platform_close(&r.t);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -319,5 +365,6 @@ int main(int argc, char **argv)
     g_test_add_func("/q35/tco", test_tco);
     g_test_add_func("/q35/reset-control", test_reset_control);
     g_test_add_func("/q35/smbus", test_smbus);
+    g_test_add_func("/q35/root-port", test_root_port);
     return g_test_run();
 }

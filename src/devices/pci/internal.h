@@ -11,6 +11,7 @@ struct PciBus {
     PciDevice *devices[256]; /* by devfn; borrowed */
     Region    *memory, *io, *dma;
     PciBusOps  ops;
+    unsigned   slots;                   /* devices there is room for */
     unsigned   line_users[PCI_N_LINES]; /* functions that drive the line */
     PciDevice *bridge;                  /* the function that owns this bus; NULL: a host bridge does */
     GPtrArray *children;                /* PciBus *: behind this bus's bridges; borrowed */

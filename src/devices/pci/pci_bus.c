@@ -39,13 +39,16 @@ static bool find_place(PciBus *bus, const PciDevice *pci, uint8_t *devfn, Error 
 {
     if (pci->addr) {
         *devfn = (uint8_t)(pci->addr - 1);
+        if (PCI_SLOT(*devfn) >= bus->slots) {
+            return error_set(err, "bus '%s' has slot 0 only", bus->base->name);
+        }
         if (bus->devices[*devfn]) {
             return error_set(err, "address %02x.%x of bus '%s' is taken by '%s'", PCI_SLOT(*devfn), PCI_FUNC(*devfn),
                              bus->base->name, device_label(bus->devices[*devfn]));
         }
         return check_multifunction(bus, pci, *devfn, err);
     }
-    for (unsigned slot = 0; slot < SLOTS; slot++) {
+    for (unsigned slot = 0; slot < bus->slots; slot++) {
         bool empty = true;
         for (unsigned fn = 0; fn < 8; fn++) {
             empty &= !bus->devices[PCI_DEVFN(slot, fn)];
@@ -93,6 +96,7 @@ PciBus *pci_bus_new(Platform *platform, const char *name, Device *owner, Region 
     bus->dma              = dma;
     bus->ops              = ops ? *ops : (PciBusOps){};
     bus->children         = g_ptr_array_new();
+    bus->slots            = SLOTS;
     bus->base             = bus_new(BUS_PCI, name, owner, platform);
     bus->base->data       = bus;
     bus->base->plug       = bus_plug;
