@@ -240,6 +240,7 @@ enum {
     SITE_LOAD  = 8,  /* the instruction only reads there: what crosses a page can come from a copy */
     SITE_PLAIN = 16, /* behind the check RCX takes the addend; otherwise RAX is added to */
     SITE_TLB   = 32, /* the site looks into the TLB, not into a micro entry */
+    SITE_RETRY = 64, /* SITE_AGAIN leads to the check, not behind it */
 };
 
 /* How the flags can be made again from registers as they are now: an instruction that changes nothing but flags, after

@@ -9,9 +9,8 @@
  *
  *     lea rax, ea;  call tlb_read;  ja slow
  *
- * The access then goes
- * to [base + rcx + disp]: the checked value is on nobody's way. Operands whose registers are in the frame, or with a
- * segment base or cut address, have the address itself in RAX instead. */
+ * The access then goes to [base + rcx + disp]: the checked value is on nobody's way. Operands whose registers are in
+ * the frame, or with a segment base or cut address, have the address itself in RAX instead. */
 
 #include "accel/dbt/emit.h"
 
@@ -422,6 +421,7 @@ typedef struct Site {
     const Group   *group;
     unsigned       size, micro;
     bool           tlb;     /* looked up in the TLB */
+    bool           retry;   /* the slow side comes back to the check, not behind it */
     bool           counted; /* see adapt.c */
     uint32_t       start;   /* where the check begins in the hot part */
     unsigned       copy;    /* relocation of the way to the access with another operand; 0: there is none */
@@ -440,7 +440,8 @@ static DbtSite describe(const Tr *t, const Site *s, unsigned flags)
         .micro = (uint16_t)s->micro,
         .insn  = (uint8_t)t->i,
         .size  = m->size,
-        .flags = (uint8_t)(flags | (s->tlb ? SITE_TLB : 0) | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
+        .flags = (uint8_t)(flags | (s->tlb ? SITE_TLB : 0) | (s->retry && !(flags & SITE_EXEC) ? SITE_RETRY : 0) |
+                           (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
                            (!m->write && !m->no_copy && !s->group && !(flags & SITE_EXEC) ? SITE_LOAD : 0) |
                            (is_plain(m) ? SITE_PLAIN : 0))
     };
@@ -501,7 +502,7 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
     }
     put_call_with(t, stub, &site);
     asm_jmp(a, 0);
-    reloc(t, true, RELOC_HOT, s->tlb && !exec ? s->start : asm_offset(&t->hot));
+    reloc(t, true, RELOC_HOT, s->retry && !exec ? s->start : asm_offset(&t->hot));
     asm_jmp(a, 0);
     uint32_t done = asm_offset(a);
     if (site.flags & SITE_LOAD) {
@@ -551,6 +552,37 @@ static int32_t entry_of(unsigned micro)
     return DBT_FRAME(micro) + (int32_t)(micro * sizeof(DbtMicro));
 }
 
+/* By FS or GS, which one register at most adds to: RCX takes the base, and then the addend too. */
+static bool is_segment(const MemSpec *m)
+{
+    return (m->seg == X86_FS || m->seg == X86_GS) && m->addrsize == 8 && !m->locked && !m->bit_offset &&
+           !m->rip_based && m->index == DBT_NO_REG && (m->base == DBT_NO_REG || host_or_none(m->base) != H_NONE);
+}
+
+static int32_t segment_slot(const MemSpec *m)
+{
+    return m->seg == X86_FS ? DBT_FRAME(fs_base) : DBT_FRAME(gs_base);
+}
+
+static HostMem segment_operand(const MemSpec *m)
+{
+    return (HostMem){ .base = H_RCX, .index = (uint8_t)host_or_none(m->base), .disp = m->disp };
+}
+
+/* An address that is known, all of whose bytes are in one page: whether the entry is for that page decides. */
+static bool is_fixed(const MemSpec *m, unsigned size)
+{
+    int64_t top = (int64_t)m->linear >> 47;
+    return m->constant && m->seg != X86_FS && m->seg != X86_GS && !m->locked && !m->bit_offset &&
+           (m->linear & X86_PAGE_MASK) + size <= X86_PAGE_SIZE && (top == 0 || top == -1);
+}
+
+/* Can [addend + address] be written down? */
+static bool is_near(const Tr *t, const MemSpec *m)
+{
+    return (int64_t)m->linear == (int32_t)m->linear && !(m->rip_based && t->movable);
+}
+
 /* [base + index + disp] with the addend in RCX; no flags change. */
 static HostMem plain_operand(Asm *a, const MemSpec *m)
 {
@@ -587,10 +619,19 @@ static Operand member(Tr *t, const MemSpec *m, const Group *g)
         t->rcx_entry = m->index == DBT_NO_REG && !m->scratch ? g->addend : 0;
         return finish_operand(t, m, plain_operand(a, m), H_RAX);
     }
-    t->rcx_entry = 0;
-    if (m->constant && (int64_t)m->linear == (int32_t)m->linear && m->seg != X86_FS && m->seg != X86_GS) {
-        asm_load(a, H_RCX, addend);
+    if (is_fixed(m, 1) && is_near(t, m)) {
+        if (t->rcx_entry != g->addend) {
+            asm_load(a, H_RCX, addend);
+        }
+        t->rcx_entry = m->scratch ? 0 : g->addend;
         return finish_operand(t, m, asm_at(H_RCX, (int32_t)m->linear), H_RAX);
+    }
+    t->rcx_entry = 0;
+    if (is_segment(m)) {
+        asm_load(a, H_RAX, asm_frame(segment_slot(m)));
+        asm_load(a, H_RCX, addend);
+        asm_lea(a, true, H_RCX, (HostMem){ .base = H_RCX, .index = H_RAX });
+        return finish_operand(t, m, segment_operand(m), H_RAX);
     }
     put_address(t, false, m);
     asm_load(a, H_RCX, addend);
@@ -648,7 +689,7 @@ Operand check(Tr *t, const MemSpec *m)
     }
     MemSpec   c      = *m; /* what is checked */
     DbtAdvice advice = dbt_advice(t->dbt, insn_bytes(t));
-    bool      plain  = is_plain(m);
+    bool      plain  = is_plain(m), fixed, near, segment;
     int64_t   into   = 0; /* from where the check begins to the operand */
     Site      s      = { .m = &c, .group = g, .size = m->size, .counted = advice == ADVICE_COUNT };
     if (g) {
@@ -659,7 +700,12 @@ Operand check(Tr *t, const MemSpec *m)
         c.disp     = (int32_t)(c.disp - into);
         c.linear -= (uint64_t)into;
     }
-    s.tlb          = (advice == ADVICE_NONE || advice == ADVICE_TLB) && !is_x87(t, m) && can_look_up(t, &s);
+    s.tlb   = (advice == ADVICE_NONE || advice == ADVICE_TLB) && !is_x87(t, m) && can_look_up(t, &s);
+    fixed   = !s.tlb && is_fixed(&c, s.size);
+    near    = fixed && is_near(t, &c);
+    segment = !s.tlb && is_segment(m);
+    s.retry = s.tlb || fixed || segment;
+    c.no_copy |= fixed || segment;
     unsigned index = g ? g->micro : free_index(t, micro_index(t, m), m->write);
     s.micro        = (t->f->mode * 2 + c.write) * DBT_MICRO + index;
     int32_t addend = entry_of(s.micro) + 8;
@@ -677,7 +723,14 @@ Operand check(Tr *t, const MemSpec *m)
         put_count(t, &s);
     }
     s.start = asm_offset(a);
-    put_address(t, false, &c);
+    if (fixed && !near) {
+        put_linear(t, false, H_RAX, c.linear & ~(uint64_t)X86_PAGE_MASK);
+    } else if (segment) {
+        asm_load(a, H_RCX, asm_frame(segment_slot(m)));
+        asm_lea(a, true, H_RAX, segment_operand(&c));
+    } else if (!fixed) {
+        put_address(t, false, &c);
+    }
     if (m->locked && m->size > 1) {
         asm_8(a, 0xa8); /* test al, size - 1 */
         asm_8(a, m->size - 1u);
@@ -690,7 +743,17 @@ Operand check(Tr *t, const MemSpec *m)
         t->counts |= counts;
         asm_call(a, 0);
         reloc(t, false, RELOC_STUB, dbt_tlb_stub((unsigned)g_bit_nth_lsf(s.size, -1), c.write, !plain, counts));
-    } else if (plain) {
+    } else if (near) {
+        asm_emit(a, &(Enc){ .w        = true,
+                            .op       = 0x81,
+                            .reg      = 7,
+                            .memory   = true,
+                            .mem      = asm_frame(addend - 8),
+                            .imm      = (int32_t)(c.linear & ~(uint64_t)X86_PAGE_MASK),
+                            .imm_size = 4 });
+    } else if (fixed) {
+        asm_rm(a, true, 0x3b, H_RAX, asm_frame(addend - 8));
+    } else if (plain || segment) {
         asm_rm(a, true, 0x2b, H_RAX, asm_frame(addend - 8));
         asm_8(a, 0x48); /* cmp rax, imm32 */
         asm_8(a, 0x3d);
@@ -705,12 +768,15 @@ Operand check(Tr *t, const MemSpec *m)
                             .imm      = (int64_t)(X86_PAGE_SIZE - s.size),
                             .imm_size = 4 });
     }
-    asm_jcc(a, CC_A, 0);
+    asm_jcc(a, fixed ? CC_NZ : CC_A, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-    put_slow(t, &s, 0, plain);
+    put_slow(t, &s, 0, plain || fixed || segment);
 
-    if (!s.tlb && plain) {
+    if (!s.tlb && (plain || near)) {
         asm_load(a, H_RCX, asm_frame(addend));
+    } else if (segment) {
+        asm_rm(a, true, 0x03, H_RCX, asm_frame(addend));
+        return finish_operand(t, m, segment_operand(m), H_RAX);
     } else if (!s.tlb) {
         asm_rm(a, true, 0x03, H_RAX, asm_frame(addend));
     } else if (g) {
@@ -718,6 +784,13 @@ Operand check(Tr *t, const MemSpec *m)
     }
     if (s.copy) {
         t->s->relocs[s.copy].value = asm_offset(a);
+    }
+    if (near) {
+        t->rcx_entry = m->scratch ? 0 : addend;
+        return finish_operand(t, m, asm_at(H_RCX, (int32_t)m->linear), H_RAX);
+    }
+    if (fixed) {
+        into += (int64_t)(c.linear & X86_PAGE_MASK);
     }
     if (!plain) {
         return finish_operand(t, m, asm_at(H_RAX, (int32_t)into), H_RCX);

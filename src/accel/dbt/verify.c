@@ -76,10 +76,10 @@ typedef struct DbtVerifier {
     unsigned       n_lookups;
     bool           cold;
     unsigned       insn; /* the guest's, at hand */
-    /* CMP with a tag in it: JA must follow. */
-    bool pending;
-    Fact checking;
-    Fits fits;
+    /* CMP with a tag in it: a branch must follow. */
+    ZydisMnemonic pending; /* JA, or JNE where the page is known; 0: none */
+    Fact          checking;
+    Fits          fits;
 
     const uint8_t          *at; /* instruction at hand */
     ZydisDecodedInstruction z;
@@ -585,6 +585,21 @@ static bool string(DbtVerifier *v)
     return true;
 }
 
+/* CMP of a tag with a page that is known: the whole page is where the addend leads if they are the same. */
+static bool is_tag_of_page(DbtVerifier *v)
+{
+    Expr  a = value_of(v, &v->op[0]), b = value_of(v, &v->op[1]);
+    bool  tag_first = v->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
+    Expr *tag = tag_first ? &a : &b, *page = tag_first ? &b : &a;
+    int   k = entry_in(tag, ROOT_TAG, 1);
+    if (k < 0 || tag->n != 1 || tag->c || page->n || v->op[0].size != 64) {
+        return false;
+    }
+    v->pending  = ZYDIS_MNEMONIC_JNZ;
+    v->checking = (Fact){ .k = (unsigned)k, .size = X86_PAGE_SIZE, .address = *page };
+    return true;
+}
+
 /* Everything about an instruction but where it branches. */
 static bool step(DbtVerifier *v)
 {
@@ -595,8 +610,11 @@ static bool step(DbtVerifier *v)
     if (!allowed(v) || !operands(v)) {
         return false;
     }
-    if (v->pending && v->z.mnemonic != ZYDIS_MNEMONIC_JNBE) {
-        return bad(v, "a comparison with a tag, and no JA behind it");
+    if (v->pending && v->z.mnemonic != v->pending) {
+        return bad(v, "a comparison with a tag, and no branch behind it");
+    }
+    if (v->z.mnemonic == ZYDIS_MNEMONIC_CMP && !v->cold && is_tag_of_page(v)) {
+        return true;
     }
     if (v->z.mnemonic == ZYDIS_MNEMONIC_CMP && is_whole(&v->op[0]) && v->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
         Expr     e     = value_of(v, &v->op[0]);
@@ -607,7 +625,7 @@ static bool step(DbtVerifier *v)
                 return bad(v, "a check for a strange size");
             }
             Expr tag   = expr_root(ROOT_TAG + (uint32_t)k);
-            v->pending = true;
+            v->pending = ZYDIS_MNEMONIC_JNBE;
             v->checking =
                 (Fact){ .k = (unsigned)k, .size = X86_PAGE_SIZE - (unsigned)limit, .address = sum(v, &e, &tag, 1) };
         }
@@ -727,7 +745,8 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
     if (to < u->cold || to >= end) {
         return bad(v, "a check whose slow side is not cold");
     }
-    v->pending = false;
+    bool page  = v->pending == ZYDIS_MNEMONIC_JNZ;
+    v->pending = 0;
     v->cold    = true;
     unsigned n = 0;
     do {
@@ -739,14 +758,16 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
     v->cold    = false;
     bool write = is_write(f->k), tlb = f->k >= N_MICRO;
     int  stub = branch_target(v) ? stub_at(v->dbt, branch_target(v)) : -1;
-    if (!site_before(u, to, &site) || (!tlb && site.micro != f->k) || site.limit != X86_PAGE_SIZE - f->size ||
-        site.insn != v->insn || !(site.flags & SITE_TLB) != !tlb) {
+    if (!site_before(u, to, &site) || (!tlb && site.micro != f->k) ||
+        (!page && site.limit != X86_PAGE_SIZE - f->size) || site.limit >= X86_PAGE_SIZE || site.insn != v->insn ||
+        !(site.flags & SITE_TLB) != !tlb) {
         return bad(v, "a slow side whose description is not the check's");
     }
     if (stub != (int)stub_for(&site, write, false) && stub != (int)stub_for(&site, write, true)) {
         return bad(v, "a slow side without its stub");
     }
-    if (!expr_same(&v->s.reg[H_RAX], &f->address)) {
+    const Expr *rax = &v->s.reg[H_RAX];
+    if (page ? rax->n || rax->c - f->address.c > site.limit : !expr_same(rax, &f->address)) {
         return bad(v, "a slow side for another address than the check's");
     }
     if (!decode(v, to, end) || v->z.mnemonic != ZYDIS_MNEMONIC_JMP || !branch_target(v)) {
@@ -754,7 +775,10 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
     }
     const uint8_t *again  = branch_target(v);
     uint64_t       offset = (uint64_t)(again - u->hot);
-    if (tlb ? again < u->hot + u->insn_host[v->insn] || again >= back || !begins(v->again_at, offset) : again != back) {
+    bool           retry  = site.flags & SITE_RETRY;
+    if (((tlb || page) && !retry) ||
+        (retry ? again < u->hot + u->insn_host[v->insn] || again >= back || !begins(v->again_at, offset)
+               : again != back)) {
         return bad(v, "a slow side that comes back to the wrong place");
     }
     v->s = saved;
@@ -809,7 +833,7 @@ static bool find_ways_back(DbtVerifier *v)
         if (to && v->z.mnemonic != ZYDIS_MNEMONIC_CALL && to >= u->hot && to < u->hot + u->hot_size) {
             uint32_t offset = (uint32_t)(to - u->hot);
             v->back_at[offset / 8] |= (uint8_t)(1 << offset % 8);
-            if (called == STUB_COUNTED || (dbt_stub_has_site(called) && site.flags & SITE_TLB)) {
+            if (called == STUB_COUNTED || (dbt_stub_has_site(called) && site.flags & SITE_RETRY)) {
                 v->again_at[offset / 8] |= (uint8_t)(1 << offset % 8);
             }
         }
@@ -833,7 +857,7 @@ static bool look_up(DbtVerifier *v, unsigned stub)
     }
     bool host   = n & (dbt_tlb_stub(0, false, true, false) - STUB_TLB);
     Expr addend = expr_root(addend_root(k)), tag = expr_root(ROOT_TAG + k), e = v->s.reg[H_RAX];
-    v->pending  = true;
+    v->pending  = ZYDIS_MNEMONIC_JNBE;
     v->checking = (Fact){ .k = k, .size = 1u << n / 8, .address = e };
 
     v->s.reg[H_RAX] = host ? sum(v, &e, &addend, 1) : sum(v, &e, &tag, -1);
@@ -894,10 +918,8 @@ static bool hot_part(DbtVerifier *v)
         const uint8_t *next = p + v->z.length, *to = branch_target(v);
         bool           jump = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
         if (v->pending) {
-            if (v->z.mnemonic == ZYDIS_MNEMONIC_JNBE) {
-                if (!slow_side(v, to, next) || !learn(v, &v->checking)) {
-                    return false;
-                }
+            if (v->z.mnemonic == v->pending && (!slow_side(v, to, next) || !learn(v, &v->checking))) {
+                return false;
             }
         } else if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL && stub_at(v->dbt, to) >= STUB_TLB) {
             if (!look_up(v, (unsigned)stub_at(v->dbt, to))) {
@@ -1024,8 +1046,9 @@ void dbt_verify(Dbt *dbt, const DbtUnit *u)
     v->next_root = ROOT_FRESH;
     v->n_joins   = 0;
     v->n_lookups = 0;
-    v->pending = v->cold = false;
-    v->problem           = NULL;
+    v->pending   = 0;
+    v->cold      = false;
+    v->problem   = NULL;
     if (!verify(v, u)) {
         complain(v);
     }
