@@ -39,7 +39,7 @@ void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
 enum {
     RUNS     = 256, /* of a site that are counted */
     ENOUGH   = 64,  /* so that another site of the unit can be judged too */
-    PERCENT  = 25,  /* of misses, for the TLB to be better */
+    PERCENT  = 10,  /* of misses, for the TLB to be better */
     PATIENCE = 64,  /* times that a site judged to be better off with its micro entry may miss DBT_MISSES times more */
     STATE    = 7,
 };

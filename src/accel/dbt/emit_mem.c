@@ -5,7 +5,8 @@
  *
  *     lea rax, ea;  sub rax, [tag];  cmp rax, 4096 - size;  ja slow;  mov rcx, [addend]
  *
- * Where that misses too often, and in code that has not run often yet (adapt.c), a stub looks into the TLB instead:
+ * Where that misses too often (adapt.c), the entry of the TLB that the address asks for is looked at, and in code that
+ * has not run often yet a stub does:
  *
  *     lea rax, ea;  call tlb_read;  ja slow
  *
@@ -421,6 +422,7 @@ typedef struct Site {
     const Group   *group;
     unsigned       size, micro;
     bool           tlb;     /* looked up in the TLB */
+    bool           inlined; /* the same, without a stub */
     bool           retry;   /* the slow side comes back to the check, not behind it */
     bool           counted; /* see adapt.c */
     uint32_t       start;   /* where the check begins in the hot part */
@@ -430,6 +432,11 @@ typedef struct Site {
 static const uint8_t *insn_bytes(const Tr *t)
 {
     return t->f->host + t->s->insns[t->i].off;
+}
+
+static int32_t tlb_tag(bool write)
+{
+    return (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
 }
 
 static DbtSite describe(const Tr *t, const Site *s, unsigned flags)
@@ -472,7 +479,9 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
                             .memory = true,
                             .mem    = asm_frame(DBT_FRAME(missed) + 2 * (int32_t)dbt_count_slot(insn_bytes(t))) });
     }
-    if (s->tlb && !exec && !address) { /* with the addend */
+    if (s->inlined && !exec && !address) { /* it is less the tag */
+        asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, tlb_tag(write)));
+    } else if (s->tlb && !exec && !address) { /* it is with the addend */
         asm_rr(a, true, 0x2b, H_RAX, H_RCX);
     }
     if (!t->fl_mem) { /* EFLAGS are gone */
@@ -679,6 +688,35 @@ static bool can_look_up(Tr *t, Site *s)
     return true;
 }
 
+/* RAX -= the tag of the TLB's entry for it, whose address is in RCX then. EFLAGS change. */
+static void put_look_up(const Tr *t, Asm *a, bool write)
+{
+    enum { SHIFT = X86_PAGE_BITS - 5 };
+    if (t->dbt->bmi2) { /* rorx ecx, eax: what comes in above is cut off */
+        static const uint8_t rorx[] = { 0xc4, 0xe3, 0x7b, 0xf0, 0xc8, SHIFT };
+        for (unsigned i = 0; i < sizeof rorx; i++) {
+            asm_8(a, rorx[i]);
+        }
+    } else {
+        asm_mov32(a, H_RCX, H_RAX);
+        asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = SHIFT, .imm_size = 1 });
+    }
+    asm_ri(a, false, 4, H_RCX, (X86_TLB_SIZE - 1) << 5);
+    asm_rm(a, true, 0x03, H_RCX, asm_frame(DBT_FRAME(tlb)));
+    asm_rm(a, true, 0x2b, H_RAX, asm_at(H_RCX, tlb_tag(write)));
+}
+
+static void put_compare(Asm *a, unsigned reg, unsigned size)
+{
+    if (reg == H_RAX) { /* the short form */
+        asm_8(a, 0x48);
+        asm_8(a, 0x3d);
+        asm_32(a, X86_PAGE_SIZE - size);
+    } else {
+        asm_ri(a, true, 7, reg, (int32_t)(X86_PAGE_SIZE - size));
+    }
+}
+
 Operand check(Tr *t, const MemSpec *m)
 {
     Asm   *a = &t->hot;
@@ -738,7 +776,10 @@ Operand check(Tr *t, const MemSpec *m)
         reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
         put_slow(t, &s, SITE_EXEC, false);
     }
-    if (s.tlb) {
+    if (s.inlined) {
+        put_look_up(t, a, c.write);
+        put_compare(a, H_RAX, s.size);
+    } else if (s.tlb) {
         bool counts = advice == ADVICE_NONE && !t->counts;
         t->counts |= counts;
         asm_call(a, 0);
@@ -753,25 +794,31 @@ Operand check(Tr *t, const MemSpec *m)
                             .imm_size = 4 });
     } else if (fixed) {
         asm_rm(a, true, 0x3b, H_RAX, asm_frame(addend - 8));
-    } else if (plain || segment) {
-        asm_rm(a, true, 0x2b, H_RAX, asm_frame(addend - 8));
-        asm_8(a, 0x48); /* cmp rax, imm32 */
-        asm_8(a, 0x3d);
-        asm_32(a, X86_PAGE_SIZE - s.size);
     } else {
-        asm_mov(a, H_RCX, H_RAX);
-        asm_rm(a, true, 0x2b, H_RCX, asm_frame(addend - 8));
-        asm_emit(a, &(Enc){ .w        = true,
-                            .op       = 0x81,
-                            .reg      = 7,
-                            .rm       = H_RCX,
-                            .imm      = (int64_t)(X86_PAGE_SIZE - s.size),
-                            .imm_size = 4 });
+        unsigned reg = plain || segment ? H_RAX : H_RCX;
+        if (reg == H_RCX) {
+            asm_mov(a, H_RCX, H_RAX);
+        }
+        asm_rm(a, true, 0x2b, reg, asm_frame(addend - 8));
+        put_compare(a, reg, s.size);
     }
     asm_jcc(a, fixed ? CC_NZ : CC_A, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
     put_slow(t, &s, 0, plain || fixed || segment);
 
+    if (s.inlined) {
+        if (!plain) {
+            asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, tlb_tag(c.write)));
+        }
+        if (plain || g) {
+            asm_load(a, H_RCX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
+        }
+        if (!plain && g) {
+            asm_rr(a, true, 0x03, H_RAX, H_RCX);
+        } else if (!plain) {
+            asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
+        }
+    }
     if (!s.tlb && (plain || near)) {
         asm_load(a, H_RCX, asm_frame(addend));
     } else if (segment) {
@@ -779,7 +826,7 @@ Operand check(Tr *t, const MemSpec *m)
         return finish_operand(t, m, segment_operand(m), H_RAX);
     } else if (!s.tlb) {
         asm_rm(a, true, 0x03, H_RAX, asm_frame(addend));
-    } else if (g) {
+    } else if (g) { /* for the members */
         asm_store(a, asm_frame(addend), H_RCX);
     }
     if (s.copy) {

@@ -24,14 +24,15 @@
 #include <Zydis/Zydis.h>
 
 enum {
-    N_SLOTS   = offsetof(DbtFrame, cpu) / 8, /* words of the frame that are followed */
-    N_MICRO   = DBT_MODES * 2 * DBT_MICRO,
-    N_ENTRIES = N_MICRO + 2 * 64, /* with those of look-ups: for reads, for writes */
-    MAX_FACTS = 24,
-    MAX_JOINS = 16,
-    CODE_MAX  = 64 << 10,
-    RANGE_MAX = 1024,                    /* bytes that one check covers */
-    FRAME_OWN = offsetof(DbtFrame, tlb), /* code may write below, but for `kick` */
+    N_SLOTS     = offsetof(DbtFrame, cpu) / 8, /* words of the frame that are followed */
+    N_MICRO     = DBT_MODES * 2 * DBT_MICRO,
+    MAX_LOOKUPS = 64,
+    N_ENTRIES   = N_MICRO + 2 * MAX_LOOKUPS, /* with those of look-ups: for reads, for writes */
+    MAX_FACTS   = 24,
+    MAX_JOINS   = 16,
+    CODE_MAX    = 64 << 10,
+    RANGE_MAX   = 1024,                    /* bytes that one check covers */
+    FRAME_OWN   = offsetof(DbtFrame, tlb), /* code may write below, but for `kick` */
 };
 
 /* Unknowns. */
@@ -42,7 +43,8 @@ enum {
     ROOT_MASKED_KERNEL,
     ROOT_TLB,
     ROOT_CPU,
-    ROOT_FRESH = 0x40000,
+    ROOT_INDEX = 0x40000, /* into the TLB, one of each look-up */
+    ROOT_FRESH = 0x50000,
 };
 
 /* [address, address + size) is checked for entry k. */
@@ -259,6 +261,32 @@ static int slot_of(const ZydisDecodedOperand *o)
                : -1;
 }
 
+/* The look-up whose entry of the TLB that is, and where in it; -1: none. */
+static int entry_of_look_up(const Expr *e)
+{
+    return e->n == 2 && e->term[0].root == ROOT_TLB && e->term[0].times == 1 && e->term[1].root >= ROOT_INDEX &&
+                   e->term[1].root < ROOT_FRESH && e->term[1].times == 1
+               ? (int)(e->term[1].root - ROOT_INDEX)
+               : -1;
+}
+
+/* What a 64-bit read of the TLB gives. */
+static Expr tlb_value(DbtVerifier *v, const ZydisDecodedOperand *o)
+{
+    Expr     at    = address_of(v, o);
+    int      n     = entry_of_look_up(&at);
+    unsigned entry = N_MICRO + 2 * (unsigned)n;
+    if (n < 0 || o->size != 64) {
+        return fresh(v);
+    }
+    switch (at.c) {
+    case offsetof(X86TlbEntry, read): return expr_root(ROOT_TAG + entry + X86_READ);
+    case offsetof(X86TlbEntry, write): return expr_root(ROOT_TAG + entry + X86_WRITE);
+    case offsetof(X86TlbEntry, addend): return expr_root(addend_root(entry));
+    default: return fresh(v);
+    }
+}
+
 /* What a 64-bit read of the frame gives. */
 static Expr frame_value(DbtVerifier *v, const ZydisDecodedOperand *o)
 {
@@ -351,6 +379,9 @@ static bool guest_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     Expr tlb = expr_root(ROOT_TLB), cpu = expr_root(ROOT_CPU);
     if (expr_same_terms(&e, &cpu)) {
         return dbt_cpu_member(e.c, size, writes(o)) || bad(v, "an access to the vCPU's state that is none of code's");
+    }
+    if (entry_of_look_up(&e) >= 0) {
+        return (!writes(o) && inside(e.c, size, 0, sizeof(X86TlbEntry))) || bad(v, "an access beside the TLB's entry");
     }
     if (expr_same_terms(&e, &tlb)) {
         return (!writes(o) && inside(e.c, size, 0, X86_TLB_SIZE * sizeof(X86TlbEntry))) ||
@@ -445,7 +476,10 @@ static Expr value_of(DbtVerifier *v, const ZydisDecodedOperand *o)
     if (is_whole(o)) {
         return v->s.reg[gpr_of(o->reg.value)];
     }
-    return is_frame(o) ? frame_value(v, o) : fresh(v);
+    if (o->type != ZYDIS_OPERAND_TYPE_MEMORY) {
+        return fresh(v);
+    }
+    return is_frame(o) ? frame_value(v, o) : tlb_value(v, o);
 }
 
 static void set_value(DbtVerifier *v, const ZydisDecodedOperand *o, const Expr *e)
@@ -495,6 +529,11 @@ static void transfer(DbtVerifier *v)
             is_frame(from) && from->mem.index == ZYDIS_REGISTER_NONE &&
             from->mem.disp.value == (ZyanI64)offsetof(DbtFrame, jump_mask)) {
             v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
+            return;
+        }
+        if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && to->size == 32 && from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+            from->imm.value.u == (X86_TLB_SIZE - 1) << 5 && v->n_lookups < MAX_LOOKUPS) {
+            v->s.reg[gpr_of(to->reg.value)] = expr_root(ROOT_INDEX + v->n_lookups++);
             return;
         }
         e = expr_root(ROOT_MASKED);
@@ -852,7 +891,7 @@ static bool look_up(DbtVerifier *v, unsigned stub)
     unsigned n     = stub - STUB_TLB;
     bool     write = n & (dbt_tlb_stub(0, true, false, false) - STUB_TLB);
     unsigned k     = N_MICRO + 2 * v->n_lookups + (write ? X86_WRITE : X86_READ);
-    if (v->n_lookups++ == (N_ENTRIES - N_MICRO) / 2) {
+    if (v->n_lookups++ == MAX_LOOKUPS) {
         return bad(v, "too many look-ups");
     }
     bool host   = n & (dbt_tlb_stub(0, false, true, false) - STUB_TLB);
