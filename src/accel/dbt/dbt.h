@@ -293,7 +293,8 @@ typedef struct DbtRange {
 typedef struct DbtPlace {
     uint32_t host; /* offset from the unit's hot part */
     uint8_t  insn;
-    bool     flags_in_host; /* the guest's flags are in EFLAGS, not in the frame */
+    bool     flags_in_host; /* the guest's flags are in EFLAGS */
+    Recipe   recipe;        /* otherwise how they are made, or in the frame */
 } DbtPlace;
 
 /* Fields of a unit's code that depend on where it is, on either side. */

@@ -354,10 +354,8 @@ static void emit_muldiv(Tr *t, const DbtInsn *in)
             asm_mov(a, H_RCX, host);
         }
     }
-    if (in->reg >= 6 && !t->fl_mem) { /* they stay as they are, also at #DE */
-        flags_sync(t, a);
-        t->fl_mem = true;
-        t->fl_reg = false;
+    if (in->reg >= 6) { /* they stay as they are, also at #DE */
+        flags_save(t);
     }
     asm_mov(a, H_RAX, H_R9);
     e.reg     = in->reg;

@@ -64,8 +64,10 @@ void place(Tr *t)
         t->failed = true;
         return;
     }
-    t->s->places[t->n_places++] =
-        (DbtPlace){ .host = asm_offset(&t->hot), .insn = (uint8_t)t->i, .flags_in_host = t->fl_reg };
+    t->s->places[t->n_places++] = (DbtPlace){ .host          = asm_offset(&t->hot),
+                                              .insn          = (uint8_t)t->i,
+                                              .flags_in_host = t->fl_reg,
+                                              .recipe        = t->fl_reg || t->fl_mem ? (Recipe){ 0 } : t->recipe };
 }
 
 /* --- flags --- */
@@ -479,9 +481,7 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
                             .memory = true,
                             .mem    = asm_frame(DBT_FRAME(missed) + 2 * (int32_t)dbt_count_slot(insn_bytes(t))) });
     }
-    if (s->inlined && !exec && !address) { /* it is less the tag */
-        asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, tlb_tag(write)));
-    } else if (s->tlb && !exec && !address) { /* it is with the addend */
+    if (s->tlb && !exec && !address) { /* it is with the addend */
         asm_rr(a, true, 0x2b, H_RAX, H_RCX);
     }
     if (!t->fl_mem) { /* EFLAGS are gone */
@@ -738,11 +738,12 @@ Operand check(Tr *t, const MemSpec *m)
         c.disp     = (int32_t)(c.disp - into);
         c.linear -= (uint64_t)into;
     }
-    s.tlb   = (advice == ADVICE_NONE || advice == ADVICE_TLB) && !is_x87(t, m) && can_look_up(t, &s);
-    fixed   = !s.tlb && is_fixed(&c, s.size);
-    near    = fixed && is_near(t, &c);
-    segment = !s.tlb && is_segment(m);
-    s.retry = s.tlb || fixed || segment;
+    s.tlb     = (advice == ADVICE_NONE || advice == ADVICE_TLB) && !is_x87(t, m) && can_look_up(t, &s);
+    s.inlined = s.tlb && advice == ADVICE_TLB && plain;
+    fixed     = !s.tlb && is_fixed(&c, s.size);
+    near      = fixed && is_near(t, &c);
+    segment   = !s.tlb && is_segment(m);
+    s.retry   = s.tlb || fixed || segment;
     c.no_copy |= fixed || segment;
     unsigned index = g ? g->micro : free_index(t, micro_index(t, m), m->write);
     s.micro        = (t->f->mode * 2 + c.write) * DBT_MICRO + index;
@@ -807,17 +808,7 @@ Operand check(Tr *t, const MemSpec *m)
     put_slow(t, &s, 0, plain || fixed || segment);
 
     if (s.inlined) {
-        if (!plain) {
-            asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, tlb_tag(c.write)));
-        }
-        if (plain || g) {
-            asm_load(a, H_RCX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
-        }
-        if (!plain && g) {
-            asm_rr(a, true, 0x03, H_RAX, H_RCX);
-        } else if (!plain) {
-            asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
-        }
+        asm_load(a, H_RCX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
     }
     if (!s.tlb && (plain || near)) {
         asm_load(a, H_RCX, asm_frame(addend));

@@ -59,14 +59,6 @@ void emit_vector(Tr *t, const DbtInsn *in)
     Asm       *a    = &t->hot;
     unsigned   free = H_RAX, store_guest = DBT_NO_REG, store_host = 0;
 
-    /* Where the host may fault the flags are in EFLAGS or in the frame. */
-    if (in->raises && in->memory && !t->fl_mem) {
-        flags_sync(t, a);
-        t->fl_mem = true;
-        t->fl_reg = false;
-    } else if (in->raises && !t->fl_mem) {
-        flags_need(t);
-    }
     form.index = X86_FORM_NONE;
     form.base  = X86_FORM_NONE;
     if (in->memory) {

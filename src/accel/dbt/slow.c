@@ -472,6 +472,45 @@ const uint8_t *dbt_slow_pages(DbtFrame *f, uint64_t rip)
 
 /* --- host faults --- */
 
+/* The flags that the recipe makes of these registers, as X86Cpu.arith has them. */
+static uint16_t flags_by(const Recipe *r, const X86Cpu *cpu)
+{
+    enum { LOW = 0x1400 }; /* PF and AF are the low bits' */
+    uint64_t a = cpu->gpr[r->reg], b = r->rm == DBT_NO_REG ? (uint64_t)(int64_t)r->imm : cpu->gpr[r->rm];
+    unsigned shift = 64 - 8u * r->size; /* the operands' sign comes into bit 63 */
+    uint16_t high, low;
+
+#define FLAGS(insn, x, y, to) __asm__(insn " %2, %1\n\tlahf\n\tseto %%al" : "=&a"(to), "+&r"(x) : "r"(y) : "cc")
+#define BOTH(insn)                                                                                                     \
+    do {                                                                                                               \
+        uint64_t wide_a = a << shift, wide_b = b << shift;                                                             \
+        FLAGS(insn, wide_a, wide_b, high);                                                                             \
+        FLAGS(insn, a, b, low);                                                                                        \
+    } while (0)
+    switch ((RecipeKind)r->kind) {
+    case RECIPE_ADD:
+        a -= b;
+        BOTH("addq");
+        break;
+    case RECIPE_TEST: BOTH("andq"); break;
+    case RECIPE_SUB:
+        a += b;
+        BOTH("subq");
+        break;
+    case RECIPE_NEG:
+        b = 0 - a;
+        a = 0;
+        BOTH("subq");
+        break;
+    case RECIPE_CMP:
+    case RECIPE_NONE:
+    default: BOTH("subq"); break;
+    }
+#undef BOTH
+#undef FLAGS
+    return (high & ~LOW) | (low & LOW);
+}
+
 const uint8_t *dbt_slow_fault(DbtFrame *f)
 {
     f->calls.fault++;
@@ -482,8 +521,11 @@ const uint8_t *dbt_slow_fault(DbtFrame *f)
     uint64_t fl  = f->fault_eflags;
 
     for (unsigned i = 0; i < u->n_places; i++) {
-        if (u->places[i].host == off && u->places[i].flags_in_host) {
+        const DbtPlace *p = &u->places[i];
+        if (p->host == off && p->flags_in_host) {
             cpu->arith = (uint16_t)((fl & 0xd5) << 8 | 0x200 | (fl >> 11 & 1));
+        } else if (p->host == off && p->recipe.kind != RECIPE_NONE) {
+            cpu->arith = flags_by(&p->recipe, cpu);
         }
     }
     if (run_any(f, u, n) == RAN_ON) {
