@@ -208,9 +208,9 @@ typedef struct DbtSite {
     uint16_t limit; /* page size - access size */
     uint8_t  insn;  /* number in the unit */
     uint8_t  size;
-    uint8_t  flags; /* SITE_* */
-    uint8_t  spare;
-    uint16_t micro; /* index into the frame's micro entries, all modes in one */
+    uint8_t  flags;  /* SITE_* */
+    uint8_t  stored; /* what a plain store writes: 0, or SITE_VECTOR or SITE_GPR and a guest register's number */
+    uint16_t micro;  /* index into the frame's micro entries, all modes in one */
 } DbtSite;
 
 static inline bool dbt_stub_has_site(DbtStub stub)
@@ -242,6 +242,8 @@ enum {
     SITE_TLB   = 32, /* the site looks into the TLB, not into a micro entry */
     SITE_RETRY = 64, /* SITE_AGAIN leads to the check, not behind it */
 };
+
+enum { SITE_VECTOR = 16, SITE_GPR = 32 };
 
 /* How the flags can be made again from registers as they are now: an instruction that changes nothing but flags, after
  * one that prepares RAX. */

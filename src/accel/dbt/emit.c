@@ -59,6 +59,7 @@ static void gen_memory(Tr *t, const DbtInsn *in)
     MemSpec m     = operand_spec(t, in, in->rm_size, in->access & G_RM_W);
     bool    xchg  = in->map == 0 && (in->op == 0x86 || in->op == 0x87);
     m.locked      = in->lock || xchg;
+    m.stored      = in->map == 0 && in->op == 0x89 ? (uint8_t)(SITE_GPR + in->reg) : 0;
     m.scratch     = (flags && !in->ext) || (!in->ext && is_high(in->reg));
     if (flags && in->ext) {
         m.scratch = true;

@@ -445,11 +445,12 @@ static DbtSite describe(const Tr *t, const Site *s, unsigned flags)
 {
     const MemSpec *m = s->m;
     return (DbtSite){
-        .limit = (uint16_t)(X86_PAGE_SIZE - s->size),
-        .micro = (uint16_t)s->micro,
-        .insn  = (uint8_t)t->i,
-        .size  = m->size,
-        .flags = (uint8_t)(flags | (s->tlb ? SITE_TLB : 0) | (s->retry && !(flags & SITE_EXEC) ? SITE_RETRY : 0) |
+        .limit  = (uint16_t)(X86_PAGE_SIZE - s->size),
+        .micro  = (uint16_t)s->micro,
+        .insn   = (uint8_t)t->i,
+        .size   = m->size,
+        .stored = s->group ? 0 : m->stored,
+        .flags  = (uint8_t)(flags | (s->tlb ? SITE_TLB : 0) | (s->retry && !(flags & SITE_EXEC) ? SITE_RETRY : 0) |
                            (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
                            (!m->write && !m->no_copy && !s->group && !(flags & SITE_EXEC) ? SITE_LOAD : 0) |
                            (is_plain(m) ? SITE_PLAIN : 0))
