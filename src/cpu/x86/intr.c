@@ -127,6 +127,7 @@ static void deliver_protected(X86Cpu *cpu, const Delivery *d)
     X86Descriptor gate = need_interrupt_gate(cpu, d);
     unsigned      type = x86_desc_type(&gate);
     if (type == SYS_TASK_GATE) {
+        cpu->eflags |= (uint32_t)pushed_flags(cpu, d) & EFLAGS_RF; /* saved in the old task */
         x86_task_gate(cpu, &gate, X86_TASK_INTERRUPT, return_rip(cpu, d), d->has_error, d->error, ext);
         return;
     }

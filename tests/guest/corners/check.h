@@ -39,7 +39,7 @@ typedef struct Case {
     bool (*after)(const Frame *f);
     u32  error, flags; /* flags: set on entry */
     u8   mode, vector, at;
-    bool check_ax, check_cr2;
+    bool check_ax, check_cr2, any_error;
 } __attribute__((aligned(8))) Case;
 
 #define CASE_AGAIN(n, ...) CASE_(n, __VA_ARGS__)

@@ -37,6 +37,9 @@ _start:
         incw    %si
         cmpw    sectors + 0x7c00 - _start, %si
         jbe     1b
+        movw    $0x3fb, %dx             /* 8 bits */
+        movb    $3, %al
+        outb    %al, %dx
         inb     $0x92, %al
         orb     $2, %al
         outb    %al, $0x92
