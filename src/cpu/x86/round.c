@@ -180,7 +180,7 @@ X86Round x86_round(X86Cpu *cpu, X86Exit *exit, bool translator)
         }
         unsigned hits = cpu->eflags & EFLAGS_RF ? 0 : code_breakpoints_at(cpu, linear, 1);
         if (hits && !traps_held) {
-            cpu->eflags |= EFLAGS_RF; /* a fault: the image on the stack says so */
+            /* The image on the stack has RF as it is, clear: debuggers set it (SDM 3, 18.3.1.1). */
             return deliver_trap(cpu, hits, exit) ? X86_ROUND_EXIT : X86_ROUND_AGAIN;
         }
         x86_park(cpu);

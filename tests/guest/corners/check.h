@@ -45,7 +45,7 @@ typedef struct Case {
 #define CASE_AGAIN(n, ...) CASE_(n, __VA_ARGS__)
 #define CASE(...)          CASE_AGAIN(__COUNTER__, __VA_ARGS__)
 #define CASE_(n, id_, text_, where_, mode_, setup_, insn_, ...)                                                        \
-    __asm__(".pushsection .text\n" CODE_##mode_ "\ncase_" #n "_code:\n" setup_ "\ncase_" #n "_insn:\n" insn_             \
+    __asm__(".pushsection .text\n" CODE_##mode_ ".set case_code_here, .\ncase_" #n "_code:\n" setup_ "\ncase_" #n "_insn:\n" insn_             \
             "\ncase_" #n "_end:\nint3\n" CODE_OWN ".popsection");                                                      \
     extern const u8   case_##n##_code[], case_##n##_insn[], case_##n##_end[];                                           \
     static const Case case_##n __attribute__((section("cases"), used, aligned(8))) = {                                  \

@@ -10,7 +10,6 @@ u32                window_table[1024] __attribute__((aligned(4096)));
 static u8          df_stack[4096] __attribute__((aligned(16)));
 extern u32         multiboot_info;
 extern const u8    stubs[], double_fault[], real_stubs[], real[], gdt_pointer[], idt_pointer[];
-static Frame      *running;
 static const char *what = "start";
 
 enum { SAVE = 0x600, REAL_AT = 0x8000 };
@@ -111,7 +110,7 @@ static void reset_tables(void)
     tss_df.cr3    = cr3;
     tss_df.eip    = (u32)double_fault;
     tss_df.eflags = 2;
-    tss_df.esp    = (u32)df_stack + sizeof df_stack;
+    tss_df.esp    = (u32)df_stack + sizeof df_stack - 16; /* vectors without an error code may come here too */
     tss_df.cs     = S_CODE;
     tss_df.ss = tss_df.ds = tss_df.es = S_DATA;
     reset_idt();
@@ -147,7 +146,6 @@ static void start_paging(void)
     WRITE_CR(0, 0x80010033); /* PG, WP, NE, ET, MP, PE */
 }
 
-/* --- running --- */
 
 u32 place(unsigned mode, const u8 *code, const u8 *end)
 {
@@ -184,7 +182,6 @@ Frame frame_for(unsigned mode, u32 at)
 unsigned run(Frame *f)
 {
     bool real_mode = f->eflags >> 31;
-    running        = f;
     f->eflags &= 0x7fffffff;
     if (real_mode) {
         for (unsigned i = 0; i < 256; i++) {
@@ -193,7 +190,9 @@ unsigned run(Frame *f)
     }
     unsigned vector = enter_frame(f, real_mode);
     __asm__ volatile("mov %%cr2, %0" : "=r"(cpus[0].cr2));
-    running = NULL;
+    cpus[0].dr6 = READ_DR(6);
+    cpus[0].dr7 = READ_DR(7);
+    WRITE_DR(7, 0x400);
     if (vector >= 32 && vector != 0x80) {
         *apic(0xb0) = 0;
     }

@@ -95,7 +95,7 @@ typedef struct Frame {
 } Frame;
 
 typedef struct Cpu {
-    u32 cr2;
+    u32 cr2, dr6, dr7; /* after run(), which disables breakpoints */
 } Cpu;
 extern Cpu cpus[1];
 

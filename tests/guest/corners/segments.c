@@ -53,7 +53,7 @@ CASE("seg.null-read", "an access through a null segment is #GP(0)", "SDM 3, 3.4.
 CASE("seg.null-rpl", "a null selector with any RPL may be loaded", "SDM 3, 3.4.2", R3, "mov $3, %ax", "mov %ax, %gs", NONE)
 CASE("seg.null-es-string", "STOS through a null ES is #GP(0)", "SDM 3, 3.4.2", R3, "xor %eax, %eax\n mov %ax, %es\n mov $A_AREA, %edi", "stosb", GP(0))
 CASE("seg.null-rep-zero", "REP with a count of 0 makes no access", "SDM 2, REP", R3, "xor %eax, %eax\n mov %ax, %es\n xor %ecx, %ecx", "rep stosb", NONE)
-CASE("seg.lea-null", "LEA makes no access", "SDM 2, LEA", R3, "xor %eax, %eax\n mov %ax, %fs", "lea %fs:5, %eax", VALUE(5))
+CASE("seg.lea-null", "LEA makes no access", "SDM 2, LEA", R3, "xor %eax, %eax\n mov %ax, %fs", ".byte 0x64\n lea 5, %eax", VALUE(5))
 
 CASE("down.at-limit", "expand-down: the offset of the limit is outside", "SDM 3, 5.3", R3, FS_T1_3, "movb %fs:0xff, %al", GP(0), .t1 = AREA(0xff, DOWN | USER | BIG))
 CASE("down.above-limit", "expand-down: above the limit is inside", "SDM 3, 5.3", R3, FS_T1_3, "movb %fs:0x100, %al", NONE, .t1 = AREA(0xff, DOWN | USER | BIG))
