@@ -141,6 +141,7 @@ static void start_paging(void)
     }
     page_directory[A_APIC >> 22] |= 0x18;
     page_directory[A_WINDOW >> 22] = (u32)window_table | 7;
+    WRITE_CR(0, READ_CR(0) & 0x7fffffff); /* it may have been another kind of paging */
     WRITE_CR(4, 0x610); /* PSE, OSFXSR, OSXMMEXCPT */
     WRITE_CR(3, page_directory);
     WRITE_CR(0, 0x80010033); /* PG, WP, NE, ET, MP, PE */
