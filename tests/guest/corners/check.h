@@ -20,6 +20,13 @@ typedef u32 Word;
 #else
 #include "../rt/rt.h"
 typedef u64 Word;
+/* 64-bit code in rings 0 and 3, 32-bit code in compatibility mode. */
+enum { L0, L3, C0, C3 };
+#define CODE_OWN ".code64\n"
+#define CODE_L0  ".code64\n"
+#define CODE_L3  ".code64\n"
+#define CODE_C0  ".code32\n"
+#define CODE_C3  ".code32\n"
 #define FRAME_IP(f)    ((f)->rip)
 #define FRAME_AX(f)    ((f)->rax)
 #define FRAME_FLAGS(f) ((f)->rflags)

@@ -51,6 +51,9 @@ void print(const char *format, ...)
 void finish(int status)
 {
     outb(0xf4, (u8)status);
+    for (const char *s = "Shutdown"; *s; s++) {
+        outb(0x8900, (u8)*s); /* Bochs */
+    }
     for (;;) {
         __asm__ volatile("hlt");
     }
