@@ -152,7 +152,7 @@ __asm__(".set pae_pdpt, pdpt");
 /* --- control registers --- */
 
 BEFORE(tsd, WRITE_CR(4, READ_CR(4) | 4))
-BEFORE(umip, WRITE_CR(4, READ_CR(4) | 0x800))
+BEFORE(umip, if (cpuid(7, 0).c & 4) { WRITE_CR(4, READ_CR(4) | 0x800); })
 CASE("cr.pg-without-pe", "PG without PE is #GP(0)", "SDM 2, MOV", R0, "mov $0x80000010, %eax", "mov %eax, %cr0", GP(0))
 CASE("cr.nw-without-cd", "NW without CD is #GP(0)", "SDM 2, MOV", R0, "mov $0xa0010033, %eax", "mov %eax, %cr0", GP(0))
 CASE("cr.et", "ET reads as one", "SDM 3, 2.5", R0, "mov %cr0, %eax\n and $~0x10, %eax\n mov %eax, %cr0", "mov %cr0, %eax\n and $0x10, %eax", VALUE(0x10))
