@@ -210,9 +210,9 @@ static bool is_redirected(X86Cpu *cpu, unsigned vector)
 /* Through the program's own vector table at linear address 0. */
 static void deliver_redirected(X86Cpu *cpu, const Delivery *d)
 {
-    bool     virtual = x86_virtual_if(cpu);
-    uint32_t entry   = (uint32_t)x86_load_system(cpu, d->vector * 4, 4);
-    X86Stack stack   = x86_stack_current(cpu);
+    bool virtual   = x86_virtual_if(cpu);
+    uint32_t entry = (uint32_t)x86_load_system(cpu, d->vector * 4, 4);
+    X86Stack stack = x86_stack_current(cpu);
 
     x86_stack_push(cpu, &stack, virtual ? x86_virtual_flags(cpu) : x86_get_eflags(cpu), 2);
     x86_stack_push(cpu, &stack, cpu->seg[X86_CS].selector, 2);

@@ -219,7 +219,7 @@ static void pushf(X86Cpu *cpu, const X86Insn *in)
 
 static void popf(X86Cpu *cpu, const X86Insn *in)
 {
-    bool     virtual = flags_are_virtual(cpu, in);
+    bool virtual = flags_are_virtual(cpu, in);
     uint64_t rsp = cpu->gpr[X86_RSP], value = x86_pop(cpu, in->opsize);
     if (virtual) {
         if (!x86_set_virtual_flags(cpu, (uint16_t)value)) {
@@ -229,8 +229,8 @@ static void popf(X86Cpu *cpu, const X86Insn *in)
         x86_update_mode(cpu);
         return;
     }
-    uint64_t mask  = x86_popf_mask(cpu, in->opsize);
-    uint32_t old   = cpu->eflags;
+    uint64_t mask = x86_popf_mask(cpu, in->opsize);
+    uint32_t old  = cpu->eflags;
 
     x86_set_eflags(cpu, value, mask);
     if (in->opsize > 2) {

@@ -2,10 +2,9 @@
 
 #include "check.h"
 
-extern const Case __start_cases[], __stop_cases[];
+extern const Case          __start_cases[], __stop_cases[];
 typedef unsigned long long Long;
-static unsigned   n_checks, n_bad;
-
+static unsigned            n_checks, n_bad;
 
 bool check(bool ok, const char *id, const char *text, const char *where)
 {

@@ -124,11 +124,26 @@ static void reset_tables(void)
 /* In the double fault's task: what the main task was doing, and the main task's registers back. */
 void double_fault_state(void)
 {
-    u32 *save = mem32(SAVE);
-    u32 *from = &tss.eip;
-    Frame f   = { .edi = tss.edi, .esi = tss.esi, .ebp = tss.ebp, .ebx = tss.ebx, .edx = tss.edx, .ecx = tss.ecx,
-                  .eax = tss.eax, .vector = 8, .error = save[8], .eip = from[0], .cs = tss.cs, .eflags = tss.eflags,
-                  .esp = tss.esp, .ss = tss.ss, .es = tss.es, .ds = tss.ds, .fs = tss.fs, .gs = tss.gs };
+    u32  *save = mem32(SAVE);
+    u32  *from = &tss.eip;
+    Frame f    = { .edi    = tss.edi,
+                   .esi    = tss.esi,
+                   .ebp    = tss.ebp,
+                   .ebx    = tss.ebx,
+                   .edx    = tss.edx,
+                   .ecx    = tss.ecx,
+                   .eax    = tss.eax,
+                   .vector = 8,
+                   .error  = save[8],
+                   .eip    = from[0],
+                   .cs     = tss.cs,
+                   .eflags = tss.eflags,
+                   .esp    = tss.esp,
+                   .ss     = tss.ss,
+                   .es     = tss.es,
+                   .ds     = tss.ds,
+                   .fs     = tss.fs,
+                   .gs     = tss.gs };
     memcpy(save, &f, sizeof f);
     reset_tables();
 }
@@ -142,11 +157,10 @@ static void start_paging(void)
     page_directory[A_APIC >> 22] |= 0x18;
     page_directory[A_WINDOW >> 22] = (u32)window_table | 7;
     WRITE_CR(0, READ_CR(0) & 0x7fffffff); /* it may have been another kind of paging */
-    WRITE_CR(4, 0x610); /* PSE, OSFXSR, OSXMMEXCPT */
+    WRITE_CR(4, 0x610);                   /* PSE, OSFXSR, OSXMMEXCPT */
     WRITE_CR(3, page_directory);
     WRITE_CR(0, 0x80010033); /* PG, WP, NE, ET, MP, PE */
 }
-
 
 u32 place(unsigned mode, const u8 *code, const u8 *end)
 {
@@ -161,7 +175,9 @@ u32 place(unsigned mode, const u8 *code, const u8 *end)
 Frame frame_for(unsigned mode, u32 at)
 {
     static const u16 cs[] = { [R0] = S_CODE, [R1] = S_CODE1, [R3] = S_UCODE, [R0_16] = S_CODE16, [R3_16] = S_UCODE16 };
-    static const u16 ss[] = { [R0] = S_DATA, [R1] = S_DATA1, [R3] = S_UDATA, [R0_16] = S_STACK16, [R3_16] = S_USTACK16 };
+    static const u16 ss[] = {
+        [R0] = S_DATA, [R1] = S_DATA1, [R3] = S_UDATA, [R0_16] = S_STACK16, [R3_16] = S_USTACK16
+    };
     static const u16 ds[] = { [R0] = S_DATA, [R1] = S_DATA1, [R3] = S_UDATA, [R0_16] = S_DATA, [R3_16] = S_UDATA };
 
     Frame f = { .eip = at, .eflags = 2 };

@@ -1,5 +1,5 @@
-/* A runtime for 32-bit bare-metal programs that look at the legacy modes: real mode, protected mode of 16 and 32 bits in
- * all rings, virtual-8086 mode, tasks.
+/* A runtime for 32-bit bare-metal programs that look at the legacy modes: real mode, protected mode of 16 and 32 bits
+ * in all rings, virtual-8086 mode, tasks.
  *
  * run() enters a Frame in any of these modes and returns when something is raised there, with the Frame as it was then.
  * A fault on a broken stack of ring 0 ends as a double fault, which a task of its own takes.
@@ -16,7 +16,7 @@
 #define SELECTORS(X)                                                                                                   \
     X(CODE, 0x08)                                                                                                      \
     X(DATA, 0x10)                                                                                                      \
-    X(CODE16, 0x18) /* base CODE16_BASE, 64 KiB */                                                                     \
+    X(CODE16, 0x18)  /* base CODE16_BASE, 64 KiB */                                                                    \
     X(STACK16, 0x20) /* base STACK16_BASE, 64 KiB, 16-bit stack pointer */                                             \
     X(UCODE, 0x2b)                                                                                                     \
     X(UDATA, 0x33)                                                                                                     \
@@ -26,10 +26,10 @@
     X(TSS_DF, 0x50)                                                                                                    \
     X(LDT, 0x58)                                                                                                       \
     X(REAL_DATA, 0x60) /* base 0, 64 KiB */                                                                            \
-    X(CODE1, 0x69) /* ring 1 */                                                                                        \
+    X(CODE1, 0x69)     /* ring 1 */                                                                                    \
     X(DATA1, 0x71)                                                                                                     \
     X(CONFORMING, 0x78) /* DPL 0, 4 GiB */                                                                             \
-    X(T1, 0x80) /* the checks' own */                                                                                  \
+    X(T1, 0x80)         /* the checks' own */                                                                          \
     X(T2, 0x88)                                                                                                        \
     X(T3, 0x90)                                                                                                        \
     X(T4, 0x98)                                                                                                        \
@@ -46,7 +46,7 @@
     X(STACK1, 0x5e000)                                                                                                 \
     X(STACK_TRAP, 0x5d000) /* of ring 0 after a change of rings */                                                     \
     X(STACK_TOP16, 0x8000) /* SP of 16-bit stacks */                                                                   \
-    X(AREA, 0x60000) /* data, 64 KiB */                                                                                \
+    X(AREA, 0x60000)       /* data, 64 KiB */                                                                          \
     X(WINDOW, 0x40000000)                                                                                              \
     X(APIC, 0xfee00000)
 
@@ -122,7 +122,7 @@ u32 place(unsigned mode, const u8 *code, const u8 *end);
 
 /* Machine code by name, of a mode (CODE_*): ends in INT3. */
 #define SNIPPET(name, mode, text)                                                                                      \
-    __asm__(".pushsection .text\n" CODE_##mode #name ":\n" text "\nint3\n" #name "_end:\n" CODE_OWN ".popsection");     \
+    __asm__(".pushsection .text\n" CODE_##mode #name ":\n" text "\nint3\n" #name "_end:\n" CODE_OWN ".popsection");    \
     extern const u8 name[], name##_end[];
 
 /* A segment descriptor: attributes as in bits 40 to 55 of it, limit as it stands there. */

@@ -1,4 +1,5 @@
-/* Memory functions and printing for programs in any mode: no 64-bit division, which 32-bit code would need a library for. */
+/* Memory functions and printing for programs in any mode: no 64-bit division, which 32-bit code would need a library
+ * for. */
 
 #include "text.h"
 
@@ -94,4 +95,3 @@ void print_v(const char *format, va_list list)
         }
     }
 }
-
