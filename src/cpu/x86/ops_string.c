@@ -298,7 +298,8 @@ static inline __attribute__((always_inline)) void string(X86Cpu *cpu, const X86I
             break;
         }
         if (vcpu_requests(&cpu->vcpu) || cpu->cache->attention || (!direct && x86_code_changed(cpu))) {
-            cpu->rip    = x86_insn_rip(cpu, in); /* goes on after whatever it is */
+            cpu->rip = x86_insn_rip(cpu, in); /* goes on after whatever it is */
+            cpu->eflags |= EFLAGS_RF;         /* what comes now pushes it, and breakpoints have been seen (18.3.1.1) */
             cpu->branch = X86_BRANCH_SYSTEM;
             return;
         }

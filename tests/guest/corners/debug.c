@@ -86,7 +86,7 @@ CASE("data.locked", "a locked one", "SDM 3, 18.3.1.2", R0, "", "lock xaddl %eax,
      .before = write4, .after = dr6_0)
 CASE("data.stos", "STOS", "SDM 3, 18.3.1.2", R0, "mov $A_AREA+0x10, %edi", "stosl", TRAP(1), .before = write4,
      .after = dr6_0)
-AFTER(rep_stopped, DR6_IS(1) && f->ecx == 3)
+AFTER(rep_stopped, DR6_IS(1) && f->ecx == 3 && (f->eflags & RF))
 CASE("data.rep-stos", "REP STOS stops behind the iteration that hits", "SDM 3, 18.3.1.2", R0,
      "mov $A_AREA+8, %edi\n mov $6, %ecx", "rep stosl", .vector = 1, .at = AT_INSN, .before = write4,
      .after = rep_stopped)
@@ -162,9 +162,17 @@ CASE("step.v86", "in virtual-8086 mode", "SDM 3, 18.3.1.4", V86, "", "nop", TRAP
 CASE("step.real", "in real mode", "SDM 3, 18.3.1.4", REAL, "", "nop", TRAP(1), .flags = TF)
 CASE("step.branch", "a branch", "SDM 3, 18.3.1.4", R0, "", "jmp 1f\n ud2\n 1:", TRAP(1), .flags = TF, .after = dr6_bs)
 BEFORE(three_times, f->ecx = 3; f->edi = A_AREA; f->eflags |= TF)
-AFTER(one_iteration, f->ecx == 2 && DR6_IS(0x4000))
-CASE("step.rep", "REP traps behind each iteration", "SDM 2, REP", R0, "", "rep stosb", .vector = 1, .at = AT_INSN,
-     .before = three_times, .after = one_iteration)
+AFTER(one_iteration, f->ecx == 2 && DR6_IS(0x4000) && (f->eflags & RF))
+AFTER(last_iteration, f->ecx == 0 && DR6_IS(0x4000) && !(f->eflags & RF))
+AFTER(all_iterations, f->ecx == 0)
+BEFORE(one_time, f->ecx = 1; f->edi = A_AREA; f->eflags |= TF)
+BEFORE(rep_rf, watch(f->eip, L0); f->ecx = 4; f->edi = A_AREA; f->eflags |= RF)
+CASE("step.rep-last", "behind the last iteration RF is pushed clear", "SDM 3, 18.3.1.1", R0, "", "rep stosb", TRAP(1),
+     .before = one_time, .after = last_iteration)
+CASE("code.rep-rf", "RF holds a code breakpoint off for all iterations of REP", "SDM 3, 18.3.1.1", R0, "", "rep stosb",
+     NONE, .before = rep_rf, .after = all_iterations)
+CASE("step.rep", "REP traps behind each iteration, with RF in the image", "SDM 2, REP", R0, "", "rep stosb",
+     .vector = 1, .at = AT_INSN, .before = three_times, .after = one_iteration)
 CASE("step.mov-ss", "MOV SS is not stepped: the trap is behind the next instruction", "SDM 3, 6.8.3", R0,
      "mov %ss, %eax\n push $0x102\n popf", "mov %eax, %ss\n nop", TRAP(1), .after = dr6_bs)
 CASE("step.pop-ss", "nor POP SS", "SDM 3, 6.8.3", R0, "push %ss\n push $0x102\n popf", "pop %ss\n nop", TRAP(1),
