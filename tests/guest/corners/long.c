@@ -428,6 +428,64 @@ GROUP(apic_modes)
     check((apic_read(0x30) & 0xff) >= 0x10, "apic.version", "the version is 1xh", "SDM 3, 11.4.8");
 }
 
+/* --- starting other processors: INIT and SIPI --- */
+
+/* Real-mode code at 9000h and, by another vector, at A000h: says how it found the processor, and halts. */
+__asm__(".pushsection .rodata\n sipi_code: .code16\n"
+        "cli\n xorw %bx, %bx\n movw %bx, %ds\n movw %cs, %ds:0xb000\n movl %edx, %ds:0xb004\n"
+        "movl %cr0, %eax\n movl %eax, %ds:0xb008\n movl $0x1b, %ecx\n rdmsr\n movl %eax, %ds:0xb00c\n"
+        "call 1f\n 1: popw %ax\n subw $(1b - sipi_code), %ax\n movw %ax, %ds:0xb010\n"
+        "movl %cr4, %eax\n movl %eax, %ds:0xb014\n lock incl %ds:0xb018\n"
+        "2: hlt\n jmp 2b\n sipi_code_end: .code64\n .popsection");
+extern const u8 sipi_code[], sipi_code_end[];
+
+static bool started(u32 times)
+{
+    volatile u32 *n = (volatile u32 *)0xb018ull;
+    for (u64 until = after_ms(200); *n < times && rdtsc() < until;) {
+        pause_();
+    }
+    return *n == times;
+}
+static void to_others(u32 command)
+{
+    apic_write(APIC_ICR, 0xc0000 | command);
+    for (u64 until = after_ms(2); rdtsc() < until;) {
+        pause_();
+    }
+}
+GROUP(processors)
+{
+    static const char where[] = "SDM 3, 9.4";
+    volatile u32     *seen    = (volatile u32 *)0xb000ull;
+    if (option("cpus", 1) < 2) {
+        return;
+    }
+    memcpy((void *)0x9000ull, sipi_code, (size_t)(sipi_code_end - sipi_code));
+    memcpy((void *)0xa000ull, sipi_code, (size_t)(sipi_code_end - sipi_code));
+    memset((void *)0xb000ull, 0, 0x20);
+    to_others(0x4500); /* INIT */
+    check(started(0), "smp.init-waits", "INIT alone starts nothing", where);
+    to_others(0x4609);
+    check(started(1), "smp.sipi", "a SIPI starts the processor", where);
+    check(seen[0] == 0x900 && (seen[4] & 0xffff) == 0, "smp.cs-ip", "at VV00:0000", where);
+    check(seen[2] == 0x60000010, "smp.cr0", "CR0 is 60000010h", "SDM 3, table 10-1");
+    check(seen[5] == 0, "smp.cr4", "CR4 is 0", "SDM 3, table 10-1");
+    check((seen[1] & 0xfff) == (cpuid(1, 0).a & 0xfff), "smp.edx", "EDX has the processor's signature",
+          "SDM 3, table 10-1");
+    check(!(seen[3] & 0x100) && (seen[3] & 0x800), "smp.bsp-flag", "APIC_BASE: enabled, not the boot processor",
+          "SDM 3, 11.4.4");
+    check(rdmsr(0x1b) & 0x100, "smp.bsp-flag-here", "this one is", "SDM 3, 11.4.4");
+    to_others(0x460a);
+    check(started(1) && seen[0] == 0x900, "smp.second-sipi", "a second SIPI is ignored", where);
+    to_others(0x4500);
+    to_others(0x460a);
+    check(started(2) && seen[0] == 0xa00, "smp.again",
+          "behind another INIT it is not, and another vector is another page", where);
+    to_others(0x8500); /* INIT de-assert */
+    check(started(2), "smp.de-assert", "INIT level de-assert does nothing", "SDM 3, 11.6.1");
+}
+
 TEST(all, "all checks")
 {
     unsigned bad = run_checks();
