@@ -37,6 +37,16 @@ static void find_element(X86Cpu *cpu, const X86Insn *in, Side *s, unsigned size)
     }
 }
 
+/* The source is read before anybody looks at the destination: its page fault comes before the destination's limit. */
+static void probe_source(X86Cpu *cpu, const Side *from, unsigned size)
+{
+    unsigned left;
+    if (!x86_host_span(cpu, from->linear, X86_READ, &left) || left < size) {
+        x86_probe_read(cpu, from->linear);
+        x86_probe_read(cpu, (uint32_t)(from->linear + size - 1));
+    }
+}
+
 /* Host address of the current element and how many elements from there on, in the direction of DF, may be accessed
  * directly. NULL: none. */
 static uint8_t *find_run(X86Cpu *cpu, const X86Insn *in, const Side *s, unsigned size, bool down, uint64_t *n)
@@ -242,6 +252,9 @@ static inline __attribute__((always_inline)) void string(X86Cpu *cpu, const X86I
         }
         if (has_from) {
             find_element(cpu, in, &from, size);
+        }
+        if (has_from && has_to && cpu->code_size != X86_CODE64) {
+            probe_source(cpu, &from, size);
         }
         if (has_to) {
             find_element(cpu, in, &to, size);

@@ -156,6 +156,13 @@ CASE("rep.scas", "REPNE SCAS", "SDM 2, REP", R3, "mov $1, %eax\n mov $A_WINDOW+0
 CASE("rep.ins", "REP INS", "SDM 2, REP", R0, "mov $0x80, %edx\n mov $A_WINDOW+0x2ff8, %edi\n mov $4, %ecx", "rep insl",
      PAGE_FAULT(2, A_WINDOW + 0x3000), .before = two_pages, .after = ins_state)
 REP_STATE(limit_state, A_AREA + 8, 0x100, 2)
+CASE("rep.movsw-order", "the source is read before the destination's limit is looked at", "SDM 2, MOVS (operation)", R3,
+     "mov $S_T1+3, %ax\n mov %ax, %es\n mov $A_WINDOW+0x3000, %esi\n mov $0xff, %edi\n mov $4, %ecx", "rep movsw",
+     PAGE_FAULT(4, A_WINDOW + 0x3000), .t1 = SEGMENT(A_AREA, 0xff, 0x40f2), .before = two_pages)
+CASE("rep.movsw-order-limits", "a source beyond its limit comes before an absent destination",
+     "SDM 2, MOVS (operation)", R3,
+     "mov $S_T1+3, %ax\n mov %ax, %ds\n mov $A_WINDOW+0x3000, %edi\n mov $0xff, %esi\n mov $4, %ecx", "rep movsw",
+     GP(0), .t1 = SEGMENT(A_AREA, 0xff, 0x40f2), .before = two_pages)
 CASE("rep.movs-limit", "REP MOVS stopped by a limit", "SDM 2, REP", R3,
      "mov $S_T1+3, %ax\n mov %ax, %es\n mov $A_AREA, %esi\n mov $0xf8, %edi\n mov $4, %ecx", "rep movsl", GP(0),
      .t1 = SEGMENT(A_AREA + 0x100, 0xff, 0x40f2), .after = limit_state)
@@ -227,6 +234,13 @@ CASE(
     "fistpl A_AREA+8\n fninit\n mov A_AREA+8, %eax", VALUE(0x1234))
 CASE("x87.store-fault", "whose page fault comes first", "SDM 1, 8.5.1; SDM 3, table 6-2", R3, "fninit\n fld1",
      "fistpl A_WINDOW+0x1000", PAGE_FAULT(6, A_WINDOW + 0x1000))
+#define INVALID_UNMASKED "fninit\n movl $0x33e, A_AREA\n fldcw A_AREA\n movl $0x7f7f7f7f, A_AREA+4\n flds A_AREA+4"
+CASE("x87.store-unmasked-fault", "also before an unmasked invalid operation, which would store nothing",
+     "SDM 3, table 6-2: page faults come before x87 exceptions", R3, INVALID_UNMASKED, "fistpl A_WINDOW+0x4000",
+     PAGE_FAULT(7, A_WINDOW + 0x4000), .before = two_pages)
+CASE("x87.store-unmasked-limit", "so does a limit", "SDM 3, table 6-2", R3,
+     "mov $S_T1+3, %eax\n mov %ax, %fs\n" INVALID_UNMASKED, "fistpl %fs:0xfd", GP(0),
+     .t1 = SEGMENT(A_AREA, 0xff, 0x40f2))
 CASE("x87.env-32", "32-bit protected format: FIP, CS and opcode", "SDM 1, figure 8-9", R3, "fninit\n",
      "1: flds A_AREA\n fnstenv A_AREA+0x10\n fninit\n movl $1b, %eax\n sub A_AREA+0x1c, %eax", VALUE(0))
 CASE("x87.env-32-dp", "and FDP", "SDM 1, figure 8-9", R3, "fninit\n",
