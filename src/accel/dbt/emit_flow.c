@@ -154,11 +154,14 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         reloc(t, false, RELOC_COLD, e->way);
         goto done;
     }
-    if (save) {
+    /* Who comes next does not want them: they are for who kicks alone, and made where that happens. */
+    bool only_kick = near && save && !live && t->recipe.kind != RECIPE_NONE;
+    if (save && !only_kick) {
         flags_sync(t, a);
     }
     if (back) {
-        put_poll(t, rip, false);
+        t->fl_reg = t->fl_reg && !only_kick;
+        put_poll(t, rip, only_kick);
     }
     if (near) {
         DraftExit *e = new_exit(t, rip);
@@ -191,8 +194,7 @@ static void put_dispatch(Tr *t, int undo)
     uint64_t bits;
     memcpy(&bits, &site, 8);
 
-    asm_rr(a, false, 0x33, H_RCX, H_RCX);
-    asm_emit(a, &(Enc){ .prefix = 0xf2, .w = true, .map = 2, .op = 0xf1, .reg = H_RCX, .rm = H_RAX }); /* crc32 */
+    asm_mov32(a, H_RCX, H_RAX);
     asm_rm(a, false, 0x23, H_RCX, asm_frame(DBT_FRAME(jump_mask)));
     if (t->f->mode != X86_TLB_USER) {
         asm_ri(a, false, 4, H_RCX, 2 * (DBT_JUMPS_KERNEL - 1));
