@@ -2,6 +2,7 @@
  * Where things lie is as QEMU's microvm has it (docs/system/i386/microvm, 2024). Machine lock held. */
 
 #include "base/text.h"
+#include "cpu/x86/system.h"
 #include "devices/acpi/ged.h"
 #include "devices/virtio/mmio.h"
 #include "machine/pc.h"
@@ -105,18 +106,24 @@ static void decide(const Machine *m, OnOffAuto *device)
     }
 }
 
-/* Without ACPI the command line tells the kernel where virtio devices may be. */
+/* What the kernel cannot find out by itself, or not well. Under the translator the frequency of the TSC: with
+ * hardware-reduced ACPI Linux measures it once, early, against the 8254, and has no clock if the host is busy just
+ * then. Without ACPI where virtio devices may be. */
 static void extend_command_line(const PcBoard *pc)
 {
-    MachineConfig    *c  = &pc->machine->config;
-    const PcHardware *hw = &pc->hw;
-    GString          *line;
+    MachineConfig    *c   = &pc->machine->config;
+    const PcHardware *hw  = &pc->hw;
+    const X86Cpu     *cpu = pc->machine->cpus->pdata[0];
 
-    if (pc->ged || !c->kernel || !pc->machine->auto_kernel_cmdline) {
+    if (!c->kernel || !pc->machine->auto_kernel_cmdline) {
         return;
     }
-    line = g_string_new(c->append);
-    for (unsigned i = 0; i < hw->virtio_mmio_slots; i++) {
+    GString *line = g_string_new(c->append);
+    if (pc->machine->pit == ON_OFF_AUTO_ON && !strstr(line->str, "tsc_early_khz=")) {
+        uint64_t hz = cpu->tsc_hz ? cpu->tsc_hz : x86_host_tsc_hz();
+        g_string_append_printf(line, "%stsc_early_khz=%" G_GUINT64_FORMAT, line->len ? " " : "", hz / 1000);
+    }
+    for (unsigned i = 0; i < hw->virtio_mmio_slots && !pc->ged; i++) {
         g_string_append_printf(line, "%svirtio_mmio.device=%u@0x%x:%u", line->len ? " " : "", VIRTIO_MMIO_SIZE,
                                (unsigned)VIRTIO_BASE + i * VIRTIO_MMIO_SIZE, hw->virtio_mmio_first_gsi + i);
     }
@@ -152,7 +159,7 @@ static const Field properties[] = {
     FIELD(Machine, ioapic2, "ioapic2", .names = on_off_auto_names, .help = "second I/O APIC; auto: with ACPI"),
     FIELD(Machine, isa_serial, "isa-serial", .initial = true, .help = "serial port"),
     FIELD(Machine, auto_kernel_cmdline, "auto-kernel-cmdline", .initial = true,
-          .help = "without ACPI, tell the kernel on its command line where virtio devices may be"),
+          .help = "tell the kernel on its command line what it cannot find out by itself"),
     FIELD(Machine, absent_flag, "x-option-roms", .unsupported = true, .help = "option ROMs"),
     {},
 };
