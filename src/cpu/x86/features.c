@@ -140,7 +140,6 @@ static const struct {
     NEED(SSE, FXSR),
     NEED(SSE, MMX),
     NEED(SSE2, SSE),
-    NEED(SSE2, CLFLUSH),
     NEED(SSE3, SSE2),
     NEED(SSSE3, SSE3),
     NEED(SSE4_1, SSSE3),

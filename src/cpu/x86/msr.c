@@ -399,7 +399,9 @@ static bool get_platform_info(X86Cpu *cpu, const Msr *msr, uint32_t index, uint6
 /* The microcode's revision, as QEMU's CPUs report it. Writing 0 before CPUID is how Intel's is asked for. */
 static bool get_patch_level(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t *value)
 {
-    *value = cpu->model->kind == X86_VENDOR_AMD ? 0x01000065 : UINT64_C(0x100000000);
+    *value = cpu->model->ucode_rev                ? cpu->model->ucode_rev
+             : cpu->model->kind == X86_VENDOR_AMD ? 0x01000065
+                                                  : UINT64_C(0x100000000);
     return true;
 }
 
