@@ -39,7 +39,7 @@ void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
 enum {
     RUNS     = 256, /* of a site that are counted */
     ENOUGH   = 64,  /* so that another site of the unit can be judged too */
-    PERCENT  = 25,  /* of misses, for the TLB to be better */
+    PERCENT  = 10,  /* of misses, for the TLB to be better */
     PATIENCE = 64,  /* times that a site judged to be better off with its micro entry may miss DBT_MISSES times more */
     STATE    = 7,
 };
@@ -80,14 +80,15 @@ static void count(DbtFrame *f, const uint8_t *insn)
     note(f->dbt, insn, ADVICE_COUNT);
 }
 
-/* The unit and its copies at other addresses. */
+/* The unit, and all that have instructions of it, at whatever address: a loop's first pass is often in another unit
+ * than the rest, and says nothing about it. */
 static void make_anew(Dbt *dbt, const DbtUnit *u)
 {
-    const uint8_t *host = u->host;
+    const uint8_t *start = u->host, *end = start + u->len;
     DbtUnit       *next;
-    for (DbtUnit *i = dbt_page_units(dbt, host); i; i = next) {
+    for (DbtUnit *i = dbt_page_units(dbt, start); i; i = next) {
         next = i->page_next;
-        if (i->host == host && !i->dead) {
+        if (i->host < end && start < i->host + i->len && !i->dead) {
             dbt_kill(dbt, i);
         }
     }

@@ -74,6 +74,7 @@ Dbt *dbt_new(size_t size, Error *err)
         g_free(dbt);
         return NULL;
     }
+    dbt->bmi2 = __builtin_cpu_supports("bmi2");
     dbt_make_stubs(dbt);
     dbt->listener = (RamCodeListener){ .written = dbt_ram_written, .opaque = dbt };
     /* Whole pieces if there are enough; the first region has the stubs before it. */

@@ -59,6 +59,7 @@ static void gen_memory(Tr *t, const DbtInsn *in)
     MemSpec m     = operand_spec(t, in, in->rm_size, in->access & G_RM_W);
     bool    xchg  = in->map == 0 && (in->op == 0x86 || in->op == 0x87);
     m.locked      = in->lock || xchg;
+    m.stored      = in->map == 0 && in->op == 0x89 ? (uint8_t)(SITE_GPR + in->reg) : 0;
     m.scratch     = (flags && !in->ext) || (!in->ext && is_high(in->reg));
     if (flags && in->ext) {
         m.scratch = true;
@@ -354,10 +355,8 @@ static void emit_muldiv(Tr *t, const DbtInsn *in)
             asm_mov(a, H_RCX, host);
         }
     }
-    if (in->reg >= 6 && !t->fl_mem) { /* they stay as they are, also at #DE */
-        flags_sync(t, a);
-        t->fl_mem = true;
-        t->fl_reg = false;
+    if (in->reg >= 6) { /* they stay as they are, also at #DE */
+        flags_save(t);
     }
     asm_mov(a, H_RAX, H_R9);
     e.reg     = in->reg;

@@ -100,6 +100,7 @@ typedef struct MemSpec {
     bool     aligned;                           /* misaligned: #GP */
     bool     fpu;                               /* a pending x87 exception comes first */
     bool     no_copy;   /* the operand cannot come from a copy: its address is used in other ways too */
+    uint8_t  stored;    /* as DbtSite's */
     uint8_t  group;     /* number + 1, or 0 */
     int64_t  group_off; /* from the group's root */
     bool     write;

@@ -191,8 +191,7 @@ static void put_dispatch(Tr *t, int undo)
     uint64_t bits;
     memcpy(&bits, &site, 8);
 
-    asm_rr(a, false, 0x33, H_RCX, H_RCX);
-    asm_emit(a, &(Enc){ .prefix = 0xf2, .w = true, .map = 2, .op = 0xf1, .reg = H_RCX, .rm = H_RAX }); /* crc32 */
+    asm_mov32(a, H_RCX, H_RAX);
     asm_rm(a, false, 0x23, H_RCX, asm_frame(DBT_FRAME(jump_mask)));
     if (t->f->mode != X86_TLB_USER) {
         asm_ri(a, false, 4, H_RCX, 2 * (DBT_JUMPS_KERNEL - 1));

@@ -5,13 +5,13 @@
  *
  *     lea rax, ea;  sub rax, [tag];  cmp rax, 4096 - size;  ja slow;  mov rcx, [addend]
  *
- * Where that misses too often, and in code that has not run often yet (adapt.c), a stub looks into the TLB instead:
+ * Where that misses too often (adapt.c), the entry of the TLB that the address asks for is looked at, and in code that
+ * has not run often yet a stub does:
  *
  *     lea rax, ea;  call tlb_read;  ja slow
  *
- * The access then goes
- * to [base + rcx + disp]: the checked value is on nobody's way. Operands whose registers are in the frame, or with a
- * segment base or cut address, have the address itself in RAX instead. */
+ * The access then goes to [base + rcx + disp]: the checked value is on nobody's way. Operands whose registers are in
+ * the frame, or with a segment base or cut address, have the address itself in RAX instead. */
 
 #include "accel/dbt/emit.h"
 
@@ -64,8 +64,10 @@ void place(Tr *t)
         t->failed = true;
         return;
     }
-    t->s->places[t->n_places++] =
-        (DbtPlace){ .host = asm_offset(&t->hot), .insn = (uint8_t)t->i, .flags_in_host = t->fl_reg };
+    t->s->places[t->n_places++] = (DbtPlace){ .host          = asm_offset(&t->hot),
+                                              .insn          = (uint8_t)t->i,
+                                              .flags_in_host = t->fl_reg,
+                                              .recipe        = t->fl_reg || t->fl_mem ? (Recipe){ 0 } : t->recipe };
 }
 
 /* --- flags --- */
@@ -422,6 +424,8 @@ typedef struct Site {
     const Group   *group;
     unsigned       size, micro;
     bool           tlb;     /* looked up in the TLB */
+    bool           inlined; /* the same, without a stub */
+    bool           retry;   /* the slow side comes back to the check, not behind it */
     bool           counted; /* see adapt.c */
     uint32_t       start;   /* where the check begins in the hot part */
     unsigned       copy;    /* relocation of the way to the access with another operand; 0: there is none */
@@ -432,15 +436,22 @@ static const uint8_t *insn_bytes(const Tr *t)
     return t->f->host + t->s->insns[t->i].off;
 }
 
+static int32_t tlb_tag(bool write)
+{
+    return (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
+}
+
 static DbtSite describe(const Tr *t, const Site *s, unsigned flags)
 {
     const MemSpec *m = s->m;
     return (DbtSite){
-        .limit = (uint16_t)(X86_PAGE_SIZE - s->size),
-        .micro = (uint16_t)s->micro,
-        .insn  = (uint8_t)t->i,
-        .size  = m->size,
-        .flags = (uint8_t)(flags | (s->tlb ? SITE_TLB : 0) | (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
+        .limit  = (uint16_t)(X86_PAGE_SIZE - s->size),
+        .micro  = (uint16_t)s->micro,
+        .insn   = (uint8_t)t->i,
+        .size   = m->size,
+        .stored = s->group ? 0 : m->stored,
+        .flags  = (uint8_t)(flags | (s->tlb ? SITE_TLB : 0) | (s->retry && !(flags & SITE_EXEC) ? SITE_RETRY : 0) |
+                           (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
                            (!m->write && !m->no_copy && !s->group && !(flags & SITE_EXEC) ? SITE_LOAD : 0) |
                            (is_plain(m) ? SITE_PLAIN : 0))
     };
@@ -471,7 +482,7 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
                             .memory = true,
                             .mem    = asm_frame(DBT_FRAME(missed) + 2 * (int32_t)dbt_count_slot(insn_bytes(t))) });
     }
-    if (s->tlb && !exec && !address) { /* with the addend */
+    if (s->tlb && !exec && !address) { /* it is with the addend */
         asm_rr(a, true, 0x2b, H_RAX, H_RCX);
     }
     if (!t->fl_mem) { /* EFLAGS are gone */
@@ -501,7 +512,7 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
     }
     put_call_with(t, stub, &site);
     asm_jmp(a, 0);
-    reloc(t, true, RELOC_HOT, s->tlb && !exec ? s->start : asm_offset(&t->hot));
+    reloc(t, true, RELOC_HOT, s->retry && !exec ? s->start : asm_offset(&t->hot));
     asm_jmp(a, 0);
     uint32_t done = asm_offset(a);
     if (site.flags & SITE_LOAD) {
@@ -551,6 +562,37 @@ static int32_t entry_of(unsigned micro)
     return DBT_FRAME(micro) + (int32_t)(micro * sizeof(DbtMicro));
 }
 
+/* By FS or GS, which one register at most adds to: RCX takes the base, and then the addend too. */
+static bool is_segment(const MemSpec *m)
+{
+    return (m->seg == X86_FS || m->seg == X86_GS) && m->addrsize == 8 && !m->locked && !m->bit_offset &&
+           !m->rip_based && m->index == DBT_NO_REG && (m->base == DBT_NO_REG || host_or_none(m->base) != H_NONE);
+}
+
+static int32_t segment_slot(const MemSpec *m)
+{
+    return m->seg == X86_FS ? DBT_FRAME(fs_base) : DBT_FRAME(gs_base);
+}
+
+static HostMem segment_operand(const MemSpec *m)
+{
+    return (HostMem){ .base = H_RCX, .index = (uint8_t)host_or_none(m->base), .disp = m->disp };
+}
+
+/* An address that is known, all of whose bytes are in one page: whether the entry is for that page decides. */
+static bool is_fixed(const MemSpec *m, unsigned size)
+{
+    int64_t top = (int64_t)m->linear >> 47;
+    return m->constant && m->seg != X86_FS && m->seg != X86_GS && !m->locked && !m->bit_offset &&
+           (m->linear & X86_PAGE_MASK) + size <= X86_PAGE_SIZE && (top == 0 || top == -1);
+}
+
+/* Can [addend + address] be written down? */
+static bool is_near(const Tr *t, const MemSpec *m)
+{
+    return (int64_t)m->linear == (int32_t)m->linear && !(m->rip_based && t->movable);
+}
+
 /* [base + index + disp] with the addend in RCX; no flags change. */
 static HostMem plain_operand(Asm *a, const MemSpec *m)
 {
@@ -587,10 +629,19 @@ static Operand member(Tr *t, const MemSpec *m, const Group *g)
         t->rcx_entry = m->index == DBT_NO_REG && !m->scratch ? g->addend : 0;
         return finish_operand(t, m, plain_operand(a, m), H_RAX);
     }
-    t->rcx_entry = 0;
-    if (m->constant && (int64_t)m->linear == (int32_t)m->linear && m->seg != X86_FS && m->seg != X86_GS) {
-        asm_load(a, H_RCX, addend);
+    if (is_fixed(m, 1) && is_near(t, m)) {
+        if (t->rcx_entry != g->addend) {
+            asm_load(a, H_RCX, addend);
+        }
+        t->rcx_entry = m->scratch ? 0 : g->addend;
         return finish_operand(t, m, asm_at(H_RCX, (int32_t)m->linear), H_RAX);
+    }
+    t->rcx_entry = 0;
+    if (is_segment(m)) {
+        asm_load(a, H_RAX, asm_frame(segment_slot(m)));
+        asm_load(a, H_RCX, addend);
+        asm_lea(a, true, H_RCX, (HostMem){ .base = H_RCX, .index = H_RAX });
+        return finish_operand(t, m, segment_operand(m), H_RAX);
     }
     put_address(t, false, m);
     asm_load(a, H_RCX, addend);
@@ -638,6 +689,35 @@ static bool can_look_up(Tr *t, Site *s)
     return true;
 }
 
+/* RAX -= the tag of the TLB's entry for it, whose address is in RCX then. EFLAGS change. */
+static void put_look_up(const Tr *t, Asm *a, bool write)
+{
+    enum { SHIFT = X86_PAGE_BITS - 5 };
+    if (t->dbt->bmi2) { /* rorx ecx, eax: what comes in above is cut off */
+        static const uint8_t rorx[] = { 0xc4, 0xe3, 0x7b, 0xf0, 0xc8, SHIFT };
+        for (unsigned i = 0; i < sizeof rorx; i++) {
+            asm_8(a, rorx[i]);
+        }
+    } else {
+        asm_mov32(a, H_RCX, H_RAX);
+        asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = SHIFT, .imm_size = 1 });
+    }
+    asm_ri(a, false, 4, H_RCX, (X86_TLB_SIZE - 1) << 5);
+    asm_rm(a, true, 0x03, H_RCX, asm_frame(DBT_FRAME(tlb)));
+    asm_rm(a, true, 0x2b, H_RAX, asm_at(H_RCX, tlb_tag(write)));
+}
+
+static void put_compare(Asm *a, unsigned reg, unsigned size)
+{
+    if (reg == H_RAX) { /* the short form */
+        asm_8(a, 0x48);
+        asm_8(a, 0x3d);
+        asm_32(a, X86_PAGE_SIZE - size);
+    } else {
+        asm_ri(a, true, 7, reg, (int32_t)(X86_PAGE_SIZE - size));
+    }
+}
+
 Operand check(Tr *t, const MemSpec *m)
 {
     Asm   *a = &t->hot;
@@ -648,7 +728,7 @@ Operand check(Tr *t, const MemSpec *m)
     }
     MemSpec   c      = *m; /* what is checked */
     DbtAdvice advice = dbt_advice(t->dbt, insn_bytes(t));
-    bool      plain  = is_plain(m);
+    bool      plain  = is_plain(m), fixed, near, segment;
     int64_t   into   = 0; /* from where the check begins to the operand */
     Site      s      = { .m = &c, .group = g, .size = m->size, .counted = advice == ADVICE_COUNT };
     if (g) {
@@ -659,7 +739,13 @@ Operand check(Tr *t, const MemSpec *m)
         c.disp     = (int32_t)(c.disp - into);
         c.linear -= (uint64_t)into;
     }
-    s.tlb          = (advice == ADVICE_NONE || advice == ADVICE_TLB) && !is_x87(t, m) && can_look_up(t, &s);
+    s.tlb     = (advice == ADVICE_NONE || advice == ADVICE_TLB) && !is_x87(t, m) && can_look_up(t, &s);
+    s.inlined = s.tlb && advice == ADVICE_TLB && plain;
+    fixed     = !s.tlb && is_fixed(&c, s.size);
+    near      = fixed && is_near(t, &c);
+    segment   = !s.tlb && is_segment(m);
+    s.retry   = s.tlb || fixed || segment;
+    c.no_copy |= fixed || segment;
     unsigned index = g ? g->micro : free_index(t, micro_index(t, m), m->write);
     s.micro        = (t->f->mode * 2 + c.write) * DBT_MICRO + index;
     int32_t addend = entry_of(s.micro) + 8;
@@ -677,7 +763,14 @@ Operand check(Tr *t, const MemSpec *m)
         put_count(t, &s);
     }
     s.start = asm_offset(a);
-    put_address(t, false, &c);
+    if (fixed && !near) {
+        put_linear(t, false, H_RAX, c.linear & ~(uint64_t)X86_PAGE_MASK);
+    } else if (segment) {
+        asm_load(a, H_RCX, asm_frame(segment_slot(m)));
+        asm_lea(a, true, H_RAX, segment_operand(&c));
+    } else if (!fixed) {
+        put_address(t, false, &c);
+    }
     if (m->locked && m->size > 1) {
         asm_8(a, 0xa8); /* test al, size - 1 */
         asm_8(a, m->size - 1u);
@@ -685,39 +778,58 @@ Operand check(Tr *t, const MemSpec *m)
         reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
         put_slow(t, &s, SITE_EXEC, false);
     }
-    if (s.tlb) {
+    if (s.inlined) {
+        put_look_up(t, a, c.write);
+        put_compare(a, H_RAX, s.size);
+    } else if (s.tlb) {
         bool counts = advice == ADVICE_NONE && !t->counts;
         t->counts |= counts;
         asm_call(a, 0);
         reloc(t, false, RELOC_STUB, dbt_tlb_stub((unsigned)g_bit_nth_lsf(s.size, -1), c.write, !plain, counts));
-    } else if (plain) {
-        asm_rm(a, true, 0x2b, H_RAX, asm_frame(addend - 8));
-        asm_8(a, 0x48); /* cmp rax, imm32 */
-        asm_8(a, 0x3d);
-        asm_32(a, X86_PAGE_SIZE - s.size);
-    } else {
-        asm_mov(a, H_RCX, H_RAX);
-        asm_rm(a, true, 0x2b, H_RCX, asm_frame(addend - 8));
+    } else if (near) {
         asm_emit(a, &(Enc){ .w        = true,
                             .op       = 0x81,
                             .reg      = 7,
-                            .rm       = H_RCX,
-                            .imm      = (int64_t)(X86_PAGE_SIZE - s.size),
+                            .memory   = true,
+                            .mem      = asm_frame(addend - 8),
+                            .imm      = (int32_t)(c.linear & ~(uint64_t)X86_PAGE_MASK),
                             .imm_size = 4 });
+    } else if (fixed) {
+        asm_rm(a, true, 0x3b, H_RAX, asm_frame(addend - 8));
+    } else {
+        unsigned reg = plain || segment ? H_RAX : H_RCX;
+        if (reg == H_RCX) {
+            asm_mov(a, H_RCX, H_RAX);
+        }
+        asm_rm(a, true, 0x2b, reg, asm_frame(addend - 8));
+        put_compare(a, reg, s.size);
     }
-    asm_jcc(a, CC_A, 0);
+    asm_jcc(a, fixed ? CC_NZ : CC_A, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-    put_slow(t, &s, 0, plain);
+    put_slow(t, &s, 0, plain || fixed || segment);
 
-    if (!s.tlb && plain) {
+    if (s.inlined) {
+        asm_load(a, H_RCX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
+    }
+    if (!s.tlb && (plain || near)) {
         asm_load(a, H_RCX, asm_frame(addend));
+    } else if (segment) {
+        asm_rm(a, true, 0x03, H_RCX, asm_frame(addend));
+        return finish_operand(t, m, segment_operand(m), H_RAX);
     } else if (!s.tlb) {
         asm_rm(a, true, 0x03, H_RAX, asm_frame(addend));
-    } else if (g) {
+    } else if (g) { /* for the members */
         asm_store(a, asm_frame(addend), H_RCX);
     }
     if (s.copy) {
         t->s->relocs[s.copy].value = asm_offset(a);
+    }
+    if (near) {
+        t->rcx_entry = m->scratch ? 0 : addend;
+        return finish_operand(t, m, asm_at(H_RCX, (int32_t)m->linear), H_RAX);
+    }
+    if (fixed) {
+        into += (int64_t)(c.linear & X86_PAGE_MASK);
     }
     if (!plain) {
         return finish_operand(t, m, asm_at(H_RAX, (int32_t)into), H_RCX);

@@ -52,6 +52,29 @@ bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in)
     return true;
 }
 
+/* Of moves of a whole vector register to memory: DbtSite.stored. */
+static uint8_t stored_register(const Vec *v, const DbtInsn *in)
+{
+    switch (v->spec.form.mnemonic) {
+    case ZYDIS_MNEMONIC_MOVUPS:
+    case ZYDIS_MNEMONIC_MOVUPD:
+    case ZYDIS_MNEMONIC_MOVDQU:
+    case ZYDIS_MNEMONIC_VMOVUPS:
+    case ZYDIS_MNEMONIC_VMOVUPD:
+    case ZYDIS_MNEMONIC_VMOVDQU: break;
+    default: return 0;
+    }
+    if (!v->spec.memory_write || in->rm_size < 16) {
+        return 0;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        if (v->spec.kind[i] != X86_THUNK_NONE && v->spec.kind[i] != X86_THUNK_MEMORY_OPERAND) {
+            return (uint8_t)(SITE_VECTOR + v->number[i]);
+        }
+    }
+    return 0;
+}
+
 void emit_vector(Tr *t, const DbtInsn *in)
 {
     const Vec *v    = &t->s->vec[in->extra];
@@ -59,14 +82,6 @@ void emit_vector(Tr *t, const DbtInsn *in)
     Asm       *a    = &t->hot;
     unsigned   free = H_RAX, store_guest = DBT_NO_REG, store_host = 0;
 
-    /* Where the host may fault the flags are in EFLAGS or in the frame. */
-    if (in->raises && in->memory && !t->fl_mem) {
-        flags_sync(t, a);
-        t->fl_mem = true;
-        t->fl_reg = false;
-    } else if (in->raises && !t->fl_mem) {
-        flags_need(t);
-    }
     form.index = X86_FORM_NONE;
     form.base  = X86_FORM_NONE;
     if (in->memory) {
@@ -74,6 +89,7 @@ void emit_vector(Tr *t, const DbtInsn *in)
         m.scratch  = v->spec.flags & X86_THUNK_LENGTHS;
         m.aligned  = v->spec.aligned;
         m.fpu      = v->x87 || v->spec.mmx_enter;
+        m.stored   = stored_register(v, in);
         Operand o  = check(t, &m);
         form.base  = o.mem.base;
         form.index = o.mem.index == H_NONE ? X86_FORM_NONE : o.mem.index;

@@ -10,6 +10,7 @@
 #include "accel/dbt/dbt.h"
 
 #include "cpu/x86/cache.h"
+#include "cpu/x86/park.h"
 #include "cpu/x86/tlb.h"
 
 static const uint8_t *leave(DbtFrame *f)
@@ -175,28 +176,74 @@ const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
 
 /* --- memory --- */
 
-/* An operand in two pages of RAM: its bytes side by side. Faults as reading them does. false: not so simple. */
-static bool copy_operand(DbtFrame *f, uint64_t linear, unsigned size)
-{
-    X86Cpu  *cpu   = f->cpu;
-    unsigned first = X86_PAGE_SIZE - (unsigned)(linear & X86_PAGE_MASK);
-    uint64_t next  = linear + first;
+/* Operands that lie in two pages of RAM. Misaligned copies come here once a page. */
+typedef struct Halves {
+    uint8_t *part[2];
+    unsigned first; /* bytes in the lower page */
+} Halves;
 
-    if (first >= size || size > sizeof f->copy || cpu->code_size != X86_CODE64 || !x86_canonical(cpu, linear) ||
+/* Where translated code could access the page itself; it may fault. NULL: by other ways. */
+static uint8_t *find_host(X86Cpu *cpu, uint64_t linear, bool write)
+{
+    uint64_t           page = linear & ~(uint64_t)X86_PAGE_MASK;
+    const X86TlbEntry *e    = x86_tlb_slot(cpu, linear);
+    if ((write ? e->write : e->read) != page) {
+        x86_translate(cpu, cpu->tlb->mode, linear, write ? X86_WRITE : X86_READ);
+        if (cpu->tlb->changes.any || (write ? e->write : e->read) != page) {
+            return NULL;
+        }
+    }
+    return (uint8_t *)(linear + e->addend);
+}
+
+static bool find_halves(DbtFrame *f, uint64_t linear, unsigned size, bool write, Halves *h)
+{
+    X86Cpu *cpu   = f->cpu;
+    h->first      = X86_PAGE_SIZE - (unsigned)(linear & X86_PAGE_MASK);
+    uint64_t next = linear + h->first;
+
+    if (h->first >= size || size > sizeof f->copy || cpu->code_size != X86_CODE64 || !x86_canonical(cpu, linear) ||
         !x86_canonical(cpu, next) || cpu->tlb->n_breakpoints) {
         return false;
     }
-    const uint8_t *a = x86_translate(cpu, cpu->tlb->mode, linear, X86_READ)->host;
-    const uint8_t *b = x86_translate(cpu, cpu->tlb->mode, next, X86_READ)->host;
-    if (!a || !b || cpu->tlb->changes.any) {
+    h->part[0] = find_host(cpu, linear, write);
+    h->part[1] = h->part[0] ? find_host(cpu, next, write) : NULL;
+    return h->part[1];
+}
+
+/* No call of the C library: the vector registers are live. */
+static void copy_bytes(void *to, const void *from, size_t n)
+{
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+}
+
+/* The bytes side by side, for who reads them. Faults as reading them does. */
+static bool copy_operand(DbtFrame *f, uint64_t linear, unsigned size)
+{
+    Halves h;
+    if (!find_halves(f, linear, size, false, &h)) {
         return false;
     }
-    for (unsigned i = 0; i < first; i++) {
-        f->copy[i] = __atomic_load_n(a + X86_PAGE_SIZE - first + i, __ATOMIC_RELAXED);
+    copy_bytes(f->copy, h.part[0], h.first);
+    copy_bytes(f->copy + h.first, h.part[1], size - h.first);
+    return true;
+}
+
+/* A plain store into two pages. Faults as it does. false: not so simple, nothing is written. */
+static bool store_operand(DbtFrame *f, uint64_t linear, const DbtSite *site)
+{
+    Halves h;
+    bool   vector = site->stored < SITE_GPR;
+    if (!find_halves(f, linear, site->size, true, &h) || (vector && !f->cpu->vector_live)) {
+        return false;
     }
-    for (unsigned i = first; i < size; i++) {
-        f->copy[i] = __atomic_load_n(b + i - first, __ATOMIC_RELAXED);
+    if (vector) {
+        x86_vector_get(site->stored - SITE_VECTOR, site->size, f->copy);
+    } else {
+        __builtin_memcpy(f->copy, &f->cpu->gpr[site->stored - SITE_GPR], 8);
     }
+    copy_bytes(h.part[0], f->copy, h.first);
+    copy_bytes(h.part[1], f->copy + h.first, site->size - h.first);
     return true;
 }
 
@@ -284,6 +331,9 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
         f->tmp[0]      = copy;
         f->tmp[1]      = site.flags & SITE_PLAIN ? copy - linear : 0;
         return go(f, at + SITE_COPY);
+    }
+    if (site.stored && !odd && store_operand(f, linear, &site)) {
+        return go(f, at + SITE_DONE);
     }
     f->at = NULL;
     f->calls.access_run++;
@@ -472,6 +522,45 @@ const uint8_t *dbt_slow_pages(DbtFrame *f, uint64_t rip)
 
 /* --- host faults --- */
 
+/* The flags that the recipe makes of these registers, as X86Cpu.arith has them. */
+static uint16_t flags_by(const Recipe *r, const X86Cpu *cpu)
+{
+    enum { LOW = 0x1400 }; /* PF and AF are the low bits' */
+    uint64_t a = cpu->gpr[r->reg], b = r->rm == DBT_NO_REG ? (uint64_t)(int64_t)r->imm : cpu->gpr[r->rm];
+    unsigned shift = 64 - 8u * r->size; /* the operands' sign comes into bit 63 */
+    uint16_t high, low;
+
+#define FLAGS(insn, x, y, to) __asm__(insn " %2, %1\n\tlahf\n\tseto %%al" : "=&a"(to), "+&r"(x) : "r"(y) : "cc")
+#define BOTH(insn)                                                                                                     \
+    do {                                                                                                               \
+        uint64_t wide_a = a << shift, wide_b = b << shift;                                                             \
+        FLAGS(insn, wide_a, wide_b, high);                                                                             \
+        FLAGS(insn, a, b, low);                                                                                        \
+    } while (0)
+    switch ((RecipeKind)r->kind) {
+    case RECIPE_ADD:
+        a -= b;
+        BOTH("addq");
+        break;
+    case RECIPE_TEST: BOTH("andq"); break;
+    case RECIPE_SUB:
+        a += b;
+        BOTH("subq");
+        break;
+    case RECIPE_NEG:
+        b = 0 - a;
+        a = 0;
+        BOTH("subq");
+        break;
+    case RECIPE_CMP:
+    case RECIPE_NONE:
+    default: BOTH("subq"); break;
+    }
+#undef BOTH
+#undef FLAGS
+    return (high & ~LOW) | (low & LOW);
+}
+
 const uint8_t *dbt_slow_fault(DbtFrame *f)
 {
     f->calls.fault++;
@@ -482,8 +571,11 @@ const uint8_t *dbt_slow_fault(DbtFrame *f)
     uint64_t fl  = f->fault_eflags;
 
     for (unsigned i = 0; i < u->n_places; i++) {
-        if (u->places[i].host == off && u->places[i].flags_in_host) {
+        const DbtPlace *p = &u->places[i];
+        if (p->host == off && p->flags_in_host) {
             cpu->arith = (uint16_t)((fl & 0xd5) << 8 | 0x200 | (fl >> 11 & 1));
+        } else if (p->host == off && p->recipe.kind != RECIPE_NONE) {
+            cpu->arith = flags_by(&p->recipe, cpu);
         }
     }
     if (run_any(f, u, n) == RAN_ON) {

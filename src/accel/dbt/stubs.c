@@ -261,8 +261,7 @@ static void put_go_on(const Dbt *dbt, Asm *a, X86TlbMode mode)
     asm_rm(a, true, 0x3b, H_RDX, asm_frame(DBT_FRAME(jump_key) + 8 * (int32_t)mode));
     asm_load(a, H_RDX, asm_frame(DBT_FRAME(tmp[1])));
     asm_jcc(a, CC_NZ, (int32_t)(dbt->stubs[STUB_LOOKUP] - (a->p - dbt_writable(dbt)) - 6));
-    asm_rr(a, false, 0x33, H_RCX, H_RCX);
-    asm_emit(a, &(Enc){ .prefix = 0xf2, .w = true, .map = 2, .op = 0xf1, .reg = H_RCX, .rm = H_RAX }); /* crc32 */
+    asm_mov32(a, H_RCX, H_RAX);
     asm_rm(a, false, 0x23, H_RCX, asm_frame(DBT_FRAME(jump_mask)));
     if (mode != X86_TLB_USER) {
         asm_ri(a, false, 4, H_RCX, 2 * (DBT_JUMPS_KERNEL - 1));
@@ -447,8 +446,7 @@ static void put_jump_miss(Asm *a, unsigned mode, const void *function)
     asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(poll)), .imm_size = 1 });
     asm_jcc(a, CC_NZ, 0);
     uint8_t *kicked = a->p;
-    asm_rr(a, false, 0x33, H_RCX, H_RCX);
-    asm_emit(a, &(Enc){ .prefix = 0xf2, .w = true, .map = 2, .op = 0xf1, .reg = H_RCX, .rm = H_RAX }); /* crc32 */
+    asm_mov32(a, H_RCX, H_RAX);
     asm_ri(a, false, 4, H_RCX, (int32_t)(2 * (dbt_n_jumps(mode) - 1)));
     asm_ri(a, false, 6, H_RCX, 2); /* xor */
     asm_rm(a, true, 0x3b, H_RAX, other);

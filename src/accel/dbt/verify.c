@@ -24,14 +24,15 @@
 #include <Zydis/Zydis.h>
 
 enum {
-    N_SLOTS   = offsetof(DbtFrame, cpu) / 8, /* words of the frame that are followed */
-    N_MICRO   = DBT_MODES * 2 * DBT_MICRO,
-    N_ENTRIES = N_MICRO + 2 * 64, /* with those of look-ups: for reads, for writes */
-    MAX_FACTS = 24,
-    MAX_JOINS = 16,
-    CODE_MAX  = 64 << 10,
-    RANGE_MAX = 1024,                    /* bytes that one check covers */
-    FRAME_OWN = offsetof(DbtFrame, tlb), /* code may write below, but for `kick` */
+    N_SLOTS     = offsetof(DbtFrame, cpu) / 8, /* words of the frame that are followed */
+    N_MICRO     = DBT_MODES * 2 * DBT_MICRO,
+    MAX_LOOKUPS = 64,
+    N_ENTRIES   = N_MICRO + 2 * MAX_LOOKUPS, /* with those of look-ups: for reads, for writes */
+    MAX_FACTS   = 24,
+    MAX_JOINS   = 16,
+    CODE_MAX    = 64 << 10,
+    RANGE_MAX   = 1024,                    /* bytes that one check covers */
+    FRAME_OWN   = offsetof(DbtFrame, tlb), /* code may write below, but for `kick` */
 };
 
 /* Unknowns. */
@@ -42,7 +43,8 @@ enum {
     ROOT_MASKED_KERNEL,
     ROOT_TLB,
     ROOT_CPU,
-    ROOT_FRESH = 0x40000,
+    ROOT_INDEX = 0x40000, /* into the TLB, one of each look-up */
+    ROOT_FRESH = 0x50000,
 };
 
 /* [address, address + size) is checked for entry k. */
@@ -76,10 +78,10 @@ typedef struct DbtVerifier {
     unsigned       n_lookups;
     bool           cold;
     unsigned       insn; /* the guest's, at hand */
-    /* CMP with a tag in it: JA must follow. */
-    bool pending;
-    Fact checking;
-    Fits fits;
+    /* CMP with a tag in it: a branch must follow. */
+    ZydisMnemonic pending; /* JA, or JNE where the page is known; 0: none */
+    Fact          checking;
+    Fits          fits;
 
     const uint8_t          *at; /* instruction at hand */
     ZydisDecodedInstruction z;
@@ -259,6 +261,32 @@ static int slot_of(const ZydisDecodedOperand *o)
                : -1;
 }
 
+/* The look-up whose entry of the TLB that is, and where in it; -1: none. */
+static int entry_of_look_up(const Expr *e)
+{
+    return e->n == 2 && e->term[0].root == ROOT_TLB && e->term[0].times == 1 && e->term[1].root >= ROOT_INDEX &&
+                   e->term[1].root < ROOT_FRESH && e->term[1].times == 1
+               ? (int)(e->term[1].root - ROOT_INDEX)
+               : -1;
+}
+
+/* What a 64-bit read of the TLB gives. */
+static Expr tlb_value(DbtVerifier *v, const ZydisDecodedOperand *o)
+{
+    Expr     at    = address_of(v, o);
+    int      n     = entry_of_look_up(&at);
+    unsigned entry = N_MICRO + 2 * (unsigned)n;
+    if (n < 0 || o->size != 64) {
+        return fresh(v);
+    }
+    switch (at.c) {
+    case offsetof(X86TlbEntry, read): return expr_root(ROOT_TAG + entry + X86_READ);
+    case offsetof(X86TlbEntry, write): return expr_root(ROOT_TAG + entry + X86_WRITE);
+    case offsetof(X86TlbEntry, addend): return expr_root(addend_root(entry));
+    default: return fresh(v);
+    }
+}
+
 /* What a 64-bit read of the frame gives. */
 static Expr frame_value(DbtVerifier *v, const ZydisDecodedOperand *o)
 {
@@ -351,6 +379,9 @@ static bool guest_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     Expr tlb = expr_root(ROOT_TLB), cpu = expr_root(ROOT_CPU);
     if (expr_same_terms(&e, &cpu)) {
         return dbt_cpu_member(e.c, size, writes(o)) || bad(v, "an access to the vCPU's state that is none of code's");
+    }
+    if (entry_of_look_up(&e) >= 0) {
+        return (!writes(o) && inside(e.c, size, 0, sizeof(X86TlbEntry))) || bad(v, "an access beside the TLB's entry");
     }
     if (expr_same_terms(&e, &tlb)) {
         return (!writes(o) && inside(e.c, size, 0, X86_TLB_SIZE * sizeof(X86TlbEntry))) ||
@@ -445,7 +476,10 @@ static Expr value_of(DbtVerifier *v, const ZydisDecodedOperand *o)
     if (is_whole(o)) {
         return v->s.reg[gpr_of(o->reg.value)];
     }
-    return is_frame(o) ? frame_value(v, o) : fresh(v);
+    if (o->type != ZYDIS_OPERAND_TYPE_MEMORY) {
+        return fresh(v);
+    }
+    return is_frame(o) ? frame_value(v, o) : tlb_value(v, o);
 }
 
 static void set_value(DbtVerifier *v, const ZydisDecodedOperand *o, const Expr *e)
@@ -495,6 +529,11 @@ static void transfer(DbtVerifier *v)
             is_frame(from) && from->mem.index == ZYDIS_REGISTER_NONE &&
             from->mem.disp.value == (ZyanI64)offsetof(DbtFrame, jump_mask)) {
             v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
+            return;
+        }
+        if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && to->size == 32 && from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+            from->imm.value.u == (X86_TLB_SIZE - 1) << 5 && v->n_lookups < MAX_LOOKUPS) {
+            v->s.reg[gpr_of(to->reg.value)] = expr_root(ROOT_INDEX + v->n_lookups++);
             return;
         }
         e = expr_root(ROOT_MASKED);
@@ -585,6 +624,21 @@ static bool string(DbtVerifier *v)
     return true;
 }
 
+/* CMP of a tag with a page that is known: the whole page is where the addend leads if they are the same. */
+static bool is_tag_of_page(DbtVerifier *v)
+{
+    Expr  a = value_of(v, &v->op[0]), b = value_of(v, &v->op[1]);
+    bool  tag_first = v->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
+    Expr *tag = tag_first ? &a : &b, *page = tag_first ? &b : &a;
+    int   k = entry_in(tag, ROOT_TAG, 1);
+    if (k < 0 || tag->n != 1 || tag->c || page->n || v->op[0].size != 64) {
+        return false;
+    }
+    v->pending  = ZYDIS_MNEMONIC_JNZ;
+    v->checking = (Fact){ .k = (unsigned)k, .size = X86_PAGE_SIZE, .address = *page };
+    return true;
+}
+
 /* Everything about an instruction but where it branches. */
 static bool step(DbtVerifier *v)
 {
@@ -595,8 +649,11 @@ static bool step(DbtVerifier *v)
     if (!allowed(v) || !operands(v)) {
         return false;
     }
-    if (v->pending && v->z.mnemonic != ZYDIS_MNEMONIC_JNBE) {
-        return bad(v, "a comparison with a tag, and no JA behind it");
+    if (v->pending && v->z.mnemonic != v->pending) {
+        return bad(v, "a comparison with a tag, and no branch behind it");
+    }
+    if (v->z.mnemonic == ZYDIS_MNEMONIC_CMP && !v->cold && is_tag_of_page(v)) {
+        return true;
     }
     if (v->z.mnemonic == ZYDIS_MNEMONIC_CMP && is_whole(&v->op[0]) && v->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
         Expr     e     = value_of(v, &v->op[0]);
@@ -607,7 +664,7 @@ static bool step(DbtVerifier *v)
                 return bad(v, "a check for a strange size");
             }
             Expr tag   = expr_root(ROOT_TAG + (uint32_t)k);
-            v->pending = true;
+            v->pending = ZYDIS_MNEMONIC_JNBE;
             v->checking =
                 (Fact){ .k = (unsigned)k, .size = X86_PAGE_SIZE - (unsigned)limit, .address = sum(v, &e, &tag, 1) };
         }
@@ -727,7 +784,8 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
     if (to < u->cold || to >= end) {
         return bad(v, "a check whose slow side is not cold");
     }
-    v->pending = false;
+    bool page  = v->pending == ZYDIS_MNEMONIC_JNZ;
+    v->pending = 0;
     v->cold    = true;
     unsigned n = 0;
     do {
@@ -739,14 +797,16 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
     v->cold    = false;
     bool write = is_write(f->k), tlb = f->k >= N_MICRO;
     int  stub = branch_target(v) ? stub_at(v->dbt, branch_target(v)) : -1;
-    if (!site_before(u, to, &site) || (!tlb && site.micro != f->k) || site.limit != X86_PAGE_SIZE - f->size ||
-        site.insn != v->insn || !(site.flags & SITE_TLB) != !tlb) {
+    if (!site_before(u, to, &site) || (!tlb && site.micro != f->k) ||
+        (!page && site.limit != X86_PAGE_SIZE - f->size) || site.limit >= X86_PAGE_SIZE || site.insn != v->insn ||
+        !(site.flags & SITE_TLB) != !tlb) {
         return bad(v, "a slow side whose description is not the check's");
     }
     if (stub != (int)stub_for(&site, write, false) && stub != (int)stub_for(&site, write, true)) {
         return bad(v, "a slow side without its stub");
     }
-    if (!expr_same(&v->s.reg[H_RAX], &f->address)) {
+    const Expr *rax = &v->s.reg[H_RAX];
+    if (page ? rax->n || rax->c - f->address.c > site.limit : !expr_same(rax, &f->address)) {
         return bad(v, "a slow side for another address than the check's");
     }
     if (!decode(v, to, end) || v->z.mnemonic != ZYDIS_MNEMONIC_JMP || !branch_target(v)) {
@@ -754,7 +814,10 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
     }
     const uint8_t *again  = branch_target(v);
     uint64_t       offset = (uint64_t)(again - u->hot);
-    if (tlb ? again < u->hot + u->insn_host[v->insn] || again >= back || !begins(v->again_at, offset) : again != back) {
+    bool           retry  = site.flags & SITE_RETRY;
+    if (((tlb || page) && !retry) ||
+        (retry ? again < u->hot + u->insn_host[v->insn] || again >= back || !begins(v->again_at, offset)
+               : again != back)) {
         return bad(v, "a slow side that comes back to the wrong place");
     }
     v->s = saved;
@@ -809,7 +872,7 @@ static bool find_ways_back(DbtVerifier *v)
         if (to && v->z.mnemonic != ZYDIS_MNEMONIC_CALL && to >= u->hot && to < u->hot + u->hot_size) {
             uint32_t offset = (uint32_t)(to - u->hot);
             v->back_at[offset / 8] |= (uint8_t)(1 << offset % 8);
-            if (called == STUB_COUNTED || (dbt_stub_has_site(called) && site.flags & SITE_TLB)) {
+            if (called == STUB_COUNTED || (dbt_stub_has_site(called) && site.flags & SITE_RETRY)) {
                 v->again_at[offset / 8] |= (uint8_t)(1 << offset % 8);
             }
         }
@@ -828,12 +891,12 @@ static bool look_up(DbtVerifier *v, unsigned stub)
     unsigned n     = stub - STUB_TLB;
     bool     write = n & (dbt_tlb_stub(0, true, false, false) - STUB_TLB);
     unsigned k     = N_MICRO + 2 * v->n_lookups + (write ? X86_WRITE : X86_READ);
-    if (v->n_lookups++ == (N_ENTRIES - N_MICRO) / 2) {
+    if (v->n_lookups++ == MAX_LOOKUPS) {
         return bad(v, "too many look-ups");
     }
     bool host   = n & (dbt_tlb_stub(0, false, true, false) - STUB_TLB);
     Expr addend = expr_root(addend_root(k)), tag = expr_root(ROOT_TAG + k), e = v->s.reg[H_RAX];
-    v->pending  = true;
+    v->pending  = ZYDIS_MNEMONIC_JNBE;
     v->checking = (Fact){ .k = k, .size = 1u << n / 8, .address = e };
 
     v->s.reg[H_RAX] = host ? sum(v, &e, &addend, 1) : sum(v, &e, &tag, -1);
@@ -894,10 +957,8 @@ static bool hot_part(DbtVerifier *v)
         const uint8_t *next = p + v->z.length, *to = branch_target(v);
         bool           jump = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
         if (v->pending) {
-            if (v->z.mnemonic == ZYDIS_MNEMONIC_JNBE) {
-                if (!slow_side(v, to, next) || !learn(v, &v->checking)) {
-                    return false;
-                }
+            if (v->z.mnemonic == v->pending && (!slow_side(v, to, next) || !learn(v, &v->checking))) {
+                return false;
             }
         } else if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL && stub_at(v->dbt, to) >= STUB_TLB) {
             if (!look_up(v, (unsigned)stub_at(v->dbt, to))) {
@@ -1024,8 +1085,9 @@ void dbt_verify(Dbt *dbt, const DbtUnit *u)
     v->next_root = ROOT_FRESH;
     v->n_joins   = 0;
     v->n_lookups = 0;
-    v->pending = v->cold = false;
-    v->problem           = NULL;
+    v->pending   = 0;
+    v->cold      = false;
+    v->problem   = NULL;
     if (!verify(v, u)) {
         complain(v);
     }

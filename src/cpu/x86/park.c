@@ -94,6 +94,38 @@ void x86_unpark(X86Cpu *cpu)
     cpu->vector_live = true;
 }
 
+void x86_vector_get(unsigned n, unsigned size, void *to)
+{
+#define TAKE(i)                                                                                                        \
+    case i:                                                                                                            \
+        if (size == 32) {                                                                                              \
+            __asm__ volatile("vmovdqu %%ymm" #i ", %0" : "=m"(*(uint8_t(*)[32])to));                                   \
+        } else {                                                                                                       \
+            __asm__ volatile("movdqu %%xmm" #i ", %0" : "=m"(*(uint8_t(*)[16])to));                                    \
+        }                                                                                                              \
+        break;
+    switch (n) {
+        TAKE(0)
+        TAKE(1)
+        TAKE(2)
+        TAKE(3)
+        TAKE(4)
+        TAKE(5)
+        TAKE(6)
+        TAKE(7)
+        TAKE(8)
+        TAKE(9)
+        TAKE(10)
+        TAKE(11)
+        TAKE(12)
+        TAKE(13)
+        TAKE(14)
+        TAKE(15)
+    default: break;
+    }
+#undef TAKE
+}
+
 #if !X86_ALWAYS_PARK
 
 __asm__(".text\n"

@@ -42,4 +42,7 @@ static inline void x86_park(X86Cpu *cpu)
  * pointers itself (FNINIT) also clears those in cpu->xsave. */
 void x86_unpark(X86Cpu *cpu);
 
+/* Writes 16 or 32 bytes of vector register n, which is live. */
+void x86_vector_get(unsigned n, unsigned size, void *to);
+
 #endif
