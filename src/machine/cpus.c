@@ -1,7 +1,8 @@
 /* The vCPUs of a machine: models and APIC IDs from -cpu and -smp, local APICs, and each vCPU's own view of memory.
  *
  * A view is system memory with the local APIC's 4 KiB over it, at the address IA32_APIC_BASE says, and SMRAM over it
- * while the vCPU is in SMM. Machine lock held; APICs signal from any thread. */
+ * while the vCPU is in SMM, and with A20 masked even megabytes in the place of odd ones. Machine lock held; APICs
+ * signal from any thread. */
 
 #include "machine/machine.h"
 
@@ -14,12 +15,16 @@ enum {
     BASE_ENABLE    = 1 << 11,
     APIC_PRIORITY  = 2,
     SMRAM_PRIORITY = 1,
+    A20_PRIORITY   = 1,
+    A20_MEGABYTES  = 8, /* 1, 3, ... 15 */
+    MEGABYTE       = 1 << 20,
 };
 
 typedef struct CpuView {
     Machine *machine;
     X86Cpu  *cpu;
     Region   root, system, smram;
+    Region   a20, a20_megabytes[A20_MEGABYTES]; /* over system while A20 is masked */
     bool     has_smram;
     int (*ack_extint)(void *opaque);
     void          *opaque;
@@ -80,6 +85,53 @@ static void show_smram(void *opaque, bool smm)
     }
 }
 
+static void make_a20(CpuView *view)
+{
+    Memory *memory = view->machine->platform.memory;
+    region_init_container(&view->a20, memory, "cpu-a20", 2 * A20_MEGABYTES * MEGABYTE);
+    region_set_enabled(&view->a20, false);
+    for (unsigned i = 0; i < A20_MEGABYTES; i++) {
+        Region *megabyte = &view->a20_megabytes[i];
+        region_init_alias(megabyte, memory, "cpu-a20-megabyte", view->machine->platform.system_memory,
+                          (uint64_t)2 * i * MEGABYTE, MEGABYTE);
+        region_map(&view->a20, (uint64_t)(2 * i + 1) * MEGABYTE, megabyte, 0);
+    }
+    region_map(&view->root, 0, &view->a20, A20_PRIORITY);
+}
+
+static void remove_a20(CpuView *view)
+{
+    region_unmap(&view->a20);
+    for (unsigned i = 0; i < A20_MEGABYTES; i++) {
+        region_unmap(&view->a20_megabytes[i]);
+        region_destroy(&view->a20_megabytes[i]);
+    }
+    region_destroy(&view->a20);
+}
+
+/* A20M# is the same pin of all processors. */
+static void set_a20_gate(void *opaque, int n, int level)
+{
+    Machine *m     = opaque;
+    m->a20_open[n] = level;
+    bool open      = false;
+    for (unsigned i = 0; i < N_A20_GATES; i++) {
+        open |= m->a20_open[i];
+    }
+    memory_begin(m->platform.memory);
+    for (guint i = 0; i < m->cpus->len; i++) {
+        CpuView *view = ((X86Cpu *)m->cpus->pdata[i])->board;
+        region_set_enabled(&view->a20, !open);
+    }
+    memory_commit(m->platform.memory);
+}
+
+IrqPin *machine_a20_gate(Machine *m, A20Gate gate)
+{
+    m->a20_gates[gate] = (IrqPin){ .set = set_a20_gate, .opaque = m, .n = (int)gate };
+    return &m->a20_gates[gate];
+}
+
 /* The map of a vCPU's view has changed: host addresses from the old one must not be used any more. */
 static void view_changed(MemoryListener *self, AddressSpace *as)
 {
@@ -114,6 +166,7 @@ static CpuView *view_new(Machine *m, X86Cpu *cpu)
     region_init_alias(&view->system, memory, "cpu-system", m->platform.system_memory, 0, UINT64_MAX);
     memory_begin(memory);
     region_map(&view->root, 0, &view->system, 0);
+    make_a20(view);
     region_map(&view->root, apic_get_base(cpu->apic) & ~UINT64_C(0xfff), apic_region(cpu->apic), APIC_PRIORITY);
     memory_commit(memory);
     cpu->vcpu.memory = address_space_new(memory, &view->root, "cpu-memory");
@@ -143,6 +196,7 @@ static void view_free(CpuView *view)
     region_unmap(apic_region(view->cpu->apic));
     region_unmap(&view->system);
     region_destroy(&view->system);
+    remove_a20(view);
     remove_smram(view);
     region_destroy(&view->root);
     g_free(view);

@@ -106,6 +106,9 @@ struct RunStateListener {
     RunStateListener *next;
 };
 
+/* What can open A20; address bit 20 reads as 0 while all of them are closed. */
+typedef enum A20Gate { A20_PORT92, A20_KEYBOARD, N_A20_GATES } A20Gate;
+
 struct Machine {
     Platform      platform; /* first */
     MachineConfig config;
@@ -134,6 +137,9 @@ struct Machine {
     char     *absent_text; /* properties that are known but not built: they take no value */
     bool      absent_flag;
     void     *board; /* the board's own part */
+
+    IrqPin a20_gates[N_A20_GATES];
+    bool   a20_open[N_A20_GATES];
 };
 
 static inline const MachineType *machine_type(const Machine *m)
@@ -189,6 +195,10 @@ void machine_reset_cpus(Machine *m);
 /* The board's side of vCPUs: who answers an ExtINT (machine lock held; -1: nothing pending), and what a vCPU in SMM
  * sees over its usual view (may be NULL). All NULL takes the connection away. */
 void machine_connect_cpus(Machine *m, int (*ack_extint)(void *opaque), void *opaque, Region *smram);
+
+/* The pin that a gate of A20 drives: 1 is open. Only the odd megabytes below 16 MiB can disappear: nobody closes A20 to
+ * hide what an 80286 could not reach. */
+IrqPin *machine_a20_gate(Machine *m, A20Gate gate);
 
 /* Finds a firmware file by name or path in -L and the built-in directories. NULL with an error that names both. */
 char *machine_find_firmware(Machine *m, const char *name, Error *err);

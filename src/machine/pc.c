@@ -169,7 +169,8 @@ static bool make_isa_devices(PcBoard *pc, Error *err)
     Machine  *m = pc->machine;
     Platform *p = &m->platform;
 
-    if ((m->i8042 && !i8042_create(p, NULL, err)) || !port92_create(p, NULL, err) || !port80_create(p, err)) {
+    if ((m->i8042 && !i8042_create(p, machine_a20_gate(m, A20_KEYBOARD), err)) ||
+        !port92_create(p, machine_a20_gate(m, A20_PORT92), err) || !port80_create(p, err)) {
         return false;
     }
     for (int i = 0; i < (int)G_N_ELEMENTS(m->config.serial); i++) {

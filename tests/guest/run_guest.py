@@ -23,7 +23,7 @@ def main():
     if "-accel" not in options:
         options = ["-accel", "tcg", *options]  # not whatever suits this host
 
-    command = [args.program, "-nodefaults", "-display", "none", "-cpu", args.cpu, "-smp", str(args.cpus), "-m", "128",
+    command = [args.program, "-nodefaults", "-display", "none", "-no-reboot", "-cpu", args.cpu, "-smp", str(args.cpus), "-m", "128",
                "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-debugcon", "stdio", "-kernel", args.kernel,
                "-append", f"cpus={args.cpus} {args.append}", *options]
     try:

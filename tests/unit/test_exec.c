@@ -482,10 +482,11 @@ static void test_breakpoint(void)
     guest_free(g);
 }
 
-/* The handler of #DB counts in R15 and returns: inc r15; iretq. */
+/* The handler of #DB counts in R15 and returns with RF set, so that an instruction breakpoint is passed: inc r15;
+ * bts qword [rsp+16], 16; iretq. */
 static void count_debug_traps(Guest *g)
 {
-    const uint8_t handler[] = { 0x49, 0xff, 0xc7, 0x48, 0xcf };
+    const uint8_t handler[] = { 0x49, 0xff, 0xc7, 0x48, 0x0f, 0xba, 0x6c, 0x24, 0x10, 16, 0x48, 0xcf };
     guest_poke(g, GUEST_STUBS + 16 * X86_DB, handler, sizeof handler);
 }
 

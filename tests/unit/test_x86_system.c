@@ -968,7 +968,7 @@ static void test_control_registers(void)
         { PM | CR0_PG, 1, CR4_PAE, EFER_LME | EFER_LMA, 4, CR4_PAE | CR4_PCIDE, false }, /* CR3[11:0] */
         { PM | CR0_PG, 0, CR4_PAE, 0, 4, CR4_PAE | CR4_PCIDE, false },
         { PM, 0, 0, 0, 4, CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_SMEP | CR4_SMAP | CR4_UMIP | CR4_FSGSBASE, true },
-        { PM, 0, 0, 0, 4, CR4_VME, false },
+        { PM, 0, 0, 0, 4, CR4_VME, true },
         { PM, 0, 0, 0, 4, CR4_LA57, false },
         { PM, 0, 0, 0, 4, 0x2000, false },   /* VMXE */
         { PM, 0, 0, 0, 4, 0x400000, false }, /* PKE */

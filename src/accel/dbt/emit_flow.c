@@ -154,11 +154,14 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         reloc(t, false, RELOC_COLD, e->way);
         goto done;
     }
-    if (save) {
+    /* Who comes next does not want them: they are for who kicks alone, and made where that happens. */
+    bool only_kick = near && save && !live && t->recipe.kind != RECIPE_NONE;
+    if (save && !only_kick) {
         flags_sync(t, a);
     }
     if (back) {
-        put_poll(t, rip, false);
+        t->fl_reg = t->fl_reg && !only_kick;
+        put_poll(t, rip, only_kick);
     }
     if (near) {
         DraftExit *e = new_exit(t, rip);

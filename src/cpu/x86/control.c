@@ -358,6 +358,16 @@ uint64_t x86_popf_mask(const X86Cpu *cpu, unsigned opsize)
     return mask;
 }
 
+bool x86_set_virtual_flags(X86Cpu *cpu, uint16_t flags)
+{
+    if ((flags & EFLAGS_TF) || ((flags & EFLAGS_IF) && (cpu->eflags & EFLAGS_VIP))) {
+        return false;
+    }
+    x86_set_eflags(cpu, flags, x86_popf_mask(cpu, 2));
+    cpu->eflags = flags & EFLAGS_IF ? cpu->eflags | EFLAGS_VIF : cpu->eflags & ~(uint32_t)EFLAGS_VIF;
+    return true;
+}
+
 void x86_check_io(X86Cpu *cpu, uint16_t port, unsigned size)
 {
     unsigned iopl = (cpu->eflags & EFLAGS_IOPL) >> 12;

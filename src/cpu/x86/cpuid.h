@@ -97,10 +97,9 @@ struct X86Model {
 
 /* What a hypervisor of the host (KVM) can offer in place of Quern's own executor. */
 typedef struct X86Hypervisor {
-    const char *name; /* for messages */
-    uint32_t    features[X86_N_WORDS];
-    uint32_t    defaults[X86_N_WORDS]; /* what models other than the host's get on top of their own */
-    uint32_t    level, xlevel;         /* highest leaves */
+    uint32_t features[X86_N_WORDS];
+    uint32_t defaults[X86_N_WORDS]; /* what models other than the host's get on top of their own */
+    uint32_t level, xlevel;         /* highest leaves */
 } X86Hypervisor;
 
 /* -smp as CPUID tells it; each count is per unit of the one before, all at least 1. */

@@ -29,13 +29,19 @@ bool x86_decode_ud(X86Decode *d)
 
 enum { KIND_REAL, KIND_16, KIND_32, KIND_64 };
 
-static const ZydisDecoder *decoder_for(X86Cpu *cpu)
+static bool is_real_or_vm86(const X86Cpu *cpu)
+{
+    return !(cpu->cr0 & CR0_PE) || (cpu->eflags & EFLAGS_VM);
+}
+
+/* `any_mode`: instructions that real mode does not have are decoded as well. */
+static const ZydisDecoder *decoder_for(X86Cpu *cpu, bool any_mode)
 {
     static const ZydisMachineMode modes[]  = { ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_MACHINE_MODE_LEGACY_16,
                                                ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_MACHINE_MODE_LONG_64 };
     static const ZydisStackWidth  stacks[] = { ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64 };
 
-    bool     real  = !(cpu->cr0 & CR0_PE) || (cpu->eflags & EFLAGS_VM);
+    bool     real  = is_real_or_vm86(cpu) && !any_mode;
     unsigned kind  = cpu->code_size == X86_CODE64   ? KIND_64
                      : cpu->code_size == X86_CODE32 ? KIND_32
                      : real                         ? KIND_REAL
@@ -132,7 +138,7 @@ static void decode_registers(X86Insn *in, const ZydisDecodedInstruction *z, cons
 bool x86_decode_raw(X86Cpu *cpu, const uint8_t *bytes, unsigned len, ZydisDecodedInstruction *z,
                     ZydisDecodedOperand *op)
 {
-    return ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder_for(cpu), bytes, len, z, op));
+    return ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder_for(cpu, false), bytes, len, z, op));
 }
 
 DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, unsigned offset, X86Insn *in)
@@ -150,7 +156,14 @@ DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, un
         .seg        = X86_DS,
     };
 
-    ZyanStatus status = ZydisDecoderDecodeFull(decoder_for(cpu), bytes, len, &z, op);
+    ZyanStatus status = ZydisDecoderDecodeFull(decoder_for(cpu, false), bytes, len, &z, op);
+    if (!ZYAN_SUCCESS(status) && status != ZYDIS_STATUS_NO_MORE_DATA && is_real_or_vm86(cpu)) {
+        /* SYSENTER and SYSEXIT are known in all modes, and #GP where they cannot be done. */
+        ZyanStatus again = ZydisDecoderDecodeFull(decoder_for(cpu, true), bytes, len, &z, op);
+        if (ZYAN_SUCCESS(again) && (z.mnemonic == ZYDIS_MNEMONIC_SYSENTER || z.mnemonic == ZYDIS_MNEMONIC_SYSEXIT)) {
+            status = again;
+        }
+    }
     if (status == ZYDIS_STATUS_NO_MORE_DATA && len < ZYDIS_MAX_INSTRUCTION_LENGTH) {
         return DECODE_MORE;
     }

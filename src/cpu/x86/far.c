@@ -346,7 +346,8 @@ void x86_far_return(X86Cpu *cpu, unsigned opsize, unsigned pop_bytes)
 
 static void iret_real(X86Cpu *cpu, unsigned opsize)
 {
-    if ((cpu->eflags & EFLAGS_VM) && (cpu->eflags & EFLAGS_IOPL) != EFLAGS_IOPL) {
+    bool virtual = (cpu->eflags & EFLAGS_VM) && (cpu->eflags & EFLAGS_IOPL) != EFLAGS_IOPL;
+    if (virtual && (!x86_virtual_if(cpu) || opsize != 2)) {
         x86_raise_error(cpu, X86_GP, 0);
     }
     X86Stack stack    = x86_stack_current(cpu);
@@ -354,10 +355,16 @@ static void iret_real(X86Cpu *cpu, unsigned opsize)
     uint16_t selector = (uint16_t)x86_stack_pop(cpu, &stack, opsize);
     uint64_t flags    = x86_stack_pop(cpu, &stack, opsize);
     check_target_real(cpu, offset);
+    if (virtual) {
+        if (!x86_set_virtual_flags(cpu, (uint16_t)flags)) {
+            x86_raise_error(cpu, X86_GP, 0);
+        }
+    } else {
+        uint64_t mask = x86_popf_mask(cpu, opsize);
+        x86_set_eflags(cpu, flags, opsize == 2 ? mask : mask | EFLAGS_RF);
+    }
     set_cs_real(cpu, selector);
     x86_set_sp(cpu, stack.width, stack.sp);
-    uint64_t mask = x86_popf_mask(cpu, opsize);
-    x86_set_eflags(cpu, flags, opsize == 2 ? mask : mask | EFLAGS_RF);
     cpu->rip = offset;
     x86_update_mode(cpu);
 }

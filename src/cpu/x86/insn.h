@@ -72,10 +72,11 @@ static inline uint64_t x86_operand_offset(const X86Cpu *cpu, const X86Insn *in)
     return in->addrsize == 8 ? a : in->addrsize == 4 ? (uint32_t)a : (uint16_t)a;
 }
 
-/* RIP/EIP/IP of the instruction, and of the one after it, cut as the code segment demands. */
+/* RIP or EIP of the instruction, and of the one after it. 16-bit code that runs on beyond FFFFh does not wrap: the
+ * segment's limit decides (SDM 3, 5.3). Jumps cut their targets to the operand size themselves. */
 static inline uint64_t x86_cut_rip(const X86Cpu *cpu, uint64_t rip)
 {
-    return cpu->code_size == X86_CODE64 ? rip : cpu->code_size == X86_CODE32 ? (uint32_t)rip : (uint16_t)rip;
+    return cpu->code_size == X86_CODE64 ? rip : (uint32_t)rip;
 }
 
 static inline uint64_t x86_insn_rip(const X86Cpu *cpu, const X86Insn *in)

@@ -127,6 +127,7 @@ static void deliver_protected(X86Cpu *cpu, const Delivery *d)
     X86Descriptor gate = need_interrupt_gate(cpu, d);
     unsigned      type = x86_desc_type(&gate);
     if (type == SYS_TASK_GATE) {
+        cpu->eflags |= (uint32_t)pushed_flags(cpu, d) & EFLAGS_RF; /* saved in the old task */
         x86_task_gate(cpu, &gate, X86_TASK_INTERRUPT, return_rip(cpu, d), d->has_error, d->error, ext);
         return;
     }
@@ -187,6 +188,39 @@ static void deliver_protected(X86Cpu *cpu, const Delivery *d)
     bool interrupt_gate = type == SYS_INT_GATE || type == SYS_INT_GATE16;
     x86_set_eflags(cpu, 0, EFLAGS_TF | EFLAGS_NT | EFLAGS_RF | EFLAGS_VM | (interrupt_gate ? EFLAGS_IF : 0));
     cpu->rip = offset;
+    x86_update_mode(cpu);
+}
+
+/* --- virtual-8086 mode with CR4.VME: INT n that stays in it (SDM 3, 21.3.2 and 21.3.3) --- */
+
+/* The bit of the 32 bytes below the I/O permission map. */
+static bool is_redirected(X86Cpu *cpu, unsigned vector)
+{
+    if ((cpu->tr.attr & SEG_UNUSABLE) || (cpu->tr.attr & SEG_TYPE) < SYS_TSS_AVAILABLE || cpu->tr.limit < 103) {
+        x86_raise_error(cpu, X86_GP, 0);
+    }
+    uint32_t map = (uint32_t)x86_load_system(cpu, cpu->tr.base + 0x66, 2);
+    uint32_t at  = map - 32 + vector / 8;
+    if (map < 32 || at > cpu->tr.limit) {
+        x86_raise_error(cpu, X86_GP, 0);
+    }
+    return !(x86_load_system(cpu, cpu->tr.base + at, 1) >> (vector & 7) & 1);
+}
+
+/* Through the program's own vector table at linear address 0. */
+static void deliver_redirected(X86Cpu *cpu, const Delivery *d)
+{
+    bool virtual   = x86_virtual_if(cpu);
+    uint32_t entry = (uint32_t)x86_load_system(cpu, d->vector * 4, 4);
+    X86Stack stack = x86_stack_current(cpu);
+
+    x86_stack_push(cpu, &stack, virtual ? x86_virtual_flags(cpu) : x86_get_eflags(cpu), 2);
+    x86_stack_push(cpu, &stack, cpu->seg[X86_CS].selector, 2);
+    x86_stack_push(cpu, &stack, return_rip(cpu, d), 2);
+    x86_set_vm86_segment(cpu, X86_CS, (uint16_t)(entry >> 16));
+    x86_set_sp(cpu, stack.width, stack.sp);
+    x86_set_eflags(cpu, 0, EFLAGS_TF | EFLAGS_RF | (virtual ? EFLAGS_VIF : EFLAGS_IF));
+    cpu->rip = entry & 0xffff;
     x86_update_mode(cpu);
 }
 
@@ -252,6 +286,10 @@ static void deliver_once(X86Cpu *cpu, const Delivery *d)
         deliver_real(cpu, d);
     } else {
         bool vm86 = cpu->eflags & EFLAGS_VM;
+        if (vm86 && d->event == X86_EVENT_SOFTWARE && (cpu->cr4 & CR4_VME) && is_redirected(cpu, d->vector)) {
+            deliver_redirected(cpu, d);
+            return;
+        }
         if (vm86 && d->event == X86_EVENT_SOFTWARE && (cpu->eflags & EFLAGS_IOPL) != EFLAGS_IOPL) {
             x86_raise_error(cpu, X86_GP, 0);
         }

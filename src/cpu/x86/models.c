@@ -425,7 +425,7 @@ static bool settle_features(ModelParser *p, Error *err)
     if (n == 0) {
         return true;
     }
-    const char *who = p->hv ? p->hv->name : "TCG", *s = n > 1 ? "s" : "";
+    const char *who = p->hv ? "host" : "TCG", *s = n > 1 ? "s" : "";
     if (p->enforce) {
         return error_set(err, "%s doesn't support requested feature%s: %s", who, s, missing->str);
     }

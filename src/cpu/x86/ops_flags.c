@@ -31,23 +31,32 @@ static void std(X86Cpu *cpu, const X86Insn *in)
     cpu->eflags |= EFLAGS_DF;
 }
 
-/* CR4.PVI and CR4.VME are not offered: IF follows IOPL alone. In real mode CPL is 0. */
-static void check_iopl(X86Cpu *cpu)
+/* May IF be changed? In real mode CPL is 0. */
+static bool has_iopl(const X86Cpu *cpu)
 {
-    if (cpu->cpl > (cpu->eflags & EFLAGS_IOPL) >> 12) {
-        x86_raise(cpu, X86_GP);
-    }
+    return cpu->cpl <= (cpu->eflags & EFLAGS_IOPL) >> 12;
 }
 
 static void cli(X86Cpu *cpu, const X86Insn *in)
 {
-    check_iopl(cpu);
-    cpu->eflags &= ~(uint32_t)EFLAGS_IF;
+    if (has_iopl(cpu)) {
+        cpu->eflags &= ~(uint32_t)EFLAGS_IF;
+    } else if (x86_virtual_if(cpu)) {
+        cpu->eflags &= ~(uint32_t)EFLAGS_VIF;
+    } else {
+        x86_raise(cpu, X86_GP);
+    }
 }
 
 static void sti(X86Cpu *cpu, const X86Insn *in)
 {
-    check_iopl(cpu);
+    if (!has_iopl(cpu)) {
+        if (!x86_virtual_if(cpu) || (cpu->eflags & EFLAGS_VIP)) {
+            x86_raise(cpu, X86_GP);
+        }
+        cpu->eflags |= EFLAGS_VIF;
+        return;
+    }
     if (!(cpu->eflags & EFLAGS_IF)) {
         cpu->eflags |= EFLAGS_IF;
         cpu->interrupt_shadow = X86_SHADOW_STI;

@@ -382,10 +382,10 @@ bool x86_decode_ret(X86Decode *d)
 
 /* --- interrupts --- */
 
-/* In virtual-8086 mode INT n needs IOPL 3 (CR4.VME is not offered). */
+/* In virtual-8086 mode INT n needs IOPL 3; with CR4.VME the TSS is asked first, by x86_deliver(). */
 static void int_n(X86Cpu *cpu, const X86Insn *in)
 {
-    if ((cpu->eflags & EFLAGS_VM) && (cpu->eflags & EFLAGS_IOPL) != EFLAGS_IOPL) {
+    if ((cpu->eflags & EFLAGS_VM) && (cpu->eflags & EFLAGS_IOPL) != EFLAGS_IOPL && !(cpu->cr4 & CR4_VME)) {
         x86_raise(cpu, X86_GP);
     }
     x86_raise_software(cpu, X86_EVENT_SOFTWARE, (uint8_t)in->imm);

@@ -198,26 +198,39 @@ static void popa(X86Cpu *cpu, const X86Insn *in)
 
 /* --- PUSHF, POPF --- */
 
-/* In virtual-8086 mode IOPL must be 3 (CR4.VME is not offered). */
-static void check_iopl_in_vm86(X86Cpu *cpu)
+/* In virtual-8086 mode IOPL must be 3, or, with CR4.VME, the operand 16 bits: true then. */
+static bool flags_are_virtual(X86Cpu *cpu, const X86Insn *in)
 {
-    if ((cpu->eflags & EFLAGS_VM) && (cpu->eflags & EFLAGS_IOPL) != EFLAGS_IOPL) {
+    if (!(cpu->eflags & EFLAGS_VM) || (cpu->eflags & EFLAGS_IOPL) == EFLAGS_IOPL) {
+        return false;
+    }
+    if (!x86_virtual_if(cpu) || in->opsize != 2) {
         x86_raise(cpu, X86_GP);
     }
+    return true;
 }
 
 static void pushf(X86Cpu *cpu, const X86Insn *in)
 {
-    check_iopl_in_vm86(cpu);
-    x86_push(cpu, x86_get_eflags(cpu) & ~(uint64_t)(EFLAGS_VM | EFLAGS_RF), in->opsize);
+    bool virtual = flags_are_virtual(cpu, in);
+    x86_push(cpu, virtual ? x86_virtual_flags(cpu) : x86_get_eflags(cpu) & ~(uint64_t)(EFLAGS_VM | EFLAGS_RF),
+             in->opsize);
 }
 
 static void popf(X86Cpu *cpu, const X86Insn *in)
 {
-    check_iopl_in_vm86(cpu);
-    uint64_t value = x86_pop(cpu, in->opsize);
-    uint64_t mask  = x86_popf_mask(cpu, in->opsize);
-    uint32_t old   = cpu->eflags;
+    bool virtual = flags_are_virtual(cpu, in);
+    uint64_t rsp = cpu->gpr[X86_RSP], value = x86_pop(cpu, in->opsize);
+    if (virtual) {
+        if (!x86_set_virtual_flags(cpu, (uint16_t)value)) {
+            cpu->gpr[X86_RSP] = rsp;
+            x86_raise(cpu, X86_GP);
+        }
+        x86_update_mode(cpu);
+        return;
+    }
+    uint64_t mask = x86_popf_mask(cpu, in->opsize);
+    uint32_t old  = cpu->eflags;
 
     x86_set_eflags(cpu, value, mask);
     if (in->opsize > 2) {

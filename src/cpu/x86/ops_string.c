@@ -37,6 +37,16 @@ static void find_element(X86Cpu *cpu, const X86Insn *in, Side *s, unsigned size)
     }
 }
 
+/* The source is read before anybody looks at the destination: its page fault comes before the destination's limit. */
+static void probe_source(X86Cpu *cpu, const Side *from, unsigned size)
+{
+    unsigned left;
+    if (!x86_host_span(cpu, from->linear, X86_READ, &left) || left < size) {
+        x86_probe_read(cpu, from->linear);
+        x86_probe_read(cpu, (uint32_t)(from->linear + size - 1));
+    }
+}
+
 /* Host address of the current element and how many elements from there on, in the direction of DF, may be accessed
  * directly. NULL: none. */
 static uint8_t *find_run(X86Cpu *cpu, const X86Insn *in, const Side *s, unsigned size, bool down, uint64_t *n)
@@ -243,6 +253,9 @@ static inline __attribute__((always_inline)) void string(X86Cpu *cpu, const X86I
         if (has_from) {
             find_element(cpu, in, &from, size);
         }
+        if (has_from && has_to && cpu->code_size != X86_CODE64) {
+            probe_source(cpu, &from, size);
+        }
         if (has_to) {
             find_element(cpu, in, &to, size);
         }
@@ -298,7 +311,8 @@ static inline __attribute__((always_inline)) void string(X86Cpu *cpu, const X86I
             break;
         }
         if (vcpu_requests(&cpu->vcpu) || cpu->cache->attention || (!direct && x86_code_changed(cpu))) {
-            cpu->rip    = x86_insn_rip(cpu, in); /* goes on after whatever it is */
+            cpu->rip = x86_insn_rip(cpu, in); /* goes on after whatever it is */
+            cpu->eflags |= EFLAGS_RF;         /* what comes now pushes it, and breakpoints have been seen (18.3.1.1) */
             cpu->branch = X86_BRANCH_SYSTEM;
             return;
         }

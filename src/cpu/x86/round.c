@@ -24,9 +24,9 @@ void x86_update_attention(X86Cpu *cpu)
     }
     c->request_mask = ~(uint32_t)((cpu->nmi_blocked ? X86_REQUEST_NMI : 0) | (cpu->smm ? X86_REQUEST_SMI : 0));
     if (cpu->eflags & EFLAGS_RF) {
-        /* It concerns the next instruction only, and there only breakpoints and the flags that an interrupt before it
-         * would push: without either it has done its work. */
-        if (c->attention & ATTENTION_BREAK || x86_requests_due(cpu)) {
+        /* It concerns the next instruction only, and there only breakpoints and the flags that a trap or an interrupt
+         * before it would push: without any it has done its work. */
+        if (c->attention || x86_requests_due(cpu)) {
             c->attention |= ATTENTION_STEP;
         } else {
             cpu->eflags &= ~(uint32_t)EFLAGS_RF;
@@ -180,7 +180,7 @@ X86Round x86_round(X86Cpu *cpu, X86Exit *exit, bool translator)
         }
         unsigned hits = cpu->eflags & EFLAGS_RF ? 0 : code_breakpoints_at(cpu, linear, 1);
         if (hits && !traps_held) {
-            cpu->eflags |= EFLAGS_RF; /* a fault: the image on the stack says so */
+            /* The image on the stack has RF as it is, clear: debuggers set it (SDM 3, 18.3.1.1). */
             return deliver_trap(cpu, hits, exit) ? X86_ROUND_EXIT : X86_ROUND_AGAIN;
         }
         x86_park(cpu);

@@ -76,6 +76,24 @@ void     x86_xsetbv(X86Cpu *cpu, uint32_t index, uint64_t value);
 uint64_t x86_xgetbv(X86Cpu *cpu, uint32_t index);
 
 /* POPF/IRET rule: which flags may change at this CPL, IOPL and mode; opsize 2, 4, 8. */
+/* Does EFLAGS.VIF stand for IF, which IOPL denies? Virtual-8086 mode with CR4.VME, ring 3 with CR4.PVI (SDM 3, 21.3.3
+ * and 21.4). */
+static inline bool x86_virtual_if(const X86Cpu *cpu)
+{
+    uint64_t extension = cpu->eflags & EFLAGS_VM ? CR4_VME : CR4_PVI;
+    return cpu->cpl == 3 && (cpu->eflags & EFLAGS_IOPL) != EFLAGS_IOPL && (cpu->cr4 & extension);
+}
+
+/* FLAGS as a 16-bit image of virtual-8086 mode shows them then: VIF in the place of IF, IOPL 3. */
+static inline uint16_t x86_virtual_flags(const X86Cpu *cpu)
+{
+    uint64_t flags = x86_get_eflags(cpu) & ~(uint64_t)EFLAGS_IF;
+    return (uint16_t)(flags | EFLAGS_IOPL | (cpu->eflags & EFLAGS_VIF ? EFLAGS_IF : 0));
+}
+
+/* A 16-bit image that POPF or IRET has popped there becomes FLAGS, IF becomes VIF; false: it is #GP(0). */
+bool x86_set_virtual_flags(X86Cpu *cpu, uint16_t flags);
+
 uint64_t x86_popf_mask(const X86Cpu *cpu, unsigned opsize);
 
 /* Raises #GP(0) unless the I/O permission rules allow this port range (CPL, IOPL, TSS bitmap). */

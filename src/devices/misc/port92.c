@@ -48,7 +48,7 @@ static void port92_unrealize(Device *dev)
     region_destroy(&p->port);
 }
 
-/* A20 is open after reset: nothing that is built here relies on the wrap at 1 MiB. */
+/* A20 is open after reset, as firmware would leave it. */
 static void port92_reset(Device *dev, ResetKind kind)
 {
     Port92 *p  = (Port92 *)dev;

@@ -9,15 +9,7 @@
 #ifndef QUERN_TESTS_GUEST_RT_H
 #define QUERN_TESTS_GUEST_RT_H
 
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-typedef uint8_t  u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
+#include "text.h"
 
 enum {
     PAGE     = 0x1000,
@@ -167,10 +159,6 @@ enum { SEG_CODE16 = 0x009a, SEG_DATA16 = 0x0092, SEG_UCODE16 = 0x00fa, SEG_UDATA
 
 extern u64 pml4[512], pdpt[512];
 
-void *memset(void *to, int value, size_t len);
-void *memcpy(void *to, const void *from, size_t len);
-int   memcmp(const void *a, const void *b, size_t len);
-
 /* --- other vCPUs --- */
 
 /* Starts those that are there ("cpus=N" on the command line says how many to wait for). */
@@ -205,16 +193,6 @@ u64 tsc_hz(void);
 
 /* --- instructions --- */
 
-static inline void outb(u16 port, u8 value)
-{
-    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-static inline u8 inb(u16 port)
-{
-    u8 value;
-    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
 #define READ_CR(n)                                                                                                     \
     ({                                                                                                                 \
         u64 value_;                                                                                                    \
