@@ -43,7 +43,10 @@ static void probe_source(X86Cpu *cpu, const Side *from, unsigned size)
     unsigned left;
     if (!x86_host_span(cpu, from->linear, X86_READ, &left) || left < size) {
         x86_probe_read(cpu, from->linear);
-        x86_probe_read(cpu, (uint32_t)(from->linear + size - 1));
+        uint32_t last = (uint32_t)(from->linear + size - 1), page = last & ~(uint32_t)X86_PAGE_MASK;
+        if (page != (from->linear & ~(uint64_t)X86_PAGE_MASK)) {
+            x86_probe_read(cpu, page); /* where the access faults there */
+        }
     }
 }
 

@@ -107,11 +107,11 @@ CASE("tlb.cr3", "so does MOV to CR3", "SDM 3, 4.10.4.1", R0,
      VALUE(0x22), .before = user_rw)
 CASE("tlb.cr0", "MOV to CR0 that changes PG", "SDM 3, 4.10.4.1", R0,
      "mov " PAGE1 ", %eax\n movl $0x91007, window_table+4\n mov %cr0, %eax\n and $0x7fffffff, %eax\n mov %eax, %cr0\n "
-                  "or $0x80000000, %eax\n mov %eax, %cr0",
+     "or $0x80000000, %eax\n mov %eax, %cr0",
      "mov " PAGE1 ", %eax", VALUE(0x22), .before = user_rw)
 CASE("tlb.cr4-pse", "MOV to CR4 that changes PGE", "SDM 3, 4.10.4.1", R0,
      "mov " PAGE1 ", %eax\n movl $0x91007, window_table+4\n mov %cr4, %eax\n xor $0x80, %eax\n mov %eax, %cr4\n xor "
-                  "$0x80, %eax\n mov %eax, %cr4",
+     "$0x80, %eax\n mov %eax, %cr4",
      "mov " PAGE1 ", %eax", VALUE(0x22), .before = user_rw)
 CASE("tlb.page-fault", "a page fault drops the entry: more rights are seen at once", "SDM 3, 4.10.4.1", R0,
      "mov " PAGE1 ", %eax\n orl $2, window_table+4", "mov %eax, " PAGE1, NONE, .before = user_ro)
