@@ -32,6 +32,7 @@ bool daemon_start(Daemon *daemon, Error *err)
     }
     close(ends[0]);
     daemon->pipe = ends[1];
+    daemon->null = open("/dev/null", O_RDWR | O_CLOEXEC);
     setsid();
     umask(027);
     return true;
@@ -42,12 +43,11 @@ void daemon_ready(Daemon *daemon)
     if (!daemon->pipe) {
         return;
     }
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null >= 0) {
-        dup2(null, STDIN_FILENO);
-        dup2(null, STDOUT_FILENO);
-        dup2(null, STDERR_FILENO);
-        close(null);
+    if (daemon->null >= 0) {
+        dup2(daemon->null, STDIN_FILENO);
+        dup2(daemon->null, STDOUT_FILENO);
+        dup2(daemon->null, STDERR_FILENO);
+        close(daemon->null);
     }
     char verdict = 0;
     if (chdir("/") < 0 || write(daemon->pipe, &verdict, 1) != 1) {

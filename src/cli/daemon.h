@@ -7,6 +7,7 @@
 
 typedef struct Daemon {
     int pipe; /* to the waiting parent; 0: not daemonized */
+    int null; /* /dev/null, before anything changes the root directory */
 } Daemon;
 
 /* Forks; returns in the child only. No thread may exist yet. */

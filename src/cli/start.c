@@ -6,6 +6,7 @@
 #include "base/optstr.h"
 #include "base/text.h"
 #include "cli/choose.h"
+#include "cli/confine.h"
 #include "cli/daemon.h"
 #include "debug/gdbstub.h"
 #include "debug/qtest.h"
@@ -26,6 +27,7 @@ typedef struct Start {
     Machine   *machine;
     GdbStub   *gdb;
     QTest     *qtest;
+    Confine   *confine;
     Daemon     daemon;
     char      *pidfile; /* written by us: removed at the end */
     char      *guest_name;
@@ -409,11 +411,11 @@ static bool configure(Start *s, const MachineType *type, Error *err)
     c->acpi_tables      = collect_json(s->cli, "acpitable");
     c->firmware_dirs    = collect_text(s->cli, "L");
     c->option_roms      = g_ptr_array_new_with_free_func(g_free);
-    if (smp && !smp_parse(smp, true, true, type->max_cpus, &c->smp, err)) {
+    if (smp && !smp_parse(smp, true, true, type->max_cpus, type->name, &c->smp, err)) {
         const char *text = cli_text(s->cli, "smp");
         return error_prefix(err, "-smp%s%s: ", text ? " " : "", text ? text : "");
     }
-    if (!smp && !smp_parse(NULL, true, true, type->max_cpus, &c->smp, err)) {
+    if (!smp && !smp_parse(NULL, true, true, type->max_cpus, type->name, &c->smp, err)) {
         return false;
     }
     if (c->smp.max_cpus > c->smp.cpus) {
@@ -651,6 +653,10 @@ static bool build(Start *s, Error *err)
         return error_prefix(err, "-machine: ");
     }
     watch_signals(s); /* before there are threads: they inherit what is blocked */
+    s->confine = confine_new(cli, err);
+    if (!s->confine || !confine_start(s->confine, err)) {
+        return false;
+    }
     return configure(s, type, err) && choose_accel(s->cli, s->machine, err) && make_chardevs(s, err) &&
            make_all_ports(s, err) && add_globals(s, err) && add_objects(s, err) && machine_build(s->machine, err) &&
            add_devices(s, err) && machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
@@ -664,6 +670,8 @@ int start_machine(const Cli *cli)
     if (build(&s, &err)) {
         hint_about_screen(&s);
         machine_reset(s.machine, RESET_COLD);
+    }
+    if (!error_is_set(&err) && confine_enter(s.confine, &err)) {
         daemon_ready(&s.daemon);
         if (!cli_has(cli, "S")) {
             machine_resume(s.machine);
@@ -680,6 +688,7 @@ int start_machine(const Cli *cli)
     g_clear_pointer(&s.machine, machine_free);
     g_clear_pointer(&s.qtest, qtest_free); /* the devices' pins may lead to it */
     log_close(&s.log);
+    confine_free(s.confine);
     g_free(s.pidfile);
     g_free(s.guest_name);
     return status;

@@ -46,10 +46,13 @@ static bool check_given(const SmpOptions *o, Error *err)
     };
     for (size_t i = 0; i < G_N_ELEMENTS(members); i++) {
         if (members[i].given && !members[i].value) {
-            return error_set(err, "%s must be at least 1", members[i].name);
+            return error_set(err, "Invalid CPU topology: CPU topology parameters must be greater than zero: %s is 0",
+                             members[i].name);
         }
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(members); i++) {
         if (members[i].given && !members[i].pc_has_it && members[i].value > 1) {
-            return error_set(err, "this machine has no %s; only %s=1 is possible", members[i].name, members[i].name);
+            return error_set(err, "%s > 1 not supported by this machine's CPU topology", members[i].name);
         }
     }
     return true;
@@ -60,7 +63,8 @@ static uint64_t first_given(uint64_t value, uint64_t otherwise)
     return value ? value : otherwise;
 }
 
-bool smp_parse(const Json *json, bool lenient, bool prefer_cores, unsigned max_cpus, SmpConfig *smp, Error *err)
+bool smp_parse(const Json *json, bool lenient, bool prefer_cores, unsigned max_cpus, const char *machine,
+               SmpConfig *smp, Error *err)
 {
     SmpOptions o = { 0 };
     fields_init(smp_options, &o);
@@ -91,19 +95,23 @@ bool smp_parse(const Json *json, bool lenient, bool prefer_cores, unsigned max_c
     unsigned __int128 total = fixed * sockets * cores;
     total                   = total > UINT32_MAX ? total : total * threads;
     max                     = first_given(max, total > UINT32_MAX ? UINT32_MAX : (uint64_t)total);
-    uint64_t cpus           = first_given(o.cpus, max);
+    uint64_t         cpus   = first_given(o.cpus, max);
+    g_autofree char *hierarchy =
+        g_strdup_printf("sockets (%u) * dies (%u) * modules (%u) * cores (%u) * threads (%u)", (unsigned)sockets,
+                        (unsigned)dies, (unsigned)modules, (unsigned)cores, (unsigned)threads);
     if (total != max) {
-        return error_set(err,
-                         "the topology does not give %u vCPUs: sockets (%u) * dies (%u) * modules (%u) * cores (%u) * "
-                         "threads (%u) must be maxcpus (%u)",
-                         (unsigned)max, (unsigned)sockets, (unsigned)dies, (unsigned)modules, (unsigned)cores,
-                         (unsigned)threads, (unsigned)max);
+        return error_set(err, "Invalid CPU topology: product of the hierarchy must match maxcpus: %s != maxcpus (%u)",
+                         hierarchy, (unsigned)max);
     }
     if (max < cpus) {
-        return error_set(err, "maxcpus (%u) is less than cpus (%u)", (unsigned)max, (unsigned)cpus);
+        return error_set(err,
+                         "Invalid CPU topology: maxcpus must be equal to or greater than smp: %s == maxcpus (%u) < "
+                         "smp_cpus (%u)",
+                         hierarchy, (unsigned)max, (unsigned)cpus);
     }
     if (max > max_cpus) {
-        return error_set(err, "%u vCPUs are more than this machine can have (%u)", (unsigned)max, max_cpus);
+        return error_set(err, "Invalid SMP CPUs %u. The max CPUs supported by machine '%s' is %u", (unsigned)max,
+                         machine, max_cpus);
     }
     *smp = (SmpConfig){ .cpus     = (unsigned)cpus,
                         .max_cpus = (unsigned)max,

@@ -9,17 +9,17 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def cached(script):
-    return subprocess.run([os.path.join(TOP, "tools", "guest", script)], check=True, capture_output=True, text=True).stdout.strip()
+def cached(script, *arguments):
+    return subprocess.run([os.path.join(TOP, "tools", "guest", script), *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
 class Boot:
     """One run of a guest script to power-off. `lines` are the console's, `times` when each came and `cpu` how much
     processor time the process had used then, `seconds` the wall time, `status` the exit status."""
 
-    def __init__(self, program, script, *options, memory="512M", append="", timeout=600):
-        command = [program, "-accel", "tcg", "-nographic", "-m", memory, "-kernel", cached("fetch-kernel.sh"), "-initrd",
-                   cached("make-initramfs.sh"), "-append", f"console=ttyS0 script={script} {append}".strip(), *options]
+    def __init__(self, program, script, *options, memory="512M", append="", timeout=600, arch="amd64"):
+        command = [program, "-accel", "tcg", "-nographic", "-m", memory, "-kernel", cached("fetch-kernel.sh", arch), "-initrd",
+                   cached("make-initramfs.sh", arch), "-append", f"console=ttyS0 script={script} {append}".strip(), *options]
         start = time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         watchdog = threading.Timer(timeout, process.kill)

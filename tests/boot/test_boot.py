@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Boots Debian's kernel to a script and checks what the guest sees.
 
-Usage: test_boot.py PROGRAM LIMIT_SECONDS CPUS [OPTION...]"""
+Usage: test_boot.py PROGRAM LIMIT_SECONDS CPUS [--i386] [OPTION...]"""
 
 import sys
 
@@ -15,7 +15,9 @@ def is_expected(line, options):
 
 def main():
     program, limit, cpus, options = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
-    boot = Boot(program, "check", "-smp", str(cpus), *options, timeout=limit * 2)
+    arch = "i386" if "--i386" in options else "amd64"
+    options = [option for option in options if option != "--i386"]
+    boot = Boot(program, "check", "-smp", str(cpus), *options, timeout=limit * 2, arch=arch)
     problems = []
     if boot.status != 0:
         problems.append(f"exit status {boot.status}: {boot.messages}")

@@ -25,14 +25,35 @@ static const Case cases[] = {
     { "8,cores=2", false, { 8, 8, 4, 1, 1, 2, 1 }, NULL },
     { "8,sockets=2,cores=2", false, { 8, 8, 2, 1, 1, 2, 2 }, NULL },
     { "4,clusters=1,books=1,drawers=1", false, { 4, 4, 1, 1, 1, 4, 1 }, NULL },
-    { "0", false, { 0 }, "cpus must be at least 1" },
-    { "cores=0", false, { 0 }, "cores must be at least 1" },
-    { "3,sockets=2", false, { 0 }, "must be maxcpus (3)" },
-    { "4,maxcpus=2", false, { 0 }, "" },
-    { "16,clusters=2", false, { 0 }, "only clusters=1" },
-    { "256", false, { 0 }, "more than this machine can have (255)" },
+    { "8,dies=2", false, { 8, 8, 1, 2, 1, 4, 1 }, NULL },
+    { "8,dies=2,cores=2", false, { 8, 8, 2, 2, 1, 2, 1 }, NULL },
+    { "8,modules=2,threads=2", false, { 8, 8, 1, 1, 2, 2, 2 }, NULL },
+    { "8,modules=2,threads=2", true, { 8, 8, 2, 1, 2, 1, 2 }, NULL },
+    { "sockets=2,dies=2,modules=2,cores=2,threads=2", false, { 32, 32, 2, 2, 2, 2, 2 }, NULL },
+    { "3,maxcpus=8,sockets=2", false, { 3, 8, 2, 1, 1, 4, 1 }, NULL },
+    { "3,maxcpus=8,sockets=2", true, { 3, 8, 2, 1, 1, 4, 1 }, NULL },
+    { "4,sockets=4", false, { 4, 4, 4, 1, 1, 1, 1 }, NULL },
+    { "4,sockets=1,cores=2", true, { 4, 4, 1, 1, 1, 2, 2 }, NULL },
+    { "255", false, { 255, 255, 1, 1, 1, 255, 1 }, NULL },
+    { "0", false, { 0 }, "Invalid CPU topology: CPU topology parameters must be greater than zero: cpus is 0" },
+    { "cores=0", false, { 0 }, "Invalid CPU topology: CPU topology parameters must be greater than zero: cores is 0" },
+    { "2,clusters=0", false, { 0 }, "must be greater than zero: clusters is 0" },
+    { "3,sockets=2",
+      false,
+      { 0 },
+      "Invalid CPU topology: product of the hierarchy must match maxcpus: sockets (2) * "
+      "dies (1) * modules (1) * cores (1) * threads (1) != maxcpus (3)" },
+    { "4,maxcpus=2",
+      false,
+      { 0 },
+      "Invalid CPU topology: maxcpus must be equal to or greater than smp: sockets (1) * "
+      "dies (1) * modules (1) * cores (2) * threads (1) == maxcpus (2) < smp_cpus (4)" },
+    { "16,clusters=2", false, { 0 }, "clusters > 1 not supported by this machine's CPU topology" },
+    { "16,books=2", false, { 0 }, "books > 1 not supported by this machine's CPU topology" },
+    { "16,drawers=2", false, { 0 }, "drawers > 1 not supported by this machine's CPU topology" },
+    { "256", false, { 0 }, "Invalid SMP CPUs 256. The max CPUs supported by machine 'pc' is 255" },
     { "sockets=65536,cores=65536,threads=65536", false, { 0 }, "" },
-    { "4294967295,threads=4294967295", false, { 0 }, "more than this machine" },
+    { "4294967295,threads=4294967295", false, { 0 }, "Invalid SMP CPUs 4294967295" },
 };
 
 static void test_cases(void)
@@ -41,7 +62,7 @@ static void test_cases(void)
         g_auto(Error) err    = { 0 };
         SmpConfig smp        = { 0 };
         g_autoptr(Json) json = optstr_parse(cases[i].text, "cpus", &err);
-        bool ok              = smp_parse(json, true, !cases[i].old_board, 255, &smp, &err);
+        bool ok              = smp_parse(json, true, !cases[i].old_board, 255, "pc", &smp, &err);
         g_test_message("-smp %s: %s", cases[i].text, ok ? "taken" : err.text);
         g_assert_cmpint(ok, ==, cases[i].expected.cpus != 0);
         if (ok) {

@@ -38,13 +38,111 @@ static void test_models(void)
         if (strcmp(name, "host") == 0) {
             continue; /* a hypervisor's only */
         }
-        Stub *s = stub_new(name);
+        g_autofree char *text = g_strdup_printf("%s,check=off", name);
+        Stub            *s    = stub_new(text);
         check_words(s);
         for (unsigned w = 0; w < X86_N_WORDS; w++) {
             g_assert_cmphex(s->model->features[w] & ~offered[w], ==, 0);
         }
         stub_free(s);
     }
+}
+
+typedef struct Identity {
+    const char *text, *vendor, *model_id;
+    uint32_t    signature, level, xlevel;
+} Identity;
+
+/* Versions, aliases and what they change, as QEMU's guests see them. */
+static void test_identities(void)
+{
+    static const Identity cases[] = {
+        { "486", "GenuineIntel", "", 0x480, 1, 0 },
+        { "pentium3-v1", "GenuineIntel", "", 0x673, 3, 0 },
+        { "athlon", "AuthenticAMD", "QEMU Virtual CPU version 2.5+", 0x623, 2, 0x80000008 },
+        { "n270", "GenuineIntel", "Intel(R) Atom(TM) CPU N270   @ 1.60GHz", 0x106c2, 10, 0x80000008 },
+        { "Haswell", "GenuineIntel", "Intel Core Processor (Haswell)", 0x306c4, 13, 0x80000008 },
+        { "Haswell-v1", "GenuineIntel", "Intel Core Processor (Haswell)", 0x306c4, 13, 0x80000008 },
+        { "Haswell-v2", "GenuineIntel", "Intel Core Processor (Haswell, no TSX)", 0x306c1, 13, 0x80000008 },
+        { "Haswell-IBRS", "GenuineIntel", "Intel Core Processor (Haswell, IBRS)", 0x306c4, 13, 0x80000008 },
+        { "Haswell-noTSX-IBRS", "GenuineIntel", "Intel Core Processor (Haswell, no TSX, IBRS)", 0x306c1, 13,
+          0x80000008 },
+        { "Icelake-Server-v3", "GenuineIntel", "Intel Xeon Processor (Icelake)", 0x80660, 13, 0x80000008 },
+        { "Icelake-Server-v6", "GenuineIntel", "Intel Xeon Processor (Icelake)", 0x606a0, 13, 0x80000008 },
+        { "SapphireRapids-v3", "GenuineIntel", "Intel Xeon Processor (SapphireRapids)", 0x806f4, 0x20, 0x80000008 },
+        { "phenom", "AuthenticAMD", "AMD Phenom(tm) 9550 Quad-Core Processor", 0x100f23, 5, 0x8000001a },
+        { "EPYC-IBPB", "AuthenticAMD", "AMD EPYC Processor (with IBPB)", 0x800f12, 13, 0x8000001e },
+        { "EPYC-Milan-v2", "AuthenticAMD", "AMD EPYC-Milan-v2 Processor", 0xa00f11, 13, 0x80000021 },
+        { "Dhyana", "HygonGenuine", "Hygon Dhyana Processor", 0x900f01, 13, 0x8000001e },
+        { "x86-64-v3", "AuthenticAMD", "x86-64-v3", 0x60fb1, 13, 0x8000000a },
+        { "base,level=3,vendor=GenuineIntel", "GenuineIntel", "", 0, 3, 0 },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        const Identity  *c    = &cases[i];
+        g_autofree char *text = g_strdup_printf("%s,check=off", c->text);
+        Stub            *s    = stub_new(text);
+        X86CpuidLeaf     r    = x86_cpuid(s->cpu, 0, 0);
+        g_test_message("%s", c->text);
+        g_assert_cmphex(r.eax, ==, c->level);
+        g_assert_cmpmem(&r.ebx, 4, c->vendor, 4);
+        g_assert_cmpmem(&r.edx, 4, c->vendor + 4, 4);
+        g_assert_cmpmem(&r.ecx, 4, c->vendor + 8, 4);
+        g_assert_cmphex(x86_cpuid(s->cpu, 1, 0).eax, ==, c->signature);
+        g_assert_cmpstr(s->model->model_id, ==, c->model_id);
+        X86CpuidLeaf end = x86_cpuid(s->cpu, 0x80000004, 0);
+        if (c->xlevel >= 0x80000004 && strlen(c->model_id) < 32) {
+            g_assert_true(!end.eax && !end.ebx && !end.ecx && !end.edx); /* no rest of a longer name */
+        }
+        if (c->xlevel) {
+            g_assert_cmphex(x86_cpuid(s->cpu, 0x80000000, 0).eax, ==, c->xlevel);
+        }
+        stub_free(s);
+    }
+}
+
+/* Caches go with the model; l3-cache=off takes one away. */
+static void test_caches(void)
+{
+    Stub *s = stub_new("EPYC-Rome,check=off");
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x80000005, 0).edx, ==, 0x20080140);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x80000006, 0).ecx, ==, 0x02006140);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x80000006, 0).edx, ==, 0x00808140);
+    X86CpuidLeaf r = x86_cpuid(s->cpu, 0x8000001d, 3);
+    g_assert_true(r.eax == 0x163 && r.ebx == 0x03c0003f && r.ecx == 0x3fff && r.edx == 6);
+    stub_free(s);
+    s = stub_new("EPYC-Rome,check=off,legacy-cache=on,l3-cache=off");
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x80000005, 0).edx, ==, 0x40020140);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x80000006, 0).edx, ==, 0);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x8000001d, 3).eax, ==, 0);
+    stub_free(s);
+    s = stub_new("Nehalem,check=off");
+    r = x86_cpuid(s->cpu, 4, 2);
+    g_assert_true(r.eax == 0x143 && r.ebx == 0x03c0003f && r.ecx == 0xfff && r.edx == 1);
+    stub_free(s);
+    s = stub_new("pentium3,check=off");
+    g_assert_cmphex(x86_cpuid(s->cpu, 2, 0).edx, ==, 0x002c307d); /* no leaf 4 to point at */
+    stub_free(s);
+}
+
+/* Properties that are not features. */
+static void test_properties(void)
+{
+    Stub *s = stub_new("qemu64,full-cpuid-auto-level=off,+smep,level-func7=2,min-level=9");
+    g_assert_cmpuint(x86_cpuid(s->cpu, 0, 0).eax, ==, 13);
+    g_assert_cmpuint(x86_cpuid(s->cpu, 7, 0).eax, ==, 2);
+    stub_free(s);
+    s = stub_new("kvm32,full-cpuid-auto-level=off,+smep");
+    g_assert_cmpuint(x86_cpuid(s->cpu, 0, 0).eax, ==, 5);
+    g_assert_cmpuint(s->model->phys_bits, ==, 36);
+    stub_free(s);
+    s = stub_new("kvm32,+smep,host-phys-bits,host-phys-bits-limit=33,ucode-rev=0x700000000");
+    g_assert_cmpuint(x86_cpuid(s->cpu, 0, 0).eax, ==, 7);
+    g_assert_cmpuint(s->model->phys_bits, ==, 33);
+    g_assert_cmphex(s->model->ucode_rev, ==, UINT64_C(0x700000000));
+    stub_free(s);
+    s = stub_new("486");
+    g_assert_cmpuint(s->model->phys_bits, ==, 32);
+    stub_free(s);
 }
 
 /* Each feature of `max` taken away in turn. */
@@ -96,16 +194,27 @@ static void test_errors(void)
     } cases[] = {
         { "qemu46", "no CPU model 'qemu46' (did you mean 'qemu64'?); -cpu help lists them" },
         { "host", "needs -accel kvm; 'max' is all that this host and Quern can offer together" },
-        { "Haswell-v4", "CPU model 'Haswell-v4': not supported yet" },
+        { "Haswell-v5", "no CPU model 'Haswell-v5' (did you mean 'Haswell'?); -cpu help lists them" },
+        { "qemu64-v2", "no CPU model 'qemu64-v2' (did you mean 'qemu64'?); -cpu help lists them" },
+        { "max-v1", "no CPU model 'max-v1'; -cpu help lists them" },
+        { "Hasswell-IBRS", "no CPU model 'Hasswell-IBRS' (did you mean 'Haswell-IBRS'?); -cpu help lists them" },
         { "max,+avx3", "no CPU feature 'avx3' (did you mean 'avx'?)" },
         { "max,vender=x", "no CPU feature or property 'vender' (did you mean 'vendor'?)" },
         { "max,vendor=Intel", "vendor: 'Intel' does not have the 12 characters of a vendor (such as GenuineIntel)" },
         { "max,hv-relaxed", "hv-relaxed=on: not supported yet" },
         { "max,phys-bits=64", "phys-bits: 64 is not between 32 and 52 (or 0 for the model's own)" },
-        { "max,pmu=on", "pmu=on: not supported yet" },
+        { "max,pmu=on", "pmu: 'on': not supported yet" },
+        { "max,apic-id=3", "apic-id: -smp gives each vCPU its place" },
+        { "qemu64,migratable=off", "migratable: only CPU models 'max' and 'host' have it" },
+        { "qemu64,legacy-cache=off", "legacy-cache: CPU model 'qemu64' has no other caches: only legacy-cache=on is "
+                                     "possible" },
+        { "max,host-phys-bits-limit=60", "host-phys-bits-limit: 60 is not between 32 and 52 (or 0 for none)" },
         { "max,,x", "no CPU model 'max,x' (did you mean 'max'?); -cpu help lists them" },
         { "max,", "an empty name (a comma too many?)" },
-        { "qemu64,+svm,enforce", "cannot be offered: svm (not supported yet)" },
+        { "qemu64,+svm,enforce", "TCG doesn't support requested feature: CPUID.80000001H:ECX.svm [bit 2]" },
+        { "qemu64,+svm,+rdctl-no,+xfd,enforce",
+          "TCG doesn't support requested features: CPUID.0DH:EAX.xfd [bit 4], CPUID.80000001H:ECX.svm [bit 2], "
+          "MSR(10AH).rdctl-no [bit 0] (needs arch-capabilities)" },
         { "qemu64,+avx2,enforce", NULL },
         { "qemu64,tsc-frequency=fast", "tsc-frequency: 'fast' is not a frequency between 1 MHz and 100 GHz "
                                        "(examples: 2400000000, 2.4G)" },
@@ -116,7 +225,7 @@ static void test_errors(void)
         if (cases[i].error) {
             g_assert_cmpstr(err.text, ==, cases[i].error);
         } else {
-            g_assert_nonnull(strstr(err.text, "avx2 (needs avx)"));
+            g_assert_nonnull(strstr(err.text, "avx2 [bit 5] (needs avx)"));
         }
     }
 }
@@ -126,7 +235,7 @@ static void test_hypervisor(void)
 {
     static const X86Feature few[] = { X86_FEATURE_FPU, X86_FEATURE_TSC,        X86_FEATURE_MSR,      X86_FEATURE_PAE,
                                       X86_FEATURE_LM,  X86_FEATURE_HYPERVISOR, X86_FEATURE_KVM_CLOCK };
-    X86Hypervisor           hv    = { .name = "KVM", .level = 13, .xlevel = 0x80000008 };
+    X86Hypervisor           hv    = { .level = 13, .xlevel = 0x80000008 };
     for (unsigned i = 0; i < G_N_ELEMENTS(few); i++) {
         x86_words_set(hv.features, few[i], true);
     }
@@ -151,7 +260,7 @@ static void test_hypervisor(void)
     g_assert_false(x86_words_have(hidden->features, X86_FEATURE_KVM_CLOCK) || hidden->kvm_leaves);
 
     g_assert_null(x86_model_parse("host,+avx2,enforce", &hv, &err));
-    g_assert_cmpstr(err.text, ==, "cannot be offered: avx2 (KVM on this host has none)");
+    g_assert_cmpstr(err.text, ==, "host doesn't support requested feature: CPUID.07H:EBX.avx2 [bit 5]");
     x86_model_free(host);
     x86_model_free(named);
     x86_model_free(hidden);
@@ -273,6 +382,9 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/x86-cpuid/models", test_models);
+    g_test_add_func("/x86-cpuid/identities", test_identities);
+    g_test_add_func("/x86-cpuid/caches", test_caches);
+    g_test_add_func("/x86-cpuid/properties", test_properties);
     g_test_add_func("/x86-cpuid/closure", test_closure);
     g_test_add_func("/x86-cpuid/prerequisite-order", test_prerequisite_order);
     g_test_add_func("/x86-cpuid/names", test_names);

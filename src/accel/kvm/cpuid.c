@@ -118,7 +118,6 @@ bool kvm_cpuid_init(Kvm *kvm, Error *err)
     if (!read_supported(kvm, err)) {
         return false;
     }
-    hv->name = "KVM";
     for (unsigned i = 0; i < X86_N_WORDS; i++) {
         hv->features[i] = supported_word(kvm, (X86FeatureWord)i);
     }

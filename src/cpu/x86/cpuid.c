@@ -1,7 +1,7 @@
 /* CPUID: the leaves that a guest reads, out of its model, features and topology.
  *
  * Specification: Intel SDM 2A, CPUID (December 2023); AMD APM 3, appendix E; the hypervisor leaves as in VMware's
- * "Hypervisor CPUID Interface Proposal". Caches are those of QEMU's models. vCPU thread. */
+ * "Hypervisor CPUID Interface Proposal". vCPU thread. */
 
 #include "cpu/x86/features.h"
 #include "cpu/x86/msr.h"
@@ -95,52 +95,64 @@ static bool needs_extended_topology(const X86Cpu *cpu)
 
 /* --- caches --- */
 
-typedef enum CacheShare { PER_CORE, PER_DIE } CacheShare;
+typedef enum CacheType { CACHE_DATA = 1, CACHE_CODE, CACHE_UNIFIED } CacheType;
 
-typedef struct Cache {
-    uint8_t    level, type; /* type: 1 data, 2 instruction, 3 unified */
-    uint32_t   kib;
-    uint16_t   ways;
-    uint8_t    line;
-    uint8_t    flags; /* EDX of leaf 4: 1 WBINVD is not enough, 2 inclusive, 4 complex indexing */
-    CacheShare share;
-    uint8_t    amd_ways; /* code of leaf 80000006h */
-} Cache;
+enum { CACHE_LINE = 64 };
 
-static const Cache caches[] = {
-    { 1, 1, 32, 8, 64, 0, PER_CORE, 6 },
-    { 1, 2, 32, 8, 64, 0, PER_CORE, 6 },
-    { 2, 3, 512, 16, 64, 0, PER_CORE, 8 },
-    { 3, 3, 16384, 16, 64, 6, PER_DIE, 8 },
-};
-
-static uint32_t cache_sets(const Cache *c)
-{
-    return c->kib * 1024 / c->line / c->ways;
-}
-
-/* Logical processors that share a cache, rounded up to APIC IDs, less one. */
-static uint32_t cache_sharers(const X86Cpu *cpu, const Cache *c)
-{
-    Widths w = widths(cpu->topology);
-    return (1u << (c->share == PER_CORE ? w.thread : w.module)) - 1;
-}
-
+/* Leaves 4 and 8000001Dh. */
 static X86CpuidLeaf cache_leaf(const X86Cpu *cpu, uint32_t subleaf, bool intel)
 {
-    X86CpuidLeaf r = { 0 };
-    if (subleaf >= G_N_ELEMENTS(caches)) {
-        return r;
+    const X86CacheSet *set = cpu->model->caches;
+    Widths             w   = widths(cpu->topology);
+    const struct {
+        const X86CacheLevel *cache;
+        unsigned             level;
+        CacheType            type;
+        unsigned             shared; /* bits of APIC IDs that share it */
+    } order[] = {
+        { &set->l1d, 1, CACHE_DATA, w.thread },
+        { &set->l1i, 1, CACHE_CODE, w.thread },
+        { &set->l2, 2, CACHE_UNIFIED, w.thread },
+        { &set->l3, 3, CACHE_UNIFIED, w.module },
+    };
+    if (subleaf >= G_N_ELEMENTS(order) || (order[subleaf].level == 3 && !cpu->model->l3_cache)) {
+        return (X86CpuidLeaf){ 0 };
     }
-    const Cache *c     = &caches[subleaf];
-    Widths       w     = widths(cpu->topology);
-    uint32_t     cores = (1u << (w.die - w.thread)) - 1;
-    r.eax              = c->type | (uint32_t)c->level << 5 | 1 << 8 | MIN(cache_sharers(cpu, c), 0xfff) << 14 |
-            (intel ? MIN(cores, 63) << 26 : 0);
-    r.ebx = (c->line - 1u) | (c->ways - 1u) << 22;
-    r.ecx = cache_sets(c) - 1;
-    r.edx = c->flags;
-    return r;
+    const X86CacheLevel *c       = order[subleaf].cache;
+    uint32_t             sharers = (1u << order[subleaf].shared) - 1;
+    uint32_t             cores   = (1u << (w.die - w.thread)) - 1;
+    return (X86CpuidLeaf){ .eax = (uint32_t)order[subleaf].type | order[subleaf].level << 5 | 1 << 8 |
+                                  MIN(sharers, 0xfff) << 14 | (intel ? MIN(cores, 63) << 26 : 0),
+                           .ebx = (CACHE_LINE - 1u) | (c->ways - 1u) << 22,
+                           .ecx = c->kib * 1024 / CACHE_LINE / c->ways - 1,
+                           .edx = c->flags };
+}
+
+/* Leaf 80000006h writes the number of ways as a code. */
+static uint32_t ways_code(unsigned ways)
+{
+    static const uint8_t codes[][2] = { { 1, 1 }, { 2, 2 }, { 4, 4 }, { 8, 6 }, { 16, 8 }, { 32, 10 }, { 48, 11 } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(codes); i++) {
+        if (codes[i][0] == ways) {
+            return codes[i][1];
+        }
+    }
+    return 0xf; /* fully associative */
+}
+
+static uint32_t amd_l1(const X86CacheLevel *c)
+{
+    return c->kib << 24 | (uint32_t)c->ways << 16 | 1 << 8 | CACHE_LINE;
+}
+
+static uint32_t amd_l2(const X86CacheLevel *c)
+{
+    return c->kib << 16 | ways_code(c->ways) << 12 | 1 << 8 | CACHE_LINE;
+}
+
+static uint32_t amd_l3(const X86CacheLevel *c)
+{
+    return (c->kib / 512) << 18 | ways_code(c->ways) << 12 | 1 << 8 | CACHE_LINE;
 }
 
 /* --- the leaves --- */
@@ -187,12 +199,11 @@ static X86CpuidLeaf leaf_1(const X86Cpu *cpu)
 
 static X86CpuidLeaf leaf_7(const X86Cpu *cpu, uint32_t subleaf)
 {
-    const uint32_t *f = cpu->features;
+    const uint32_t *f    = cpu->features;
+    uint32_t        last = f[X86_WORD_7_2_EDX] ? 2 : f[X86_WORD_7_1_EAX] || f[X86_WORD_7_1_EDX] ? 1 : 0;
     switch (subleaf) {
     case 0:
-        return (X86CpuidLeaf){ .eax = f[X86_WORD_7_2_EDX]                          ? 2
-                                      : f[X86_WORD_7_1_EAX] || f[X86_WORD_7_1_EDX] ? 1
-                                                                                   : 0,
+        return (X86CpuidLeaf){ .eax = MAX(last, cpu->model->level_func7),
                                .ebx = f[X86_WORD_7_0_EBX],
                                .ecx = f[X86_WORD_7_0_ECX],
                                .edx = f[X86_WORD_7_0_EDX] };
@@ -255,6 +266,16 @@ static X86CpuidLeaf leaf_15(const X86Cpu *cpu)
     return r.eax ? r : (X86CpuidLeaf){ 0 };
 }
 
+/* One-byte descriptors: 64-byte prefetch, and that caches and TLBs are in other leaves; without leaf 4 caches of 32 KiB
+ * each, 2 MiB and 16 MiB. */
+static X86CpuidLeaf descriptor_leaf(const X86Cpu *cpu, uint32_t max)
+{
+    if (max >= 4) {
+        return (X86CpuidLeaf){ .eax = 0x00feff01, .edx = 0xf0 };
+    }
+    return (X86CpuidLeaf){ .eax = 1, .ecx = cpu->model->l3_cache ? 0x4d : 0, .edx = 0x002c307d };
+}
+
 static X86CpuidLeaf basic_leaf(X86Cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t max)
 {
     const X86Model *m     = cpu->model;
@@ -262,8 +283,7 @@ static X86CpuidLeaf basic_leaf(X86Cpu *cpu, uint32_t leaf, uint32_t subleaf, uin
     switch (leaf) {
     case 0: return vendor_leaf(m, max);
     case 1: return leaf_1(cpu);
-    /* Descriptors: 64-byte prefetch, and "the caches are in leaf 4". */
-    case 2: return intel ? (X86CpuidLeaf){ .eax = 0x00feff01, .edx = 0xf0 } : (X86CpuidLeaf){ 0 };
+    case 2: return intel ? descriptor_leaf(cpu, max) : (X86CpuidLeaf){ 0 };
     case 4: return intel ? cache_leaf(cpu, subleaf, true) : (X86CpuidLeaf){ 0 };
     case 5:
         /* No C1 substate: Linux then idles with HLT, which lets the host sleep. */
@@ -334,9 +354,9 @@ static X86CpuidLeaf leaf_8000001e(const X86Cpu *cpu)
 
 static X86CpuidLeaf extended_leaf(X86Cpu *cpu, uint32_t leaf, uint32_t subleaf)
 {
-    const X86Model *m   = cpu->model;
-    bool            amd = m->kind == X86_VENDOR_AMD;
-    const Cache    *l1d = &caches[0], *l1i = &caches[1], *l2 = &caches[2], *l3 = &caches[3];
+    const X86Model    *m      = cpu->model;
+    bool               amd    = m->kind == X86_VENDOR_AMD;
+    const X86CacheSet *caches = m->caches;
     switch (leaf) {
     case 0x80000000: return vendor_leaf(m, m->xlevel);
     case 0x80000001: return leaf_80000001(cpu);
@@ -347,14 +367,14 @@ static X86CpuidLeaf extended_leaf(X86Cpu *cpu, uint32_t leaf, uint32_t subleaf)
         /* Size, ways, lines per tag, line size; TLBs as QEMU's: fully associative, 255 small and 1 large entries. */
         return amd ? (X86CpuidLeaf){ .eax = 0x01ff01ff,
                                      .ebx = 0x01ff01ff,
-                                     .ecx = l1d->kib << 24 | (uint32_t)l1d->ways << 16 | 1 << 8 | l1d->line,
-                                     .edx = l1i->kib << 24 | (uint32_t)l1i->ways << 16 | 1 << 8 | l1i->line }
+                                     .ecx = amd_l1(&caches->l1d),
+                                     .edx = amd_l1(&caches->l1i) }
                    : (X86CpuidLeaf){ 0 };
     case 0x80000006: {
-        X86CpuidLeaf r = { .ecx = l2->kib << 16 | (uint32_t)l2->amd_ways << 12 | 1 << 8 | l2->line };
+        X86CpuidLeaf r = { .ecx = amd_l2(&caches->l2) };
         if (amd) {
             r.ebx = 0x42004200; /* 512 entries, 4 ways */
-            r.edx = (l3->kib / 512) << 18 | (uint32_t)l3->amd_ways << 12 | 1 << 8 | l3->line;
+            r.edx = m->l3_cache ? amd_l3(&caches->l3) : 0;
         }
         return r;
     }

@@ -61,30 +61,45 @@ static inline bool x86_has(const X86Cpu *cpu, X86Feature feature)
 
 typedef enum X86Vendor { X86_VENDOR_INTEL, X86_VENDOR_AMD, X86_VENDOR_OTHER } X86Vendor;
 
+/* KiB, ways and the flags of leaf 4's EDX. Lines have 64 bytes. */
+typedef struct X86CacheLevel {
+    uint32_t kib;
+    uint16_t ways;
+    uint8_t  flags;
+} X86CacheLevel;
+
+typedef struct X86CacheSet {
+    X86CacheLevel l1d, l1i, l2, l3;
+} X86CacheSet;
+
 /* A CPU model with the user's changes applied. Immutable after x86_model_parse(); outlives its vCPUs. */
 struct X86Model {
-    char     *name;
-    char      vendor[13]; /* 12 characters and NUL */
-    X86Vendor kind;
-    unsigned  family, model, stepping; /* as displayed: extended family and model added in */
-    uint32_t  level, xlevel;           /* highest basic and extended leaf */
-    char      model_id[49];
-    uint32_t  features[X86_N_WORDS];
-    unsigned  phys_bits;
-    uint64_t  tsc_hz;         /* 0: the host's */
-    bool      hypervisor_id;  /* leaves 40000000h and up (tcg-cpuid) */
-    bool      frequency_leaf; /* leaf 40000010h (vmware-cpuid-freq) */
-    bool      topology_leaf;  /* leaf 0Bh (cpuid-0xb) */
-    bool      kvm_leaves;     /* a hypervisor shows itself (kvm) */
-    bool      host;           /* the hypervisor's own CPU: leaves that Quern knows nothing about go through */
+    char              *name;
+    char               vendor[13]; /* 12 characters and NUL */
+    X86Vendor          kind;
+    unsigned           family, model, stepping; /* as displayed: extended family and model added in */
+    uint32_t           level, xlevel;           /* highest basic and extended leaf */
+    char               model_id[49];
+    uint32_t           features[X86_N_WORDS];
+    unsigned           phys_bits;
+    uint64_t           tsc_hz;      /* 0: the host's */
+    uint64_t           ucode_rev;   /* 0: as QEMU's models have */
+    uint32_t           level_func7; /* the highest subleaf of leaf 7 is at least this */
+    const X86CacheSet *caches;
+    bool               legacy_cache;   /* caches that do not go with the model (legacy-cache) */
+    bool               l3_cache;       /* there is a third level (l3-cache) */
+    bool               hypervisor_id;  /* leaves 40000000h and up (tcg-cpuid) */
+    bool               frequency_leaf; /* leaf 40000010h (vmware-cpuid-freq) */
+    bool               topology_leaf;  /* leaf 0Bh (cpuid-0xb) */
+    bool               kvm_leaves;     /* a hypervisor shows itself (kvm) */
+    bool               host;           /* the hypervisor's own CPU: leaves that Quern knows nothing about go through */
 };
 
 /* What a hypervisor of the host (KVM) can offer in place of Quern's own executor. */
 typedef struct X86Hypervisor {
-    const char *name; /* for messages */
-    uint32_t    features[X86_N_WORDS];
-    uint32_t    defaults[X86_N_WORDS]; /* what models other than the host's get on top of their own */
-    uint32_t    level, xlevel;         /* highest leaves */
+    uint32_t features[X86_N_WORDS];
+    uint32_t defaults[X86_N_WORDS]; /* what models other than the host's get on top of their own */
+    uint32_t level, xlevel;         /* highest leaves */
 } X86Hypervisor;
 
 /* -smp as CPUID tells it; each count is per unit of the one before, all at least 1. */

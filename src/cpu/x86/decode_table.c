@@ -101,6 +101,10 @@ static const X86Mnemonic mnemonics[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     ROW(SYSENTER, interrupt, TRANSFER, NEEDS(SEP)),
     ROW(SYSEXIT, interrupt, TRANSFER, NEEDS(SEP)),
     ROW(BOUND, interrupt, .arg = 0),
+    ROW(XBEGIN, transaction, TRANSFER, NEEDS(RTM)),
+    ROW(XEND, transaction, NEEDS(RTM)),
+    ROW(XABORT, transaction, NEEDS(RTM)),
+    ROW(XTEST, transaction, .arg = 0),
 
     ROW(ROL, shift, .arg = 0),
     ROW(ROR, shift, .arg = 1),
@@ -218,6 +222,7 @@ static const X86Mnemonic mnemonics[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     ROW(CLFLUSH, system, NEEDS(CLFLUSH)),
     ROW(CLFLUSHOPT, system, NEEDS(CLFLUSHOPT)),
     ROW(CLWB, system, NEEDS(CLWB)),
+    ROW(CLZERO, system, NEEDS(CLZERO)),
     ROW(LFENCE, system, NEEDS(SSE2)),
     ROW(SFENCE, system, NEEDS(SSE)),
     ROW(MFENCE, system, NEEDS(SSE2)),

@@ -399,7 +399,16 @@ static bool get_platform_info(X86Cpu *cpu, const Msr *msr, uint32_t index, uint6
 /* The microcode's revision, as QEMU's CPUs report it. Writing 0 before CPUID is how Intel's is asked for. */
 static bool get_patch_level(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t *value)
 {
-    *value = cpu->model->kind == X86_VENDOR_AMD ? 0x01000065 : UINT64_C(0x100000000);
+    *value = cpu->model->ucode_rev                ? cpu->model->ucode_rev
+             : cpu->model->kind == X86_VENDOR_AMD ? 0x01000065
+                                                  : UINT64_C(0x100000000);
+    return true;
+}
+
+/* It is never hot; writing clears what was logged. */
+static bool get_therm_status(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t *value)
+{
+    *value = 0;
     return true;
 }
 
@@ -407,6 +416,9 @@ static bool accept_set(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t val
 {
     return true;
 }
+
+/* Bits 24 to 27 of port CF8h: Linux switches them on and then asks the host bridge. */
+#define NB_CFG_EXTENDED_CF8 (UINT64_C(1) << 46)
 
 /* --- the table, by index --- */
 
@@ -445,6 +457,9 @@ static const Msr msrs[] = {
     { 0x00000179, 1, "MCG_CAP", WITH(MCA), .reserved = 0x0100010a, .get = get_constant, .set = refuse_set },
     { 0x0000017a, 1, "MCG_STATUS", WITH(MCA), MEMBER(mcg_status), .reserved = ~UINT64_C(7) },
     { 0x0000017b, 1, "MCG_CTL", WITH(MCA), MEMBER(mcg_ctl) },
+    { 0x0000019a, 1, "CLOCK_MODULATION", WITH(ACPI), MEMBER(clock_modulation), .reserved = ~UINT64_C(0x1f) },
+    { 0x0000019b, 1, "THERM_INTERRUPT", WITH(ACPI), MEMBER(therm_interrupt), .reserved = ~UINT64_C(0x1ffff17) },
+    { 0x0000019c, 1, "THERM_STATUS", WITH(ACPI), CALLS(get_therm_status, accept_set) },
     { 0x000001a0, 1, "MISC_ENABLE", ANY, .member = offsetof(X86Cpu, misc_enable), .get = get_member,
       .set = set_misc_enable },
     { 0x000001d9, 1, "DEBUGCTL", ANY, CONSTANT(0) },
@@ -469,10 +484,12 @@ static const Msr msrs[] = {
     { 0xc0000103, 1, "TSC_AUX", ANY, CALLS(get_tsc_aux, set_tsc_aux) },
     { 0xc0010010, 1, "SYSCFG", AMD, MEMBER(syscfg), .reserved = ~UINT64_C(0x007c0000) },
     { 0xc0010015, 1, "HWCR", AMD, MEMBER(hwcr), .reserved = ~UINT64_C(0x43040159) },
-    { 0xc001001f, 1, "NB_CFG", AMD, CONSTANT(0) },
+    { 0xc001001f, 1, "NB_CFG", AMD, MEMBER(nb_cfg), .reserved = ~NB_CFG_EXTENDED_CF8 },
     { 0xc0010055, 1, "INT_PENDING_MSG", AMD, CONSTANT(0) },
     { 0xc0010058, 1, "MMIO_CFG_BASE", AMD, CONSTANT(0) },
     { 0xc0010112, 2, "SMM_ADDR, SMM_MASK", AMD, CONSTANT(0) },
+    /* No erratum is told of. */
+    { 0xc0010140, 2, "OSVW_ID_LENGTH, OSVW_STATUS", WITH(OSVW), CONSTANT(0) },
     { 0xc0011020, 1, "LS_CFG", AMD, CONSTANT(0) },
     { 0xc0011022, 1, "DC_CFG", AMD, CONSTANT(0) },
     { 0xc0011029, 1, "DE_CFG", AMD, MEMBER(de_cfg), .reserved = ~UINT64_C(2) },

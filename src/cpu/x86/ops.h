@@ -66,6 +66,7 @@ bool x86_decode_jmp(X86Decode *d);
 bool x86_decode_call(X86Decode *d);
 bool x86_decode_ret(X86Decode *d);
 bool x86_decode_interrupt(X86Decode *d);
+bool x86_decode_transaction(X86Decode *d);
 bool x86_decode_system(X86Decode *d);
 bool x86_decode_random(X86Decode *d);
 bool x86_decode_nop(X86Decode *d);

@@ -3,6 +3,7 @@
  *
  * Targets of direct branches count from the start of the block (X86Insn.imm), like cpu->rip while it runs. */
 
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/ops.h"
 
 #include "cpu/x86/cache.h"
@@ -490,5 +491,44 @@ bool x86_decode_interrupt(X86Decode *d)
         in->run = bound;
         return true;
     default: return false;
+    }
+}
+
+/* --- RTM: every transaction aborts at once (SDM 1, 16.3) --- */
+
+/* EAX = 0: no reason, and no use in another try. */
+static void xbegin(X86Cpu *cpu, const X86Insn *in)
+{
+    go_taken(cpu, in); /* faults first, if the target is beyond the limit */
+    x86_set32(cpu, X86_RAX, 0);
+}
+
+static void xend(X86Cpu *cpu, const X86Insn *in)
+{
+    x86_raise_error(cpu, X86_GP, 0);
+}
+
+static void xabort(X86Cpu *cpu, const X86Insn *in)
+{
+}
+
+/* ZF: outside transactions. */
+static void xtest(X86Cpu *cpu, const X86Insn *in)
+{
+    cpu->arith = 0x4000;
+}
+
+bool x86_decode_transaction(X86Decode *d)
+{
+    X86Insn *in = d->in;
+
+    switch (d->z->mnemonic) {
+    case ZYDIS_MNEMONIC_XBEGIN:
+        in->aux = branch_size(d);
+        in->run = xbegin;
+        return true;
+    case ZYDIS_MNEMONIC_XEND: in->run = xend; return true;
+    case ZYDIS_MNEMONIC_XABORT: in->run = xabort; return true;
+    default: in->run = xtest; return x86_has(d->cpu, X86_FEATURE_RTM) || x86_has(d->cpu, X86_FEATURE_HLE);
     }
 }

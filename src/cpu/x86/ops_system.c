@@ -75,6 +75,14 @@ static void monitor(X86Cpu *cpu, const X86Insn *in)
     cpu->monitor_armed   = true;
 }
 
+/* The line that RAX points into becomes 0. */
+static void clzero(X86Cpu *cpu, const X86Insn *in)
+{
+    static const uint8_t zeros[64];
+    uint64_t             offset = x86_get_sized(cpu, X86_RAX, in->addrsize) & ~UINT64_C(63);
+    x86_store_bytes(cpu, x86_linear(cpu, in->seg, offset, sizeof zeros, X86_WRITE), zeros, sizeof zeros);
+}
+
 /* Stores of others are not watched: with more than one vCPU it waits no longer than PAUSE does, which the architecture
  * allows, since a wake-up must not be lost. */
 static void mwait(X86Cpu *cpu, const X86Insn *in)
@@ -503,6 +511,7 @@ static const SystemRow system_rows[] = {
     { ZYDIS_MNEMONIC_CLFLUSH, flush_line, 0 },
     { ZYDIS_MNEMONIC_CLFLUSHOPT, flush_line, 0 },
     { ZYDIS_MNEMONIC_CLWB, flush_line, 0 },
+    { ZYDIS_MNEMONIC_CLZERO, clzero, 0 },
     { ZYDIS_MNEMONIC_LFENCE, fence, 0 },
     { ZYDIS_MNEMONIC_SFENCE, fence, 0 },
     { ZYDIS_MNEMONIC_MFENCE, fence, 0 },
@@ -556,6 +565,7 @@ bool x86_decode_system(X86Decode *d)
     switch (d->z->mnemonic) {
     case ZYDIS_MNEMONIC_RSM: in->flags |= X86_INSN_ENDS | X86_INSN_TRANSFER; break;
     case ZYDIS_MNEMONIC_MONITOR:
+    case ZYDIS_MNEMONIC_CLZERO:
         in->seg = d->z->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS   ? X86_FS
                   : d->z->attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS ? X86_GS
                                                                    : X86_DS;

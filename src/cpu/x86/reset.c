@@ -32,6 +32,9 @@ static void reset_msrs(X86Cpu *cpu)
     cpu->syscfg = 0;
     cpu->hwcr   = cpu->model->kind == X86_VENDOR_AMD ? HWCR_TSC_FREQ_SEL : 0;
     cpu->de_cfg = 0;
+    cpu->nb_cfg = 0;
+
+    cpu->clock_modulation = cpu->therm_interrupt = 0;
 
     cpu->mtrr_def_type = 0;
     memset(cpu->mtrr_fixed, 0, sizeof cpu->mtrr_fixed);

@@ -42,6 +42,7 @@ static const IsaRow isa_rows[] = {
     ONE(SSE4, SSE4_1),
     ONE(SSE42, SSE4_2),
     ONE(SSE4A, SSE4A),
+    TWO(AMD3DNOW, 3DNOW, MMX),
     ONE(AES, AES),
     ONE(PCLMULQDQ, PCLMULQDQ),
     ONE(SHA, SHA_NI),
@@ -487,7 +488,8 @@ bool x86_vector_inline(X86Cpu *cpu, const ZydisDecodedInstruction *d, const Zydi
 
     memset(spec, 0, sizeof *spec);
     if ((d->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && d->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) ||
-        !is_offered(cpu, d) || !x86_form_from_decoded(&spec->form, d, ops) || !x86_form_allowed(&spec->form) ||
+        (d->meta.isa_set == ZYDIS_ISA_SET_SSE4A && !x86_sse4a_is_native()) || !is_offered(cpu, d) ||
+        !x86_form_from_decoded(&spec->form, d, ops) || !x86_form_allowed(&spec->form) ||
         !plan(spec, slots, &unit, d, ops) || x86_unit_blocked(cpu, unit)) {
         return false;
     }
@@ -510,13 +512,14 @@ bool x86_vector_decode(X86Cpu *cpu, const ZydisDecodedInstruction *decoded, cons
                        X86Insn *insn)
 {
     if ((decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
-         decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) ||
+         decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX &&
+         decoded->encoding != ZYDIS_INSTRUCTION_ENCODING_3DNOW) ||
         !is_offered(cpu, decoded)) {
         return false;
     }
     if (x86_fpu_decode(cpu, decoded, operands, insn) || x86_move_decode(cpu, decoded, operands, insn) ||
         x86_mask_decode(cpu, decoded, operands, insn) || x86_xsave_decode(cpu, decoded, operands, insn) ||
-        decode_thunk(cpu, decoded, operands, insn)) {
+        x86_amd_decode(cpu, decoded, operands, insn) || decode_thunk(cpu, decoded, operands, insn)) {
         return true;
     }
     insn->run   = run_missing;

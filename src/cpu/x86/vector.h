@@ -35,7 +35,14 @@ void x86_vector_undefined(X86Cpu *cpu, const X86Insn *in);
 bool x86_move_decode(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops, X86Insn *insn);
 bool x86_mask_decode(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops, X86Insn *insn);
 bool x86_fpu_decode(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops, X86Insn *insn);
+bool x86_amd_decode(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops, X86Insn *insn);
 bool x86_xsave_decode(X86Cpu *cpu, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *ops, X86Insn *insn);
+
+/* Does the host run EXTRQ and INSERTQ? */
+static inline bool x86_sse4a_is_native(void)
+{
+    return __builtin_cpu_supports("sse4a");
+}
 
 /* For the translator: the form and the register numbers (in the order of the operands) of a vector instruction that the
  * host can run as it is, with the guest's registers in its own. false: C has to run it, or it raises something now. */

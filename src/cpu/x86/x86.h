@@ -247,7 +247,8 @@ struct X86Cpu {
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
     uint64_t mcg_status, mcg_ctl, mc_bank[10][4];
     uint64_t feature_control, smi_count;
-    uint64_t syscfg, hwcr, de_cfg; /* AMD's models */
+    uint64_t syscfg, hwcr, de_cfg, nb_cfg; /* AMD's models */
+    uint64_t clock_modulation, therm_interrupt;
 
     /* Guest TSC = ticks of the host's TSC (or of the virtual clock) at the guest's frequency + tsc_offset, or
      * tsc_frozen_at while the machine stands still: see tsc.c. */

@@ -85,11 +85,17 @@ static void check_mxcsr(X86Cpu *cpu, uint32_t value)
 
 /* --- FXSAVE, FXRSTOR -------------------------------------------------------------------------------------------- */
 
+/* AMD's fast FXSAVE and FXRSTOR (EFER.FFXSR): kernel code in 64-bit mode leaves the XMM registers out. */
+static bool is_fast(const X86Cpu *cpu)
+{
+    return cpu->efer & EFER_FFXSR && cpu->cpl == 0 && cpu->code_size == X86_CODE64;
+}
+
 /* aux: 1 with REX.W. */
 static void run_fxsave(X86Cpu *cpu, const X86Insn *in)
 {
     uint8_t  area[AREA_LEGACY];
-    unsigned len    = XSAVE_XMM + 16 * vector_registers(cpu);
+    unsigned len    = XSAVE_XMM + (is_fast(cpu) ? 0 : 16 * vector_registers(cpu));
     uint64_t linear = x86_ea(cpu, in, 512, X86_WRITE);
 
     x86_check_ac(cpu, linear, 4);
@@ -110,7 +116,9 @@ static void run_fxrstor(X86Cpu *cpu, const X86Insn *in)
     x86_check_alignment(cpu, linear, 16);
     x86_load_bytes(cpu, linear, area, sizeof area);
     check_mxcsr(cpu, load_le32(area + XSAVE_MXCSR));
-    memcpy(cpu->xsave + XSAVE_XMM, area + XSAVE_XMM, 16 * vector_registers(cpu));
+    if (!is_fast(cpu)) {
+        memcpy(cpu->xsave + XSAVE_XMM, area + XSAVE_XMM, 16 * vector_registers(cpu));
+    }
     memcpy(cpu->xsave + XSAVE_MXCSR, area + XSAVE_MXCSR, 4);
     get_x87(cpu, area, in->aux);
 }
@@ -346,6 +354,7 @@ static const Row rows[] = {
     PLAIN(VZEROUPPER, X86_UNIT_AVX, run_vzeroupper),
     PLAIN(VZEROALL, X86_UNIT_AVX, run_vzeroall),
     PLAIN(EMMS, X86_UNIT_MMX, run_emms),
+    PLAIN(FEMMS, X86_UNIT_MMX, run_emms),
     PLAIN(MFENCE, NO_UNIT, run_fence),
     PLAIN(LFENCE, NO_UNIT, run_fence),
     PLAIN(SFENCE, NO_UNIT, run_fence),

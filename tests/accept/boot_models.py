@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Boots Debian's kernels with every CPU model that can run them and checks that they boot clean.
+
+Usage: boot_models.py PROGRAM [--state FILE] [--models NAME,NAME] [--arch amd64|i386] [--versions] [--machine OPTIONS]
+
+A model counts once it has booted: the state file keeps the results, and a second start goes on where the first one
+stopped. Ends with a line of JSON."""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "boot"))
+from guest import Boot  # noqa: E402
+
+# Debian's i386 kernel wants a Pentium Pro (CMOV and its like) and 32-bit addresses, its amd64 one long mode.
+TOO_OLD = {"amd64": {"486", "pentium", "pentium2", "pentium3", "athlon", "coreduo", "n270", "qemu32", "kvm32", "base", "host"},
+           "i386": {"486", "pentium", "base", "host"}}
+# What the kernel says about the processor, not about the machine: models are without what microcode brought later, and
+# qemu32 has MCE without MCA.
+OF_THE_MODEL = r"data leaks possible|hw-vuln/|vulnerable to RETBleed|Spectre v2 mitigation|Unable to init MCE device"
+
+
+def models_of(program, versions):
+    text = subprocess.run([program, "-cpu", "help"], capture_output=True, text=True, check=True).stdout
+    text = text.split("Recognized")[0]
+    names = re.findall(r"^  (\S+)  ", text, re.M)
+    if versions:
+        return [name for name in names if re.search(r"-v\d+$", name) or f"{name}-v1" not in names]
+    return [name for name in names if not re.search(r"-v\d+$", name) or f"{name[:-1]}1" not in names or name.startswith("x86-64")]
+
+
+def check(program, arch, name, machine):
+    boot = Boot(program, "check", "-machine", machine, "-cpu", f"{name},check=off", timeout=240, arch=arch)
+    problems = []
+    if boot.status != 0:
+        problems.append(f"exit status {boot.status}: {boot.messages}")
+    if boot.value("script-status") != "0":
+        problems.append("the guest's script did not finish: " + " | ".join(boot.lines[-8:]))
+    lines = [line for line in boot.values("check-line") + boot.values("check-error") if not re.search(OF_THE_MODEL, line)]
+    problems += [f"kernel: {line}" for line in lines]
+    return {"seconds": round(boot.seconds, 1), "model": boot.value("check-model"), "problems": problems}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("--state")
+    parser.add_argument("--models")
+    parser.add_argument("--arch", default="amd64", choices=("amd64", "i386"))
+    parser.add_argument("--versions", action="store_true", help="every version, not only what a bare name stands for")
+    parser.add_argument("--machine", default="pc")
+    args = parser.parse_args()
+    names = args.models.split(",") if args.models else models_of(args.program, args.versions)
+    names = [name for name in names if re.sub(r"-v\d+$", "", name) not in TOO_OLD[args.arch]]
+    results = {}
+    if args.state and os.path.exists(args.state):
+        with open(args.state, encoding="utf-8") as f:
+            results = json.load(f)
+    for name in names:
+        if results.get(name, {"problems": ["not run"]})["problems"]:
+            results[name] = check(args.program, args.arch, name, args.machine)
+            print(f"{'not ok' if results[name]['problems'] else 'ok'} - {name}: {results[name]}", flush=True)
+            if args.state:
+                with open(args.state + ".new", "w", encoding="utf-8") as f:
+                    json.dump(results, f, indent=1)
+                os.replace(args.state + ".new", args.state)
+    failed = [name for name in names if results[name]["problems"]]
+    print(json.dumps({"models": len(names), "failed": failed}))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
