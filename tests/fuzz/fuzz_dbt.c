@@ -182,10 +182,14 @@ static const uint8_t *code_at(const Guest *g)
     return at < GUEST_RAM_SIZE - 16 ? g->host + at : NULL;
 }
 
-/* Reads of clocks and of random numbers. */
+/* Reads of clocks and of random numbers; rotates by an immediate, whose OF is undefined unless it is 1: by CL, as the
+ * executor does it, processors give another. */
 static bool varies(const uint8_t p[16])
 {
     for (unsigned i = 0; i < 13; i++) {
+        if ((p[i] & 0xfe) == 0xc0 && !(p[i + 1] & 0x20)) {
+            return true;
+        }
         if (p[i] == 0x0f) {
             return p[i + 1] == 0x31 || p[i + 1] == 0x32 || p[i + 1] == 0x33 || (p[i + 1] == 0x01 && p[i + 2] == 0xf9) ||
                    (p[i + 1] == 0xc7 && p[i + 2] >= 0xf0);

@@ -1,6 +1,7 @@
 /* See guest.h. */
 
 #include "guest.h"
+#include "cpu/x86/cpuid.h"
 
 #include "base/bytes.h"
 
@@ -136,6 +137,8 @@ void guest_map(Guest *g, uint64_t linear, uint64_t physical, uint64_t flags)
 
 static X86Cpu *cpu_new(Guest *g, unsigned n)
 {
+    static const X86Topology one = { 1, 1, 1, 1, 1 };
+
     X86Cpu *cpu = aligned_alloc(64, (sizeof(X86Cpu) + 63) & ~(size_t)63);
     memset(cpu, 0, sizeof *cpu);
     vcpu_init(&cpu->vcpu);
@@ -144,6 +147,8 @@ static X86Cpu *cpu_new(Guest *g, unsigned n)
     cpu->vcpu.memory = g->as;
     cpu->vcpu.io     = g->io;
     vcpu_group_add(g->group, &cpu->vcpu);
+    cpu->model    = g->model;
+    cpu->topology = &one;
     memset(cpu->features, 0xff, sizeof cpu->features);
     cpu->phys_bits      = 40;
     cpu->lin_bits       = 48;
@@ -174,6 +179,8 @@ Guest *guest_new(unsigned n_cpus)
     g->host  = g->block->host;
     g->group = vcpu_group_new();
     machine_unlock(&g->lock);
+    g->model = x86_model_parse("max", NULL, &err);
+    g_assert_nonnull(g->model);
     g->n_cpus = n_cpus;
     for (unsigned i = 0; i < n_cpus; i++) {
         g->cpus[i] = cpu_new(g, i);
@@ -189,6 +196,7 @@ void guest_free(Guest *g)
         vcpu_destroy(&g->cpus[i]->vcpu);
         free(g->cpus[i]);
     }
+    x86_model_free(g->model);
     vcpu_group_free(g->group);
     machine_lock(&g->lock);
     address_space_free(g->as);

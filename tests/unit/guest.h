@@ -52,6 +52,7 @@ typedef struct Guest {
     RamBlock     *block;
     AddressSpace *as, *io;
     VcpuGroup    *group;
+    X86Model     *model; /* for CPUID */
     Log           log;
     X86Cpu       *cpus[GUEST_MAX_CPUS];
     unsigned      n_cpus;
