@@ -263,6 +263,13 @@ struct X86Cpu {
     uint8_t  xsave[XSAVE_SIZE] __attribute__((aligned(64)));
     uint16_t fpu_cs, fpu_ds; /* selectors that go with FIP and FDP, whose 64-bit offsets are in xsave */
 
+    /* x87 errors with CR0.NE = 0 (fpu_error.c). While ferr is set, instructions run one by one in the executor. */
+    bool        ferr;        /* FERR# is asserted */
+    uint8_t     fpu_ignored; /* FSW's exceptions that are hidden from the instruction that runs, by IGNNE# */
+    atomic_bool ignne;       /* IGNNE#, the board's: any thread */
+    void (*ferr_changed)(void *opaque,
+                         bool  asserted); /* tells the board; vCPU thread. NULL: the pin is not connected */
+
     /* Where the vector and FP state is: see park.h. */
     bool     vector_live;
     uint32_t park_mask, unpark_mask; /* XCR0_* components to save and to restore */
@@ -343,6 +350,7 @@ enum {
     X86_THROW_FAULT    = 1, /* cpu->fault */
     X86_THROW_MISSING  = 2, /* exit_detail is set */
     X86_THROW_SOFTWARE = 3, /* cache->software_event, software_vector */
+    X86_THROW_FERR     = 4, /* the instruction waits: an x87 error is reported through FERR# */
 };
 
 /* Raise an exception in the guest from inside x86_run(): do not return. State must be as before the instruction,
