@@ -42,8 +42,18 @@ static void apic_signal(void *opaque, ApicSignal what, uint8_t vector)
                                      [APIC_SIGNAL_SIPI] = X86_REQUEST_SIPI };
     X86Cpu               *cpu    = opaque;
 
+    /* What counts is the state when it comes: only a CPU that waits for a SIPI (or has an INIT to take before) accepts
+     * one, and until then it reacts to nothing else (MP specification 1.4, B.3). An INIT is done with when
+     * wait_for_sipi is set, a SIPI when it is clear. */
+    uint32_t requests = vcpu_requests(&cpu->vcpu);
+    bool     waits    = cpu->wait_for_sipi;
     if (what == APIC_SIGNAL_SIPI) {
+        if (!waits && !(requests & X86_REQUEST_INIT)) {
+            return;
+        }
         cpu->sipi_vector = vector; /* vcpu_request() makes it visible */
+    } else if (what == APIC_SIGNAL_NMI && waits && !(requests & X86_REQUEST_SIPI)) {
+        return;
     }
     vcpu_request(&cpu->vcpu, bits[what]);
 }

@@ -125,8 +125,6 @@ static bool raise_nmi(KvmVcpu *k)
         if (lvt & LVT_MASKED || (lvt & LVT_DELIVERY) != LVT_NMI) {
             return true;
         }
-    } else if (k->cpu->wait_for_sipi) {
-        return true; /* lost: see x86_take_interrupt() */
     }
     return kvm_ioctl(k->fd, KVM_NMI, NULL) == 0 || kvm_vcpu_fail(k, "KVM does not take an NMI (%s)", g_strerror(errno));
 }
@@ -139,14 +137,14 @@ static bool take_init_sipi(KvmVcpu *k, uint32_t requests)
         return false;
     }
     if (requests & X86_REQUEST_INIT) {
-        vcpu_request_done(&cpu->vcpu, X86_REQUEST_INIT | X86_REQUEST_NMI);
         x86_reset(cpu, true);
+        vcpu_request_done(&cpu->vcpu, X86_REQUEST_INIT | X86_REQUEST_NMI);
     }
     if (requests & X86_REQUEST_SIPI) {
-        vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI);
         if (cpu->wait_for_sipi) {
             x86_start_at_sipi(cpu);
         }
+        vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI);
     }
     return kvm_state_put(k);
 }

@@ -376,9 +376,9 @@ void x86_start_at_sipi(X86Cpu *cpu)
 static void take_init(X86Cpu *cpu)
 {
     x86_park(cpu);
-    vcpu_request_done(&cpu->vcpu, X86_REQUEST_INIT | X86_REQUEST_NMI);
     log_print(cpu->vcpu.log, LOG_INT, "CPU %d: INIT\n", cpu->vcpu.index);
     x86_reset(cpu, true);
+    vcpu_request_done(&cpu->vcpu, X86_REQUEST_INIT | X86_REQUEST_NMI); /* now a SIPI is accepted for wait_for_sipi */
 }
 
 static bool interrupts_open(const X86Cpu *cpu)
@@ -416,11 +416,10 @@ bool x86_take_interrupt(X86Cpu *cpu)
         if (!(requests & X86_REQUEST_SIPI)) {
             return false;
         }
-        /* It reacts to INIT and SIPI only (MP specification 1.4, B.3): an NMI from before is none of its new code. */
-        vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI | X86_REQUEST_NMI);
         x86_park(cpu);
         log_print(cpu->vcpu.log, LOG_INT, "CPU %d: SIPI, vector %02x\n", cpu->vcpu.index, cpu->sipi_vector);
         x86_start_at_sipi(cpu);
+        vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI);
         return true;
     }
     if ((requests & X86_REQUEST_SIPI) && !(requests & X86_REQUEST_INIT)) {

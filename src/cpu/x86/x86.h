@@ -231,15 +231,15 @@ struct X86Cpu {
     uint32_t mode_key;   /* unlike for any two states between which decoded code must not be reused, nor the right
                           * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
 
-    bool     smm;
-    bool     nmi_blocked;
-    uint8_t  interrupt_shadow; /* X86Shadow: no interrupt before the next instruction ends */
-    bool     in_shutdown;
-    uint32_t resets, power_ons; /* how often x86_reset() ran, and how often it was more than INIT */
-    uint8_t  sipi_vector;       /* with X86_REQUEST_SIPI */
-    bool     wait_for_sipi;     /* after INIT on an application processor */
-    int      pending_vector;    /* exception being delivered, -1 if none: for #DF */
-    uint64_t exit_detail;       /* of the last X86Exit: what is missing ... */
+    bool        smm;
+    bool        nmi_blocked;
+    uint8_t     interrupt_shadow; /* X86Shadow: no interrupt before the next instruction ends */
+    bool        in_shutdown;
+    uint32_t    resets, power_ons; /* how often x86_reset() ran, and how often it was more than INIT */
+    uint8_t     sipi_vector;       /* with X86_REQUEST_SIPI */
+    atomic_bool wait_for_sipi;     /* after INIT on an application processor; its thread writes it */
+    int         pending_vector;    /* exception being delivered, -1 if none: for #DF */
+    uint64_t    exit_detail;       /* of the last X86Exit: what is missing ... */
 
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
