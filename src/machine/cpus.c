@@ -43,8 +43,8 @@ static void apic_signal(void *opaque, ApicSignal what, uint8_t vector)
     X86Cpu               *cpu    = opaque;
 
     /* What counts is the state when it comes: only a CPU that waits for a SIPI (or has an INIT to take before) accepts
-     * one, and until then it reacts to nothing else (MP specification 1.4, B.3). An INIT is done with when
-     * wait_for_sipi is set, a SIPI when it is clear. */
+     * one. Until then NMIs are blocked, and none is kept: what a SIPI starts needs no interrupt table (MP specification
+     * 1.4, B.4.2). An INIT is done with when wait_for_sipi is set, a SIPI when it is clear. */
     uint32_t requests = vcpu_requests(&cpu->vcpu);
     bool     waits    = cpu->wait_for_sipi;
     if (what == APIC_SIGNAL_SIPI) {

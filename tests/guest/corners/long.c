@@ -497,10 +497,10 @@ GROUP(processors)
     to_others(0x4500);
     to_others(0x4400);
     check(started(4), "smp.nmi-starts-nothing", "an NMI does not wake a processor that waits for a SIPI",
-          "MP specification 1.4, B.3");
+          "MP specification 1.4, B.4.2");
     to_others(0x460a);
     check(started(5) && seen[0] == 0xa00 && !seen[8], "smp.nmi-lost", "nor is it there after the SIPI",
-          "MP specification 1.4, B.3");
+          "MP specification 1.4, B.4.2");
     to_others(0x4400);
     check(seen[8] == 1, "smp.nmi", "later ones are taken", "SDM 3, 6.7");
     to_others(0x8500); /* INIT de-assert */
