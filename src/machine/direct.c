@@ -244,6 +244,22 @@ static void write_bios_data(PcBoard *pc)
     write_ram(pc, EBDA_ADDRESS, ebda, sizeof ebda);
 }
 
+/* A kernel that knows no better way to reboot jumps to the reset vector in real mode. Where there is nothing but RAM,
+ * code lies there that makes a triple fault. */
+static void write_reset_vector(PcBoard *pc)
+{
+    enum { VECTOR = 0xffff0, NO_IDT = 0xfffe8 };
+    static const uint8_t code[] = {
+        0xb8, 0x00, 0xf0,             /* mov ax, 0xf000 */
+        0x8e, 0xd8,                   /* mov ds, ax */
+        0x0f, 0x01, 0x1e, 0xe8, 0xff, /* lidt [0xffe8] */
+        0xcc,                         /* int3 */
+    };
+    static const uint8_t no_idt[6] = { 0 };
+    write_ram(pc, VECTOR, code, sizeof code);
+    write_ram(pc, NO_IDT, no_idt, sizeof no_idt);
+}
+
 /* ---- Chipset ---- */
 
 static void out8(PcBoard *pc, uint16_t port, uint8_t value)
@@ -440,6 +456,9 @@ void pc_start_direct_boot(PcBoard *pc)
     }
     set_up_chipset(pc);
     write_bios_data(pc);
+    if (pc->chipset->bios_in_ram) {
+        write_reset_vector(pc);
+    }
     write_tables(pc);
     write_pieces(pc);
     for (guint i = 0; i < pc->machine->cpus->len; i++) {
