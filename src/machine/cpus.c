@@ -42,8 +42,18 @@ static void apic_signal(void *opaque, ApicSignal what, uint8_t vector)
                                      [APIC_SIGNAL_SIPI] = X86_REQUEST_SIPI };
     X86Cpu               *cpu    = opaque;
 
+    /* What counts is the state when it comes: only a CPU that waits for a SIPI (or has an INIT to take before) accepts
+     * one. Until then NMIs are blocked, and none is kept: what a SIPI starts needs no interrupt table (MP specification
+     * 1.4, B.4.2). An INIT is done with when wait_for_sipi is set, a SIPI when it is clear. */
+    uint32_t requests = vcpu_requests(&cpu->vcpu);
+    bool     waits    = cpu->wait_for_sipi;
     if (what == APIC_SIGNAL_SIPI) {
+        if (!waits && !(requests & X86_REQUEST_INIT)) {
+            return;
+        }
         cpu->sipi_vector = vector; /* vcpu_request() makes it visible */
+    } else if (what == APIC_SIGNAL_NMI && waits && !(requests & X86_REQUEST_SIPI)) {
+        return;
     }
     vcpu_request(&cpu->vcpu, bits[what]);
 }
@@ -132,6 +142,31 @@ IrqPin *machine_a20_gate(Machine *m, A20Gate gate)
     return &m->a20_gates[gate];
 }
 
+/* FERR# of the boot processor, and IGNNE# for all of them. */
+static void ferr_changed(void *opaque, bool asserted)
+{
+    CpuView *view = opaque;
+    machine_lock(view->cpu->vcpu.lock);
+    irq_set(&view->machine->ferr, asserted);
+    machine_unlock(view->cpu->vcpu.lock);
+}
+
+static void set_ignne(void *opaque, int n, int level)
+{
+    Machine *m = opaque;
+    for (guint i = 0; i < m->cpus->len; i++) {
+        X86Cpu *cpu = m->cpus->pdata[i];
+        if (atomic_exchange(&cpu->ignne, level != 0) != (level != 0)) {
+            vcpu_request(&cpu->vcpu, VCPU_REQUEST_YIELD); /* it may wait for that */
+        }
+    }
+}
+
+void machine_connect_ferr(Machine *m, IrqPin *ferr)
+{
+    m->ferr.to = ferr;
+}
+
 /* The map of a vCPU's view has changed: host addresses from the old one must not be used any more. */
 static void view_changed(MemoryListener *self, AddressSpace *as)
 {
@@ -174,7 +209,10 @@ static CpuView *view_new(Machine *m, X86Cpu *cpu)
     cpu->board       = view;
     view->listener   = (MemoryListener){ .changed = view_changed, .opaque = view };
     address_space_add_listener(cpu->vcpu.memory, &view->listener);
-    cpu->ack_extint  = ack_extint;
+    cpu->ack_extint = ack_extint;
+    if (cpu->bsp) {
+        cpu->ferr_changed = ferr_changed;
+    }
     cpu->smm_changed = show_smram;
     apic_on_base_change(cpu->apic, place_apic, view);
     return view;
@@ -238,6 +276,7 @@ static bool add_cpu(Machine *m, unsigned index, const X86Topology *topology, Err
 
 bool machine_add_cpus(Machine *m, Error *err)
 {
+    m->ignne             = (IrqPin){ .set = set_ignne, .opaque = m };
     const SmpConfig *smp = &m->config.smp;
 
     m->cpu_model = x86_model_parse(m->config.cpu_model ? m->config.cpu_model : machine_type(m)->default_cpu,

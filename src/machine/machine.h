@@ -142,6 +142,9 @@ struct Machine {
 
     IrqPin a20_gates[N_A20_GATES];
     bool   a20_open[N_A20_GATES];
+
+    IrqPin  ignne; /* to all processors */
+    IrqLine ferr;  /* of the boot processor, as the MP specification has it */
 };
 
 static inline const MachineType *machine_type(const Machine *m)
@@ -201,6 +204,9 @@ void machine_connect_cpus(Machine *m, int (*ack_extint)(void *opaque), void *opa
 /* The pin that a gate of A20 drives: 1 is open. Only the odd megabytes below 16 MiB can disappear: nobody closes A20 to
  * hide what an 80286 could not reach. */
 IrqPin *machine_a20_gate(Machine *m, A20Gate gate);
+
+/* Connects FERR# of the boot processor; machine->ignne is the pin that the board drives in turn. */
+void machine_connect_ferr(Machine *m, IrqPin *ferr);
 
 /* Finds a firmware file by name or path in -L and the built-in directories. NULL with an error that names both. */
 char *machine_find_firmware(Machine *m, const char *name, Error *err);

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "cpu/x86/system.h"
+#include "devices/misc/coprocessor.h"
 #include "devices/misc/port92.h"
 #include "machine/acpi.h"
 #include "machine/mptable.h"
@@ -194,9 +195,15 @@ static bool make_isa_devices(PcBoard *pc, Error *err)
     if (m->i8042 && !i8042_create(p, machine_a20_gate(m, A20_KEYBOARD), err)) {
         return false;
     }
-    if (!pc->chipset->no_control_ports &&
-        (!port92_create(p, machine_a20_gate(m, A20_PORT92), err) || !port80_create(p, err))) {
-        return false;
+    if (!pc->chipset->no_control_ports) {
+        if (!port92_create(p, machine_a20_gate(m, A20_PORT92), err) || !port80_create(p, err)) {
+            return false;
+        }
+        IrqPin *ferr = coprocessor_create(p, &m->ignne, err);
+        if (!ferr) {
+            return false;
+        }
+        machine_connect_ferr(m, ferr);
     }
     for (int i = 0; i < (int)G_N_ELEMENTS(m->config.serial); i++) {
         if (m->config.serial_present[i] && !make_char_device(pc, "isa-serial", m->config.serial[i], i, err)) {

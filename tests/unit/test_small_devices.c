@@ -1,6 +1,7 @@
-/* The small devices: isa-debug-exit, pvpanic, port 92h and 80h, pc-testdev, edu, pci-testdev. */
+/* The small devices: isa-debug-exit, pvpanic, port 92h, 80h and F0h, pc-testdev, edu, pci-testdev. */
 
 #include "base/optstr.h"
+#include "devices/misc/coprocessor.h"
 #include "devices/misc/port92.h"
 #include "devices/pci/piix3.h"
 #include "platform.h"
@@ -81,6 +82,38 @@ static void test_port92(void)
     out8(&r.t, 0x80, 0x5a);
     g_assert_cmphex(in8(&r.t, 0x80), ==, 0x5a);
     out8(&r.t, 0xed, 0);
+    test_platform_close(&r.t);
+}
+
+static void test_coprocessor(void)
+{
+    g_auto(Error) err = {};
+    TestPin irq, ignne;
+    Rig     r;
+    open_rig(&r);
+    test_pin_init(&irq);
+    test_pin_init(&ignne);
+    r.t.p.isa_irq[13] = &irq.pin;
+    IrqPin *ferr      = coprocessor_create(&r.t.p, &ignne.pin, &err);
+    IrqLine line      = { .to = ferr };
+    error_clear(&err);
+    devices_reset(&r.t.p, RESET_COLD);
+    out8(&r.t, 0xf0, 0); /* no error: nothing to ignore */
+    g_assert_true(irq.level == 0 && ignne.level == 0);
+    irq_set(&line, 1);
+    g_assert_true(irq.level == 1 && ignne.level == 0);
+    out8(&r.t, 0xf0, 0);
+    g_assert_true(irq.level == 0 && ignne.level == 1);
+    irq_set(&line, 0);
+    g_assert_true(irq.level == 0 && ignne.level == 0);
+    irq_set(&line, 1); /* the interrupt stays when the error goes */
+    irq_set(&line, 0);
+    g_assert_cmpint(irq.level, ==, 1);
+    out8(&r.t, 0xf0, 0);
+    g_assert_true(irq.level == 0 && ignne.level == 0);
+    irq_set(&line, 1);
+    devices_reset(&r.t.p, RESET_COLD);
+    g_assert_true(irq.level == 0 && ignne.level == 0);
     test_platform_close(&r.t);
 }
 
@@ -223,6 +256,7 @@ int main(int argc, char **argv)
     g_test_add_func("/small-devices/debug-exit", test_debug_exit);
     g_test_add_func("/small-devices/pvpanic", test_pvpanic);
     g_test_add_func("/small-devices/port92", test_port92);
+    g_test_add_func("/small-devices/coprocessor", test_coprocessor);
     g_test_add_func("/small-devices/pc-testdev", test_pc_testdev);
     g_test_add_func("/small-devices/edu-registers", test_edu_registers);
     g_test_add_func("/small-devices/edu-dma", test_edu_dma);

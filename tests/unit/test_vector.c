@@ -234,12 +234,24 @@ static void test_x87_exception(void)
     store_le16(cpu->xsave + FX_FCW, 0x37b);
     g_assert_cmpint(RUN(0xd9, 0xee, 0xd9, 0xe8, 0xd8, 0xf1, 0xdb, 0xe2, 0x9b), ==, NONE);
 
-    /* Without CR0.NE it would go through the interrupt controller: not built, and said so. */
+    /* Without CR0.NE the CPU stands still before the instruction, until there is IGNNE#. */
     set_mode(GUEST_LONG64);
     store_le16(cpu->xsave + FX_FCW, 0x37b);
     cpu->cr0 &= ~CR0_NE;
     const uint8_t code[] = { 0xd9, 0xee, 0xd9, 0xe8, 0xd8, 0xf1, 0x9b };
-    g_assert_cmpint(guest_run_code(guest, 0, code, sizeof code), ==, X86_EXIT_MISSING);
+    uint64_t      end    = cpu->rip + sizeof code;
+    g_assert_cmpint(guest_run_code(guest, 0, code, sizeof code), ==, X86_EXIT_HALT);
+    g_assert_cmphex(cpu->rip, ==, end - 1);
+    g_assert_true(cpu->ferr);
+    g_assert_false(x86_has_wakeup(cpu));
+    atomic_store(&cpu->ignne, true);
+    g_assert_true(x86_has_wakeup(cpu));
+    g_assert_cmpint(guest_run(guest, 0), ==, X86_EXIT_HALT);
+    g_assert_cmphex(cpu->rip, ==, end + 1); /* behind HLT */
+    g_assert_cmphex(x86_fsw(cpu) & 0x80ff, ==, 0x8084);
+    g_assert_true(cpu->ferr);
+    atomic_store(&cpu->ignne, false);
+    cpu->ferr = false;
 }
 
 /* A store that an unmasked exception keeps from happening, and one that precision does not. */

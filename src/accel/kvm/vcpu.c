@@ -137,12 +137,14 @@ static bool take_init_sipi(KvmVcpu *k, uint32_t requests)
         return false;
     }
     if (requests & X86_REQUEST_INIT) {
-        vcpu_request_done(&cpu->vcpu, X86_REQUEST_INIT | X86_REQUEST_NMI);
         x86_reset(cpu, true);
+        vcpu_request_done(&cpu->vcpu, X86_REQUEST_INIT | X86_REQUEST_NMI);
     }
     if (requests & X86_REQUEST_SIPI) {
+        if (cpu->wait_for_sipi) {
+            x86_start_at_sipi(cpu);
+        }
         vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI);
-        x86_start_at_sipi(cpu);
     }
     return kvm_state_put(k);
 }

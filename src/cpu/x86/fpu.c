@@ -52,14 +52,6 @@ void x86_mmx_enter(X86Cpu *cpu)
     cpu->xsave[FX_FTW] = 0xff;
 }
 
-void x86_fpu_raise_pending(X86Cpu *cpu)
-{
-    if (!(cpu->cr0 & CR0_NE)) {
-        x86_raise_missing(cpu, "an x87 exception reported through FERR# (CR0.NE = 0)");
-    }
-    x86_raise(cpu, X86_MF);
-}
-
 /* --- thunks ----------------------------------------------------------------------------------------------------- */
 
 typedef struct Pointers {

@@ -177,6 +177,7 @@ static void set_environment(X86Cpu *cpu, const Environment *e)
     store_le16(image + 4, e->status);
     store_le16(image + 8, e->tags);
     x86_thunk_fldenv(cpu, image);
+    cpu->fpu_ignored = 0; /* the status word is another now */
     store_le16(cpu->xsave + FX_FOP, e->opcode);
     store_le64(cpu->xsave + FX_FIP, e->ip);
     store_le64(cpu->xsave + FX_FDP, e->dp);

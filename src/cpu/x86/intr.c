@@ -376,9 +376,9 @@ void x86_start_at_sipi(X86Cpu *cpu)
 static void take_init(X86Cpu *cpu)
 {
     x86_park(cpu);
-    vcpu_request_done(&cpu->vcpu, X86_REQUEST_INIT | X86_REQUEST_NMI);
     log_print(cpu->vcpu.log, LOG_INT, "CPU %d: INIT\n", cpu->vcpu.index);
     x86_reset(cpu, true);
+    vcpu_request_done(&cpu->vcpu, X86_REQUEST_INIT | X86_REQUEST_NMI); /* now a SIPI is accepted for wait_for_sipi */
 }
 
 static bool interrupts_open(const X86Cpu *cpu)
@@ -416,14 +416,15 @@ bool x86_take_interrupt(X86Cpu *cpu)
         if (!(requests & X86_REQUEST_SIPI)) {
             return false;
         }
-        vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI);
         x86_park(cpu);
         log_print(cpu->vcpu.log, LOG_INT, "CPU %d: SIPI, vector %02x\n", cpu->vcpu.index, cpu->sipi_vector);
         x86_start_at_sipi(cpu);
+        vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI);
         return true;
     }
-    if (requests & X86_REQUEST_SIPI) {
-        vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI); /* means nothing to a CPU that runs */
+    if ((requests & X86_REQUEST_SIPI) && !(requests & X86_REQUEST_INIT)) {
+        vcpu_request_done(&cpu->vcpu,
+                          X86_REQUEST_SIPI); /* means nothing to a CPU that runs, unless INIT stops it now */
     }
     if (requests & X86_REQUEST_MCE) {
         vcpu_request_done(&cpu->vcpu, X86_REQUEST_MCE);
@@ -469,6 +470,9 @@ bool x86_has_wakeup(X86Cpu *cpu)
     }
     if ((requests & X86_REQUEST_NMI) && !cpu->nmi_blocked) {
         return true;
+    }
+    if (cpu->ferr && atomic_load(&cpu->ignne)) {
+        return true; /* it waited for that */
     }
     return (requests & X86_REQUEST_INTR) && (cpu->eflags & EFLAGS_IF) && (!cpu->apic || apic_has_vector(cpu->apic));
 }

@@ -5,6 +5,7 @@
 
 #include "cpu/x86/cache.h"
 #include "cpu/x86/tlb.h"
+#include "cpu/x86/vector.h"
 
 /* After anything but plain code: which requests can be taken, and whether blocks can run whole. */
 void x86_update_attention(X86Cpu *cpu)
@@ -12,7 +13,7 @@ void x86_update_attention(X86Cpu *cpu)
     X86Cache *c = cpu->cache;
 
     c->attention &= ATTENTION_EXIT | ATTENTION_TRAP;
-    if (cpu->eflags & EFLAGS_TF || c->single_insns) {
+    if (cpu->eflags & EFLAGS_TF || c->single_insns || cpu->ferr) {
         c->attention |= ATTENTION_STEP;
     }
     bool code_breakpoints = false;
@@ -95,6 +96,18 @@ bool x86_deliver_thrown(X86Cpu *cpu, int thrown, X86Exit *exit)
         next      = x86_insn_next(cpu, cpu->insn);
         cpu->rip  = x86_insn_rip(cpu, cpu->insn);
         cpu->insn = NULL;
+    }
+    if (cpu->ferr || thrown == X86_THROW_FERR) {
+        x86_park(cpu);
+        x86_fpu_follow_error(cpu);
+    }
+    if (thrown == X86_THROW_FERR) {
+        /* The processor stands still before the instruction and takes interrupts there (SDM 1, appendix D). */
+        cpu->interrupt_shadow = X86_SHADOW_NONE;
+        bool frozen           = x86_fpu_report_error(cpu);
+        x86_update_attention(cpu);
+        *exit = X86_EXIT_HALT;
+        return frozen;
     }
     if (thrown == X86_THROW_MISSING) {
         *exit = X86_EXIT_MISSING;
@@ -198,6 +211,9 @@ X86Round x86_round(X86Cpu *cpu, X86Exit *exit, bool translator)
     x86_park(cpu);
     x86_run_blocks(cpu, max);
     c->current = NULL;
+    if (cpu->ferr) {
+        x86_fpu_follow_error(cpu);
+    }
 
     if (stepping && cpu->interrupt_shadow != X86_SHADOW_SS && !c->no_step_trap) {
         uint32_t hits             = cpu->tlb->breakpoints_hit;

@@ -96,6 +96,12 @@ static inline void x86_fpu_check_pending(X86Cpu *cpu)
     }
 }
 
+/* After each instruction while cpu->ferr is set: what it ignored is pending again, and FERR# follows FSW and CR0. */
+void x86_fpu_follow_error(X86Cpu *cpu);
+
+/* Asserts FERR# for an instruction that waits. true: it has to wait on, for an interrupt or IGNNE#. */
+bool x86_fpu_report_error(X86Cpu *cpu);
+
 /* Turns the x87 registers into MMX ones: TOP = 0, all tags valid. Afterwards MMn is ST slot n of the legacy area. */
 void x86_mmx_enter(X86Cpu *cpu);
 

@@ -231,15 +231,15 @@ struct X86Cpu {
     uint32_t mode_key;   /* unlike for any two states between which decoded code must not be reused, nor the right
                           * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
 
-    bool     smm;
-    bool     nmi_blocked;
-    uint8_t  interrupt_shadow; /* X86Shadow: no interrupt before the next instruction ends */
-    bool     in_shutdown;
-    uint32_t resets, power_ons; /* how often x86_reset() ran, and how often it was more than INIT */
-    uint8_t  sipi_vector;       /* with X86_REQUEST_SIPI */
-    bool     wait_for_sipi;     /* after INIT on an application processor */
-    int      pending_vector;    /* exception being delivered, -1 if none: for #DF */
-    uint64_t exit_detail;       /* of the last X86Exit: what is missing ... */
+    bool        smm;
+    bool        nmi_blocked;
+    uint8_t     interrupt_shadow; /* X86Shadow: no interrupt before the next instruction ends */
+    bool        in_shutdown;
+    uint32_t    resets, power_ons; /* how often x86_reset() ran, and how often it was more than INIT */
+    uint8_t     sipi_vector;       /* with X86_REQUEST_SIPI */
+    atomic_bool wait_for_sipi;     /* after INIT on an application processor; its thread writes it */
+    int         pending_vector;    /* exception being delivered, -1 if none: for #DF */
+    uint64_t    exit_detail;       /* of the last X86Exit: what is missing ... */
 
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
@@ -262,6 +262,13 @@ struct X86Cpu {
 
     uint8_t  xsave[XSAVE_SIZE] __attribute__((aligned(64)));
     uint16_t fpu_cs, fpu_ds; /* selectors that go with FIP and FDP, whose 64-bit offsets are in xsave */
+
+    /* x87 errors with CR0.NE = 0 (fpu_error.c). While ferr is set, instructions run one by one in the executor. */
+    bool        ferr;        /* FERR# is asserted */
+    uint8_t     fpu_ignored; /* FSW's exceptions that are hidden from the instruction that runs, by IGNNE# */
+    atomic_bool ignne;       /* IGNNE#, the board's: any thread */
+    void (*ferr_changed)(void *opaque,
+                         bool  asserted); /* tells the board; vCPU thread. NULL: the pin is not connected */
 
     /* Where the vector and FP state is: see park.h. */
     bool     vector_live;
@@ -343,6 +350,7 @@ enum {
     X86_THROW_FAULT    = 1, /* cpu->fault */
     X86_THROW_MISSING  = 2, /* exit_detail is set */
     X86_THROW_SOFTWARE = 3, /* cache->software_event, software_vector */
+    X86_THROW_FERR     = 4, /* the instruction waits: an x87 error is reported through FERR# */
 };
 
 /* Raise an exception in the guest from inside x86_run(): do not return. State must be as before the instruction,

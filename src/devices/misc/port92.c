@@ -1,7 +1,7 @@
 /* System control port A (92h), and ports that exist only to be written to.
  * Specification: IBM PS/2 technical reference, system control port A: bit 0 resets on a 0-to-1 change, bit 1 opens
- * A20. Port 80h keeps the last byte (POST diagnostics latch), F0h clears the coprocessor's busy latch, EDh is a delay
- * port that Linux uses on some boards. Machine lock. */
+ * A20. Port 80h keeps the last byte (POST diagnostics latch), EDh is a delay port that Linux uses on some boards.
+ * Machine lock. */
 
 #include "devices/misc/port92.h"
 
@@ -87,7 +87,7 @@ Port92 *port92_create(Platform *platform, IrqPin *a20, Error *err)
 typedef struct Port80 {
     Device  dev;
     uint8_t latch;
-    Region  post, coprocessor, delay;
+    Region  post, delay;
 } Port80;
 
 static uint64_t port80_read(void *opaque, uint64_t offset, unsigned size)
@@ -119,10 +119,8 @@ static bool port80_realize(Device *dev, Error *err)
     Port80 *p = (Port80 *)dev;
     Memory *m = dev->platform->memory;
     region_init_io(&p->post, m, "port80", 1, &port80_ops, p);
-    region_init_io(&p->coprocessor, m, "portF0", 1, &write_only_ops, p);
     region_init_io(&p->delay, m, "portED", 1, &write_only_ops, p);
     isa_map_ports(dev, &p->post, 0x80);
-    isa_map_ports(dev, &p->coprocessor, 0xf0);
     isa_map_ports(dev, &p->delay, 0xed);
     return true;
 }
@@ -130,7 +128,7 @@ static bool port80_realize(Device *dev, Error *err)
 static void port80_unrealize(Device *dev)
 {
     Port80 *p         = (Port80 *)dev;
-    Region *regions[] = { &p->post, &p->coprocessor, &p->delay };
+    Region *regions[] = { &p->post, &p->delay };
     for (size_t i = 0; i < G_N_ELEMENTS(regions); i++) {
         region_unmap(regions[i]);
         region_destroy(regions[i]);

@@ -9,7 +9,7 @@ typedef struct Port92 Port92; /* "port92" */
 
 Port92 *port92_create(Platform *platform, IrqPin *a20, Error *err);
 
-/* Ports that exist to be written to: 80h (POST codes, delays), F0h (FERR clear), EDh (delay). */
+/* Ports that exist to be written to: 80h (POST codes, delays), EDh (delay). */
 bool port80_create(Platform *platform, Error *err);
 
 #endif

@@ -482,8 +482,29 @@ GROUP(processors)
     to_others(0x460a);
     check(started(2) && seen[0] == 0xa00, "smp.again",
           "behind another INIT it is not, and another vector is another page", where);
+    to_others(0x4609);
+    to_others(0x4500);
+    check(started(2), "smp.sipi-before-init", "a SIPI that was ignored is not there after the next INIT", where);
+    to_others(0x460a);
+    check(started(3), "smp.sipi-after-init", "one behind it is", where);
+    apic_write(APIC_ICR, 0xc4500);
+    apic_write(APIC_ICR, 0xc4609);
+    check(started(4) && seen[0] == 0x900, "smp.init-sipi", "nor does a SIPI right behind the INIT get lost", where);
+    /* INCW [0B020h], IRET for NMIs in real mode. */
+    memcpy((void *)0xb030ull, "\xff\x06\x20\xb0\xcf", 5);
+    memcpy((void *)0x8ull, "\x30\xb0\0", 4);
+    seen[8] = 0;
+    to_others(0x4500);
+    to_others(0x4400);
+    check(started(4), "smp.nmi-starts-nothing", "an NMI does not wake a processor that waits for a SIPI",
+          "MP specification 1.4, B.4.2");
+    to_others(0x460a);
+    check(started(5) && seen[0] == 0xa00 && !seen[8], "smp.nmi-lost", "nor is it there after the SIPI",
+          "MP specification 1.4, B.4.2");
+    to_others(0x4400);
+    check(seen[8] == 1, "smp.nmi", "later ones are taken", "SDM 3, 6.7");
     to_others(0x8500); /* INIT de-assert */
-    check(started(2), "smp.de-assert", "INIT level de-assert does nothing", "SDM 3, 11.6.1");
+    check(started(5), "smp.de-assert", "INIT level de-assert does nothing", "SDM 3, 11.6.1");
 }
 
 TEST(all, "all checks")
