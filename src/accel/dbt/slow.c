@@ -326,13 +326,15 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
         }
     }
     f->at = at;
-    if (site.flags & SITE_LOAD && !odd && copy_operand(f, linear, site.size)) {
+    /* x87's go to the executor: #MF comes before faults of the operand, and FDP is the operand's. */
+    bool simple = !odd && !(site.flags & SITE_FPU);
+    if (simple && site.flags & SITE_LOAD && copy_operand(f, linear, site.size)) {
         uintptr_t copy = (uintptr_t)f->copy;
         f->tmp[0]      = copy;
         f->tmp[1]      = site.flags & SITE_PLAIN ? copy - linear : 0;
         return go(f, at + SITE_COPY);
     }
-    if (site.stored && !odd && store_operand(f, linear, &site)) {
+    if (simple && site.stored && store_operand(f, linear, &site)) {
         return go(f, at + SITE_DONE);
     }
     f->at = NULL;
