@@ -247,6 +247,7 @@ static const X86Mnemonic mnemonics[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     ROW(PREFETCH, nop, .arg = 0),
     ROW(PREFETCHW, nop, .arg = 0),
     ROW(PREFETCHWT1, nop, .arg = 0),
+    ROW(CLDEMOTE, nop, .arg = 0),
     ROW(PREFETCHNTA, nop, .arg = 0),
     ROW(PREFETCHT0, nop, .arg = 0),
     ROW(PREFETCHT1, nop, .arg = 0),
