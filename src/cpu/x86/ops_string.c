@@ -7,6 +7,7 @@
 
 #include "cpu/x86/cache.h"
 #include "cpu/x86/ops.h"
+#include "cpu/x86/tlb.h"
 
 enum { MOVS, STOS, LODS, SCAS, CMPS, INS, OUTS };
 
@@ -41,6 +42,9 @@ static void find_element(X86Cpu *cpu, const X86Insn *in, Side *s, unsigned size)
 static void probe_source(X86Cpu *cpu, const Side *from, unsigned size)
 {
     unsigned left;
+    if (cpu->tlb->check_alignment && from->linear & (size - 1)) {
+        return; /* #AC comes before its page fault: the access itself knows */
+    }
     if (!x86_host_span(cpu, from->linear, X86_READ, &left) || left < size) {
         x86_probe_read(cpu, from->linear);
         uint32_t last = (uint32_t)(from->linear + size - 1), page = last & ~(uint32_t)X86_PAGE_MASK;
