@@ -198,8 +198,8 @@ static bool varies(const uint8_t p[16])
     return false;
 }
 
-/* How far a REP instruction goes that overwrites itself is the processor's choice. Code that runs off the end of 64 KiB
- * is left out: the executor goes on at 0, the translator faults. */
+/* How far a REP instruction goes that overwrites itself is the processor's choice. Code near the end of 64 KiB is left
+ * out. */
 static bool run_plain(X86Exit *exit)
 {
     X86Cpu *cpu   = plain->cpus[0];

@@ -467,8 +467,8 @@ static void put_call_with(Tr *t, DbtStub stub, const DbtSite *site)
 }
 
 /* The slow side of a check, in the cold part: address in RAX (`address`: it has to be made), the stub, and the three
- * ways on of dbt.h: to the access or its check, to the tail that emit_insn() puts or the plain variant, to the access
- * with another operand. The hot part is behind the branch that leads here. */
+ * ways on of dbt.h: to the access or its check, to the tail that emit_insn() puts or a variant with fewer groups, to
+ * the access with another operand. The hot part is behind the branch that leads here. */
 static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
 {
     Asm    *a     = &t->cold;
