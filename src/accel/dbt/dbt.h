@@ -93,6 +93,7 @@ typedef struct DbtFrame {
     uint64_t keep[4];                                /* the templates': across checks */
     uint8_t  copy[64];                               /* of an operand that lies in two pages */
     uint16_t left[DBT_COUNTED], missed[DBT_COUNTED]; /* executions until a site is judged, and misses meanwhile */
+    uint64_t seg_base[X86_N_SEG], seg_limit[X86_N_SEG]; /* outside 64-bit mode: dbt_take_segments() */
 
     /* Only read by code from here on. */
     const X86TlbEntry *tlb;
@@ -412,11 +413,17 @@ struct Dbt {
 /* What keeps units apart that lie at the same place: everything that decoding and checks depend on. */
 static inline uint64_t dbt_key_of(const X86Cpu *cpu)
 {
-    uint64_t key = cpu->mode_key | (uint64_t)x86_tlb_mode(cpu) << 32 | (uint64_t)(cpu->eflags & EFLAGS_DF) << 30;
-    if (!cpu->flat) {
-        key ^= (uint64_t)cpu->seg[X86_CS].limit * UINT64_C(0x9e3779b97f4a7c15) << 34;
+    return cpu->mode_key | cpu->segment_key | (uint64_t)x86_tlb_mode(cpu) << 32 |
+           (uint64_t)(cpu->eflags & EFLAGS_DF) << 30;
+}
+
+/* Copies bases and limits for code outside 64-bit mode: whenever C goes back into translated code. */
+static inline void dbt_take_segments(DbtFrame *f, const X86Cpu *cpu)
+{
+    for (unsigned i = 0; i < X86_N_SEG && cpu->code_size != X86_CODE64; i++) {
+        f->seg_base[i]  = (uint32_t)cpu->seg[i].base;
+        f->seg_limit[i] = cpu->seg[i].limit;
     }
-    return key;
 }
 
 /* What a jump cache is made for: the same rip means another place then. */

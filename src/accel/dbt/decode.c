@@ -57,7 +57,29 @@ static uint8_t byte_register(const Cursor *c, unsigned n)
     return (uint8_t)(!c->has_rex && n >= 4 && n < 8 ? DBT_HIGH + n - 4 : n);
 }
 
-/* ModRM with SIB and displacement. 16-bit addresses are left to others. */
+/* 16-bit addresses. */
+static void modrm16(Cursor *c, unsigned mod, unsigned rm)
+{
+    static const uint8_t bases[8]   = { 3, 3, 5, 5, 6, 7, 5, 3 };
+    static const uint8_t indexes[4] = { 6, 7, 6, 7 };
+    DbtInsn             *in         = c->in;
+    bool                 direct     = mod == 0 && rm == 6;
+
+    in->memory = true;
+    in->faults = true;
+    in->base   = direct ? DBT_NO_REG : bases[rm];
+    in->index  = rm < 4 ? indexes[rm] : DBT_NO_REG;
+    if (mod == 1) {
+        in->disp = (int32_t)immediate(c, 1);
+    } else if (mod == 2 || direct) {
+        in->disp = (int32_t)immediate(c, 2);
+    }
+    if (in->seg == DBT_NO_REG) {
+        in->seg = in->base == 5 ? 2 : 3;
+    }
+}
+
+/* ModRM with SIB and displacement. */
 static void modrm(Cursor *c)
 {
     DbtInsn *in  = c->in;
@@ -70,7 +92,7 @@ static void modrm(Cursor *c)
         return;
     }
     if (in->addrsize == 2) {
-        c->failed = true;
+        modrm16(c, mod, rm);
         return;
     }
     in->memory = true;
@@ -144,15 +166,23 @@ static bool other(Cursor *c)
     return true;
 }
 
-/* Branches with an operand-size prefix mean different things to different vendors. */
+/* In 64-bit mode an operand-size prefix means different things to different vendors. */
 static bool odd_branch(const Cursor *c)
 {
-    return c->o16 || c->mode->code == 2 || !c->mode->flat;
+    return c->o16 && c->mode->code != 2;
 }
 
+/* Is the stack one that templates know? */
 static bool odd_stack(const Cursor *c)
 {
-    return c->mode->stack != c->mode->code || c->mode->code == 2 || !c->mode->flat;
+    enum { KINDS = 3, WRITABLE = 4 }; /* X86SegmentKind */
+    return c->mode->code == 8 ? c->o16 : !(c->mode->seg[2] & KINDS) || !(c->mode->seg[2] & WRITABLE);
+}
+
+/* What PUSH, POP, CALL and their like move. */
+static uint8_t stack_opsize(const Cursor *c)
+{
+    return c->mode->code == 8 ? 8 : c->in->opsize;
 }
 
 /* --- maps --- */
@@ -305,7 +335,7 @@ static bool decode_0f(Cursor *c)
         }
         in->t    = T_JCC;
         in->read = dbt_condition_flags(op & 15);
-        set_imm(c, 4);
+        set_imm_z(c);
         return true;
     case 0x90 ... 0x9f:
         in->opsize = 1;
@@ -437,12 +467,12 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         return true;
     case 0x50 ... 0x57:
     case 0x58 ... 0x5f:
-        if (odd_stack(c) || c->o16) {
+        if (odd_stack(c)) {
             return other(c);
         }
         in->t      = op < 0x58 ? T_PUSH : T_POP;
         in->rm     = (uint8_t)((op & 7) | (c->rex & 1) << 3);
-        in->opsize = mode->code;
+        in->opsize = stack_opsize(c);
         in->faults = true;
         return true;
     case 0x63:
@@ -454,13 +484,13 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         return true;
     case 0x68:
     case 0x6a:
-        if (odd_stack(c) || c->o16) {
+        if (odd_stack(c)) {
             return other(c);
         }
         in->t      = T_PUSHI;
-        in->opsize = mode->code;
+        in->opsize = stack_opsize(c);
         in->faults = true;
-        set_imm(c, op == 0x68 ? 4 : 1);
+        set_imm(c, op == 0x6a ? 1 : in->opsize == 2 ? 2 : 4);
         return true;
     case 0x69:
     case 0x6b:
@@ -526,7 +556,7 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         modrm(c);
         in->t      = T_LEA;
         in->faults = false;
-        return in->memory && in->opsize != 2 ? true : other(c);
+        return in->memory && (in->opsize != 2 || !m64) ? true : other(c);
     case 0x90 ... 0x97: {
         unsigned n = (op & 7) | (c->rex & 1) << 3;
         if (n == 0) {
@@ -540,6 +570,19 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
     }
     case 0x98: in->t = T_EXTEND; return true;
     case 0x99: in->t = T_SPREAD; return true;
+    case 0xa0 ... 0xa3: /* MOV with the accumulator, by address alone */
+        if (m64) {
+            return other(c);
+        }
+        in->t      = T_GEN;
+        in->op     = op < 0xa2 ? 0x8a + (op & 1) : 0x88 + (op & 1);
+        in->opsize = op & 1 ? in->opsize : 1;
+        in->access = op < 0xa2 ? G_RM_R | G_REG_W : G_RM_W | G_REG_R;
+        in->memory = true;
+        in->faults = true;
+        in->seg    = in->seg == DBT_NO_REG ? 3 : in->seg;
+        in->disp   = (int32_t)immediate(c, in->addrsize);
+        return true;
     case 0xa4:
     case 0xa5:
     case 0xaa:
@@ -588,7 +631,7 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
             return other(c);
         }
         in->t      = T_RET;
-        in->opsize = mode->code;
+        in->opsize = stack_opsize(c);
         in->faults = true;
         if (op == 0xc2) {
             set_imm(c, 2);
@@ -611,11 +654,11 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         }
         return true;
     case 0xc9:
-        if (odd_stack(c) || c->o16) {
+        if (odd_stack(c)) {
             return other(c);
         }
         in->t      = T_LEAVE;
-        in->opsize = mode->code;
+        in->opsize = stack_opsize(c);
         in->faults = true;
         return true;
     case 0xe8:
@@ -623,9 +666,9 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
             return other(c);
         }
         in->t      = T_CALL;
-        in->opsize = mode->code;
+        in->opsize = stack_opsize(c);
         in->faults = true;
-        set_imm(c, 4);
+        set_imm_z(c);
         return true;
     case 0xe9:
     case 0xeb:
@@ -633,8 +676,17 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
             return other(c);
         }
         in->t = T_JMP;
-        set_imm(c, op == 0xe9 ? 4 : 1);
+        if (op == 0xe9) {
+            set_imm_z(c);
+        } else {
+            set_imm(c, 1);
+        }
         return true;
+    case 0xe2:
+    case 0xe3:
+        in->t = T_LOOP; /* ECX or CX by the address size */
+        set_imm(c, 1);
+        return m64 || odd_branch(c) ? other(c) : true;
     case 0x9c:
         if (odd_stack(c) || c->o16 || !m64) {
             return other(c);
@@ -691,10 +743,11 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
             gen_ext(c, G_RM_R | G_RM_W, 0, FL_ALL & ~FL_CF);
             return true;
         }
-        if (op == 0xfe || kind == 3 || kind == 5 || kind == 7 || odd_branch(c) || odd_stack(c)) {
+        if (op == 0xfe || kind == 3 || kind == 5 || kind == 7 || (kind != 6 && odd_branch(c)) ||
+            (kind != 4 && odd_stack(c))) {
             return other(c);
         }
-        in->opsize = mode->code;
+        in->opsize = stack_opsize(c);
         gen_ext(c, G_RM_R, 0, 0);
         in->t      = kind == 2 ? T_CALLI : kind == 4 ? T_JMPI : T_PUSHM;
         in->faults = true;
@@ -758,6 +811,17 @@ static bool decode_vex(Cursor *c, uint8_t first)
     return true;
 }
 
+/* Is the operand in a segment that templates know? Bit offsets would have to be cut before the base. */
+static bool good_segment(const Cursor *c)
+{
+    enum { KINDS = 3, WRITABLE = 4 }; /* X86SegmentKind */
+    const DbtInsn *in   = c->in;
+    unsigned       kind = c->mode->seg[in->seg];
+    bool           flat = c->mode->flat && in->seg <= 3 && in->addrsize == 4;
+
+    return kind & KINDS && (kind & WRITABLE || !(in->access & G_RM_W)) && (in->t != T_BITMEM || flat);
+}
+
 /* Which instructions may carry LOCK: those with a memory destination that SDM 2 lists. */
 static bool may_lock(const DbtInsn *in)
 {
@@ -802,7 +866,7 @@ bool dbt_decode(const DbtMode *mode, const uint8_t *bytes, unsigned avail, DbtIn
         case 0x36:
         case 0x3e:
             if (mode->code != 8) {
-                return other(&c);
+                in->seg = op >> 3 & 3; /* ES, CS, SS, DS */
             }
             break;
         case 0x64: in->seg = 4; break;
@@ -852,14 +916,14 @@ bool dbt_decode(const DbtMode *mode, const uint8_t *bytes, unsigned avail, DbtIn
     if (in->lock && !may_lock(in)) {
         return other(&c);
     }
-    if (mode->code != 8 && in->memory && (!mode->flat || in->seg > 3 || in->addrsize != 4)) {
-        return other(&c); /* bases and limits */
+    if (mode->code != 8 && in->memory && in->t != T_LEA && in->t != T_NOP && !good_segment(&c)) {
+        return other(&c);
     }
     if (in->memory && in->seg > 3 && in->t == T_LEA) {
         in->seg = 3;
     }
     /* F2 and F3 on what does not know them: only where nobody ever gave them a meaning. */
-    if ((c.rep || c.repne) && !in->prefix && in->t != T_RET && in->t != T_JCC && in->t != T_JMP && in->t != T_JMPI &&
+    if ((c.rep || c.repne) && !in->prefix && in->t != T_RET && in->t != T_JCC && in->t != T_LOOP && in->t != T_JMP && in->t != T_JMPI &&
         in->t != T_CALL && in->t != T_CALLI && in->t != T_NOP && in->t != T_REP &&
         !(in->t == T_GEN && in->map == 1 && in->op >= 0xbc)) {
         return other(&c);

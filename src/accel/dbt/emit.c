@@ -227,6 +227,10 @@ static void emit_lea(Tr *t, const DbtInsn *in)
     bool     wide = in->opsize == 8 && in->addrsize == 8;
     MemSpec  m    = operand_spec(t, in, 1, false);
 
+    if (in->opsize == 2 || in->addrsize == 2) {
+        emit_lea16(t, in);
+        return;
+    }
     if (m.constant) {
         if (wide && m.rip_based) {
             put_linear(t, false, to, m.linear);
@@ -585,12 +589,12 @@ static void emit_bmi(Tr *t, const DbtInsn *in)
 }
 
 /* Members of a group leave RSP to the last of a row (rsp_stays()), since nothing can leave the unit between them. */
-static void rsp_add(Tr *t, int by, bool wide)
+static void rsp_add(Tr *t, int by)
 {
     if (t->s->stack_group[t->i]) {
         t->rsp_due += by;
     } else {
-        asm_lea(&t->hot, wide, H_R11, asm_at(H_R11, by));
+        sp_add(t, by);
     }
 }
 
@@ -624,14 +628,13 @@ static void emit_push(Tr *t, const DbtInsn *in)
 {
     unsigned size = in->opsize;
     MemSpec  m    = stack_spec(t, in);
-    bool     wide = size == 8;
     if (in->t == T_PUSHM) {
         if (in->op == 0x9c) {
             emit_rflags(t);
         } else if (in->memory) {
             MemSpec s = operand_spec(t, in, size, false);
             Operand o = check(t, &s);
-            asm_rm(&t->hot, wide, 0x8b, H_RAX, o.mem);
+            put_load(&t->hot, size, H_RAX, o.mem);
         } else {
             asm_mov(&t->hot, H_RAX, read_guest(t, in->rm, H_RAX));
         }
@@ -639,7 +642,13 @@ static void emit_push(Tr *t, const DbtInsn *in)
     }
     Operand o = check(t, &m);
     if (in->t == T_PUSHI) {
-        asm_emit(&t->hot, &(Enc){ .w = wide, .op = 0xc7, .memory = true, .mem = o.mem, .imm = in->imm, .imm_size = 4 });
+        asm_emit(&t->hot, &(Enc){ .prefix   = size == 2 ? 0x66 : 0,
+                                  .w        = size == 8,
+                                  .op       = 0xc7,
+                                  .memory   = true,
+                                  .mem      = o.mem,
+                                  .imm      = in->imm,
+                                  .imm_size = size == 2 ? 2 : 4 });
     } else {
         unsigned reg = o.free;
         if (in->t == T_PUSHM) {
@@ -647,40 +656,46 @@ static void emit_push(Tr *t, const DbtInsn *in)
         } else {
             reg = read_guest(t, in->rm, o.free);
         }
-        asm_rm(&t->hot, wide, 0x89, reg, o.mem);
+        put_sized(&t->hot, size, 0x89, reg, o.mem);
     }
-    rsp_add(t, -(int)size, wide);
+    rsp_add(t, -(int)size);
 }
 
 static void emit_pop(Tr *t, const DbtInsn *in)
 {
     unsigned size = in->opsize;
-    bool     wide = size == 8;
     MemSpec  m    = stack_spec(t, in);
     Operand  o    = check(t, &m);
     unsigned own  = dbt_host_register[in->rm];
     if (own == H_NONE || in->rm == X86_RSP) {
-        asm_rm(&t->hot, wide, 0x8b, o.free, o.mem);
-        rsp_add(t, (int)size, wide);
+        put_load(&t->hot, size, o.free, o.mem);
+        rsp_add(t, (int)size);
         if (in->rm == X86_RSP) {
             t->rsp_due = 0;
         }
-        write_guest(t, in->rm, o.free);
+        if (size == 2) {
+            asm_emit(&t->hot, &(Enc){ .prefix = 0x66, .op = 0x8b, .reg = (uint8_t)own, .rm = o.free });
+        } else {
+            write_guest(t, in->rm, o.free);
+        }
     } else {
-        asm_rm(&t->hot, wide, 0x8b, own, o.mem);
-        rsp_add(t, (int)size, wide);
+        put_sized(&t->hot, size, 0x8b, own, o.mem);
+        rsp_add(t, (int)size);
     }
 }
 
 static void emit_leave(Tr *t, const DbtInsn *in)
 {
     unsigned size = in->opsize;
-    bool     wide = size == 8;
     MemSpec  m    = stack_spec(t, in);
     Operand  o    = check(t, &m);
-    asm_rm(&t->hot, wide, 0x8b, o.free, o.mem);
-    asm_lea(&t->hot, wide, H_R11, asm_at(H_RBP, (int)size));
-    asm_mov(&t->hot, H_RBP, o.free);
+    put_load(&t->hot, size, o.free, o.mem);
+    put_sized(&t->hot, t->mode.stack, 0x8d, H_R11, asm_at(H_RBP, (int)size)); /* lea */
+    if (size == 2) {
+        asm_emit(&t->hot, &(Enc){ .prefix = 0x66, .op = 0x8b, .reg = H_RBP, .rm = o.free });
+    } else {
+        asm_mov(&t->hot, H_RBP, o.free);
+    }
 }
 
 /* RDX:RAX against memory, RCX:RBX into it: the address is in RCX until it is in RSI, which is the guest's. */
@@ -744,6 +759,7 @@ static void emit_one(Tr *t, const DbtInsn *in)
         asm_8(&t->hot, 0xae);
         asm_8(&t->hot, 0xc0u | (unsigned)in->reg << 3);
         break;
+    case T_LOOP: emit_loop(t, in); break;
     case T_STRING: emit_string(t, in); break;
     case T_REP: emit_rep(t, in); break;
     case T_CLI:

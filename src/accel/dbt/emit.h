@@ -104,6 +104,8 @@ typedef struct MemSpec {
     uint8_t  group;     /* number + 1, or 0 */
     int64_t  group_off; /* from the group's root */
     bool     write;
+    bool     based; /* a segment with a base and a limit: emit_segment.c */
+    uint8_t  kind;  /* with based: X86SegmentKind */
     uint8_t  size;
     int32_t  disp;
     uint64_t linear;
@@ -166,6 +168,18 @@ void     emit_c_by(Tr *t, DbtStub stub);
 uint32_t emit_rest_by_c(Tr *t, bool comes_back);             /* offset in the cold part */
 void     emit_page_check(Tr *t);                             /* is the unit's second page where it was? */
 uint32_t emit_group_exit(Tr *t, uint64_t rip, DbtGroups to); /* to that variant: offset in the cold part */
+
+/* --- emit_segment.c --- */
+void segment_spec(const Tr *t, MemSpec *m); /* fills `based` and `kind` */
+void put_offset(Tr *t, const MemSpec *m);   /* RAX = the offset in its segment, zero-extended; RCX is used */
+bool put_limit(Tr *t, const MemSpec *m);    /* compares it; true: CC_A is taken beyond the limit. RCX is used */
+void put_base(Tr *t, const MemSpec *m);     /* RAX = the linear address */
+void put_load(Asm *a, unsigned size, unsigned reg, HostMem mem); /* of 2 (zero-extended), 4 or 8 bytes */
+void emit_lea16(Tr *t, const DbtInsn *in); /* 16-bit result or address */
+void put_sized(Asm *a, unsigned size, uint8_t op, unsigned reg, HostMem mem); /* op with 2, 4 or 8 bytes */
+void sp_add(Tr *t, int by);                 /* to the guest's stack pointer, in its width; no flags change */
+void emit_loop(Tr *t, const DbtInsn *in);
+void put_target_check(Tr *t, const DbtInsn *in); /* RAX = a near branch's target: C when it is beyond CS's limit */
 
 /* --- emit_string.c --- */
 void emit_string(Tr *t, const DbtInsn *in);

@@ -221,15 +221,18 @@ static void sync_flags(Tr *t)
 
 static void load_target(Tr *t, const DbtInsn *in)
 {
-    bool wide = in->opsize == 8;
     if (in->memory) {
         MemSpec m = operand_spec(t, in, in->opsize, false);
         Operand o = check(t, &m);
-        asm_rm(&t->hot, wide, 0x8b, H_RAX, o.mem);
+        put_load(&t->hot, in->opsize, H_RAX, o.mem);
     } else {
         unsigned host = read_guest(t, in->rm, H_RAX);
-        asm_rr(&t->hot, wide, 0x8b, H_RAX, host);
+        asm_rr(&t->hot, in->opsize == 8, 0x8b, H_RAX, host);
+        if (in->opsize == 2) {
+            asm_emit(&t->hot, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RAX, .rm = H_RAX }); /* movzx eax, ax */
+        }
     }
+    put_target_check(t, in);
 }
 
 /* Pushes the address behind the instruction. `keep`: what was there before goes to frame.keep[3]. */
@@ -242,16 +245,22 @@ static void push_return(Tr *t, const DbtInsn *in, bool keep)
     MemSpec  m    = stack_spec(t, in);
     Operand  o    = check(t, &m);
     if (keep) {
-        asm_rm(a, wide, 0x8b, o.free, o.mem);
+        put_load(a, size, o.free, o.mem);
         asm_store(a, asm_frame(DBT_FRAME(keep[3])), o.free);
     }
     if (!wide || (int64_t)next == (int32_t)next) {
-        asm_emit(a, &(Enc){ .w = wide, .op = 0xc7, .memory = true, .mem = o.mem, .imm = (int64_t)next, .imm_size = 4 });
+        asm_emit(a, &(Enc){ .prefix   = size == 2 ? 0x66 : 0,
+                            .w        = wide,
+                            .op       = 0xc7,
+                            .memory   = true,
+                            .mem      = o.mem,
+                            .imm      = (int64_t)next,
+                            .imm_size = size == 2 ? 2 : 4 });
     } else {
         put_linear(t, false, o.free, next);
         asm_store(a, o.mem, o.free);
     }
-    asm_lea(a, wide, H_R11, asm_at(H_R11, t->rsp_due - (int)size));
+    sp_add(t, t->rsp_due - (int)size);
     t->rsp_due = 0;
 }
 
@@ -260,7 +269,6 @@ void emit_flow(Tr *t, const DbtInsn *in)
     Asm     *a      = &t->hot;
     uint64_t next   = insn_rip(t, t->i) + in->len;
     uint64_t target = next + (uint64_t)in->imm;
-    bool     wide   = in->opsize == 8;
 
     switch (in->t) {
     case T_JMP: emit_exit(t, target, -1, t->live_taken[t->i]); break;
@@ -289,9 +297,10 @@ void emit_flow(Tr *t, const DbtInsn *in)
         MemSpec m = stack_spec(t, in);
         sync_flags(t); /* before RAX is the target */
         Operand o = check(t, &m);
-        asm_rm(a, wide, 0x8b, H_RAX, o.mem);
+        put_load(a, in->opsize, H_RAX, o.mem);
+        put_target_check(t, in);
         int grow = in->opsize + (int)in->imm;
-        asm_lea(a, wide, H_R11, asm_at(H_R11, t->rsp_due + grow));
+        sp_add(t, t->rsp_due + grow);
         t->rsp_due = 0;
         put_dispatch(t, grow);
         break;

@@ -301,6 +301,7 @@ MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write)
                   .write     = write,
                   .group     = t->s->operand_group[t->i],
                   .group_off = t->s->access_off[t->i] };
+    segment_spec(t, &m);
     if (in->rip_relative) {
         m.rip_based = true;
         m.linear    = insn_rip(t, t->i) + in->len + (uint64_t)(int64_t)in->disp;
@@ -310,8 +311,8 @@ MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write)
         return m;
     }
     m.constant = true;
-    if (in->addrsize == 4) {
-        m.linear = (uint32_t)m.linear;
+    if (in->addrsize < 8) {
+        m.linear = in->addrsize == 4 ? (uint32_t)m.linear : (uint16_t)m.linear;
     }
     return m;
 }
@@ -321,6 +322,10 @@ static void put_address(Tr *t, bool in_cold, const MemSpec *m)
 {
     Asm *a    = in_cold ? &t->cold : &t->hot;
     bool wide = m->addrsize == 8;
+    if (m->based) {
+        put_offset(t, m);
+        return;
+    }
     if (m->constant && m->rip_based) {
         put_linear(t, in_cold, H_RAX, m->linear);
     } else if (m->constant) {
@@ -369,6 +374,7 @@ static unsigned micro_index(const Tr *t, const MemSpec *m)
     }
     uint64_t h = m->constant ? (m->linear >> 12) * 0x2545f491u : (insn_rip(t, t->i) >> 8) * 0x9e3779b1u;
     h ^= m->constant ? 0x5bd1e995u : (uint64_t)m->base * 0x85ebca6bu ^ (uint64_t)m->index * 0xc2b2ae35u;
+    h ^= m->based ? (m->seg + 1u) * 0x27d4eb2fu : 0;
     h *= UINT64_C(0x9e3779b97f4a7c15);
     return MICRO_HASHED + (unsigned)(h >> 40) % (DBT_MICRO - MICRO_HASHED);
 }
@@ -394,15 +400,17 @@ MemSpec stack_spec(const Tr *t, const DbtInsn *in)
 {
     unsigned size  = in->opsize;
     bool     write = in->t == T_PUSH || in->t == T_PUSHI || in->t == T_PUSHM || in->t == T_CALL || in->t == T_CALLI;
-    return (MemSpec){ .base      = in->t == T_LEAVE ? X86_RBP : X86_RSP,
+    MemSpec  m     = { .base      = in->t == T_LEAVE ? X86_RBP : X86_RSP,
                       .index     = DBT_NO_REG,
                       .seg       = X86_SS,
-                      .addrsize  = (uint8_t)size,
+                      .addrsize  = t->mode.stack,
                       .disp      = t->rsp_due + (write ? -(int)size : 0),
                       .size      = (uint8_t)size,
                       .write     = write,
                       .group     = t->s->stack_group[t->i],
                       .group_off = t->s->stack_off[t->i] };
+    segment_spec(t, &m);
+    return m;
 }
 
 static unsigned host_or_none(unsigned guest)
@@ -449,7 +457,7 @@ static DbtSite describe(const Tr *t, const Site *s, unsigned flags)
         .micro  = (uint16_t)s->micro,
         .insn   = (uint8_t)t->i,
         .size   = m->size,
-        .stored = s->group ? 0 : m->stored,
+        .stored = s->group || flags & SITE_EXEC ? 0 : m->stored,
         .flags  = (uint8_t)(flags | (s->tlb ? SITE_TLB : 0) | (s->retry && !(flags & SITE_EXEC) ? SITE_RETRY : 0) |
                            (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
                            (!m->write && !m->no_copy && !s->group && !(flags & SITE_EXEC) ? SITE_LOAD : 0) |
@@ -583,7 +591,7 @@ static HostMem segment_operand(const MemSpec *m)
 static bool is_fixed(const MemSpec *m, unsigned size)
 {
     int64_t top = (int64_t)m->linear >> 47;
-    return m->constant && m->seg != X86_FS && m->seg != X86_GS && !m->locked && !m->bit_offset &&
+    return m->constant && !m->based && m->seg != X86_FS && m->seg != X86_GS && !m->locked && !m->bit_offset &&
            (m->linear & X86_PAGE_MASK) + size <= X86_PAGE_SIZE && (top == 0 || top == -1);
 }
 
@@ -770,6 +778,14 @@ Operand check(Tr *t, const MemSpec *m)
         asm_lea(a, true, H_RAX, segment_operand(&c));
     } else if (!fixed) {
         put_address(t, false, &c);
+    }
+    if (m->based) {
+        if (put_limit(t, m)) {
+            asm_jcc(a, CC_A, 0);
+            reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+            put_slow(t, &s, SITE_EXEC, false);
+        }
+        put_base(t, m);
     }
     if (m->locked && m->size > 1) {
         asm_8(a, 0xa8); /* test al, size - 1 */

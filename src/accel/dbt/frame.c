@@ -118,6 +118,9 @@ DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry)
         if (rip > cs->limit) {
             x86_raise(cpu, X86_GP);
         }
+        if (cpu->segment_key >> X86_SEGMENT_KEY_ODD_LIMIT & 1) {
+            return NULL;
+        }
         fetch.linear = (uint32_t)(cs->base + rip);
         fetch.limit  = (uint64_t)cs->limit - rip + 1;
     } else if (!x86_canonical(cpu, rip)) {

@@ -99,6 +99,11 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
         s->reg[X86_RSP] = (Sym){ s->reg[X86_RBP].root, s->reg[X86_RBP].off + 8 };
         written(s, X86_RBP);
         return;
+    case T_LOOP:
+        if (in->op == 0xe2) {
+            written(s, X86_RCX);
+        }
+        return;
     case T_JCC:
     case T_JMP:
     case T_NOP:

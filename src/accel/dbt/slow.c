@@ -37,6 +37,7 @@ static const uint8_t *go(DbtFrame *f, const uint8_t *to)
         f->calls.unparked++;
         x86_unpark(cpu);
     }
+    dbt_take_segments(f, cpu);
     return to;
 }
 
@@ -647,6 +648,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
             }
         }
         cpu->interrupt_shadow = X86_SHADOW_NONE;
+        dbt_take_segments(f, cpu);
         return to;
     }
 }

@@ -27,12 +27,13 @@ static DbtMode mode_of(const X86Cpu *cpu)
 {
     bool       smap = cpu->code_size == X86_CODE64 && !cpu->cpl && cpu->cr4 & CR4_SMAP;
     X86TlbMode mode = x86_tlb_mode(cpu);
-    return (DbtMode){
+    DbtMode    m    = {
         .code    = cpu->code_size == X86_CODE64   ? 8
                    : cpu->code_size == X86_CODE32 ? 4
                                                   : 2,
         .stack   = cpu->stack_size,
         .flat    = cpu->flat,
+        .limit   = cpu->seg[X86_CS].limit,
         .forward = !(cpu->eflags & EFLAGS_DF),
         .kernel  = cpu->cpl == 0,
         .user    = cpu->cpl == 3,
@@ -48,6 +49,10 @@ static DbtMode mode_of(const X86Cpu *cpu)
         .bmi1    = x86_has(cpu, X86_FEATURE_BMI1),
         .bmi2    = x86_has(cpu, X86_FEATURE_BMI2),
     };
+    for (unsigned i = 0; i < X86_N_SEG && m.code != 8; i++) {
+        m.seg[i] = (uint8_t)x86_segment_kind(cpu->segment_key, i);
+    }
+    return m;
 }
 
 static void note_range(Tr *t, unsigned start, unsigned end)
@@ -62,6 +67,26 @@ static bool ends_unit(const DbtInsn *in)
            in->t == T_STAC || in->t == T_CLAC || in->t == T_SYSCALL || in->t == T_SYSRET;
 }
 
+static bool is_branch(const DbtInsn *in)
+{
+    return in->t == T_JCC || in->t == T_LOOP || in->t == T_JMP || in->t == T_CALL;
+}
+
+/* Outside 64-bit mode a direct branch is cut to the operand size. Beyond CS's limit it faults: C. */
+static void cut_branch(Tr *t, unsigned off, DbtInsn *in)
+{
+    if (t->mode.code == 8 || !is_branch(in)) {
+        return;
+    }
+    uint32_t next   = (uint32_t)(t->f->rip + off + in->len);
+    uint32_t target = next + (uint32_t)in->imm;
+    target          = in->opsize == 2 ? (uint16_t)target : target;
+    in->imm         = (int32_t)(target - next);
+    if (target > t->mode.limit) {
+        in->t = T_OTHER;
+    }
+}
+
 /* The instruction as C runs it, for those that have no template or not for every case. */
 static bool decode_c(Tr *t, const uint8_t *buf, unsigned avail, DbtInsn *in)
 {
@@ -72,9 +97,10 @@ static bool decode_c(Tr *t, const uint8_t *buf, unsigned avail, DbtInsn *in)
     return true;
 }
 
-static bool may_call_c(const DbtInsn *in)
+static bool may_call_c(const Tr *t, const DbtInsn *in)
 {
-    return in->t == T_C || in->t == T_REP || in->t == T_STI || in->t == T_RDTSC || in->t == T_BASE ||
+    bool checks_target = in->t == T_RET || in->t == T_CALLI || in->t == T_JMPI;
+    return (checks_target && t->mode.code != 8) || in->t == T_C || in->t == T_REP || in->t == T_STI || in->t == T_RDTSC || in->t == T_BASE ||
            in->t == T_SYSCALL || in->t == T_SYSRET;
 }
 
@@ -94,6 +120,7 @@ static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
     if (in->t != T_OTHER && !emit_can(in)) {
         in->t = T_OTHER;
     }
+    cut_branch(t, off, in);
     if (in->t == T_OTHER && !vector_decode(t, buf, avail, in)) {
         memset(in, 0, sizeof *in);
         if (!decode_c(t, buf, avail, in)) {
@@ -106,7 +133,7 @@ static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
         *ends            = c->flags & X86_INSN_ENDS;
     } else {
         *ends = ends_unit(in);
-        if (may_call_c(in) && !decode_c(t, buf, avail, in)) {
+        if (may_call_c(t, in) && !decode_c(t, buf, avail, in)) {
             return false;
         }
     }
@@ -133,7 +160,7 @@ static uint8_t live_at(Tr *t, uint64_t rip)
         if (!dbt_decode(&t->mode, t->s->page + at, MIN(X86_PAGE_SIZE - at, 15u), &in)) {
             break;
         }
-        if (in.t == T_OTHER || in.faults || in.t == T_JCC || ends_unit(&in)) {
+        if (in.t == T_OTHER || in.faults || in.t == T_JCC || in.t == T_LOOP || ends_unit(&in)) {
             break;
         }
         at += in.len;
@@ -160,10 +187,10 @@ static void find_live(Tr *t)
     t->live[t->n] = live;
     for (unsigned i = t->n; i-- > 0;) {
         const DbtInsn *in = &t->s->insns[i];
-        if (in->t == T_JCC || in->t == T_JMP || in->t == T_CALL) {
+        if (is_branch(in)) {
             uint64_t to      = t->f->rip + in->off + in->len + (uint64_t)in->imm;
             t->live_taken[i] = live_at(t, to);
-            live             = (in->t == T_JCC ? live : 0) | t->live_taken[i];
+            live             = (in->t == T_JCC || in->t == T_LOOP ? live : 0) | t->live_taken[i];
         }
         live       = (uint8_t)((live & ~in->write) | in->read | (in->faults || in->raises ? FL_ALL : 0));
         t->live[i] = live;
@@ -219,7 +246,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     for (unsigned i = 0; i < t->n; i++) {
         const DbtInsn *in = &t->s->insns[i];
         u->insn_off[i]    = in->off;
-        u->c_of[i]        = may_call_c(in) ? (uint8_t)(in->extra + 1) : 0;
+        u->c_of[i]        = may_call_c(t, in) ? (uint8_t)(in->extra + 1) : 0;
     }
     u->insn_off[t->n] = (uint16_t)t->len;
 
@@ -317,7 +344,7 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
         }
         t.n++;
         t.len += in->len;
-        if (ends || (in->t == T_JCC && ++branches == DBT_MAX_JCC)) {
+        if (ends || ((in->t == T_JCC || in->t == T_LOOP) && ++branches == DBT_MAX_JCC)) {
             break;
         }
     }

@@ -19,6 +19,44 @@ static bool is_flat_code(const X86Segment *s)
            (s->attr & (SEG_UNUSABLE | SEG_P | SEG_S | SEG_CODE | SEG_R)) == (SEG_P | SEG_S | SEG_CODE | SEG_R);
 }
 
+/* What x86_linear() lets through: X86SegmentKind. */
+static unsigned kind_of(const X86Segment *s, bool protected)
+{
+    if (s->attr & SEG_UNUSABLE) {
+        return X86_SEGMENT_OTHER;
+    }
+    bool code = s->attr & SEG_CODE, writable = true;
+    if (protected) {
+        if (!(s->attr & SEG_P) || (code ? !(s->attr & SEG_R) : s->attr & SEG_E)) {
+            return X86_SEGMENT_OTHER;
+        }
+        writable = !code && s->attr & SEG_W;
+    }
+    unsigned kind = s->limit == 0xffff       ? X86_SEGMENT_64K
+                    : s->limit == UINT32_MAX ? X86_SEGMENT_4G
+                                             : X86_SEGMENT_LIMIT;
+    return kind | (writable ? X86_SEGMENT_WRITABLE : 0);
+}
+
+static uint64_t segment_key(const X86Cpu *cpu, bool protected)
+{
+    static const uint8_t order[] = { X86_ES, X86_SS, X86_DS, X86_FS, X86_GS };
+    const X86Segment    *cs      = &cpu->seg[X86_CS];
+    uint64_t             key     = (uint64_t)kind_of(cs, protected) << X86_SEGMENT_KEY_CS;
+    for (unsigned i = 0; i < sizeof order; i++) {
+        key |= (uint64_t)kind_of(&cpu->seg[order[i]], protected) << (X86_SEGMENT_KEY_FIRST + 3 * i);
+    }
+    bool pages = (cs->limit & 0xfff) == 0xfff;
+    if (cs->limit < 1 << 20) {
+        key |= (uint64_t)cs->limit << X86_SEGMENT_KEY_LIMIT;
+    } else if (pages) {
+        key |= (uint64_t)(cs->limit >> 12 | 1 << 20) << X86_SEGMENT_KEY_LIMIT;
+    } else {
+        key |= UINT64_C(1) << X86_SEGMENT_KEY_ODD_LIMIT;
+    }
+    return key;
+}
+
 void x86_update_mode(X86Cpu *cpu)
 {
     bool protected         = cpu->cr0 & CR0_PE;
@@ -31,6 +69,8 @@ void x86_update_mode(X86Cpu *cpu)
     cpu->stack_size = cpu->code_size == X86_CODE64 ? 8 : cpu->seg[X86_SS].attr & SEG_DB ? 4 : 2;
     cpu->flat       = cpu->code_size == X86_CODE64 || (is_flat_code(cs) && is_flat_data(&cpu->seg[X86_SS]) &&
                                                  is_flat_data(&cpu->seg[X86_DS]) && is_flat_data(&cpu->seg[X86_ES]));
+
+    cpu->segment_key = cpu->code_size == X86_CODE64 ? 0 : segment_key(cpu, protected && !vm86);
 
     uint32_t key  = 0;
     unsigned used = 0;
@@ -51,6 +91,7 @@ void x86_update_mode(X86Cpu *cpu)
     ADD((cpu->xcr0 & XCR0_AVX) != 0, 1);
     ADD(cpu->smm, 1);
 #undef ADD
+    g_assert(used <= X86_SEGMENT_KEY_FIRST);
     cpu->mode_key = key;
     x86_tlb_select(cpu);
 }

@@ -196,6 +196,15 @@ typedef enum X86Shadow { X86_SHADOW_NONE, X86_SHADOW_STI, X86_SHADOW_SS } X86Sha
 /* X86Cpu.mode_key: where CPL is in it. */
 enum { X86_MODE_KEY_CPL = 5 };
 
+/* X86Cpu.segment_key: what code outside 64-bit mode may count on of a segment. */
+typedef enum X86SegmentKind {
+    X86_SEGMENT_OTHER, /* anything, in particular expand-down or unusable ones */
+    X86_SEGMENT_64K,   /* readable data or code, limit FFFFh */
+    X86_SEGMENT_4G,
+    X86_SEGMENT_LIMIT,        /* some other limit, not expand-down */
+    X86_SEGMENT_WRITABLE = 4, /* added to the others */
+} X86SegmentKind;
+
 /* Mode of execution of the current code segment. */
 typedef enum X86CodeSize { X86_CODE16, X86_CODE32, X86_CODE64 } X86CodeSize;
 
@@ -230,6 +239,8 @@ struct X86Cpu {
     uint8_t  stack_size; /* 2, 4 or 8: width of the stack pointer */
     uint32_t mode_key;   /* unlike for any two states between which decoded code must not be reused, nor the right
                           * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
+    uint64_t segment_key; /* the same of segments, for code that knows their kinds and CS's limit; 0 in 64-bit mode. The
+                           * bits that mode_key and its users leave: see seg.c */
 
     bool        smm;
     bool        nmi_blocked;
@@ -313,6 +324,23 @@ struct X86Cpu {
     void (*smm_changed)(void *opaque, bool smm);
     void *board;
 };
+
+/* segment_key's bits. */
+enum {
+    X86_SEGMENT_KEY_FIRST     = 17, /* ES, SS, DS, FS, GS: 3 bits each */
+    X86_SEGMENT_KEY_CS        = 34,
+    X86_SEGMENT_KEY_LIMIT     = 41, /* of CS, as a descriptor has it, and its G: 21 bits */
+    X86_SEGMENT_KEY_ODD_LIMIT = 62, /* no descriptor could have it */
+};
+
+/* The X86SegmentKind of a segment with X86_SEGMENT_WRITABLE; outside 64-bit mode. */
+static inline unsigned x86_segment_kind(uint64_t segment_key, unsigned seg)
+{
+    unsigned shift = seg == X86_CS   ? X86_SEGMENT_KEY_CS
+                     : seg == X86_ES ? X86_SEGMENT_KEY_FIRST
+                                     : X86_SEGMENT_KEY_FIRST + 3 * (seg - 1);
+    return segment_key >> shift & 7;
+}
 
 static inline X86Cpu *x86_cpu(Vcpu *cpu)
 {
