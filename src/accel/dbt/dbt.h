@@ -45,6 +45,7 @@ enum {
     DBT_MISSES       = 4096,  /* of a micro entry, until its site is looked at */
     DBT_HEATS        = 4096,  /* counters of units' runs */
     DBT_COLD_RUNS    = 16384, /* of a unit, until its sites are checked in line */
+    DBT_LAST         = 3,
     DBT_SIZES        = 11,    /* of what look-ups in the TLB check: 1 << n bytes */
 };
 
@@ -93,7 +94,8 @@ typedef struct DbtFrame {
     uint64_t keep[4];                                /* the templates': across checks */
     uint8_t  copy[64];                               /* of an operand that lies in two pages */
     uint16_t left[DBT_COUNTED], missed[DBT_COUNTED]; /* executions until a site is judged, and misses meanwhile */
-    uint64_t seg_base[X86_N_SEG], seg_limit[X86_N_SEG]; /* outside 64-bit mode: dbt_take_segments() */
+    uint64_t seg_base[X86_N_SEG];                    /* outside 64-bit mode: dbt_take_segments() */
+    int64_t  seg_last[X86_N_SEG][DBT_LAST];          /* the last offset that may be that of 1 << n bytes */
 
     /* Only read by code from here on. */
     const X86TlbEntry *tlb;
@@ -254,10 +256,12 @@ typedef enum RecipeKind {
     RECIPE_SUB,  /* reg is a difference: CMP reg + rm or imm, the same */
     RECIPE_ADD,  /* reg is a sum */
     RECIPE_NEG,
+    RECIPE_INC, /* reg is what INC has left, CF is in the frame */
+    RECIPE_DEC,
 } RecipeKind;
 
 typedef struct Recipe {
-    uint8_t  kind, size; /* 4 or 8 bytes; CMP and TEST 1 and 2 too */
+    uint8_t  kind, size; /* 1, 2, 4 or 8 bytes */
     uint8_t  reg, rm;    /* guest registers; rm DBT_NO_REG: imm */
     int32_t  imm;
     uint16_t uses; /* guest registers, a bit each */
@@ -421,8 +425,10 @@ static inline uint64_t dbt_key_of(const X86Cpu *cpu)
 static inline void dbt_take_segments(DbtFrame *f, const X86Cpu *cpu)
 {
     for (unsigned i = 0; i < X86_N_SEG && cpu->code_size != X86_CODE64; i++) {
-        f->seg_base[i]  = (uint32_t)cpu->seg[i].base;
-        f->seg_limit[i] = cpu->seg[i].limit;
+        f->seg_base[i] = (uint32_t)cpu->seg[i].base;
+        for (unsigned n = 0; n < DBT_LAST; n++) {
+            f->seg_last[i][n] = (int64_t)cpu->seg[i].limit + 1 - (1 << n);
+        }
     }
 }
 

@@ -114,6 +114,14 @@ static void gen_registers(Tr *t, const DbtInsn *in)
     Asm *a = &t->hot;
     Enc  e = enc_of(in);
 
+    if (flags_by_inc(t, in)) {
+        e.reg     = in->reg;
+        e.rm      = dbt_host_register[in->rm];
+        e.byte_rm = byte_rm(in);
+        asm_emit(a, &e);
+        flags_inc(t, in);
+        return;
+    }
     if (needs_flags(t, in)) {
         flags_need(t);
     }

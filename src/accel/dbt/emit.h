@@ -66,6 +66,7 @@ typedef struct Tr {
     uint8_t         live_taken[DBT_MAX_INSNS]; /* at a branch's target */
     bool            fl_reg, fl_mem;            /* the guest's flags are in EFLAGS, in the frame */
     Recipe          recipe;                    /* or can be made so; RECIPE_NONE: not */
+    uint32_t        part_at;                   /* in the hot part: where EFLAGS have all of them but CF */
     unsigned        i;                         /* instruction at hand */
     unsigned        n_groups, first_open;
     int64_t         range_max;
@@ -126,6 +127,9 @@ void     flags_sync(Tr *t, Asm *a);            /* the frame has them: for what l
 bool     flags_keep(Tr *t, const DbtInsn *in); /* before an instruction; true: it spoils the recipe, and nobody minds */
 void     flags_forget(Tr *t);                  /* after one that has */
 void     flags_recipe(Tr *t, const DbtInsn *in);                        /* after one that has written flags */
+bool     flags_by_inc(const Tr *t, const DbtInsn *in); /* INC, DEC that need no flags before: its recipe will do */
+void     flags_inc(Tr *t, const DbtInsn *in);          /* behind it */
+void     flags_need_for(Tr *t, uint8_t read);          /* these only; nothing is said about EFLAGS afterwards */
 uint16_t insn_writes(const Tr *t, const DbtInsn *in);                   /* guest registers, a bit each */
 void     put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
 void     reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value);    /* for the 4 or 8 bytes just emitted */
@@ -172,7 +176,7 @@ uint32_t emit_group_exit(Tr *t, uint64_t rip, DbtGroups to); /* to that variant:
 /* --- emit_segment.c --- */
 void segment_spec(const Tr *t, MemSpec *m); /* fills `based` and `kind` */
 void put_offset(Tr *t, const MemSpec *m);   /* RAX = the offset in its segment, zero-extended; RCX is used */
-bool put_limit(Tr *t, const MemSpec *m);    /* compares it; true: CC_A is taken beyond the limit. RCX is used */
+int  put_limit(Tr *t, const MemSpec *m);    /* compares it; the condition beyond the limit, or -1: it cannot be */
 void put_base(Tr *t, const MemSpec *m);     /* RAX = the linear address */
 void put_load(Asm *a, unsigned size, unsigned reg, HostMem mem); /* of 2 (zero-extended), 4 or 8 bytes */
 void emit_lea16(Tr *t, const DbtInsn *in); /* 16-bit result or address */

@@ -273,7 +273,7 @@ void emit_flow(Tr *t, const DbtInsn *in)
     switch (in->t) {
     case T_JMP: emit_exit(t, target, -1, t->live_taken[t->i]); break;
     case T_JCC:
-        flags_need(t);
+        flags_need_for(t, in->read);
         emit_exit(t, target, in->op & 15, t->live_taken[t->i]);
         break;
     case T_CALL:

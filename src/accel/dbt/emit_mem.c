@@ -90,61 +90,85 @@ static void put_flags_load(Asm *a)
 /* EFLAGS by the recipe. RAX is used. */
 static void put_recipe(Asm *a, const Recipe *r)
 {
-    bool     wide = r->size == 8;
-    unsigned reg = dbt_host_register[r->reg], rm = r->rm == DBT_NO_REG ? 0u : dbt_host_register[r->rm];
-    bool     imm = r->rm == DBT_NO_REG;
-    Enc      op  = { .prefix   = r->size == 2 ? 0x66 : 0,
-                     .w        = wide,
-                     .rm       = (uint8_t)reg,
-                     .reg      = (uint8_t)rm,
-                     .byte_rm  = r->size == 1,
-                     .byte_reg = r->size == 1 && !imm,
-                     .imm      = r->imm,
-                     .imm_size = (uint8_t)(!imm           ? 0
-                                           : r->size == 1 ? 1
-                                           : r->size == 2 ? 2
-                                                          : 4) };
+    bool     wide = r->size == 8, imm = r->rm == DBT_NO_REG;
+    unsigned reg = dbt_host_register[r->reg], rm = imm ? 0u : dbt_host_register[r->rm];
+    /* op reg, rm or imm; op RAX, rm or imm */
+    Enc op = { .prefix   = r->size == 2 ? 0x66 : 0,
+               .w        = wide,
+               .rm       = (uint8_t)reg,
+               .reg      = (uint8_t)rm,
+               .byte_rm  = r->size == 1,
+               .byte_reg = r->size == 1 && !imm,
+               .imm      = r->imm,
+               .imm_size = (uint8_t)(!imm           ? 0
+                                     : r->size == 1 ? 1
+                                     : r->size == 2 ? 2
+                                                    : 4) };
+    bool byte = r->size == 1;
+
     switch ((RecipeKind)r->kind) {
-    case RECIPE_CMP:
-        op.op = imm ? (r->size == 1 ? 0x80 : 0x81) : r->size == 1 ? 0x38 : 0x39;
-        if (imm) {
-            op.reg = 7;
-        }
-        asm_emit(a, &op);
-        break;
     case RECIPE_TEST:
-        op.op = imm ? (r->size == 1 ? 0xf6 : 0xf7) : r->size == 1 ? 0x84 : 0x85;
+        op.op = imm ? 0xf7 : 0x85;
         if (imm) {
             op.reg = 0;
         }
-        asm_emit(a, &op);
         break;
+    case RECIPE_CMP:
     case RECIPE_SUB:
+        op.op = imm ? 0x81 : 0x39;
         if (imm) {
-            asm_lea(a, wide, H_RAX, asm_at(reg, r->imm));
-            asm_ri(a, wide, 7, H_RAX, r->imm);
-        } else {
-            asm_lea(a, wide, H_RAX, (HostMem){ .base = (uint8_t)reg, .index = (uint8_t)rm });
-            asm_rr(a, wide, 0x39, rm, H_RAX);
+            op.reg = 7;
         }
+        break;
+    case RECIPE_ADD:
+        op.op = imm ? 0x81 : 0x01;
+        if (imm) {
+            op.reg = 0;
+        }
+        break;
+    case RECIPE_NEG:
+        op.op       = 0xf7;
+        op.reg      = 3;
+        op.byte_reg = false;
+        op.imm_size = 0;
+        break;
+    case RECIPE_INC:
+    case RECIPE_DEC:
+        op.op       = 0xff;
+        op.reg      = r->kind == RECIPE_DEC;
+        op.imm_size = 0;
+        break;
+    case RECIPE_NONE: return;
+    }
+    op.op = (uint8_t)(op.op - byte);
+    if (r->kind == RECIPE_CMP || r->kind == RECIPE_TEST) {
+        asm_emit(a, &op);
+        return;
+    }
+    op.rm      = H_RAX;
+    op.byte_rm = false;
+    switch ((RecipeKind)r->kind) {
+    case RECIPE_SUB:
+        asm_lea(a, wide, H_RAX, imm ? asm_at(reg, r->imm) : (HostMem){ .base = (uint8_t)reg, .index = (uint8_t)rm });
         break;
     case RECIPE_ADD:
         if (imm) {
             asm_lea(a, wide, H_RAX, asm_at(reg, (int32_t)(0u - (uint32_t)r->imm)));
-            asm_ri(a, wide, 0, H_RAX, r->imm);
         } else {
             asm_rr(a, wide, 0x8b, H_RAX, reg);
             asm_rr(a, wide, 0x29, rm, H_RAX);
-            asm_rr(a, wide, 0x01, rm, H_RAX);
         }
         break;
     case RECIPE_NEG:
         asm_rr(a, wide, 0x8b, H_RAX, reg);
-        asm_emit(a, &(Enc){ .w = wide, .op = 0xf7, .reg = 3, .rm = H_RAX });
-        asm_emit(a, &(Enc){ .w = wide, .op = 0xf7, .reg = 3, .rm = H_RAX });
+        asm_emit(a, &op);
         break;
-    case RECIPE_NONE: break;
+    default:
+        put_flags_load(a);
+        asm_lea(a, wide, H_RAX, asm_at(reg, r->kind == RECIPE_DEC ? 1 : -1));
+        break;
     }
+    asm_emit(a, &op);
 }
 
 /* Before host code that changes EFLAGS: afterwards they are in the frame, or can be made again. */
@@ -189,6 +213,37 @@ void flags_written(Tr *t)
     t->recipe.kind = RECIPE_NONE;
 }
 
+/* Does the frame have CF? */
+static bool frame_has_carry(const Tr *t)
+{
+    return t->fl_mem || t->recipe.kind == RECIPE_INC || t->recipe.kind == RECIPE_DEC;
+}
+
+bool flags_by_inc(const Tr *t, const DbtInsn *in)
+{
+    return in->t == T_GEN && !in->memory && in->ext && !in->map && (in->op | 1) == 0xff && in->reg < 2 &&
+           !is_high_register(in->rm) && dbt_host_register[in->rm] != H_NONE && frame_has_carry(t) &&
+           t->live[t->i + 1] & FL_CF;
+}
+
+void flags_inc(Tr *t, const DbtInsn *in)
+{
+    t->fl_reg = t->fl_mem = false;
+    t->recipe             = (Recipe){ .kind = in->reg ? RECIPE_DEC : RECIPE_INC,
+                                      .size = in->opsize,
+                                      .reg  = in->rm,
+                                      .rm   = DBT_NO_REG,
+                                      .uses = (uint16_t)(1u << in->rm) };
+    t->part_at            = asm_offset(&t->hot);
+}
+
+void flags_need_for(Tr *t, uint8_t read)
+{
+    if (t->part_at != asm_offset(&t->hot) || read & FL_CF) {
+        flags_need(t);
+    }
+}
+
 /* Are the flags nowhere but in the recipe? */
 static bool only_recipe(const Tr *t)
 {
@@ -197,7 +252,8 @@ static bool only_recipe(const Tr *t)
 
 bool flags_keep(Tr *t, const DbtInsn *in)
 {
-    if (t->recipe.kind == RECIPE_NONE || !(t->recipe.uses & insn_writes(t, in))) {
+    if (t->recipe.kind == RECIPE_NONE || !(t->recipe.uses & insn_writes(t, in)) ||
+        (!t->fl_mem && flags_by_inc(t, in))) {
         return false;
     }
     if (!(t->live[t->i + 1] & ~in->write)) {
@@ -240,7 +296,7 @@ void flags_recipe(Tr *t, const DbtInsn *in)
         kind = in->reg;
     } else if (in->op == 0x84 || in->op == 0x85 || ((in->op == 0xf6 || in->op == 0xf7) && in->reg < 2)) {
         r.kind = RECIPE_TEST;
-    } else if (in->op == 0xf7 && in->reg == 3) {
+    } else if ((in->op | 1) == 0xf7 && in->reg == 3) {
         r.kind = RECIPE_NEG;
         r.rm   = r.reg;
     }
@@ -257,7 +313,7 @@ void flags_recipe(Tr *t, const DbtInsn *in)
     default: break;
     }
     bool changes = r.kind == RECIPE_ADD || r.kind == RECIPE_SUB || r.kind == RECIPE_NEG;
-    if (r.kind == RECIPE_NONE || (changes && (r.size < 4 || (r.kind != RECIPE_NEG && r.reg == r.rm))) ||
+    if (r.kind == RECIPE_NONE || (changes && r.kind != RECIPE_NEG && r.reg == r.rm) ||
         (r.kind == RECIPE_ADD && r.imm == INT32_MIN)) {
         return;
     }
@@ -780,8 +836,9 @@ Operand check(Tr *t, const MemSpec *m)
         put_address(t, false, &c);
     }
     if (m->based) {
-        if (put_limit(t, m)) {
-            asm_jcc(a, CC_A, 0);
+        int beyond = put_limit(t, m);
+        if (beyond >= 0) {
+            asm_jcc(a, (unsigned)beyond, 0);
             reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
             put_slow(t, &s, SITE_EXEC, false);
         }

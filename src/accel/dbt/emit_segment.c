@@ -5,8 +5,8 @@
  *     movzx eax, ea;  cmp eax, limit - size + 1;  ja slow;  add eax, [frame.seg_base]
  *
  * and the check of a linear address after that. What kind of limit a segment has is in the unit's key
- * (X86Cpu.segment_key): one of 64 KiB is an immediate and matters only to what is longer than a byte and has 16-bit
- * addresses, one of 4 GiB is none, others are in the frame. Expand-down segments and what the access may not do at all
+ * (X86Cpu.segment_key): one of 64 KiB is an immediate, and matters to bytes only with 32-bit addresses, one of 4 GiB is
+ * none, others are in the frame. Expand-down segments and what the access may not do at all
  * are C's; so are accesses beyond the limit, which fault there.
  *
  * Lock of the Dbt held. */
@@ -54,31 +54,35 @@ void put_offset(Tr *t, const MemSpec *m)
     }
 }
 
-bool put_limit(Tr *t, const MemSpec *m)
+int put_limit(Tr *t, const MemSpec *m)
 {
     Asm     *a    = &t->hot;
     unsigned last = m->size - 1u;
 
-    switch ((X86SegmentKind)m->kind) {
-    case X86_SEGMENT_64K:
-        if (m->addrsize == 2 && !last) {
-            return false;
-        }
-        if (m->constant && m->linear + last <= 0xffff) {
-            return false;
+    if (m->kind == X86_SEGMENT_4G) {
+        return -1; /* what goes beyond crosses a page */
+    }
+    if (m->kind == X86_SEGMENT_64K) {
+        if (m->addrsize == 2 && (!last || (m->constant && m->linear + last <= 0xffff))) {
+            return -1;
         }
         asm_ri(a, false, 7, H_RAX, (int32_t)(0xffff - last));
-        return true;
-    case X86_SEGMENT_4G: return false; /* what goes beyond crosses a page */
-    default: break;
+        return CC_A;
+    }
+    unsigned n = 0;
+    while (1u << n < m->size && n < DBT_LAST - 1) {
+        n++;
     }
     unsigned reg = H_RAX;
-    if (last) {
-        asm_lea(a, true, H_RCX, asm_at(H_RAX, (int32_t)last));
+    if (m->size > 1u << n) {
+        asm_lea(a, true, H_RCX, asm_at(H_RAX, (int32_t)(m->size - (1u << n))));
+        reg = H_RCX;
+    } else if (m->size < 1u << n) {
+        asm_lea(a, true, H_RCX, asm_at(H_RAX, -(int32_t)((1u << n) - m->size)));
         reg = H_RCX;
     }
-    asm_rm(a, true, 0x3b, reg, asm_frame(DBT_FRAME(seg_limit) + 8 * (int32_t)m->seg));
-    return true;
+    asm_rm(a, true, 0x3b, reg, asm_frame(DBT_FRAME(seg_last) + 8 * (int32_t)(DBT_LAST * m->seg + n)));
+    return CC_G;
 }
 
 void put_base(Tr *t, const MemSpec *m)

@@ -528,7 +528,7 @@ const uint8_t *dbt_slow_pages(DbtFrame *f, uint64_t rip)
 /* The flags that the recipe makes of these registers, as X86Cpu.arith has them. */
 static uint16_t flags_by(const Recipe *r, const X86Cpu *cpu)
 {
-    enum { LOW = 0x1400 }; /* PF and AF are the low bits' */
+    enum { LOW = 0x1400, CARRY = 0x100 }; /* PF and AF are the low bits' */
     uint64_t a = cpu->gpr[r->reg], b = r->rm == DBT_NO_REG ? (uint64_t)(int64_t)r->imm : cpu->gpr[r->rm];
     unsigned shift = 64 - 8u * r->size; /* the operands' sign comes into bit 63 */
     uint16_t high, low;
@@ -555,6 +555,17 @@ static uint16_t flags_by(const Recipe *r, const X86Cpu *cpu)
         a = 0;
         BOTH("subq");
         break;
+    case RECIPE_INC:
+    case RECIPE_DEC:
+        b = 1;
+        if (r->kind == RECIPE_INC) {
+            a -= b;
+            BOTH("addq");
+        } else {
+            a += b;
+            BOTH("subq");
+        }
+        return (high & ~(LOW | CARRY)) | (low & LOW) | (cpu->arith & CARRY);
     case RECIPE_CMP:
     case RECIPE_NONE:
     default: BOTH("subq"); break;

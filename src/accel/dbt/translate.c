@@ -324,7 +324,8 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
                       .hot         = { .start = s->hot, .p = s->hot, .end = s->hot + HOT_MAX },
                       .cold        = { .start = s->cold, .p = s->cold, .end = s->cold + COLD_MAX },
                       .range_start = f->page_offset,
-                      .range_end   = f->page_offset };
+                      .range_end   = f->page_offset,
+                      .part_at     = UINT32_MAX };
     uint32_t    insn_host[DBT_MAX_INSNS + 1];
     unsigned    branches = 0;
 
