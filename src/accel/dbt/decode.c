@@ -185,6 +185,18 @@ static uint8_t stack_opsize(const Cursor *c)
     return c->mode->code == 8 ? 8 : c->in->opsize;
 }
 
+/* Outside 64-bit mode: are both sides of MOVS, STOS or LODS in segments that templates know? */
+static bool good_string(const Cursor *c, uint8_t op)
+{
+    enum { KINDS = 3, WRITABLE = 4 }; /* X86SegmentKind */
+    DbtInsn *in = c->in;
+
+    in->seg      = in->seg == DBT_NO_REG ? 3 : in->seg;
+    unsigned es  = c->mode->seg[0];
+    bool     bad = op < 0xac && (!(es & KINDS) || !(es & WRITABLE));
+    return !bad && (op == 0xaa || op == 0xab || c->mode->seg[in->seg] & KINDS);
+}
+
 /* --- maps --- */
 
 static void alu(Cursor *c, uint8_t op)
@@ -589,8 +601,8 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
     case 0xab:
     case 0xac:
     case 0xad:
-        if (!m64 || !mode->forward || c->repne || in->addrsize != 8 || in->seg != DBT_NO_REG || in->lock ||
-            (c->rep && op >= 0xac)) {
+        if (!mode->forward || c->repne || in->lock || (c->rep && op >= 0xac) ||
+            (m64 ? in->addrsize != 8 || in->seg != DBT_NO_REG : !good_string(c, op))) {
             return other(c);
         }
         in->t      = c->rep ? T_REP : T_STRING;

@@ -5,8 +5,8 @@
  *     movzx eax, ea;  cmp eax, limit - size + 1;  ja slow;  add eax, [frame.seg_base]
  *
  * and the check of a linear address after that. What kind of limit a segment has is in the unit's key
- * (X86Cpu.segment_key): one of 64 KiB is an immediate, and matters to bytes only with 32-bit addresses, one of 4 GiB is
- * none, others are in the frame. Expand-down segments and what the access may not do at all
+ * (X86Cpu.segment_key): one of 64 KiB is an immediate, and so is one of 4 GiB, others are in the frame; 16-bit addresses
+ * need no comparison where they cannot reach it. Expand-down segments and what the access may not do at all
  * are C's; so are accesses beyond the limit, which fault there.
  *
  * Lock of the Dbt held. */
@@ -60,7 +60,11 @@ int put_limit(Tr *t, const MemSpec *m)
     unsigned last = m->size - 1u;
 
     if (m->kind == X86_SEGMENT_4G) {
-        return -1; /* what goes beyond crosses a page */
+        if (m->addrsize == 2 || !last) {
+            return -1;
+        }
+        asm_ri(a, false, 7, H_RAX, -(int32_t)m->size);
+        return CC_A;
     }
     if (m->kind == X86_SEGMENT_64K) {
         if (m->addrsize == 2 && (!last || (m->constant && m->linear + last <= 0xffff))) {

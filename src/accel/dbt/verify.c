@@ -579,7 +579,7 @@ static bool decode(DbtVerifier *v, const uint8_t *at, const uint8_t *end)
 /* REP MOVS and STOS on memory that checks cover, no farther than the page's end. */
 static bool string_operand(DbtVerifier *v, unsigned reg, unsigned size, bool write)
 {
-    Expr e = v->s.reg[reg];
+    Expr e = v->s.reg[reg], host = e; /* both have the same place in the page */
     int  k = entry_in(&e, ROOT_ADDEND, 1);
     if (k >= N_MICRO && covered_by_write(&v->s, (unsigned)k)) {
         k += X86_WRITE;
@@ -590,8 +590,9 @@ static bool string_operand(DbtVerifier *v, unsigned reg, unsigned size, bool wri
     Expr addend   = expr_root(addend_root((unsigned)k));
     e             = sum(v, &e, &addend, -1);
     v->s.reg[reg] = fresh(v);
-    return (covered(&v->s, (unsigned)k, &e, size) && fits_cover(&v->fits, &e, &v->s.reg[H_RCX], size)) ||
-           bad(v, "a string that no check covers");
+    const Expr *count = &v->s.reg[H_RCX];
+    bool        fits  = fits_cover(&v->fits, &e, count, size) || fits_cover(&v->fits, &host, count, size);
+    return (covered(&v->s, (unsigned)k, &e, size) && fits) || bad(v, "a string that no check covers");
 }
 
 static bool is_string(const DbtVerifier *v)
