@@ -19,23 +19,29 @@ DbtMode check_decode_mode(unsigned number)
     static const uint8_t sizes[6][3] = { { 8, 8, 1 }, { 4, 4, 1 }, { 2, 2, 1 }, { 4, 2, 0 }, { 2, 4, 0 }, { 8, 8, 1 } };
     const uint8_t       *s           = sizes[number % 6];
     bool                 some        = number % 6 == 5;
-    return (DbtMode){ .code    = s[0],
-                      .stack   = s[1],
-                      .flat    = s[2],
-                      .popcnt  = true,
-                      .forward = !some,
-                      .kernel  = !some,
-                      .user    = some,
-                      .stac    = !some,
-                      .clac    = !some,
-                      .rdtscp  = true,
-                      .cx16    = true,
-                      .lzcnt   = !some,
-                      .tzcnt   = !some,
-                      .movbe   = !some,
-                      .crc32   = true,
-                      .bmi1    = !some,
-                      .bmi2    = !some };
+    DbtMode              mode        = { .code    = s[0],
+                                         .stack   = s[1],
+                                         .flat    = s[2],
+                                         .popcnt  = true,
+                                         .forward = !some,
+                                         .kernel  = !some,
+                                         .user    = some,
+                                         .stac    = !some,
+                                         .clac    = !some,
+                                         .rdtscp  = true,
+                                         .cx16    = true,
+                                         .lzcnt   = !some,
+                                         .tzcnt   = !some,
+                                         .movbe   = !some,
+                                         .crc32   = true,
+                                         .bmi1    = !some,
+                                         .bmi2    = !some };
+    /* Any kind of segment, each more than once */
+    static const uint8_t kinds[6][6] = {
+        { 0 }, { 6, 2, 6, 6, 7, 3 }, { 6, 2, 6, 6, 0, 5 }, { 5, 1, 5, 3, 6, 0 }, { 7, 7, 7, 7, 1, 2 }, { 0 }
+    };
+    memcpy(mode.seg, kinds[number % 6], sizeof mode.seg);
+    return mode;
 }
 
 /* --- what Zydis calls it --- */
@@ -70,6 +76,7 @@ static const ZydisDecodedOperand *find_rm(const Check *c)
 {
     const ZydisDecodedOperand *o = find(c, ZYDIS_OPERAND_ENCODING_MODRM_RM);
     o                            = o ? o : find(c, ZYDIS_OPERAND_ENCODING_OPCODE);
+    o                            = o ? o : find(c, ZYDIS_OPERAND_ENCODING_DISP16_32_64);
     if (!o && c->z.operand_count_visible && c->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER) {
         o = &c->op[0]; /* the accumulator of short forms */
     }
@@ -77,6 +84,17 @@ static const ZydisDecodedOperand *find_rm(const Check *c)
 }
 
 /* --- comparing --- */
+
+/* Of string instructions: the source's, where there is one. */
+static bool good_segment(const Check *c)
+{
+    const ZydisDecodedOperand *from = &c->op[1];
+    if (c->z.address_width == 64) {
+        return !(c->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT);
+    }
+    return from->type != ZYDIS_OPERAND_TYPE_MEMORY ||
+           from->mem.segment == (ZydisRegister)(ZYDIS_REGISTER_ES + c->in->seg);
+}
 
 static const char *check_name(const Check *c, char *why)
 {
@@ -95,6 +113,7 @@ static const char *check_name(const Check *c, char *why)
     case T_RET: ok = m == ZYDIS_MNEMONIC_RET && c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR; break;
     case T_JMP: ok = m == ZYDIS_MNEMONIC_JMP && c->op[0].imm.is_relative; break;
     case T_JMPI: ok = m == ZYDIS_MNEMONIC_JMP && c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR; break;
+    case T_LOOP: ok = m == ZYDIS_MNEMONIC_LOOP || m == ZYDIS_MNEMONIC_JCXZ || m == ZYDIS_MNEMONIC_JECXZ; break;
     case T_JCC: ok = c->z.meta.category == ZYDIS_CATEGORY_COND_BR && (c->z.opcode & 15) == (c->in->op & 15); break;
     case T_SHCL: ok = c->z.meta.category == ZYDIS_CATEGORY_SHIFT || c->z.meta.category == ZYDIS_CATEGORY_ROTATE; break;
     case T_SHDCL: ok = m == ZYDIS_MNEMONIC_SHLD || m == ZYDIS_MNEMONIC_SHRD; break;
@@ -117,13 +136,13 @@ static const char *check_name(const Check *c, char *why)
         break;
     case T_STRING: /* REP and segments are others' */
         ok = c->z.meta.category == ZYDIS_CATEGORY_STRINGOP && c->in->opsize * 8 == c->op[0].size &&
-             c->z.address_width == 64 && !(c->z.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_SEGMENT));
+             c->z.address_width == c->in->addrsize * 8 && !(c->z.attributes & ZYDIS_ATTRIB_HAS_REP) && good_segment(c);
         break;
     case T_REP:
         ok = c->z.meta.category == ZYDIS_CATEGORY_STRINGOP && c->in->opsize * 8 == c->op[0].size &&
-             c->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY && c->op[0].mem.base == ZYDIS_REGISTER_RDI &&
-             c->z.address_width == 64 && c->z.attributes & ZYDIS_ATTRIB_HAS_REP &&
-             !(c->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT);
+             c->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY && c->z.address_width == c->in->addrsize * 8 &&
+             c->op[0].mem.base == reg_of(7, c->in->addrsize) && c->z.attributes & ZYDIS_ATTRIB_HAS_REP &&
+             good_segment(c);
         break;
     case T_CLI: ok = m == ZYDIS_MNEMONIC_CLI; break;
     case T_STI: ok = m == ZYDIS_MNEMONIC_STI; break;
@@ -179,6 +198,9 @@ static const char *check_memory(const Check *c, const ZydisDecodedOperand *o, ch
         return DIFFERS("displacement %d, not %d", in->disp, (int32_t)disp);
     }
     ZydisRegister seg = ZYDIS_REGISTER_ES + in->seg;
+    if (c->z.attributes & ZYDIS_ATTRIB_HAS_NOTRACK && in->seg == 3 && c->z.address_width != 64) {
+        return NULL; /* the prefix is also that of DS, which Zydis does not see */
+    }
     if (in->t != T_LEA && seg != o->mem.segment) {
         return DIFFERS("segment %s, not %s", ZydisRegisterGetString(seg), ZydisRegisterGetString(o->mem.segment));
     }
@@ -203,6 +225,9 @@ static const char *check_operands(const Check *c, char *why)
     const DbtInsn             *in  = c->in;
     const ZydisDecodedOperand *rm  = find_rm(c);
     const ZydisDecodedOperand *reg = find(c, ZYDIS_OPERAND_ENCODING_MODRM_REG);
+    if (find(c, ZYDIS_OPERAND_ENCODING_DISP16_32_64)) {
+        reg = &c->op[c->op[0].type != ZYDIS_OPERAND_TYPE_REGISTER]; /* the accumulator */
+    }
     const char                *bad = NULL;
 
     if (in->memory && in->t != T_NOP) {

@@ -46,7 +46,7 @@ enum {
     DBT_HEATS        = 4096,  /* counters of units' runs */
     DBT_COLD_RUNS    = 16384, /* of a unit, until its sites are checked in line */
     DBT_LAST         = 3,
-    DBT_SIZES        = 11,    /* of what look-ups in the TLB check: 1 << n bytes */
+    DBT_SIZES        = 11, /* of what look-ups in the TLB check: 1 << n bytes */
 };
 
 /* {tag, addend} for one range of linear addresses: host = linear + addend when linear - tag <= size - access size. */

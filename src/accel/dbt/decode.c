@@ -935,8 +935,8 @@ bool dbt_decode(const DbtMode *mode, const uint8_t *bytes, unsigned avail, DbtIn
         in->seg = 3;
     }
     /* F2 and F3 on what does not know them: only where nobody ever gave them a meaning. */
-    if ((c.rep || c.repne) && !in->prefix && in->t != T_RET && in->t != T_JCC && in->t != T_LOOP && in->t != T_JMP && in->t != T_JMPI &&
-        in->t != T_CALL && in->t != T_CALLI && in->t != T_NOP && in->t != T_REP &&
+    if ((c.rep || c.repne) && !in->prefix && in->t != T_RET && in->t != T_JCC && in->t != T_LOOP && in->t != T_JMP &&
+        in->t != T_JMPI && in->t != T_CALL && in->t != T_CALLI && in->t != T_NOP && in->t != T_REP &&
         !(in->t == T_GEN && in->map == 1 && in->op >= 0xbc)) {
         return other(&c);
     }

@@ -126,11 +126,11 @@ void     flags_written(Tr *t);
 void     flags_sync(Tr *t, Asm *a);            /* the frame has them: for what leaves; EFLAGS and RAX change */
 bool     flags_keep(Tr *t, const DbtInsn *in); /* before an instruction; true: it spoils the recipe, and nobody minds */
 void     flags_forget(Tr *t);                  /* after one that has */
-void     flags_recipe(Tr *t, const DbtInsn *in);                        /* after one that has written flags */
+void     flags_recipe(Tr *t, const DbtInsn *in);       /* after one that has written flags */
 bool     flags_by_inc(const Tr *t, const DbtInsn *in); /* INC, DEC that need no flags before: its recipe will do */
 void     flags_inc(Tr *t, const DbtInsn *in);          /* behind it */
 void     flags_need_for(Tr *t, uint8_t read);          /* these only; nothing is said about EFLAGS afterwards */
-uint16_t insn_writes(const Tr *t, const DbtInsn *in);                   /* guest registers, a bit each */
+uint16_t insn_writes(const Tr *t, const DbtInsn *in);  /* guest registers, a bit each */
 void     put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
 void     reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value);    /* for the 4 or 8 bytes just emitted */
 void     place(Tr *t); /* the host instruction that follows may fault */
@@ -178,10 +178,10 @@ void segment_spec(const Tr *t, MemSpec *m); /* fills `based` and `kind` */
 void put_offset(Tr *t, const MemSpec *m);   /* RAX = the offset in its segment, zero-extended; RCX is used */
 int  put_limit(Tr *t, const MemSpec *m);    /* compares it; the condition beyond the limit, or -1: it cannot be */
 void put_base(Tr *t, const MemSpec *m);     /* RAX = the linear address */
-void put_load(Asm *a, unsigned size, unsigned reg, HostMem mem); /* of 2 (zero-extended), 4 or 8 bytes */
-void emit_lea16(Tr *t, const DbtInsn *in); /* 16-bit result or address */
+void put_load(Asm *a, unsigned size, unsigned reg, HostMem mem);              /* of 2 (zero-extended), 4 or 8 bytes */
+void emit_lea16(Tr *t, const DbtInsn *in);                                    /* 16-bit result or address */
 void put_sized(Asm *a, unsigned size, uint8_t op, unsigned reg, HostMem mem); /* op with 2, 4 or 8 bytes */
-void sp_add(Tr *t, int by);                 /* to the guest's stack pointer, in its width; no flags change */
+void sp_add(Tr *t, int by); /* to the guest's stack pointer, in its width; no flags change */
 void emit_loop(Tr *t, const DbtInsn *in);
 void put_target_check(Tr *t, const DbtInsn *in); /* RAX = a near branch's target: C when it is beyond CS's limit */
 

@@ -93,17 +93,17 @@ static void put_recipe(Asm *a, const Recipe *r)
     bool     wide = r->size == 8, imm = r->rm == DBT_NO_REG;
     unsigned reg = dbt_host_register[r->reg], rm = imm ? 0u : dbt_host_register[r->rm];
     /* op reg, rm or imm; op RAX, rm or imm */
-    Enc op = { .prefix   = r->size == 2 ? 0x66 : 0,
-               .w        = wide,
-               .rm       = (uint8_t)reg,
-               .reg      = (uint8_t)rm,
-               .byte_rm  = r->size == 1,
-               .byte_reg = r->size == 1 && !imm,
-               .imm      = r->imm,
-               .imm_size = (uint8_t)(!imm           ? 0
-                                     : r->size == 1 ? 1
-                                     : r->size == 2 ? 2
-                                                    : 4) };
+    Enc  op   = { .prefix   = r->size == 2 ? 0x66 : 0,
+                  .w        = wide,
+                  .rm       = (uint8_t)reg,
+                  .reg      = (uint8_t)rm,
+                  .byte_rm  = r->size == 1,
+                  .byte_reg = r->size == 1 && !imm,
+                  .imm      = r->imm,
+                  .imm_size = (uint8_t)(!imm           ? 0
+                                        : r->size == 1 ? 1
+                                        : r->size == 2 ? 2
+                                                       : 4) };
     bool byte = r->size == 1;
 
     switch ((RecipeKind)r->kind) {
@@ -457,14 +457,14 @@ MemSpec stack_spec(const Tr *t, const DbtInsn *in)
     unsigned size  = in->opsize;
     bool     write = in->t == T_PUSH || in->t == T_PUSHI || in->t == T_PUSHM || in->t == T_CALL || in->t == T_CALLI;
     MemSpec  m     = { .base      = in->t == T_LEAVE ? X86_RBP : X86_RSP,
-                      .index     = DBT_NO_REG,
-                      .seg       = X86_SS,
-                      .addrsize  = t->mode.stack,
-                      .disp      = t->rsp_due + (write ? -(int)size : 0),
-                      .size      = (uint8_t)size,
-                      .write     = write,
-                      .group     = t->s->stack_group[t->i],
-                      .group_off = t->s->stack_off[t->i] };
+                       .index     = DBT_NO_REG,
+                       .seg       = X86_SS,
+                       .addrsize  = t->mode.stack,
+                       .disp      = t->rsp_due + (write ? -(int)size : 0),
+                       .size      = (uint8_t)size,
+                       .write     = write,
+                       .group     = t->s->stack_group[t->i],
+                       .group_off = t->s->stack_off[t->i] };
     segment_spec(t, &m);
     return m;
 }

@@ -5,8 +5,8 @@
  *     movzx eax, ea;  cmp eax, limit - size + 1;  ja slow;  add eax, [frame.seg_base]
  *
  * and the check of a linear address after that. What kind of limit a segment has is in the unit's key
- * (X86Cpu.segment_key): one of 64 KiB is an immediate, and so is one of 4 GiB, others are in the frame; 16-bit addresses
- * need no comparison where they cannot reach it. Expand-down segments and what the access may not do at all
+ * (X86Cpu.segment_key): one of 64 KiB is an immediate, and so is one of 4 GiB, others are in the frame; 16-bit
+ * addresses need no comparison where they cannot reach it. Expand-down segments and what the access may not do at all
  * are C's; so are accesses beyond the limit, which fault there.
  *
  * Lock of the Dbt held. */
@@ -117,10 +117,9 @@ void emit_lea16(Tr *t, const DbtInsn *in)
 {
     MemSpec m = operand_spec(t, in, 1, false);
     put_offset(t, &m);
-    asm_emit(&t->hot, &(Enc){ .prefix = in->opsize == 2 ? 0x66 : 0,
-                              .op     = 0x8b,
-                              .reg    = dbt_host_register[in->reg],
-                              .rm     = H_RAX });
+    asm_emit(
+        &t->hot,
+        &(Enc){ .prefix = in->opsize == 2 ? 0x66 : 0, .op = 0x8b, .reg = dbt_host_register[in->reg], .rm = H_RAX });
 }
 
 void sp_add(Tr *t, int by)

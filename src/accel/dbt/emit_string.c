@@ -15,12 +15,9 @@ static MemSpec source(const Tr *t, const DbtInsn *in)
 
 static MemSpec destination(const Tr *t, const DbtInsn *in)
 {
-    MemSpec m = { .base     = X86_RDI,
-                  .index    = DBT_NO_REG,
-                  .seg      = X86_ES,
-                  .addrsize = in->addrsize,
-                  .size     = in->opsize,
-                  .write    = true };
+    MemSpec m = {
+        .base = X86_RDI, .index = DBT_NO_REG, .seg = X86_ES, .addrsize = in->addrsize, .size = in->opsize, .write = true
+    };
     segment_spec(t, &m);
     return m;
 }
@@ -138,7 +135,8 @@ static void emit_rep64(Tr *t, const DbtInsn *in)
     }
 }
 
-/* One side of emit_rep_based(): the guest's register is in frame.keep[reg] meanwhile, the host address in keep[host]. */
+/* One side of emit_rep_based(): the guest's register is in frame.keep[reg] meanwhile, the host address in keep[host].
+ */
 typedef struct Side {
     MemSpec m;
     uint8_t guest; /* its register, the same on the host */
@@ -217,11 +215,11 @@ static void put_side_out(Tr *t, const Side *s)
 /* The same outside 64-bit mode, where neither may reach the end of its segment either. */
 static void emit_rep_based(Tr *t, const DbtInsn *in)
 {
-    Asm *a     = &t->hot;
-    bool move  = in->op < 0xaa, word = in->addrsize == 2;
-    Side sides[2] = { { .guest = X86_RSI, .reg = DBT_FRAME(keep[2]), .host = DBT_FRAME(keep[0]) },
-                      { .guest = X86_RDI, .reg = DBT_FRAME(keep[3]), .host = DBT_FRAME(keep[1]) } };
-    Side *first   = move ? sides : sides + 1, *end = sides + 2;
+    Asm  *a    = &t->hot;
+    bool  move = in->op < 0xaa, word = in->addrsize == 2;
+    Side  sides[2] = { { .guest = X86_RSI, .reg = DBT_FRAME(keep[2]), .host = DBT_FRAME(keep[0]) },
+                       { .guest = X86_RDI, .reg = DBT_FRAME(keep[3]), .host = DBT_FRAME(keep[1]) } };
+    Side *first = move ? sides : sides + 1, *end = sides + 2;
 
     sides[0].m         = source(t, in);
     sides[0].m.no_copy = true;

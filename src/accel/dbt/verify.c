@@ -587,9 +587,9 @@ static bool string_operand(DbtVerifier *v, unsigned reg, unsigned size, bool wri
     if (k < 0 || (k < N_MICRO && (unsigned)k / (2 * DBT_MICRO) != v->u->mode) || (write && !is_write((unsigned)k))) {
         return bad(v, "a string without the addend for it");
     }
-    Expr addend   = expr_root(addend_root((unsigned)k));
-    e             = sum(v, &e, &addend, -1);
-    v->s.reg[reg] = fresh(v);
+    Expr addend       = expr_root(addend_root((unsigned)k));
+    e                 = sum(v, &e, &addend, -1);
+    v->s.reg[reg]     = fresh(v);
     const Expr *count = &v->s.reg[H_RCX];
     bool        fits  = fits_cover(&v->fits, &e, count, size) || fits_cover(&v->fits, &host, count, size);
     return (covered(&v->s, (unsigned)k, &e, size) && fits) || bad(v, "a string that no check covers");

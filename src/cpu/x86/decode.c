@@ -104,6 +104,9 @@ void x86_decode_memory(const X86Cpu *cpu, X86Insn *in, const ZydisDecodedInstruc
     in->seg   = op->mem.segment >= ZYDIS_REGISTER_ES && op->mem.segment <= ZYDIS_REGISTER_GS
                     ? (uint8_t)(op->mem.segment - ZYDIS_REGISTER_ES)
                     : X86_DS;
+    if (z->attributes & ZYDIS_ATTRIB_HAS_NOTRACK && cpu->code_size != X86_CODE64) {
+        in->seg = X86_DS; /* NOTRACK is the prefix of DS, and overrides SS as ever */
+    }
     if (in->base == X86_RIP) {
         in->disp += in->rip_offset + in->len;
     }

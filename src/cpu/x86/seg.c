@@ -32,9 +32,7 @@ static unsigned kind_of(const X86Segment *s, bool protected)
         }
         writable = !code && s->attr & SEG_W;
     }
-    unsigned kind = s->limit == 0xffff       ? X86_SEGMENT_64K
-                    : s->limit == UINT32_MAX ? X86_SEGMENT_4G
-                                             : X86_SEGMENT_LIMIT;
+    unsigned kind = s->limit == 0xffff ? X86_SEGMENT_64K : s->limit == UINT32_MAX ? X86_SEGMENT_4G : X86_SEGMENT_LIMIT;
     return kind | (writable ? X86_SEGMENT_WRITABLE : 0);
 }
 

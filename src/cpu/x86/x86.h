@@ -236,9 +236,9 @@ struct X86Cpu {
     bool        long_mode; /* EFER.LMA */
     bool flat; /* CS, DS, ES and SS have base 0 and limit 4 GiB, DS, ES and SS are usable and writable, CS is readable;
                 * or 64-bit mode */
-    uint8_t  stack_size; /* 2, 4 or 8: width of the stack pointer */
-    uint32_t mode_key;   /* unlike for any two states between which decoded code must not be reused, nor the right
-                          * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
+    uint8_t  stack_size;  /* 2, 4 or 8: width of the stack pointer */
+    uint32_t mode_key;    /* unlike for any two states between which decoded code must not be reused, nor the right
+                           * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
     uint64_t segment_key; /* the same of segments, for code that knows their kinds and CS's limit; 0 in 64-bit mode. The
                            * bits that mode_key and its users leave: see seg.c */
 
