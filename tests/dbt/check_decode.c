@@ -41,6 +41,7 @@ DbtMode check_decode_mode(unsigned number)
         { 0 }, { 6, 2, 6, 6, 7, 3 }, { 6, 2, 6, 6, 0, 5 }, { 5, 1, 5, 3, 6, 0 }, { 7, 7, 7, 7, 1, 2 }, { 0 }
     };
     memcpy(mode.seg, kinds[number % 6], sizeof mode.seg);
+    mode.real = s[0] == 2;
     return mode;
 }
 
@@ -98,14 +99,22 @@ static bool good_segment(const Check *c)
 
 static const char *check_name(const Check *c, char *why)
 {
-    ZydisMnemonic m  = c->z.mnemonic;
-    bool          ok = true;
+    static const ZydisMnemonic loads[6] = {
+        [0] = ZYDIS_MNEMONIC_LES, [3] = ZYDIS_MNEMONIC_LDS, [4] = ZYDIS_MNEMONIC_LFS, [5] = ZYDIS_MNEMONIC_LGS
+    };
+
+    static const ZydisMnemonic pushes[9] = {
+        [2] = ZYDIS_MNEMONIC_PUSHF, [4] = ZYDIS_MNEMONIC_PUSHFD, [8] = ZYDIS_MNEMONIC_PUSHFQ
+    };
+    ZydisMnemonic m       = c->z.mnemonic;
+    ZydisRegister segment = ZYDIS_REGISTER_ES + c->in->seg_reg;
+    bool          ok      = true;
     switch ((DbtTemplate)c->in->t) {
     case T_MOVI: ok = m == ZYDIS_MNEMONIC_MOV; break;
     case T_LEA: ok = m == ZYDIS_MNEMONIC_LEA; break;
     case T_PUSH:
     case T_PUSHI:
-    case T_PUSHM: ok = m == (c->in->op == 0x9c ? ZYDIS_MNEMONIC_PUSHFQ : ZYDIS_MNEMONIC_PUSH); break;
+    case T_PUSHM: ok = m == (c->in->op == 0x9c ? pushes[c->in->opsize] : ZYDIS_MNEMONIC_PUSH); break;
     case T_POP: ok = m == ZYDIS_MNEMONIC_POP; break;
     case T_LEAVE: ok = m == ZYDIS_MNEMONIC_LEAVE; break;
     case T_CALL: ok = m == ZYDIS_MNEMONIC_CALL && c->op[0].imm.is_relative; break;
@@ -114,6 +123,15 @@ static const char *check_name(const Check *c, char *why)
     case T_JMP: ok = m == ZYDIS_MNEMONIC_JMP && c->op[0].imm.is_relative; break;
     case T_JMPI: ok = m == ZYDIS_MNEMONIC_JMP && c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR; break;
     case T_LOOP: ok = m == ZYDIS_MNEMONIC_LOOP || m == ZYDIS_MNEMONIC_JCXZ || m == ZYDIS_MNEMONIC_JECXZ; break;
+    case T_PUSHSEG: ok = m == ZYDIS_MNEMONIC_PUSH && c->op[0].reg.value == segment; break;
+    case T_POPSEG: ok = m == ZYDIS_MNEMONIC_POP && c->op[0].reg.value == segment; break;
+    case T_STSEG: ok = m == ZYDIS_MNEMONIC_MOV && c->op[1].reg.value == segment; break;
+    case T_SETSEG: ok = m == ZYDIS_MNEMONIC_MOV && c->op[0].reg.value == segment; break;
+    case T_LSEG: ok = m == loads[c->in->seg_reg]; break;
+    case T_FAR:
+        ok = m == ZYDIS_MNEMONIC_IRET || c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+        ok &= c->op[0].type != ZYDIS_OPERAND_TYPE_POINTER || c->op[0].ptr.segment == (uint32_t)c->in->disp;
+        break;
     case T_JCC: ok = c->z.meta.category == ZYDIS_CATEGORY_COND_BR && (c->z.opcode & 15) == (c->in->op & 15); break;
     case T_SHCL: ok = c->z.meta.category == ZYDIS_CATEGORY_SHIFT || c->z.meta.category == ZYDIS_CATEGORY_ROTATE; break;
     case T_SHDCL: ok = m == ZYDIS_MNEMONIC_SHLD || m == ZYDIS_MNEMONIC_SHRD; break;
@@ -228,7 +246,7 @@ static const char *check_operands(const Check *c, char *why)
     if (find(c, ZYDIS_OPERAND_ENCODING_DISP16_32_64)) {
         reg = &c->op[c->op[0].type != ZYDIS_OPERAND_TYPE_REGISTER]; /* the accumulator */
     }
-    const char                *bad = NULL;
+    const char *bad = NULL;
 
     if (in->memory && in->t != T_NOP) {
         bad = check_memory(c, rm, why);
@@ -283,7 +301,7 @@ static const char *check_immediate(const Check *c, char *why)
     }
     unsigned free = 64 - 8u * in->imm_size;
     uint64_t want = c->z.raw.imm[0].value.u << free;
-    int64_t  sign = in->t == T_RET ? (int64_t)(want >> free) : (int64_t)want >> free;
+    int64_t  sign = in->t == T_RET || in->t == T_FAR ? (int64_t)(want >> free) : (int64_t)want >> free;
     return sign == in->imm ? NULL
                            : DIFFERS("immediate %" G_GINT64_MODIFIER "x, not %" G_GINT64_MODIFIER "x",
                                      (uint64_t)in->imm, (uint64_t)sign);

@@ -46,6 +46,7 @@ enum {
     DBT_HEATS        = 4096,  /* counters of units' runs */
     DBT_COLD_RUNS    = 16384, /* of a unit, until its sites are checked in line */
     DBT_LAST         = 3,
+    DBT_CODES        = 64,
     DBT_SIZES        = 11, /* of what look-ups in the TLB check: 1 << n bytes */
 };
 
@@ -78,6 +79,14 @@ typedef struct DbtAccess {
 
 enum { DBT_ACCESSES = 16 };
 
+/* Code outside 64-bit mode, for tags of the jump cache: what it is made for, and CS's base, or DBT_REAL_BASE where that
+ * is its selector times 16. */
+typedef struct DbtCode {
+    uint64_t key, base;
+} DbtCode;
+
+#define DBT_REAL_BASE UINT64_MAX
+
 /* At RSP. Offsets are in emitted code. */
 typedef struct DbtFrame {
     uint64_t r9, r10, r11;
@@ -94,6 +103,7 @@ typedef struct DbtFrame {
     uint64_t keep[4];                                /* the templates': across checks */
     uint8_t  copy[64];                               /* of an operand that lies in two pages */
     uint16_t left[DBT_COUNTED], missed[DBT_COUNTED]; /* executions until a site is judged, and misses meanwhile */
+    uint64_t cs_tag, cs_real;                        /* outside 64-bit mode: dbt_take_segments() */
     uint64_t seg_base[X86_N_SEG];                    /* outside 64-bit mode: dbt_take_segments() */
     int64_t  seg_last[X86_N_SEG][DBT_LAST];          /* the last offset that may be that of 1 << n bytes */
 
@@ -118,8 +128,11 @@ typedef struct DbtFrame {
     unsigned jump_turn;                  /* which of a pair makes room */
     uint64_t page_filter[DBT_MODES][16]; /* pages with entries in the jump cache */
     bool     jump_local[DBT_MODES];      /* not all of them are global */
-    const uint8_t *at;                   /* whose slow access may fault now */
-    X86Insn        insn;                 /* that runs in C */
+    bool     jump_based[DBT_MODES];      /* some are of code whose base is not 0 */
+    DbtCode  codes[DBT_CODES];
+    unsigned n_codes, last_code;
+    const uint8_t *at;   /* whose slow access may fault now */
+    X86Insn        insn; /* that runs in C */
     DbtAccess      accesses[DBT_ACCESSES];
     const uint8_t *fault_rip; /* signals.c */
     uint64_t       fault_eflags;
@@ -421,21 +434,12 @@ static inline uint64_t dbt_key_of(const X86Cpu *cpu)
            (uint64_t)(cpu->eflags & EFLAGS_DF) << 30;
 }
 
-/* Copies bases and limits for code outside 64-bit mode: whenever C goes back into translated code. */
-static inline void dbt_take_segments(DbtFrame *f, const X86Cpu *cpu)
-{
-    for (unsigned i = 0; i < X86_N_SEG && cpu->code_size != X86_CODE64; i++) {
-        f->seg_base[i] = (uint32_t)cpu->seg[i].base;
-        for (unsigned n = 0; n < DBT_LAST; n++) {
-            f->seg_last[i][n] = (int64_t)cpu->seg[i].limit + 1 - (1 << n);
-        }
-    }
-}
+/* What a jump cache is made for. Outside 64-bit mode it is for all code: its tags say for which. */
+#define DBT_JUMPS_LEGACY (UINT64_C(1) << 63)
 
-/* What a jump cache is made for: the same rip means another place then. */
 static inline uint64_t dbt_jump_key_of(const X86Cpu *cpu, uint64_t key)
 {
-    return cpu->code_size == X86_CODE64 ? key : key ^ cpu->seg[X86_CS].base * UINT64_C(0xc2b2ae3d27d4eb4f);
+    return cpu->code_size == X86_CODE64 ? key : DBT_JUMPS_LEGACY;
 }
 
 /* --- cache.c --- */
@@ -583,8 +587,12 @@ void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
 void     dbt_micro_flush(DbtFrame *f, bool writes_only);
 uint64_t dbt_empty_tag(unsigned mode, unsigned slot);
 
-/* The jump cache's entry for rip; NULL: it has none. */
-DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode, uint64_t rip);
+/* The jump cache's entry for the vCPU's rip; NULL: it has none. */
+DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode);
+
+/* Outside 64-bit mode: bases and limits for code, and cs_tag, which the jump cache has above rip's 32 bits. Whenever C
+ * goes back into translated code. In real and virtual-8086 mode cs_real is cs_tag without the selector. */
+void dbt_take_segments(DbtFrame *f);
 
 /* --- trace.c --- */
 void dbt_watch_from(Dbt *dbt, const Log *log);                      /* lock held */

@@ -197,6 +197,60 @@ static bool good_string(const Cursor *c, uint8_t op)
     return !bad && (op == 0xaa || op == 0xab || c->mode->seg[in->seg] & KINDS);
 }
 
+/* Can templates load that segment register? */
+static bool can_set(const Cursor *c, unsigned seg)
+{
+    enum { KINDS = 3, KIND_64K = 1, WRITABLE = 4 }; /* X86SegmentKind */
+    unsigned kind = c->mode->seg[seg];
+    return c->mode->real && (c->mode->vm86 ? kind == (KIND_64K | WRITABLE) : kind & KINDS);
+}
+
+static bool segment_on_stack(Cursor *c, bool push, unsigned seg)
+{
+    DbtInsn *in = c->in;
+    if (c->mode->code == 8 || odd_stack(c) || (!push && !can_set(c, seg))) {
+        return other(c);
+    }
+    in->t       = push ? T_PUSHSEG : T_POPSEG;
+    in->seg_reg = (uint8_t)seg;
+    in->faults  = true;
+    return true;
+}
+
+/* LES and its like. */
+static bool load_far_pointer(Cursor *c, unsigned seg)
+{
+    DbtInsn *in = c->in;
+    if (c->mode->code == 8 || *c->p >= 0xc0 || !can_set(c, seg)) {
+        return other(c);
+    }
+    gen(c, G_RM_R | G_REG_W, 0, 0);
+    in->t       = T_LSEG;
+    in->seg_reg = (uint8_t)seg;
+    in->rm_size = in->opsize + 2;
+    return true;
+}
+
+/* Far transfers: `size` of an immediate. */
+static bool far_transfer(Cursor *c, unsigned size)
+{
+    DbtInsn *in = c->in;
+    if (!c->mode->real || in->opsize != 2 || odd_stack(c)) {
+        return other(c);
+    }
+    in->t      = T_FAR;
+    in->write  = in->op == 0xcf ? FL_ALL : 0;
+    in->faults = true;
+    if (size) {
+        set_imm(c, 2);
+        in->imm &= 0xffff;
+    }
+    if (size == 4) {
+        in->disp = (int32_t)immediate(c, 2) & 0xffff;
+    }
+    return true;
+}
+
 /* --- maps --- */
 
 static void alu(Cursor *c, uint8_t op)
@@ -354,6 +408,12 @@ static bool decode_0f(Cursor *c)
         gen_ext(c, G_RM_W, dbt_condition_flags(op & 15), 0);
         in->reg = 0;
         return true;
+    case 0xa0:
+    case 0xa8: return segment_on_stack(c, true, op == 0xa0 ? 4 : 5);
+    case 0xa1:
+    case 0xa9: return segment_on_stack(c, false, op == 0xa1 ? 4 : 5);
+    case 0xb4:
+    case 0xb5: return load_far_pointer(c, op & 1 ? 5 : 4);
     case 0xa3:
     case 0xab:
     case 0xb3:
@@ -560,10 +620,41 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         in->opsize = op == 0x8a ? 1 : in->opsize;
         gen(c, G_RM_R | G_REG_W, 0, 0);
         return true;
+    case 0x06:
+    case 0x0e:
+    case 0x16:
+    case 0x1e: return segment_on_stack(c, true, op >> 3);
+    case 0x07:
+    case 0x1f: return segment_on_stack(c, false, op >> 3);
     case 0x8c:
+        if (!m64 && *c->p < 0xc0) {
+            gen(c, G_RM_W, 0, 0);
+            in->t       = T_STSEG;
+            in->seg_reg = in->reg;
+            in->rm_size = 2;
+            return in->reg > 5 ? other(c) : true;
+        }
         modrm(c);
         in->t = T_RDSEG;
         return in->memory || (in->reg & 7) > 5 || c->rex & 4 ? other(c) : true;
+    case 0x8e: {
+        unsigned seg = peek_ext(c);
+        if (m64 || seg == 1 || seg == 2 || seg > 5 || !can_set(c, seg)) {
+            return other(c);
+        }
+        gen(c, G_RM_R, 0, 0);
+        in->t       = T_SETSEG;
+        in->seg_reg = (uint8_t)seg;
+        in->rm_size = 2;
+        return true;
+    }
+    case 0x9a:
+    case 0xea: return far_transfer(c, 4);
+    case 0xca: return far_transfer(c, 2);
+    case 0xcb:
+    case 0xcf: return far_transfer(c, 0);
+    case 0xc4: return load_far_pointer(c, 0);
+    case 0xc5: return load_far_pointer(c, 3);
     case 0x8d:
         modrm(c);
         in->t      = T_LEA;
@@ -700,11 +791,11 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         set_imm(c, 1);
         return m64 || odd_branch(c) ? other(c) : true;
     case 0x9c:
-        if (odd_stack(c) || c->o16 || !m64) {
+        if (odd_stack(c) || (!m64 && !mode->kernel)) {
             return other(c);
         }
         in->t      = T_PUSHM;
-        in->opsize = mode->code;
+        in->opsize = stack_opsize(c);
         in->read   = FL_ALL;
         in->faults = true;
         return true;
@@ -754,6 +845,11 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         if (kind < 2) {
             gen_ext(c, G_RM_R | G_RM_W, 0, FL_ALL & ~FL_CF);
             return true;
+        }
+        if (op == 0xff && (kind == 3 || kind == 5) && *c->p < 0xc0) {
+            gen_ext(c, G_RM_R, 0, 0);
+            in->rm_size = 4;
+            return far_transfer(c, 0);
         }
         if (op == 0xfe || kind == 3 || kind == 5 || kind == 7 || (kind != 6 && odd_branch(c)) ||
             (kind != 4 && odd_stack(c))) {

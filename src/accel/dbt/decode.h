@@ -50,6 +50,12 @@ typedef enum DbtTemplate {
     T_FLAG, /* CLC, STC, CMC */
     T_NOP,
     T_FENCE,
+    T_PUSHSEG, /* PUSH of a segment register, outside 64-bit mode like all of these; ModRM.reg is which */
+    T_STSEG,   /* MOV m, segment register */
+    T_SETSEG,  /* MOV to ES, DS, FS or GS in real or virtual-8086 mode */
+    T_POPSEG,  /* POP of one, the same */
+    T_LSEG,    /* LES, LDS, LFS, LGS: seg_reg is which */
+    T_FAR,     /* JMP, CALL and RET to another segment, and IRET, the same; 16-bit */
     T_STRING,  /* MOVS, STOS, LODS without REP, DF = 0 */
     T_REP,     /* REP MOVS, REP STOS, DF = 0; what is longer than a page goes to C */
     T_CLI,     /* in ring 0 */
@@ -91,6 +97,7 @@ typedef struct DbtInsn {
     uint8_t  rm_size; /* size of a register or memory r/m operand: unlike opsize for MOVZX and its like */
     uint8_t  base, index, scale, seg;
     uint8_t  vvvv, w;
+    uint8_t  seg_reg;
     uint8_t  read, write; /* FL_* read, and surely overwritten */
     uint8_t  imm_size;
     bool     memory, rip_relative, ext, lock;
@@ -107,13 +114,14 @@ typedef struct DbtMode {
     uint8_t  code;  /* bytes of the default operand size: 2, 4, 8 (64-bit mode) */
     uint8_t  stack; /* 2, 4, 8 */
     bool     flat;
-    uint8_t  seg[6];  /* outside 64-bit mode: X86SegmentKind, by number */
-    uint32_t limit;   /* of CS, the same */
-    bool     forward; /* EFLAGS.DF = 0 */
-    bool     kernel;  /* CPL 0 */
-    bool     user;    /* CPL 3 */
-    bool     stac;    /* 64-bit ring 0, SMAP is in force */
-    bool     clac;    /* the same, and AC keeps it from being */
+    uint8_t  seg[6];     /* outside 64-bit mode: X86SegmentKind, by number */
+    uint32_t limit;      /* of CS, the same */
+    bool     real, vm86; /* real or virtual-8086 mode, of the usual kind; the second of the two */
+    bool     forward;    /* EFLAGS.DF = 0 */
+    bool     kernel;     /* CPL 0 */
+    bool     user;       /* CPL 3 */
+    bool     stac;       /* 64-bit ring 0, SMAP is in force */
+    bool     clac;       /* the same, and AC keeps it from being */
     bool     cx16, rdtscp;
     bool     popcnt, lzcnt, tzcnt, movbe, crc32, bmi1, bmi2; /* CPUID */
 } DbtMode;

@@ -768,6 +768,12 @@ static void emit_one(Tr *t, const DbtInsn *in)
         asm_8(&t->hot, 0xc0u | (unsigned)in->reg << 3);
         break;
     case T_LOOP: emit_loop(t, in); break;
+    case T_PUSHSEG:
+    case T_STSEG:
+    case T_SETSEG:
+    case T_POPSEG:
+    case T_LSEG: emit_segment(t, in); break;
+    case T_FAR: emit_far(t, in); break;
     case T_STRING: emit_string(t, in); break;
     case T_REP: emit_rep(t, in); break;
     case T_CLI:
@@ -833,7 +839,8 @@ void emit_insn(Tr *t, const DbtInsn *in)
         }
         memcpy(t->cold.start + t->tails[i] - 4, &rel, 4);
     }
-    bool transfer = in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
+    bool transfer =
+        in->t == T_FAR || in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
     if (t->n_tails && transfer) {
         asm_8(&t->cold, 0x0f); /* ud2: C does not come back from these */
         asm_8(&t->cold, 0x0b);

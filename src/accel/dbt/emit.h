@@ -166,6 +166,7 @@ bool emit_can(const DbtInsn *in); /* false: C has to run this form */
 
 /* --- emit_flow.c --- */
 void     emit_flow(Tr *t, const DbtInsn *in);
+void     put_dispatch(Tr *t, int undo); /* RAX = where to, as the jump cache has it; flags are saved */
 void     emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
 void     emit_c(Tr *t);
 void     emit_c_by(Tr *t, DbtStub stub);
@@ -184,6 +185,10 @@ void put_sized(Asm *a, unsigned size, uint8_t op, unsigned reg, HostMem mem); /*
 void sp_add(Tr *t, int by); /* to the guest's stack pointer, in its width; no flags change */
 void emit_loop(Tr *t, const DbtInsn *in);
 void put_target_check(Tr *t, const DbtInsn *in); /* RAX = a near branch's target: C when it is beyond CS's limit */
+
+/* --- emit_far.c --- */
+void emit_segment(Tr *t, const DbtInsn *in);
+void emit_far(Tr *t, const DbtInsn *in);
 
 /* --- emit_string.c --- */
 void emit_string(Tr *t, const DbtInsn *in);

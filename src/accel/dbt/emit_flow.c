@@ -72,11 +72,20 @@ static void put_poll(Tr *t, uint64_t rip, bool lost)
     reloc(t, true, RELOC_STUB, STUB_KICK);
 }
 
+/* RAX is where to go on: as the jump cache has it. */
+static void put_tag(const Tr *t, Asm *a)
+{
+    if (t->mode.code != 8) {
+        asm_rm(a, true, 0x0b, H_RAX, asm_frame(DBT_FRAME(cs_tag)));
+    }
+}
+
 /* To another page: by the jump cache. Flags are in the frame. */
 static void put_far_exit(Tr *t, Asm *a, bool cold, uint64_t rip)
 {
     int32_t slot = dbt_jump_offset(t->f->mode, rip);
     put_linear(t, cold, H_RAX, rip);
+    put_tag(t, a);
     if (!dbt_jump_slot(t->f->mode, rip)) { /* the slot that is never filled */
         asm_jmp(a, 0);
         reloc(t, cold, RELOC_STUB, STUB_JUMP_MISS + t->f->mode);
@@ -183,8 +192,8 @@ done:
     t->fl_mem = fl_mem;
 }
 
-/* RAX = where to; flags are saved. `undo`: bytes that RSP grows by again when the target is bad. */
-static void put_dispatch(Tr *t, int undo)
+/* `undo`: bytes that RSP grows by again when the target is bad. */
+void put_dispatch(Tr *t, int undo)
 {
     Asm     *a     = &t->hot;
     int32_t  table = dbt_jumps_offset(t->f->mode);
@@ -286,11 +295,13 @@ void emit_flow(Tr *t, const DbtInsn *in)
         asm_store(a, asm_frame(DBT_FRAME(keep[2])), H_RAX);
         push_return(t, in, true);
         asm_load(a, H_RAX, asm_frame(DBT_FRAME(keep[2])));
+        put_tag(t, a);
         put_dispatch(t, -(int)in->opsize);
         break;
     case T_JMPI:
         sync_flags(t); /* through RAX */
         load_target(t, in);
+        put_tag(t, a);
         put_dispatch(t, 0);
         break;
     case T_RET: {
@@ -302,6 +313,7 @@ void emit_flow(Tr *t, const DbtInsn *in)
         int grow = in->opsize + (int)in->imm;
         sp_add(t, t->rsp_due + grow);
         t->rsp_due = 0;
+        put_tag(t, a);
         put_dispatch(t, grow);
         break;
     }

@@ -39,6 +39,7 @@ void dbt_jumps_flush(DbtFrame *f, unsigned mode)
     }
     f->jump_n[mode]     = 0;
     f->jump_local[mode] = false;
+    f->jump_based[mode] = false;
     for (unsigned i = 0; i < sizeof f->page_filter[mode] / 8; i++) {
         f->page_filter[mode][i] = 0;
     }
@@ -51,37 +52,120 @@ static unsigned filter_bit(uint64_t rip)
 
 static void jumps_flush_page(DbtFrame *f, unsigned mode, uint64_t page)
 {
-    unsigned bit = filter_bit(page);
+    unsigned bit  = filter_bit(page);
+    uint64_t mask = f->jump_key[mode] == DBT_JUMPS_LEGACY ? UINT32_MAX : UINT64_MAX; /* without tags */
+    if (f->jump_based[mode]) {
+        dbt_jumps_flush(f, mode); /* rip does not tell the page */
+        return;
+    }
     if (!(f->page_filter[mode][bit / 64] >> (bit % 64) & 1)) {
         return;
     }
     for (unsigned i = 0; i < f->jump_n[mode]; i++) {
         unsigned slot = f->jump_list[dbt_first_jump(mode) + i];
-        if ((jump_at(f, mode, slot)->rip ^ page) >> X86_PAGE_BITS == 0) {
+        if (((jump_at(f, mode, slot)->rip & mask) ^ page) >> X86_PAGE_BITS == 0) {
             make_empty(f, mode, slot);
         }
     }
 }
 
-DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode, uint64_t rip)
+/* --- code outside 64-bit mode --- */
+
+/* Its number in tags. */
+static uint64_t code_number(DbtFrame *f, uint64_t key, uint64_t base)
 {
-    unsigned slot = dbt_jump_slot(mode, rip);
+    enum { SHIFT = 49 }; /* above a selector and a bit that says so */
+    const DbtCode *last = &f->codes[f->last_code];
+    if (!f->n_codes || last->key != key || last->base != base) {
+        f->last_code = 0;
+        while (f->last_code < f->n_codes &&
+               (f->codes[f->last_code].key != key || f->codes[f->last_code].base != base)) {
+            f->last_code++;
+        }
+        if (f->last_code == f->n_codes) {
+            f->codes[f->n_codes++] = (DbtCode){ key, base };
+        }
+    }
+    return (uint64_t)f->last_code << SHIFT;
+}
+
+/* cs_tag and cs_real. */
+static void take_code(DbtFrame *f)
+{
+    const X86Cpu     *cpu  = f->cpu;
+    const X86Segment *cs   = &cpu->seg[X86_CS];
+    uint64_t          key  = dbt_key_of(cpu);
+    bool              real = !(cpu->cr0 & CR0_PE) || cpu->eflags & EFLAGS_VM;
+
+    if (f->n_codes + 2 > DBT_CODES) {
+        f->n_codes = 0;
+        for (unsigned mode = 0; mode < DBT_MODES; mode++) {
+            if (f->jump_key[mode] == DBT_JUMPS_LEGACY) {
+                dbt_jumps_flush(f, mode);
+            }
+        }
+    }
+    if (real) {
+        f->cs_real = code_number(f, key, DBT_REAL_BASE) | UINT64_C(1) << 48;
+    }
+    if (real && cs->base == (uint64_t)cs->selector << 4) {
+        f->cs_tag = f->cs_real | (uint64_t)cs->selector << 32;
+    } else {
+        f->cs_tag = code_number(f, key, (uint32_t)cs->base);
+    }
+}
+
+void dbt_take_segments(DbtFrame *f)
+{
+    const X86Cpu *cpu = f->cpu;
+    if (cpu->code_size == X86_CODE64) {
+        return;
+    }
+    take_code(f);
+    for (unsigned i = 0; i < X86_N_SEG; i++) {
+        f->seg_base[i] = (uint32_t)cpu->seg[i].base;
+        for (unsigned n = 0; n < DBT_LAST; n++) {
+            f->seg_last[i][n] = (int64_t)cpu->seg[i].limit + 1 - (1 << n);
+        }
+    }
+}
+
+/* The vCPU's rip as the jump cache has it. */
+static uint64_t tag_of_rip(DbtFrame *f)
+{
+    if (f->cpu->code_size == X86_CODE64) {
+        return f->cpu->rip;
+    }
+    take_code(f);
+    return f->cs_tag | f->cpu->rip;
+}
+
+static DbtJump *find_tag(DbtFrame *f, unsigned mode, uint64_t tag)
+{
+    unsigned slot = dbt_jump_slot(mode, tag);
     for (unsigned way = 0; way < 2; way++) {
         DbtJump *j = jump_at(f, mode, slot ^ way);
-        if (j->rip == rip) {
+        if (j->rip == tag) {
             return j;
         }
     }
     return NULL;
 }
 
+DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode)
+{
+    return find_tag(f, mode, tag_of_rip(f));
+}
+
+/* The unit at the vCPU's rip. */
 static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
 {
+    uint64_t tag  = tag_of_rip(f);
     unsigned slot = dbt_jump_slot(mode, u->rip);
     if (!slot || f->dbt->no_jumps) {
         return;
     }
-    DbtJump *j = dbt_jump_find(f, mode, u->rip);
+    DbtJump *j = find_tag(f, mode, tag);
     if (!j) {
         /* Nothing moves between the two slots: dbt_kill() might miss it. */
         unsigned other = slot ^ 1;
@@ -97,9 +181,10 @@ static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
         j = jump_at(f, mode, slot);
     }
     f->jump_local[mode] |= !global;
+    f->jump_based[mode] |= f->cpu->code_size != X86_CODE64 && f->cpu->seg[X86_CS].base != 0;
     unsigned bit = filter_bit(u->rip);
     f->page_filter[mode][bit / 64] |= UINT64_C(1) << (bit % 64);
-    j->rip = u->rip;
+    j->rip = tag;
     __atomic_store_n(&j->code, u->hot, __ATOMIC_SEQ_CST);
     /* Against dbt_kill(), which marks the unit dead before it looks here. */
     if (__atomic_load_n(&u->dead, __ATOMIC_SEQ_CST)) {

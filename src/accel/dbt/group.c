@@ -104,6 +104,11 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
             written(s, X86_RCX);
         }
         return;
+    case T_PUSHSEG: s->reg[X86_RSP].off -= in->opsize; return;
+    case T_POPSEG: s->reg[X86_RSP].off += in->opsize; return;
+    case T_LSEG: written(s, in->reg); return;
+    case T_STSEG:
+    case T_SETSEG:
     case T_JCC:
     case T_JMP:
     case T_NOP:

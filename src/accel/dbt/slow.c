@@ -37,7 +37,7 @@ static const uint8_t *go(DbtFrame *f, const uint8_t *to)
         f->calls.unparked++;
         x86_unpark(cpu);
     }
-    dbt_take_segments(f, cpu);
+    dbt_take_segments(f);
     return to;
 }
 
@@ -53,7 +53,7 @@ static const uint8_t *find_quickly(DbtFrame *f)
 {
     const X86Cpu  *cpu  = f->cpu;
     unsigned       mode = cpu->tlb->mode;
-    const DbtJump *j    = dbt_jump_find(f, mode, cpu->rip);
+    const DbtJump *j    = dbt_jump_find(f, mode);
 
     if (!j || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
         return NULL;
@@ -405,7 +405,7 @@ static void end_shadow(X86Cpu *cpu)
 
 static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
 {
-    f->cpu->rip = rip;
+    f->cpu->rip = x86_cut_rip(f->cpu, rip); /* a tag may be above it */
     end_shadow(f->cpu);
     if (is_polled(f)) {
         return leave(f);
@@ -659,7 +659,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
             }
         }
         cpu->interrupt_shadow = X86_SHADOW_NONE;
-        dbt_take_segments(f, cpu);
+        dbt_take_segments(f);
         return to;
     }
 }

@@ -52,6 +52,10 @@ static DbtMode mode_of(const X86Cpu *cpu)
     for (unsigned i = 0; i < X86_N_SEG && m.code != 8; i++) {
         m.seg[i] = (uint8_t)x86_segment_kind(cpu->segment_key, i);
     }
+    /* Loading segment registers must not make the mode flat, or another one. */
+    unsigned cs = m.seg[X86_CS] & X86_SEGMENT_LIMIT;
+    m.vm86      = cpu->eflags & EFLAGS_VM;
+    m.real      = m.code != 8 && (m.vm86 ? cs == X86_SEGMENT_64K : !(cpu->cr0 & CR0_PE) && cs && cs != X86_SEGMENT_4G);
     return m;
 }
 
@@ -64,7 +68,7 @@ static void note_range(Tr *t, unsigned start, unsigned end)
 static bool ends_unit(const DbtInsn *in)
 {
     return in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI ||
-           in->t == T_STAC || in->t == T_CLAC || in->t == T_SYSCALL || in->t == T_SYSRET;
+           in->t == T_STAC || in->t == T_CLAC || in->t == T_SYSCALL || in->t == T_SYSRET || in->t == T_FAR;
 }
 
 static bool is_branch(const DbtInsn *in)
@@ -100,7 +104,7 @@ static bool decode_c(Tr *t, const uint8_t *buf, unsigned avail, DbtInsn *in)
 static bool may_call_c(const Tr *t, const DbtInsn *in)
 {
     bool checks_target = in->t == T_RET || in->t == T_CALLI || in->t == T_JMPI;
-    return (checks_target && t->mode.code != 8) || in->t == T_C || in->t == T_REP || in->t == T_STI ||
+    return (checks_target && t->mode.code != 8) || in->t == T_FAR || in->t == T_C || in->t == T_REP || in->t == T_STI ||
            in->t == T_RDTSC || in->t == T_BASE || in->t == T_SYSCALL || in->t == T_SYSRET;
 }
 

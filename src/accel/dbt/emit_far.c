@@ -1,0 +1,264 @@
+/* Segment registers and far transfers in real and virtual-8086 mode, where a selector is the base: loads and stores of
+ * segment registers, far JMP, CALL and RET, and IRET, with 16-bit operands. PUSH and MOV to memory of a segment
+ * register are the same in protected mode.
+ *
+ * Limits and attributes stay as they are, so that the mode is the same afterwards (decode.c, DbtMode.real). Units know
+ * nothing of CS's base: the jump cache has it in its tags (dbt_take_segments()).
+ *
+ * Specification: Intel SDM 2, CALL, IRET, JMP, LDS, MOV, POP, PUSH, RET; SDM 3, 21.1 (December 2023).
+ * Lock of the Dbt held. */
+
+#include "accel/dbt/emit.h"
+
+#define CPU_AT(member) asm_at(H_RCX, (int32_t)offsetof(X86Cpu, member))
+
+static HostMem selector_of(unsigned seg)
+{
+    return asm_at(H_RCX, (int32_t)(offsetof(X86Cpu, seg) + seg * sizeof(X86Segment) + offsetof(X86Segment, selector)));
+}
+
+static HostMem base_of(unsigned seg)
+{
+    return asm_at(H_RCX, (int32_t)(offsetof(X86Cpu, seg) + seg * sizeof(X86Segment) + offsetof(X86Segment, base)));
+}
+
+static void load_cpu(Asm *a)
+{
+    asm_load(a, H_RCX, asm_frame(DBT_FRAME(cpu)));
+}
+
+static HostMem keep(unsigned n)
+{
+    return asm_frame(DBT_FRAME(keep) + 8 * (int32_t)n);
+}
+
+static HostMem beyond(HostMem mem, int by)
+{
+    mem.disp += by;
+    return mem;
+}
+
+/* `size` bytes at the guest's stack pointer + disp. */
+static MemSpec on_stack(const Tr *t, int disp, unsigned size, bool write)
+{
+    MemSpec m = { .base     = X86_RSP,
+                  .index    = DBT_NO_REG,
+                  .seg      = X86_SS,
+                  .addrsize = t->mode.stack,
+                  .disp     = disp,
+                  .size     = (uint8_t)size,
+                  .write    = write };
+    segment_spec(t, &m);
+    return m;
+}
+
+/* The segment register becomes what RAX has, 16 bits zero-extended. RAX is the base afterwards, RCX the vCPU. */
+static void put_segment(Tr *t, unsigned seg)
+{
+    Asm *a = &t->hot;
+    load_cpu(a);
+    put_sized(a, 2, 0x89, H_RAX, selector_of(seg));
+    asm_emit(a, &(Enc){ .op = 0xc1, .reg = 4, .rm = H_RAX, .imm = 4, .imm_size = 1 }); /* shl */
+    asm_store(a, base_of(seg), H_RAX);
+    asm_store(a, asm_frame(DBT_FRAME(seg_base) + 8 * (int32_t)seg), H_RAX);
+}
+
+/* Into what the operand's check has left free: the selector. */
+static void put_selector(Tr *t, unsigned seg)
+{
+    load_cpu(&t->hot);
+    put_load(&t->hot, 2, H_RCX, selector_of(seg));
+}
+
+void emit_segment(Tr *t, const DbtInsn *in)
+{
+    Asm    *a = &t->hot;
+    MemSpec m;
+    Operand o;
+
+    flags_save(t);
+    switch (in->t) {
+    case T_PUSHSEG: /* 32 bits: the upper half stays as it is (SDM 2, PUSH) */
+        m = on_stack(t, -(int)in->opsize, 2, true);
+        o = check(t, &m); /* [RAX] */
+        put_selector(t, in->seg_reg);
+        put_sized(a, 2, 0x89, H_RCX, o.mem);
+        sp_add(t, -(int)in->opsize);
+        return;
+    case T_STSEG:
+        m = operand_spec(t, in, 2, true);
+        o = check(t, &m);
+        put_selector(t, in->seg_reg);
+        put_sized(a, 2, 0x89, H_RCX, o.mem);
+        return;
+    case T_SETSEG:
+        if (in->memory) {
+            m = operand_spec(t, in, 2, false);
+            o = check(t, &m);
+            put_load(a, 2, H_RAX, o.mem);
+        } else {
+            asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RAX, .rm = dbt_host_register[in->rm] });
+        }
+        break;
+    case T_POPSEG:
+        m = on_stack(t, 0, 2, false);
+        o = check(t, &m);
+        put_load(a, 2, H_RAX, o.mem);
+        sp_add(t, in->opsize);
+        break;
+    default: /* LES ... */
+        m = operand_spec(t, in, in->rm_size, false);
+        o = check(t, &m);
+        put_load(a, 2, H_RCX, beyond(o.mem, in->opsize));
+        put_sized(a, in->opsize, 0x8b, dbt_host_register[in->reg], o.mem);
+        asm_mov32(a, H_RAX, H_RCX);
+        break;
+    }
+    put_segment(t, in->seg_reg);
+}
+
+/* --- far transfers --- */
+
+/* To EAX:ECX, offset and selector; flags are in the frame. */
+static void put_far(Tr *t)
+{
+    Asm *a = &t->hot;
+    asm_store(a, keep(0), H_RAX);
+    asm_mov32(a, H_RAX, H_RCX);
+    put_segment(t, X86_CS);
+    if (!t->mode.vm86) {
+        HostMem attr = CPU_AT(seg[X86_CS].attr);
+        asm_emit(a, &(Enc){ .op = 0x81, .reg = 4, .memory = true, .mem = attr, .imm = SEG_DB | SEG_G, .imm_size = 4 });
+        asm_emit(a, &(Enc){ .op       = 0x81,
+                            .reg      = 1,
+                            .memory   = true,
+                            .mem      = attr,
+                            .imm      = SEG_P | SEG_S | SEG_W | SEG_A,
+                            .imm_size = 4 });
+    }
+    asm_emit(a, &(Enc){ .w = true, .op = 0xc1, .reg = 4, .rm = H_RAX, .imm = 28, .imm_size = 1 });
+    asm_rm(a, true, 0x0b, H_RAX, asm_frame(DBT_FRAME(cs_real)));
+    asm_store(a, asm_frame(DBT_FRAME(cs_tag)), H_RAX);
+    asm_rm(a, true, 0x0b, H_RAX, keep(0));
+    put_dispatch(t, 0);
+}
+
+static void put_kept_far(Tr *t)
+{
+    asm_load(&t->hot, H_RAX, keep(1));
+    asm_load(&t->hot, H_RCX, keep(2));
+    put_far(t);
+}
+
+static void put_c_if(Tr *t, unsigned cc, uint32_t c)
+{
+    asm_jcc(&t->hot, cc, 0);
+    reloc(t, false, RELOC_COLD, c);
+}
+
+/* EFLAGS from the 16 bits in keep[3], when nothing but the arithmetic flags and IF changes, and nobody waits for IF. */
+static void put_flags(Tr *t)
+{
+    Asm     *a = &t->hot;
+    uint32_t c = emit_rest_by_c(t, false);
+
+    load_cpu(a);
+    asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = CPU_AT(vcpu.requests), .imm_size = 1 });
+    put_c_if(t, CC_NZ, c);
+    asm_rm(a, false, 0x8b, H_RAX, CPU_AT(eflags));
+    if (t->mode.vm86) {                                           /* IOPL 3, which does not change */
+        asm_emit(a, &(Enc){ .op = 0xf7, .reg = 2, .rm = H_RAX }); /* not */
+        asm_emit(a, &(Enc){ .op = 0xf7, .rm = H_RAX, .imm = EFLAGS_IOPL, .imm_size = 4 });
+        put_c_if(t, CC_NZ, c);
+        asm_emit(a, &(Enc){ .op = 0xf7, .reg = 2, .rm = H_RAX });
+    }
+    asm_rm(a, false, 0x33, H_RAX, keep(3));
+    asm_emit(a, &(Enc){ .op       = 0xf7,
+                        .rm       = H_RAX,
+                        .imm      = EFLAGS_TF | EFLAGS_DF | EFLAGS_NT | (t->mode.vm86 ? 0 : EFLAGS_IOPL),
+                        .imm_size = 4 });
+    put_c_if(t, CC_NZ, c);
+
+    asm_ri(a, false, 4, H_RAX, EFLAGS_IF); /* whether it changes */
+    asm_rm(a, false, 0x31, H_RAX, CPU_AT(eflags));
+    asm_load(a, H_RAX, keep(3));
+    asm_mov32(a, H_RCX, H_RAX);
+    asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RAX, .imm = 11, .imm_size = 1 });
+    asm_ri(a, false, 4, H_RAX, 1);
+    asm_ri(a, false, 4, H_RCX, EFLAGS_CF | EFLAGS_PF | EFLAGS_AF | EFLAGS_ZF | EFLAGS_SF);
+    asm_ri(a, false, 1, H_RCX, EFLAGS_ONE);
+    asm_emit(a, &(Enc){ .op = 0xc1, .reg = 4, .rm = H_RCX, .imm = 8, .imm_size = 1 });
+    asm_rr(a, false, 0x0b, H_RAX, H_RCX);
+    asm_store(a, asm_frame(DBT_FRAME(flags)), H_RAX);
+}
+
+static void emit_return(Tr *t, const DbtInsn *in)
+{
+    Asm    *a    = &t->hot;
+    bool    iret = in->op == 0xcf;
+    MemSpec m    = on_stack(t, 0, iret ? 6 : 4, false);
+    Operand o    = check(t, &m); /* [RAX] */
+
+    put_load(a, 2, H_RCX, beyond(o.mem, 2));
+    if (iret) {
+        asm_store(a, keep(2), H_RCX);
+        put_load(a, 2, H_RCX, beyond(o.mem, 4));
+        asm_store(a, keep(3), H_RCX);
+    }
+    put_load(a, 2, H_RAX, o.mem);
+    put_target_check(t, in);
+    if (iret) {
+        asm_store(a, keep(1), H_RAX);
+        put_flags(t);
+        load_cpu(a);
+        asm_emit(a, &(Enc){ .op = 0xc6, .memory = true, .mem = CPU_AT(nmi_blocked), .imm_size = 1 });
+    }
+    sp_add(t, (iret ? 6 : 4) + (int)in->imm);
+    if (iret) {
+        put_kept_far(t);
+    } else {
+        put_far(t);
+    }
+}
+
+void emit_far(Tr *t, const DbtInsn *in)
+{
+    Asm *a    = &t->hot;
+    bool call = in->op == 0x9a || (in->memory && in->reg == 3);
+
+    flags_sync(t, a);
+    t->fl_mem = true;
+    t->fl_reg = false;
+    if (in->op >= 0xca && in->op <= 0xcf) {
+        emit_return(t, in);
+        return;
+    }
+    if (in->memory) {
+        MemSpec m = operand_spec(t, in, 4, false);
+        Operand o = check(t, &m);
+        put_load(a, 2, H_RCX, beyond(o.mem, 2));
+        put_load(a, 2, H_RAX, o.mem);
+    } else {
+        asm_mov_imm(a, H_RCX, (uint16_t)in->disp);
+        asm_mov_imm(a, H_RAX, (uint16_t)in->imm);
+    }
+    put_target_check(t, in);
+    if (!call) {
+        put_far(t);
+        return;
+    }
+    asm_store(a, keep(1), H_RAX);
+    asm_store(a, keep(2), H_RCX);
+    MemSpec m = on_stack(t, -4, 4, true);
+    Operand o = check(t, &m);
+    put_selector(t, X86_CS);
+    put_sized(a, 2, 0x89, H_RCX, beyond(o.mem, 2));
+    asm_emit(a, &(Enc){ .prefix   = 0x66,
+                        .op       = 0xc7,
+                        .memory   = true,
+                        .mem      = o.mem,
+                        .imm      = (int64_t)(insn_rip(t, t->i) + in->len),
+                        .imm_size = 2 });
+    sp_add(t, -4);
+    put_kept_far(t);
+}
