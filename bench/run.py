@@ -2,7 +2,7 @@
 """Measures Quern against native execution and Debian's QEMU (TCG), side by side in one run, and prints ratios.
 
 What is measured: startup (to the first guest instruction), boot (Debian's kernel to /init), rows (the programs of
-bench/rows), smp (parallel jobs on two vCPUs against one). Absolute times mean little; medians of all rounds count.
+bench/rows), smp (parallel jobs on two vCPUs against one), segments (16-bit code and segments that are not flat). Absolute times mean little; medians of all rounds count.
 
 One row quickly: bench/run.py rows --rows sieve --rounds 1 --busy-repeats 0 --systems native,quern"""
 
@@ -17,9 +17,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import boot  # noqa: E402
 import machine  # noqa: E402
 import measure  # noqa: E402
+import segments  # noqa: E402
 import startup  # noqa: E402
 
-PARTS = ("startup", "boot", "rows", "smp")
+PARTS = ("startup", "boot", "rows", "smp", "segments")
 
 
 def parse():
@@ -111,7 +112,7 @@ def main():
     if "startup" in args.parts:
         multiboot = os.path.join(os.path.dirname(os.path.abspath(args.program)), "tests", "guest", "multiboot.elf")
         results["startup"] = startup.report(args.program, args.peer if known["tcg"] in systems else None, multiboot)
-    folder = machine.image() if set(args.parts) - {"startup"} else None
+    folder = machine.image() if set(args.parts) - {"startup", "segments"} else None
     if "boot" in args.parts:
         results["boot"], failed = boot.report(machines, folder, args, say)
         problems += failed
@@ -120,6 +121,9 @@ def main():
             m, results[part] = measured()
             problems += m.problems
             notes += m.notes
+    if "segments" in args.parts:
+        results["segments"], failed = segments.report(machines, args, say)
+        problems += failed
     for note in notes:
         say(f"note: {note}")
     for problem in problems:

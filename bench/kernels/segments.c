@@ -1,4 +1,4 @@
-/* Code of the compiler for bench/guest/segments.S, made for 32-bit and for 16-bit code: a table of CRCs, a sort and a
+/* Code of the compiler for bench/kernels/segments.S, made for 32-bit and for 16-bit code: a table of CRCs, a sort and a
  * recursion, with all data in `area` and on the stack. Nothing may need an address of its own. */
 
 unsigned WORK(unsigned *area, unsigned rounds);
@@ -47,7 +47,7 @@ PLACE unsigned WORK(unsigned *area, unsigned rounds)
     for (unsigned r = 0; r < rounds; r++) {
         for (unsigned i = 0; i < N; i++) {
             x    = x * 1664525u + 1013904223u;
-            a[i] = x;
+            a[i] = (N - i) << 16 | x >> 16; /* branches that are easy to predict */
         }
         sort(a, N);
         for (unsigned i = 0; i < 4 * N; i++) {
