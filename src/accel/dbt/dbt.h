@@ -131,8 +131,11 @@ typedef struct DbtFrame {
     bool     jump_based[DBT_MODES];      /* some are of code whose base is not 0 */
     DbtCode  codes[DBT_CODES];
     unsigned n_codes, last_code;
-    const uint8_t *at;   /* whose slow access may fault now */
-    X86Insn        insn; /* that runs in C */
+    DbtCode  code; /* that cs_tag is for */
+    uint16_t code_selector;
+    uint32_t segment_changes; /* X86Cpu's that code knows */
+    const uint8_t *at;        /* whose slow access may fault now */
+    X86Insn        insn;      /* that runs in C */
     DbtAccess      accesses[DBT_ACCESSES];
     const uint8_t *fault_rip; /* signals.c */
     uint64_t       fault_eflags;

@@ -208,26 +208,30 @@ static bool can_set(const Cursor *c, unsigned seg)
 static bool segment_on_stack(Cursor *c, bool push, unsigned seg)
 {
     DbtInsn *in = c->in;
-    if (c->mode->code == 8 || odd_stack(c) || (!push && !can_set(c, seg))) {
+    if (c->mode->code == 8 || (push && odd_stack(c))) {
         return other(c);
     }
-    in->t       = push ? T_PUSHSEG : T_POPSEG;
+    in->t       = push ? T_PUSHSEG : can_set(c, seg) && !odd_stack(c) ? T_POPSEG : T_SEGC;
     in->seg_reg = (uint8_t)seg;
     in->faults  = true;
     return true;
 }
 
-/* LES and its like. */
-static bool load_far_pointer(Cursor *c, unsigned seg)
+/* MOV to a segment register, or LES and its like. */
+static bool load_segment(Cursor *c, bool pointer, unsigned seg)
 {
     DbtInsn *in = c->in;
-    if (c->mode->code == 8 || *c->p >= 0xc0 || !can_set(c, seg)) {
+    if (c->mode->code == 8 || seg == 1 || seg == 2 || seg > 5 || (pointer && *c->p >= 0xc0)) {
         return other(c);
     }
-    gen(c, G_RM_R | G_REG_W, 0, 0);
-    in->t       = T_LSEG;
+    gen(c, G_RM_R | (pointer ? G_REG_W : 0), 0, 0);
+    in->t       = pointer ? T_LSEG : T_SETSEG;
     in->seg_reg = (uint8_t)seg;
-    in->rm_size = in->opsize + 2;
+    in->rm_size = pointer ? in->opsize + 2 : 2;
+    if (!can_set(c, seg)) {
+        in->t      = T_SEGC;
+        in->faults = true;
+    }
     return true;
 }
 
@@ -413,7 +417,7 @@ static bool decode_0f(Cursor *c)
     case 0xa1:
     case 0xa9: return segment_on_stack(c, false, op == 0xa1 ? 4 : 5);
     case 0xb4:
-    case 0xb5: return load_far_pointer(c, op & 1 ? 5 : 4);
+    case 0xb5: return load_segment(c, true, op & 1 ? 5 : 4);
     case 0xa3:
     case 0xab:
     case 0xb3:
@@ -637,24 +641,14 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         modrm(c);
         in->t = T_RDSEG;
         return in->memory || (in->reg & 7) > 5 || c->rex & 4 ? other(c) : true;
-    case 0x8e: {
-        unsigned seg = peek_ext(c);
-        if (m64 || seg == 1 || seg == 2 || seg > 5 || !can_set(c, seg)) {
-            return other(c);
-        }
-        gen(c, G_RM_R, 0, 0);
-        in->t       = T_SETSEG;
-        in->seg_reg = (uint8_t)seg;
-        in->rm_size = 2;
-        return true;
-    }
+    case 0x8e: return load_segment(c, false, peek_ext(c));
     case 0x9a:
     case 0xea: return far_transfer(c, 4);
     case 0xca: return far_transfer(c, 2);
     case 0xcb:
     case 0xcf: return far_transfer(c, 0);
-    case 0xc4: return load_far_pointer(c, 0);
-    case 0xc5: return load_far_pointer(c, 3);
+    case 0xc4: return load_segment(c, true, 0);
+    case 0xc5: return load_segment(c, true, 3);
     case 0x8d:
         modrm(c);
         in->t      = T_LEA;
@@ -1024,7 +1018,7 @@ bool dbt_decode(const DbtMode *mode, const uint8_t *bytes, unsigned avail, DbtIn
     if (in->lock && !may_lock(in)) {
         return other(&c);
     }
-    if (mode->code != 8 && in->memory && in->t != T_LEA && in->t != T_NOP && !good_segment(&c)) {
+    if (mode->code != 8 && in->memory && in->t != T_LEA && in->t != T_NOP && in->t != T_SEGC && !good_segment(&c)) {
         return other(&c);
     }
     if (in->memory && in->seg > 3 && in->t == T_LEA) {

@@ -55,6 +55,7 @@ typedef enum DbtTemplate {
     T_SETSEG,  /* MOV to ES, DS, FS or GS in real or virtual-8086 mode */
     T_POPSEG,  /* POP of one, the same */
     T_LSEG,    /* LES, LDS, LFS, LGS: seg_reg is which */
+    T_SEGC,    /* a load of ES, DS, FS or GS by C, which may go on in the unit */
     T_FAR,     /* JMP, CALL and RET to another segment, and IRET, the same; 16-bit */
     T_STRING,  /* MOVS, STOS, LODS without REP, DF = 0 */
     T_REP,     /* REP MOVS, REP STOS, DF = 0; what is longer than a page goes to C */

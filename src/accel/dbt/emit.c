@@ -790,6 +790,7 @@ static void emit_one(Tr *t, const DbtInsn *in)
     case T_BMI: emit_bmi(t, in); break;
     case T_NOP: break;
     case T_VECTOR: emit_vector(t, in); break;
+    case T_SEGC:
     case T_C: emit_c(t); break;
     default: emit_flow(t, in); break;
     }

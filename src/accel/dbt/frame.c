@@ -97,6 +97,11 @@ static void take_code(DbtFrame *f)
     uint64_t          key  = dbt_key_of(cpu);
     bool              real = !(cpu->cr0 & CR0_PE) || cpu->eflags & EFLAGS_VM;
 
+    if (f->code.key == key && f->code.base == cs->base && f->code_selector == cs->selector) {
+        return;
+    }
+    f->code          = (DbtCode){ key, cs->base };
+    f->code_selector = cs->selector;
     if (f->n_codes + 2 > DBT_CODES) {
         f->n_codes = 0;
         for (unsigned mode = 0; mode < DBT_MODES; mode++) {
@@ -117,7 +122,8 @@ static void take_code(DbtFrame *f)
 
 void dbt_take_segments(DbtFrame *f)
 {
-    const X86Cpu *cpu = f->cpu;
+    const X86Cpu *cpu  = f->cpu;
+    f->segment_changes = cpu->segment_changes;
     if (cpu->code_size == X86_CODE64) {
         return;
     }

@@ -352,7 +352,7 @@ void find_groups(Tr *t, DbtGroups how)
         const DbtInsn *in = &t->s->insns[i];
         Access         a;
         t->s->operand_group[i] = t->s->stack_group[i] = 0;
-        if (in->t == T_C || in->t == T_OTHER || in->t == T_SWAPGS || in->t == T_BASE) {
+        if (in->t == T_C || in->t == T_SEGC || in->t == T_OTHER || in->t == T_SWAPGS || in->t == T_BASE) {
             t->first_open = t->n_groups; /* anything may happen there */
         }
         t->i = i;

@@ -37,7 +37,9 @@ static const uint8_t *go(DbtFrame *f, const uint8_t *to)
         f->calls.unparked++;
         x86_unpark(cpu);
     }
-    dbt_take_segments(f);
+    if (f->segment_changes != cpu->segment_changes) {
+        dbt_take_segments(f);
+    }
     return to;
 }
 

@@ -104,8 +104,9 @@ static bool decode_c(Tr *t, const uint8_t *buf, unsigned avail, DbtInsn *in)
 static bool may_call_c(const Tr *t, const DbtInsn *in)
 {
     bool checks_target = in->t == T_RET || in->t == T_CALLI || in->t == T_JMPI;
-    return (checks_target && t->mode.code != 8) || in->t == T_FAR || in->t == T_C || in->t == T_REP || in->t == T_STI ||
-           in->t == T_RDTSC || in->t == T_BASE || in->t == T_SYSCALL || in->t == T_SYSRET;
+    return (checks_target && t->mode.code != 8) || in->t == T_FAR || in->t == T_SEGC || in->t == T_C ||
+           in->t == T_REP || in->t == T_STI || in->t == T_RDTSC || in->t == T_BASE || in->t == T_SYSCALL ||
+           in->t == T_SYSRET;
 }
 
 /* One instruction; false when it does not end in this page. */
@@ -139,6 +140,9 @@ static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
         *ends = ends_unit(in);
         if (may_call_c(t, in) && !decode_c(t, buf, avail, in)) {
             return false;
+        }
+        if (in->t == T_SEGC) {
+            t->s->c[in->extra].flags &= (uint8_t)~X86_INSN_ENDS; /* whether the mode is the same, run_insn() asks */
         }
     }
     in->off = (uint16_t)off;

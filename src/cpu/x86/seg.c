@@ -20,7 +20,7 @@ static bool is_flat_code(const X86Segment *s)
 }
 
 /* What x86_linear() lets through: X86SegmentKind. */
-static unsigned kind_of(const X86Segment *s, bool protected)
+static inline unsigned kind_of(const X86Segment *s, bool protected)
 {
     if (s->attr & SEG_UNUSABLE) {
         return X86_SEGMENT_OTHER;
@@ -34,6 +34,12 @@ static unsigned kind_of(const X86Segment *s, bool protected)
     }
     unsigned kind = s->limit == 0xffff ? X86_SEGMENT_64K : s->limit == UINT32_MAX ? X86_SEGMENT_4G : X86_SEGMENT_LIMIT;
     return kind | (writable ? X86_SEGMENT_WRITABLE : 0);
+}
+
+static bool is_flat(const X86Cpu *cpu)
+{
+    return is_flat_code(&cpu->seg[X86_CS]) && is_flat_data(&cpu->seg[X86_SS]) && is_flat_data(&cpu->seg[X86_DS]) &&
+           is_flat_data(&cpu->seg[X86_ES]);
 }
 
 static uint64_t segment_key(const X86Cpu *cpu, bool protected)
@@ -65,8 +71,8 @@ void x86_update_mode(X86Cpu *cpu)
     cpu->cpl        = !protected ? 0 : vm86 ? 3 : (cpu->seg[X86_SS].attr & SEG_DPL) >> SEG_DPL_SHIFT;
     cpu->code_size  = cpu->long_mode && cs->attr & SEG_L ? X86_CODE64 : cs->attr & SEG_DB ? X86_CODE32 : X86_CODE16;
     cpu->stack_size = cpu->code_size == X86_CODE64 ? 8 : cpu->seg[X86_SS].attr & SEG_DB ? 4 : 2;
-    cpu->flat       = cpu->code_size == X86_CODE64 || (is_flat_code(cs) && is_flat_data(&cpu->seg[X86_SS]) &&
-                                                 is_flat_data(&cpu->seg[X86_DS]) && is_flat_data(&cpu->seg[X86_ES]));
+    cpu->flat       = cpu->code_size == X86_CODE64 || is_flat(cpu);
+    cpu->segment_changes++;
 
     cpu->segment_key = cpu->code_size == X86_CODE64 ? 0 : segment_key(cpu, protected && !vm86);
 
@@ -92,6 +98,23 @@ void x86_update_mode(X86Cpu *cpu)
     g_assert(used <= X86_SEGMENT_KEY_FIRST);
     cpu->mode_key = key;
     x86_tlb_select(cpu);
+}
+
+/* The same when nothing but ES, DS, FS or GS has changed. */
+static void update_segment(X86Cpu *cpu, unsigned seg)
+{
+    bool protected = (cpu->cr0 & CR0_PE) && !(cpu->eflags & EFLAGS_VM);
+
+    cpu->segment_changes++;
+    if (cpu->code_size == X86_CODE64) {
+        return;
+    }
+    unsigned shift = x86_segment_key_shift(seg);
+    cpu->segment_key &= ~((uint64_t)7 << shift);
+    cpu->segment_key |= (uint64_t)kind_of(&cpu->seg[seg], protected) << shift;
+    if (cpu->flat != is_flat(cpu)) {
+        x86_update_mode(cpu);
+    }
 }
 
 /* --- descriptors --- */
@@ -185,7 +208,11 @@ void x86_load_segment_real(X86Cpu *cpu, unsigned seg, uint16_t selector)
             s->limit = 0xffff;
         }
     }
-    x86_update_mode(cpu);
+    if (seg == X86_SS || seg == X86_CS) {
+        x86_update_mode(cpu);
+    } else {
+        update_segment(cpu, seg);
+    }
 }
 
 static void load_stack_segment(X86Cpu *cpu, uint16_t selector)
@@ -234,7 +261,11 @@ void x86_load_segment(X86Cpu *cpu, unsigned seg, uint16_t selector)
         x86_mark_accessed(cpu, &d);
         x86_set_segment(cpu, seg, selector, &d);
     }
-    x86_update_mode(cpu);
+    if (seg == X86_SS) {
+        x86_update_mode(cpu);
+    } else {
+        update_segment(cpu, seg);
+    }
 }
 
 void x86_drop_privileged_segments(X86Cpu *cpu, unsigned cpl)

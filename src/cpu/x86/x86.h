@@ -236,9 +236,10 @@ struct X86Cpu {
     bool        long_mode; /* EFER.LMA */
     bool flat; /* CS, DS, ES and SS have base 0 and limit 4 GiB, DS, ES and SS are usable and writable, CS is readable;
                 * or 64-bit mode */
-    uint8_t  stack_size;  /* 2, 4 or 8: width of the stack pointer */
-    uint32_t mode_key;    /* unlike for any two states between which decoded code must not be reused, nor the right
-                           * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
+    uint8_t  stack_size;      /* 2, 4 or 8: width of the stack pointer */
+    uint32_t mode_key;        /* unlike for any two states between which decoded code must not be reused, nor the right
+                               * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
+    uint32_t segment_changes; /* how often they were derived */
     uint64_t segment_key; /* the same of segments, for code that knows their kinds and CS's limit; 0 in 64-bit mode. The
                            * bits that mode_key and its users leave: see seg.c */
 
@@ -333,13 +334,17 @@ enum {
     X86_SEGMENT_KEY_ODD_LIMIT = 62, /* no descriptor could have it */
 };
 
+static inline unsigned x86_segment_key_shift(unsigned seg)
+{
+    return seg == X86_CS   ? X86_SEGMENT_KEY_CS
+           : seg == X86_ES ? X86_SEGMENT_KEY_FIRST
+                           : X86_SEGMENT_KEY_FIRST + 3 * (seg - 1);
+}
+
 /* The X86SegmentKind of a segment with X86_SEGMENT_WRITABLE; outside 64-bit mode. */
 static inline unsigned x86_segment_kind(uint64_t segment_key, unsigned seg)
 {
-    unsigned shift = seg == X86_CS   ? X86_SEGMENT_KEY_CS
-                     : seg == X86_ES ? X86_SEGMENT_KEY_FIRST
-                                     : X86_SEGMENT_KEY_FIRST + 3 * (seg - 1);
-    return segment_key >> shift & 7;
+    return segment_key >> x86_segment_key_shift(seg) & 7;
 }
 
 static inline X86Cpu *x86_cpu(Vcpu *cpu)
