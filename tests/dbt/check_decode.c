@@ -127,9 +127,13 @@ static const char *check_name(const Check *c, char *why)
     case T_POPSEG: ok = m == ZYDIS_MNEMONIC_POP && c->op[0].reg.value == segment; break;
     case T_STSEG: ok = m == ZYDIS_MNEMONIC_MOV && c->op[1].reg.value == segment; break;
     case T_SETSEG: ok = m == ZYDIS_MNEMONIC_MOV && c->op[0].reg.value == segment; break;
+    case T_SEGC:
+        ok = m == loads[c->in->seg_reg] ||
+             ((m == ZYDIS_MNEMONIC_MOV || m == ZYDIS_MNEMONIC_POP) && c->op[0].reg.value == segment);
+        break;
     case T_LSEG: ok = m == loads[c->in->seg_reg]; break;
     case T_FAR:
-        ok = m == ZYDIS_MNEMONIC_IRET || c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+        ok = m == ZYDIS_MNEMONIC_IRET || m == ZYDIS_MNEMONIC_INT || c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
         ok &= c->op[0].type != ZYDIS_OPERAND_TYPE_POINTER || c->op[0].ptr.segment == (uint32_t)c->in->disp;
         break;
     case T_JCC: ok = c->z.meta.category == ZYDIS_CATEGORY_COND_BR && (c->z.opcode & 15) == (c->in->op & 15); break;

@@ -644,6 +644,13 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
     case 0x8e: return load_segment(c, false, peek_ext(c));
     case 0x9a:
     case 0xea: return far_transfer(c, 4);
+    case 0xcd:
+        if (mode->vm86 || mode->ints_by_c || !far_transfer(c, 0) || in->t != T_FAR) {
+            return other(c);
+        }
+        in->imm      = *c->p++;
+        in->imm_size = 1;
+        return true;
     case 0xca: return far_transfer(c, 2);
     case 0xcb:
     case 0xcf: return far_transfer(c, 0);

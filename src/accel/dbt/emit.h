@@ -105,6 +105,7 @@ typedef struct MemSpec {
     uint8_t  group;     /* number + 1, or 0 */
     int64_t  group_off; /* from the group's root */
     bool     write;
+    bool     ready; /* RAX has the linear address */
     bool     based; /* a segment with a base and a limit: emit_segment.c */
     uint8_t  kind;  /* with based: X86SegmentKind */
     uint8_t  size;

@@ -1,6 +1,6 @@
 /* Segment registers and far transfers in real and virtual-8086 mode, where a selector is the base: loads and stores of
- * segment registers, far JMP, CALL and RET, and IRET, with 16-bit operands. PUSH and MOV to memory of a segment
- * register are the same in protected mode.
+ * segment registers, far JMP, CALL and RET, INT n (real mode) and IRET, with 16-bit operands. PUSH and MOV to memory of
+ * a segment register are the same in protected mode.
  *
  * Limits and attributes stay as they are, so that the mode is the same afterwards (decode.c, DbtMode.real). Units know
  * nothing of CS's base: the jump cache has it in its tags (dbt_take_segments()).
@@ -119,14 +119,14 @@ void emit_segment(Tr *t, const DbtInsn *in)
 
 /* --- far transfers --- */
 
-/* To EAX:ECX, offset and selector; flags are in the frame. */
-static void put_far(Tr *t)
+/* To ECX:EAX, selector and offset; flags are in the frame. Interrupts leave CS's attributes alone. */
+static void put_far(Tr *t, bool interrupt)
 {
     Asm *a = &t->hot;
     asm_store(a, keep(0), H_RAX);
     asm_mov32(a, H_RAX, H_RCX);
     put_segment(t, X86_CS);
-    if (!t->mode.vm86) {
+    if (!t->mode.vm86 && !interrupt) {
         HostMem attr = CPU_AT(seg[X86_CS].attr);
         asm_emit(a, &(Enc){ .op = 0x81, .reg = 4, .memory = true, .mem = attr, .imm = SEG_DB | SEG_G, .imm_size = 4 });
         asm_emit(a, &(Enc){ .op       = 0x81,
@@ -143,11 +143,11 @@ static void put_far(Tr *t)
     put_dispatch(t, 0);
 }
 
-static void put_kept_far(Tr *t)
+static void put_kept_far(Tr *t, bool interrupt)
 {
     asm_load(&t->hot, H_RAX, keep(1));
     asm_load(&t->hot, H_RCX, keep(2));
-    put_far(t);
+    put_far(t, interrupt);
 }
 
 static void put_c_if(Tr *t, unsigned cc, uint32_t c)
@@ -163,8 +163,15 @@ static void put_flags(Tr *t)
     uint32_t c = emit_rest_by_c(t, false);
 
     load_cpu(a);
+    asm_emit(a, &(Enc){ .op = 0xf7, .memory = true, .mem = keep(3), .imm = EFLAGS_IF, .imm_size = 4 }); /* test */
+    asm_jcc(a, CC_Z, 0);
+    uint32_t masked = asm_offset(a);
     asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = CPU_AT(vcpu.requests), .imm_size = 1 });
     put_c_if(t, CC_NZ, c);
+    if (!a->full) {
+        int32_t rel = (int32_t)(asm_offset(a) - masked);
+        memcpy(a->start + masked - 4, &rel, 4);
+    }
     asm_rm(a, false, 0x8b, H_RAX, CPU_AT(eflags));
     if (t->mode.vm86) {                                           /* IOPL 3, which does not change */
         asm_emit(a, &(Enc){ .op = 0xf7, .reg = 2, .rm = H_RAX }); /* not */
@@ -215,10 +222,73 @@ static void emit_return(Tr *t, const DbtInsn *in)
     }
     sp_add(t, (iret ? 6 : 4) + (int)in->imm);
     if (iret) {
-        put_kept_far(t);
+        put_kept_far(t, false);
     } else {
-        put_far(t);
+        put_far(t, false);
     }
+}
+
+/* `next`, CS and, with flags, what keep[3] has go where the operand is, from below. */
+static void put_frame(Tr *t, const Operand *o, uint64_t next, bool flags)
+{
+    Asm *a = &t->hot;
+    put_selector(t, X86_CS);
+    put_sized(a, 2, 0x89, H_RCX, beyond(o->mem, 2));
+    asm_emit(a,
+             &(Enc){ .prefix = 0x66, .op = 0xc7, .memory = true, .mem = o->mem, .imm = (int64_t)next, .imm_size = 2 });
+    if (flags) {
+        asm_load(a, H_RCX, keep(3));
+        put_sized(a, 2, 0x89, H_RCX, beyond(o->mem, 4));
+    }
+}
+
+/* INT n in real mode, by the vector table. */
+static void emit_int(Tr *t, const DbtInsn *in)
+{
+    Asm     *a     = &t->hot;
+    unsigned at    = 4 * (unsigned)in->imm;
+    MemSpec  entry = {
+         .base = DBT_NO_REG, .index = DBT_NO_REG, .seg = X86_DS, .addrsize = 4, .size = 4, .ready = true, .no_copy = true
+    };
+    uint32_t c = emit_rest_by_c(t, false);
+
+    emit_rflags(t);
+    asm_store(a, keep(3), H_RAX);
+    load_cpu(a);
+    asm_emit(a, &(Enc){ .op       = 0xf7,
+                        .memory   = true,
+                        .mem      = CPU_AT(eflags),
+                        .imm      = EFLAGS_AC | EFLAGS_RF,
+                        .imm_size = 4 }); /* test */
+    put_c_if(t, CC_NZ, c);
+    asm_emit(a, &(Enc){ .prefix   = 0x66,
+                        .op       = 0x81,
+                        .reg      = 7,
+                        .memory   = true,
+                        .mem      = CPU_AT(idt.limit),
+                        .imm      = (int16_t)(at + 3),
+                        .imm_size = 2 });
+    put_c_if(t, CC_B, c);
+    asm_load(a, H_RAX, CPU_AT(idt.base));
+    asm_lea(a, false, H_RAX, asm_at(H_RAX, (int32_t)at));
+    Operand o = check(t, &entry);
+    put_load(a, 2, H_RCX, beyond(o.mem, 2));
+    put_load(a, 2, H_RAX, o.mem);
+    asm_store(a, keep(1), H_RAX);
+    asm_store(a, keep(2), H_RCX);
+
+    MemSpec m = on_stack(t, -6, 6, true);
+    o         = check(t, &m);
+    put_frame(t, &o, insn_rip(t, t->i) + in->len, true);
+    sp_add(t, -6);
+    load_cpu(a);
+    asm_emit(a, &(Enc){ .op       = 0x81,
+                        .reg      = 4,
+                        .memory   = true,
+                        .mem      = CPU_AT(eflags),
+                        .imm      = (int32_t) ~(uint32_t)EFLAGS_IF,
+                        .imm_size = 4 });
+    put_kept_far(t, true);
 }
 
 void emit_far(Tr *t, const DbtInsn *in)
@@ -229,6 +299,10 @@ void emit_far(Tr *t, const DbtInsn *in)
     flags_sync(t, a);
     t->fl_mem = true;
     t->fl_reg = false;
+    if (in->op == 0xcd) {
+        emit_int(t, in);
+        return;
+    }
     if (in->op >= 0xca && in->op <= 0xcf) {
         emit_return(t, in);
         return;
@@ -244,21 +318,14 @@ void emit_far(Tr *t, const DbtInsn *in)
     }
     put_target_check(t, in);
     if (!call) {
-        put_far(t);
+        put_far(t, false);
         return;
     }
     asm_store(a, keep(1), H_RAX);
     asm_store(a, keep(2), H_RCX);
     MemSpec m = on_stack(t, -4, 4, true);
     Operand o = check(t, &m);
-    put_selector(t, X86_CS);
-    put_sized(a, 2, 0x89, H_RCX, beyond(o.mem, 2));
-    asm_emit(a, &(Enc){ .prefix   = 0x66,
-                        .op       = 0xc7,
-                        .memory   = true,
-                        .mem      = o.mem,
-                        .imm      = (int64_t)(insn_rip(t, t->i) + in->len),
-                        .imm_size = 2 });
+    put_frame(t, &o, insn_rip(t, t->i) + in->len, false);
     sp_add(t, -4);
-    put_kept_far(t);
+    put_kept_far(t, false);
 }

@@ -378,6 +378,9 @@ static void put_address(Tr *t, bool in_cold, const MemSpec *m)
 {
     Asm *a    = in_cold ? &t->cold : &t->hot;
     bool wide = m->addrsize == 8;
+    if (m->ready) {
+        return;
+    }
     if (m->based) {
         put_offset(t, m);
         return;

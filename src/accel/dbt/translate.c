@@ -52,6 +52,7 @@ static DbtMode mode_of(const X86Cpu *cpu)
     for (unsigned i = 0; i < X86_N_SEG && m.code != 8; i++) {
         m.seg[i] = (uint8_t)x86_segment_kind(cpu->segment_key, i);
     }
+    m.ints_by_c = log_on(cpu->vcpu.log, LOG_INT);
     /* Loading segment registers must not make the mode flat, or another one. */
     unsigned cs = m.seg[X86_CS] & X86_SEGMENT_LIMIT;
     m.vm86      = cpu->eflags & EFLAGS_VM;

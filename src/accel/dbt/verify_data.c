@@ -131,6 +131,8 @@ static const struct {
     MEMBER(seg[X86_CS].attr, true),
     MEMBER(seg[X86_DS].base, true),
     MEMBER(nmi_blocked, true),
+    MEMBER(idt.base, false),
+    MEMBER(idt.limit, false),
     MEMBER(seg[X86_FS].base, true),
     MEMBER(seg[X86_GS].base, true),
     MEMBER(seg[X86_ES].selector, true),
