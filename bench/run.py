@@ -2,7 +2,8 @@
 """Measures Quern against native execution and Debian's QEMU (TCG), side by side in one run, and prints ratios.
 
 What is measured: startup (to the first guest instruction), boot (Debian's kernel to /init), rows (the programs of
-bench/rows), smp (parallel jobs on two vCPUs against one), segments (16-bit code and segments that are not flat). Absolute times mean little; medians of all rounds count.
+bench/rows), smp (parallel jobs on two vCPUs against one), segments (16-bit code and segments that are not flat). Absolute
+times mean little; medians of all rounds count.
 
 One row quickly: bench/run.py rows --rows sieve --rounds 1 --busy-repeats 0 --systems native,quern"""
 
@@ -43,8 +44,8 @@ def parse():
     parser.add_argument("--json", metavar="FILE", help="write everything measured to FILE")
     args = parser.parse_args()
     if args.cpu_time:
-        if not args.parts or set(args.parts) - {"rows", "boot"}:
-            parser.error("--cpu-time is for the parts rows and boot; name them")
+        if not args.parts or set(args.parts) - {"rows", "boot", "segments"}:
+            parser.error("--cpu-time is for the parts rows, boot and segments (always processor time); name them")
         args.busy_repeats = 0
     args.parts = args.parts or list(PARTS)
     if unknown := set(args.parts) - set(PARTS):

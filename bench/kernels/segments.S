@@ -40,7 +40,7 @@
         .equ    TSS, 0x48
         .equ    REAL_CODE, 0x50
         .equ    REAL_DATA, 0x58
-        .equ    TLS32, 0x60             /* data at AREA32, small */
+        .equ    TLS32, 0x60             /* data at AREA32, no limit: as threads of 32-bit programs have it */
 
         .section .code16, "ax"
         .globl  code16
@@ -554,7 +554,7 @@ gdt:
         SEGMENT TSS_AT, 0x67, 0x89, 0       /* TSS */
         SEGMENT CODE, 0xffff, 0x9b, 0           /* REAL_CODE */
         SEGMENT 0, 0xffff, 0x93, 0              /* REAL_DATA */
-        SEGMENT AREA32, 0xfff, 0x93, 4          /* TLS32 */
+        SEGMENT AREA32, 0xfffff, 0x93, 0xc      /* TLS32 */
 gdt_end:
 gdt_pointer:
         .word   gdt_end - gdt - 1

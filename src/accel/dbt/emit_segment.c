@@ -60,7 +60,7 @@ int put_limit(Tr *t, const MemSpec *m)
     unsigned last = m->size - 1u;
 
     if (m->kind == X86_SEGMENT_4G) {
-        if (m->addrsize == 2 || !last) {
+        if (m->addrsize == 2 || !last || (m->constant && m->linear + last <= UINT32_MAX)) {
             return -1;
         }
         asm_ri(a, false, 7, H_RAX, -(int32_t)m->size);
