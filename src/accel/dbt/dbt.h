@@ -103,6 +103,7 @@ typedef struct DbtFrame {
     uint64_t keep[4];                                /* the templates': across checks */
     uint8_t  copy[64];                               /* of an operand that lies in two pages */
     uint16_t left[DBT_COUNTED], missed[DBT_COUNTED]; /* executions until a site is judged, and misses meanwhile */
+    uint64_t compared;                               /* the memory operand of a CMP: RECIPE_CMP_SLOT */
     uint64_t cs_tag, cs_real;                        /* outside 64-bit mode: dbt_take_segments() */
     uint64_t seg_base[X86_N_SEG];                    /* outside 64-bit mode: dbt_take_segments() */
     int64_t  seg_last[X86_N_SEG][DBT_LAST];          /* the last offset that may be that of 1 << n bytes */
@@ -274,6 +275,8 @@ typedef enum RecipeKind {
     RECIPE_NEG,
     RECIPE_INC, /* reg is what INC has left, CF is in the frame */
     RECIPE_DEC,
+    RECIPE_CMP_SLOT,  /* CMP of frame.compared with rm or imm: reg is not used */
+    RECIPE_WITH_SLOT, /* CMP of reg with frame.compared */
 } RecipeKind;
 
 typedef struct Recipe {
@@ -282,6 +285,11 @@ typedef struct Recipe {
     int32_t  imm;
     uint16_t uses; /* guest registers, a bit each */
 } Recipe;
+
+static inline bool recipe_has_slot(const Recipe *r)
+{
+    return r->kind == RECIPE_CMP_SLOT || r->kind == RECIPE_WITH_SLOT;
+}
 
 static inline bool recipe_same(const Recipe *a, const Recipe *b)
 {

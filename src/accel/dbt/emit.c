@@ -53,8 +53,64 @@ static bool byte_rm(const DbtInsn *in)
     return in->rm_size == 1;
 }
 
+/* Outside 64-bit mode each check changes EFLAGS: does one come before somebody looks at those of this CMP? */
+static bool is_compared(const Tr *t, const DbtInsn *in)
+{
+    bool forms = in->ext ? in->op >= 0x80 && in->op <= 0x83 && in->reg == 7 : in->op >= 0x38 && in->op <= 0x3b;
+    if (t->mode.code == 8 || in->map || in->lock || !forms || (!in->ext && is_high(in->reg))) {
+        return false;
+    }
+    for (unsigned i = t->i + 1; i < t->n && !t->s->insns[i].read && t->s->insns[i].write != FL_ALL; i++) {
+        if (t->s->insns[i].faults) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* CMP with memory that leaves a copy of the operand for its recipe. */
+static void gen_compared(Tr *t, const DbtInsn *in)
+{
+    Asm     *a    = &t->hot;
+    MemSpec  m    = operand_spec(t, in, in->rm_size, false);
+    Operand  o    = check(t, &m);
+    unsigned size = in->opsize, reg = in->ext ? 7u : dbt_host_register[in->reg];
+    bool     byte = size == 1, with = !in->ext && in->op & 2;
+    uint8_t  value = o.free;
+
+    asm_emit(a, &(Enc){ .w      = size == 8,
+                        .map    = size < 4,
+                        .op     = byte        ? 0xb6
+                                  : size == 2 ? 0xb7
+                                              : 0x8b,
+                        .reg    = value,
+                        .memory = true,
+                        .mem    = o.mem });
+    asm_store(a, asm_frame(DBT_FRAME(compared)), value);
+    asm_emit(a, &(Enc){ .prefix   = size == 2 ? 0x66 : 0,
+                        .w        = size == 8,
+                        .op       = in->op,
+                        .reg      = (uint8_t)reg,
+                        .byte_reg = byte && !in->ext,
+                        .rm       = value,
+                        .byte_rm  = byte,
+                        .imm      = in->imm,
+                        .imm_size = in->imm_size });
+    flags_written(t);
+    t->recipe = (Recipe){ .kind = with ? RECIPE_WITH_SLOT : RECIPE_CMP_SLOT,
+                          .size = (uint8_t)size,
+                          .reg  = with ? in->reg : 0,
+                          .rm   = in->ext || with ? DBT_NO_REG : in->reg,
+                          .imm  = (int32_t)in->imm,
+                          .uses = (uint16_t)(in->ext ? 0u : 1u << in->reg) };
+}
+
 static void gen_memory(Tr *t, const DbtInsn *in)
 {
+    if (is_compared(t, in)) {
+        gen_compared(t, in);
+        return;
+    }
     bool    flags = needs_flags(t, in);
     MemSpec m     = operand_spec(t, in, in->rm_size, in->access & G_RM_W);
     bool    xchg  = in->map == 0 && (in->op == 0x86 || in->op == 0x87);
@@ -812,6 +868,19 @@ static bool leaves_rcx(const DbtInsn *in)
     }
 }
 
+/* C has run a CMP whose operand it does not leave in the frame: on behind it in another unit. */
+static void leave_after_c(Tr *t, const DbtInsn *in)
+{
+    if (!t->n_tails || t->cold.full) {
+        return;
+    }
+    uint32_t to = emit_group_exit(t, insn_rip(t, t->i) + in->len, GROUPS_WIDE);
+    for (unsigned i = 0; i < t->n_tails && !t->cold.full; i++) {
+        int32_t rel = (int32_t)(to - t->tails[i]);
+        memcpy(t->cold.start + t->tails[i] - 4, &rel, 4);
+    }
+}
+
 void emit_insn(Tr *t, const DbtInsn *in)
 {
     t->n_tails = 0;
@@ -823,7 +892,10 @@ void emit_insn(Tr *t, const DbtInsn *in)
     }
     bool spoils = flags_keep(t, in);
     emit_one(t, in);
-    if (in->write == FL_ALL) {
+    bool slot = in->t == T_GEN && in->memory && recipe_has_slot(&t->recipe) && t->fl_reg;
+    if (slot) {
+        /* its recipe is there */
+    } else if (in->write == FL_ALL) {
         flags_recipe(t, in);
     } else if (spoils) {
         flags_forget(t);
@@ -831,6 +903,10 @@ void emit_insn(Tr *t, const DbtInsn *in)
 
     if (t->n_tails || !leaves_rcx(in)) {
         t->rcx_entry = 0; /* C does not leave it there */
+    }
+    if (slot) {
+        leave_after_c(t, in);
+        return;
     }
     /* Where slow paths go on that have run the instruction in C: flags are in the frame then. */
     for (unsigned i = 0; i < t->n_tails; i++) {

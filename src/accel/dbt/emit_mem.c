@@ -91,7 +91,8 @@ static void put_flags_load(Asm *a)
 static void put_recipe(Asm *a, const Recipe *r)
 {
     bool     wide = r->size == 8, imm = r->rm == DBT_NO_REG;
-    unsigned reg = dbt_host_register[r->reg], rm = imm ? 0u : dbt_host_register[r->rm];
+    unsigned reg = r->kind == RECIPE_CMP_SLOT ? 0u : dbt_host_register[r->reg],
+             rm  = imm ? 0u : dbt_host_register[r->rm];
     /* op reg, rm or imm; op RAX, rm or imm */
     Enc  op   = { .prefix   = r->size == 2 ? 0x66 : 0,
                   .w        = wide,
@@ -106,6 +107,18 @@ static void put_recipe(Asm *a, const Recipe *r)
                                                        : 4) };
     bool byte = r->size == 1;
 
+    if (recipe_has_slot(r)) {
+        bool with   = r->kind == RECIPE_WITH_SLOT;
+        op.op       = (uint8_t)((with ? 0x3b : imm ? 0x81 : 0x39) - byte);
+        op.reg      = (uint8_t)(with ? reg : imm ? 7 : rm);
+        op.byte_reg = byte && (with || !imm);
+        op.byte_rm  = false;
+        op.imm_size = with ? 0 : op.imm_size;
+        op.memory   = true;
+        op.mem      = asm_frame(DBT_FRAME(compared));
+        asm_emit(a, &op);
+        return;
+    }
     switch ((RecipeKind)r->kind) {
     case RECIPE_TEST:
         op.op = imm ? 0xf7 : 0x85;
@@ -138,6 +151,8 @@ static void put_recipe(Asm *a, const Recipe *r)
         op.reg      = r->kind == RECIPE_DEC;
         op.imm_size = 0;
         break;
+    case RECIPE_CMP_SLOT:
+    case RECIPE_WITH_SLOT:
     case RECIPE_NONE: return;
     }
     op.op = (uint8_t)(op.op - byte);

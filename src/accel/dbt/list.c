@@ -68,8 +68,8 @@ static const FrameName frame_names[] = {
     MEMBER(r9),        MEMBER(r10),     MEMBER(r11),     MEMBER(flags),  ARRAY(tmp),       ARRAY(keep),
     MEMBER(copy),      ARRAY(addends),  MEMBER(left),    MEMBER(missed), MEMBER(poll),     MEMBER(jump_mask),
     MEMBER(tlb),       MEMBER(fs_base), MEMBER(gs_base), MEMBER(cpu),    MEMBER(host_rsp), MEMBER(host_return),
-    ARRAY(host_saved), MEMBER(from),    MEMBER(to),      MEMBER(dbt),    MEMBER(cs_tag),   MEMBER(cs_real),
-    ARRAY(seg_base),   ARRAY(seg_last),
+    ARRAY(host_saved), MEMBER(from),    MEMBER(to),      MEMBER(dbt),    MEMBER(compared), MEMBER(cs_tag),
+    MEMBER(cs_real),   ARRAY(seg_base), ARRAY(seg_last),
 };
 
 static const char *const template_names[] = {

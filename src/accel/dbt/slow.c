@@ -528,7 +528,7 @@ const uint8_t *dbt_slow_pages(DbtFrame *f, uint64_t rip)
 /* --- host faults --- */
 
 /* The flags that the recipe makes of these registers, as X86Cpu.arith has them. */
-static uint16_t flags_by(const Recipe *r, const X86Cpu *cpu)
+static uint16_t flags_by(const Recipe *r, const X86Cpu *cpu, uint64_t compared)
 {
     enum { LOW = 0x1400, CARRY = 0x100 }; /* PF and AF are the low bits' */
     uint64_t a = cpu->gpr[r->reg], b = r->rm == DBT_NO_REG ? (uint64_t)(int64_t)r->imm : cpu->gpr[r->rm];
@@ -568,6 +568,14 @@ static uint16_t flags_by(const Recipe *r, const X86Cpu *cpu)
             BOTH("subq");
         }
         return (high & ~(LOW | CARRY)) | (low & LOW) | (cpu->arith & CARRY);
+    case RECIPE_CMP_SLOT:
+        a = compared;
+        BOTH("subq");
+        break;
+    case RECIPE_WITH_SLOT:
+        b = compared;
+        BOTH("subq");
+        break;
     case RECIPE_CMP:
     case RECIPE_NONE:
     default: BOTH("subq"); break;
@@ -591,7 +599,7 @@ const uint8_t *dbt_slow_fault(DbtFrame *f)
         if (p->host == off && p->flags_in_host) {
             cpu->arith = (uint16_t)((fl & 0xd5) << 8 | 0x200 | (fl >> 11 & 1));
         } else if (p->host == off && p->recipe.kind != RECIPE_NONE) {
-            cpu->arith = flags_by(&p->recipe, cpu);
+            cpu->arith = flags_by(&p->recipe, cpu, f->compared);
         }
     }
     if (run_any(f, u, n) == RAN_ON) {
