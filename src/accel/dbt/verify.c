@@ -41,7 +41,6 @@ enum {
     ROOT_TAG    = 0x10000,
     ROOT_ADDEND = 0x20000, /* of look-ups: for reads and writes the same, an even number */
     ROOT_MASKED = 0x30000,
-    ROOT_MASKED_KERNEL,
     ROOT_TLB,
     ROOT_CPU,
     ROOT_INDEX = 0x40000, /* into the TLB, one of each look-up */
@@ -348,9 +347,9 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     bool     jump      = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
 
     if (o->mem.index != ZYDIS_REGISTER_NONE) {
-        Expr masked = expr_root(v->u->mode == X86_TLB_USER ? ROOT_MASKED : ROOT_MASKED_KERNEL);
+        Expr masked = expr_root(ROOT_MASKED);
         if (gpr_of(o->mem.index) != H_RCX || o->mem.scale != 8 || !expr_same(&v->s.reg[H_RCX], &masked) || size != 8 ||
-            at != table + (jump ? 8 : 0) || writes(o)) {
+            at != table + (jump ? offsetof(DbtJump, code) : offsetof(DbtJump, rip)) || writes(o)) {
             return bad(v, "an index into the frame that is none into the jump cache");
         }
         return true;
@@ -559,7 +558,7 @@ static void transfer(DbtVerifier *v)
     case ZYDIS_MNEMONIC_AND:
         if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
             is_frame(from) && from->mem.index == ZYDIS_REGISTER_NONE &&
-            from->mem.disp.value == (ZyanI64)offsetof(DbtFrame, jump_mask)) {
+            from->mem.disp.value == (ZyanI64)dbt_mask_offset(v->u->mode)) {
             v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
             return;
         }
@@ -568,14 +567,15 @@ static void transfer(DbtVerifier *v)
             v->s.reg[gpr_of(to->reg.value)] = expr_root(ROOT_INDEX + v->n_lookups++);
             return;
         }
-        e = expr_root(ROOT_MASKED);
-        if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
-            from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && from->imm.value.u == 2 * (DBT_JUMPS_KERNEL - 1) &&
-            expr_same(&v->s.reg[H_RCX], &e)) {
-            v->s.reg[H_RCX] = expr_root(ROOT_MASKED_KERNEL);
+        known = false;
+        break;
+    case ZYDIS_MNEMONIC_XOR: /* the other slot of a pair */
+        e     = expr_root(ROOT_MASKED);
+        known = to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX &&
+                from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && from->imm.value.u == 2 && expr_same(&v->s.reg[H_RCX], &e);
+        if (known) {
             return;
         }
-        known = false;
         break;
     default: known = false; break;
     }
@@ -844,7 +844,7 @@ static bool branch(DbtVerifier *v)
     case STUB_COUNTED:
     case STUB_LINK:
     case STUB_RET_MISS ... STUB_RET_MISS_LAST:
-        return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
+    case STUB_CALL_MISS: return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
     case -1: break;
     default: return bad(v, "a branch to a stub that is C's");
     }
@@ -853,6 +853,10 @@ static bool branch(DbtVerifier *v)
     if (call ||
         !(hot ? begins(v->hot_at, (uint64_t)(to - u->hot)) : cold && begins(v->cold_at, (uint64_t)(to - u->cold)))) {
         return bad(v, "a branch to what is no instruction of the unit");
+    }
+    Expr masked = expr_root(ROOT_MASKED);
+    if (v->cold && hot && v->z.mnemonic != ZYDIS_MNEMONIC_JMP && !expr_same(&v->s.reg[H_RCX], &masked)) {
+        return bad(v, "a conditional branch out of the cold part");
     }
     if (!v->cold && hot && to <= v->at && to != u->hot) {
         return bad(v, "a branch backwards");
