@@ -89,7 +89,8 @@ typedef struct DbtVerifier {
     State          s;
     Join           joins[MAX_JOINS];
     unsigned       n_joins;
-    uint8_t        again_at[CODE_MAX / 8]; /* bits: where it comes back to to try again */
+    uint8_t        masked_at[CODE_MAX / 8]; /* bits: the hot part branches there with ROOT_MASKED in RCX */
+    uint8_t        again_at[CODE_MAX / 8];  /* bits: where it comes back to to try again */
     uint32_t       next_root;
     unsigned       n_lookups;
     bool           cold;
@@ -804,6 +805,12 @@ static const uint8_t *branch_target(const DbtVerifier *v)
     return v->at + v->z.length + o->imm.value.s;
 }
 
+static bool is_masked(const DbtVerifier *v)
+{
+    Expr masked = expr_root(ROOT_MASKED);
+    return expr_same(&v->s.reg[H_RCX], &masked);
+}
+
 static bool branch(DbtVerifier *v)
 {
     const DbtUnit *u    = v->u;
@@ -854,9 +861,11 @@ static bool branch(DbtVerifier *v)
         !(hot ? begins(v->hot_at, (uint64_t)(to - u->hot)) : cold && begins(v->cold_at, (uint64_t)(to - u->cold)))) {
         return bad(v, "a branch to what is no instruction of the unit");
     }
-    Expr masked = expr_root(ROOT_MASKED);
-    if (v->cold && hot && v->z.mnemonic != ZYDIS_MNEMONIC_JMP && !expr_same(&v->s.reg[H_RCX], &masked)) {
+    if (v->cold && hot && v->z.mnemonic != ZYDIS_MNEMONIC_JMP && !is_masked(v)) {
         return bad(v, "a conditional branch out of the cold part");
+    }
+    if (!v->cold && cold && is_masked(v)) {
+        v->masked_at[(to - u->cold) / 8] |= (uint8_t)(1 << (to - u->cold) % 8);
     }
     if (!v->cold && hot && to <= v->at && to != u->hot) {
         return bad(v, "a branch backwards");
@@ -1048,6 +1057,7 @@ static bool hot_part(DbtVerifier *v)
 
     v->insn = 0;
     forget_all(v);
+    memset(v->masked_at, 0, sizeof v->masked_at);
     for (const uint8_t *p = u->hot; p < end;) {
         uint32_t offset = (uint32_t)(p - u->hot);
         for (unsigned i = 0; i < v->n_joins; i++) {
@@ -1103,14 +1113,25 @@ static bool hot_part(DbtVerifier *v)
     return !v->pending || bad(v, "a check without its end");
 }
 
+/* What follows a call is its description as well as not. */
+static bool is_constant(const DbtVerifier *v)
+{
+    return v->z.mnemonic == ZYDIS_MNEMONIC_MOV && v->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
 static bool cold_part(DbtVerifier *v)
 {
     const DbtUnit *u   = v->u;
     const uint8_t *end = u->cold + u->cold_size;
 
+    bool reached = false;
+
     v->cold = true;
     forget_all(v);
     for (const uint8_t *p = u->cold; p < end; p += v->z.length) {
+        if (begins(v->masked_at, (uint64_t)(p - u->cold)) && !reached) {
+            v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
+        }
         if (!decode(v, p, end) || !step(v) || !branch(v)) {
             return false;
         }
@@ -1126,6 +1147,12 @@ static bool cold_part(DbtVerifier *v)
                 return false;
             }
             forget_all(v);
+            reached =
+                stub != STUB_LINK && stub != STUB_CALL_MISS && (stub < STUB_RET_MISS || stub > STUB_RET_MISS_LAST);
+        } else if (v->z.mnemonic == ZYDIS_MNEMONIC_JMP || v->z.mnemonic == ZYDIS_MNEMONIC_UD2) {
+            reached = false;
+        } else if (v->z.mnemonic != ZYDIS_MNEMONIC_NOP && !is_constant(v)) {
+            reached = true;
         }
     }
     v->cold = false;
