@@ -157,6 +157,7 @@ typedef struct DbtFrame {
     unsigned n_codes, last_code;
     DbtCode  code; /* that cs_tag is for */
     uint16_t code_selector;
+    uint64_t code_tag;
     uint32_t segment_changes; /* X86Cpu's that code knows */
     const uint8_t *at;        /* whose slow access may fault now */
     X86Insn        insn;      /* that runs in C */

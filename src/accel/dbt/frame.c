@@ -97,7 +97,9 @@ static void take_code(DbtFrame *f)
     uint64_t          key  = dbt_key_of(cpu);
     bool              real = !(cpu->cr0 & CR0_PE) || cpu->eflags & EFLAGS_VM;
 
-    if (f->code.key == key && f->code.base == cs->base && f->code_selector == cs->selector) {
+    /* Far transfers in translated code change cs_tag alone. */
+    if (f->code.key == key && f->code.base == cs->base && f->code_selector == cs->selector &&
+        f->cs_tag == f->code_tag) {
         return;
     }
     f->code          = (DbtCode){ key, cs->base };
@@ -118,6 +120,7 @@ static void take_code(DbtFrame *f)
     } else {
         f->cs_tag = code_number(f, key, (uint32_t)cs->base);
     }
+    f->code_tag = f->cs_tag;
 }
 
 void dbt_take_segments(DbtFrame *f)
