@@ -10,7 +10,6 @@
                               .missing = why,                                                                          \
                               __VA_ARGS__ }
 
-MISSING(vc, "vc", "text console of a display");
 MISSING(msmouse, "msmouse", "Microsoft serial mouse");
 MISSING(wctablet, "wctablet", "Wacom serial tablet");
 MISSING(braille, "braille", "Braille display");

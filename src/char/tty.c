@@ -73,7 +73,7 @@ static bool tty_open(Chardev *chr, Error *err)
         return error_set_errno(err, errno, "path=%s", t->path);
     }
     if (tcgetattr(t->tty, &t->before) < 0) {
-        error_set_errno(err, errno, "path=%s", t->path);
+        error_set(err, "path=%s is no terminal or serial port", t->path);
         close(t->tty);
         return false;
     }

@@ -142,7 +142,10 @@ static void test_options(Fixture *f, gconstpointer unused)
 {
     make_fails(f, "nul,id=a", "*nul*did you mean 'null'*");
     make_fails(f, "null", "no id given");
-    make_fails(f, "vc,id=a", "*vc*not supported yet*");
+    make_fails(f, "braille,id=a", "*braille*not supported yet*");
+    make_fails(f, "vc,id=a,cols=80,width=640", "width and cols*");
+    make_fails(f, "vc,id=a,height=15", "height=15: *16 pixels");
+    make_fails(f, "vc,id=a,rows=1000", "*rows*256*");
     make_fails(f, "null,id=a,size=1", "*size*");
     make_fails(f, "null,id=1a", "*'1a' is no id*");
     make_fails(f, "null,id=a,logappend=on", "*logfile*");
@@ -230,6 +233,10 @@ static void test_short(Fixture *f, gconstpointer unused)
     g_assert_false(monitor);
 
     check_short(f, "null", "null");
+    check_short(f, "vc", "vc:100Cx37C");
+    check_short(f, "vc:80Cx24C", "vc:80Cx24C");
+    check_short(f, "vc:640x24C", "vc:80Cx24C");
+    check_short(f, "vc,rows=10", "vc:100Cx10C");
     check_short(f, "ringbuf,size=4K", "ringbuf");
     check_short(f, "udp:127.0.0.1:4555@127.0.0.1:0", "udp:127.0.0.1:4555");
     check_short(f, "udp:[::1]:4555", "udp:[::1]:4555");
@@ -259,8 +266,16 @@ static void test_short(Fixture *f, gconstpointer unused)
     short_fails(f, "tcp:[::1:4", "*]*");
     short_fails(f, "tcp::1,sever=on", "*did you mean 'server'*");
     short_fails(f, "udp:a:1@b", "HOST:PORT*");
-    short_fails(f, "vc:80Cx24C", "*not supported yet*");
-    short_fails(f, "mon:vc", "*not supported yet*");
+    short_fails(f, "vc:80Cx", "WIDTHxHEIGHT*");
+    short_fails(f, "vc:80x24C,x", "WIDTHxHEIGHT*");
+    short_fails(f, "vc:Cx24C", "WIDTHxHEIGHT*");
+    short_fails(f, "null:x", "null takes nothing*");
+    short_fails(f, "COM1", "COM1*Windows*");
+    short_fails(f, "con:", "con:*Windows*");
+    short_fails(f, "mon:chardev:x", "mon: needs a device*");
+    short_fails(f, "mon:none", "mon: needs a device*");
+    short_fails(f, "file:", "a path is missing");
+    short_fails(f, "/dev/null", "*no terminal or serial port");
     short_fails(f, "chardev:zz", "no chardev 'zz'");
     short_fails(f, "websocket:127.0.0.1:1", "websocket is for servers*");
 }
