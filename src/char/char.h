@@ -19,7 +19,7 @@ typedef enum CharEvent { CHAR_OPENED, CHAR_CLOSED, CHAR_BREAK, CHAR_MUX_IN, CHAR
 /* Line control, as a serial port asks for it. */
 typedef struct CharLine {
     unsigned baud;
-    char     parity; /* 'N', 'E', 'O' */
+    char     parity; /* 'N', 'E', 'O', 'M' (mark), 'S' (space) */
     uint8_t  data_bits, stop_bits;
 } CharLine;
 

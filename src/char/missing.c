@@ -10,7 +10,6 @@
                               .missing = why,                                                                          \
                               __VA_ARGS__ }
 
-MISSING(msmouse, "msmouse", "Microsoft serial mouse");
 MISSING(wctablet, "wctablet", "Wacom serial tablet");
 MISSING(braille, "braille", "Braille display");
 MISSING(parallel, "parallel", "host parallel port", .alias = "parport");

@@ -57,11 +57,13 @@ static bool tty_set_line(Chardev *chr, const CharLine *line)
     }
     cfsetispeed(&now, code);
     cfsetospeed(&now, code);
-    now.c_cflag &= ~(tcflag_t)(CSIZE | CSTOPB | PARENB | PARODD);
+    now.c_cflag &= ~(tcflag_t)(CSIZE | CSTOPB | PARENB | PARODD | CMSPAR);
     now.c_cflag |= CLOCAL | CREAD;
     now.c_cflag |= line->data_bits == 5 ? CS5 : line->data_bits == 6 ? CS6 : line->data_bits == 7 ? CS7 : CS8;
     now.c_cflag |= line->stop_bits == 2 ? CSTOPB : 0;
-    now.c_cflag |= line->parity == 'E' ? PARENB : line->parity == 'O' ? PARENB | PARODD : 0;
+    now.c_cflag |= line->parity == 'N' ? 0 : PARENB;
+    now.c_cflag |= line->parity == 'O' || line->parity == 'M' ? PARODD : 0;
+    now.c_cflag |= line->parity == 'M' || line->parity == 'S' ? CMSPAR : 0;
     return tcsetattr(t->tty, TCSANOW, &now) == 0;
 }
 
