@@ -12,7 +12,6 @@
 
 MISSING(wctablet, "wctablet", "Wacom serial tablet");
 MISSING(braille, "braille", "Braille display");
-MISSING(parallel, "parallel", "host parallel port", .alias = "parport");
 MISSING(spicevmc, "spicevmc", "SPICE channel");
 MISSING(spiceport, "spiceport", "SPICE port");
 MISSING(vdagent, "qemu-vdagent", "clipboard agent");

@@ -165,9 +165,13 @@ const Option cli_options[] = {
     { .name     = "serial",
       .form     = OPTION_TEXT,
       .argument = "DEV",
-      .help = "host end of the next serial port: stdio, mon:stdio, null, none, file:F, pipe:F, pty, tcp:..., udp:...,\n"
-              "telnet:..., unix:..., chardev:ID, /dev/ttyX" },
-    { .name = "parallel", .form = OPTION_TEXT, .argument = "DEV", .help = "host end of the next parallel port" },
+      .help =
+          "host end of the next serial port: stdio, mon:stdio, null, none, file:F, pipe:F, pty[:LINK], vc[:80Cx24C],\n"
+          "tcp:..., udp:..., telnet:..., websocket:..., unix:..., msmouse, chardev:ID, /dev/ttyX" },
+    { .name     = "parallel",
+      .form     = OPTION_TEXT,
+      .argument = "DEV",
+      .help     = "host end of the next parallel port: as for -serial, or /dev/parportX" },
     { .name     = "monitor",
       .form     = OPTION_TEXT,
       .argument = "DEV",

@@ -2,6 +2,8 @@
 
 #include "platform.h"
 
+#include "char/char.h"
+
 static void pin_set(void *opaque, int n, int level)
 {
     TestPin *pin = opaque;
@@ -114,6 +116,7 @@ void test_platform_close(TestPlatform *t)
 {
     Platform *p = &t->p;
     devices_free(p);
+    char_hub_free(p->chars);
     object_unref(p->objects);
     address_space_free(p->io_space);
     address_space_free(p->memory_space);
