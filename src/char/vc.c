@@ -12,32 +12,36 @@ enum { CELL_WIDTH = 8, CELL_HEIGHT = 16, WIDTH = 800, HEIGHT = 600, TYPED_MAX = 
 
 typedef struct Vc {
     Chardev     chr;
-    uint32_t    width, height, cols, rows; /* 0: not given */
+    uint32_t    width, height, cols, rows;
+    bool        have_width, have_height, have_cols, have_rows;
     Vt         *vt;
     GByteArray *typed; /* what the front end has not taken yet */
     Timer       answer;
 } Vc;
 
-static const Field vc_properties[] = {
-    FIELD(Vc, width, "width", .min = 1, .max = VT_COLS_MAX * CELL_WIDTH, .help = "in pixels (default 800)"),
-    FIELD(Vc, height, "height", .min = 1, .max = VT_ROWS_MAX * CELL_HEIGHT, .help = "in pixels (default 600)"),
-    FIELD(Vc, cols, "cols", .min = 1, .max = VT_COLS_MAX, .help = "width in characters"),
-    FIELD(Vc, rows, "rows", .min = 1, .max = VT_ROWS_MAX, .help = "height in characters"),
-    {}
-};
+#define SIZE_FIELD(member, otherwise, most, text)                                                                      \
+    FIELD(Vc, member, #member, .initial = otherwise, .min = 1, .max = most,                                            \
+          .has_offset = 1 + offsetof(Vc, have_##member), .help = text)
+
+static const Field vc_properties[] = { SIZE_FIELD(width, WIDTH, VT_COLS_MAX *CELL_WIDTH, "in pixels"),
+                                       SIZE_FIELD(height, HEIGHT, VT_ROWS_MAX *CELL_HEIGHT, "in pixels (default 600)"),
+                                       SIZE_FIELD(cols, WIDTH / CELL_WIDTH, VT_COLS_MAX, "width in characters"),
+                                       SIZE_FIELD(rows, HEIGHT / CELL_HEIGHT, VT_ROWS_MAX, "height in characters"),
+                                       {} };
 
 static const CharType vc_type;
 
-static bool measure(const char *pixels_name, uint32_t pixels, uint32_t cell, uint32_t otherwise, const char *cells_name,
+/* Characters from pixels where those were given. */
+static bool measure(const char *names, bool have_pixels, uint32_t pixels, uint32_t cell, bool have_cells,
                     uint32_t *cells, Error *err)
 {
-    if (pixels && *cells) {
-        return error_set(err, "%s and %s say the same; give one of them", pixels_name, cells_name);
+    if (have_pixels && have_cells) {
+        return error_set(err, "%s say the same; give one of them", names);
     }
-    if (!*cells) {
-        *cells = (pixels ? pixels : otherwise) / cell;
+    if (have_pixels) {
+        *cells = pixels / cell;
     }
-    return *cells || error_set(err, "%s=%u: a character needs %u pixels", pixels_name, pixels, cell);
+    return *cells || error_set(err, "%u pixels are too few: a character needs %u", pixels, cell);
 }
 
 static void deliver(Vc *v)
@@ -68,8 +72,8 @@ static void answer_due(void *opaque)
 static bool vc_open(Chardev *chr, Error *err)
 {
     Vc *v = (Vc *)chr;
-    if (!measure("width", v->width, CELL_WIDTH, WIDTH, "cols", &v->cols, err) ||
-        !measure("height", v->height, CELL_HEIGHT, HEIGHT, "rows", &v->rows, err)) {
+    if (!measure("width and cols", v->have_width, v->width, CELL_WIDTH, v->have_cols, &v->cols, err) ||
+        !measure("height and rows", v->have_height, v->height, CELL_HEIGHT, v->have_rows, &v->rows, err)) {
         return false;
     }
     timer_init(&v->answer, loop_clocks(char_hub_loop(chr->hub)), REALTIME_CLOCK, answer_due, v);

@@ -145,6 +145,9 @@ static bool set_names_and_messages(Start *s, Error *err)
     NameOptions    name;
     MessageOptions message;
     bool           ok = parse_group(s->cli, "name", name_options, &name, err);
+    if (ok && name.process && !*name.process) {
+        ok = error_set(err, "-name process=: a name is missing");
+    }
     if (ok && name.process && prctl(PR_SET_NAME, name.process) < 0) {
         ok = error_set_errno(err, errno, "-name process=%s", name.process);
     }
@@ -190,7 +193,7 @@ static bool write_pidfile(Start *s, Error *err)
     if (!path) {
         return true;
     }
-    int          fd   = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+    int          fd   = char_hub_open(s->machine->chars, path, O_CREAT | O_WRONLY, 0644);
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     if (fd < 0) {
         return error_set_errno(err, errno, "-pidfile %s: cannot create it", path);
@@ -204,7 +207,9 @@ static bool write_pidfile(Start *s, Error *err)
     if (ftruncate(fd, 0) < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
         return error_set_errno(err, errno, "-pidfile %s", path);
     }
-    s->pidfile = g_canonicalize_filename(path, NULL);
+    if (!g_str_has_prefix(path, "/dev/fdset/")) {
+        s->pidfile = g_canonicalize_filename(path, NULL);
+    }
     return true;
 }
 
@@ -245,12 +250,13 @@ static bool configure_rtc(Start *s, MachineConfig *c, Error *err)
             tm  = (struct tm){ 0 };
             end = strptime(o.base, "%Y-%m-%d", &tm);
         }
-        if (!end || *end) {
+        struct tm as_given = tm;
+        c->rtc.start       = end ? timegm(&tm) : 0;
+        if (!end || *end || tm.tm_mday != as_given.tm_mday || tm.tm_sec != as_given.tm_sec) {
             ok = error_set(
                 err, "-rtc base=%s: expected utc, localtime, or a date like 2006-06-17T16:01:21 or 2006-06-17", o.base);
         } else {
             c->rtc.fixed = true;
-            c->rtc.start = timegm(&tm);
         }
     }
     fields_clear(rtc_options, &o);

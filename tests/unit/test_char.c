@@ -144,7 +144,7 @@ static void test_options(Fixture *f, gconstpointer unused)
     make_fails(f, "null", "no id given");
     make_fails(f, "braille,id=a", "*braille*not supported yet*");
     make_fails(f, "vc,id=a,cols=80,width=640", "width and cols*");
-    make_fails(f, "vc,id=a,height=15", "height=15: *16 pixels");
+    make_fails(f, "vc,id=a,height=15", "15 pixels are too few: *16");
     make_fails(f, "vc,id=a,rows=1000", "*rows*256*");
     make_fails(f, "null,id=a,size=1", "*size*");
     make_fails(f, "null,id=1a", "*'1a' is no id*");

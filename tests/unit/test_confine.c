@@ -31,7 +31,7 @@ static const Case cases[] = {
     { "on,spawn=deny", DEED_EXEC, SIGSYS },
     { "on,spawn=deny", DEED_THREAD, 0 },
     { "on,resourcecontrol=deny", DEED_NICE, 0 },
-    { "off,spawn=deny", DEED_FORK, 0 },
+    { "off", DEED_FORK, 0 },
 };
 
 static gpointer in_thread(gpointer argument)
