@@ -101,9 +101,11 @@ static const Field rtc_options[] = {
     {},
 };
 
+static const char *const watchdog_names[] = { "reset", "shutdown", "poweroff",   "pause",
+                                              "debug", "none",     "inject-nmi", NULL };
+
 typedef struct ActionOptions {
-    int   reboot, shutdown, panic;
-    char *watchdog;
+    int reboot, shutdown, panic, watchdog;
 } ActionOptions;
 
 static const Field action_options[] = {
@@ -111,7 +113,7 @@ static const Field action_options[] = {
     FIELD(ActionOptions, shutdown, "shutdown", .names = shutdown_names, .initial = SHUTDOWN_POWEROFF,
           .help = "guest powers off"),
     FIELD(ActionOptions, panic, "panic", .names = panic_names, .initial = PANIC_SHUTDOWN, .help = "guest panics"),
-    FIELD(ActionOptions, watchdog, "watchdog", .unsupported = true, .help = "watchdog fires"),
+    FIELD(ActionOptions, watchdog, "watchdog", .names = watchdog_names, .help = "a watchdog fires"),
     {},
 };
 
@@ -263,13 +265,33 @@ static bool configure_rtc(Start *s, MachineConfig *c, Error *err)
     return ok;
 }
 
+/* -watchdog-action X is -action watchdog=X. */
+static bool parse_actions(Start *s, ActionOptions *o, Error *err)
+{
+    const char *text = cli_text(s->cli, "watchdog-action");
+    if (!parse_group(s->cli, "action", action_options, o, err)) {
+        return false;
+    }
+    if (!text) {
+        return true;
+    }
+    g_autoptr(Json) both = cli_merged(s->cli, "action");
+    if (both && json_get(both, "watchdog")) {
+        return error_set(err, "-watchdog-action and -action watchdog= say the same; give one of them");
+    }
+    g_autoptr(Json) one = json_new_object();
+    json_set(one, "watchdog", json_new_string(text));
+    return fields_parse(action_options, o, one, true, NULL, err) || error_prefix(err, "-watchdog-action: ");
+}
+
 static bool configure_actions(Start *s, MachineConfig *c, Error *err)
 {
     ActionOptions o;
-    bool          ok   = parse_group(s->cli, "action", action_options, &o, err);
+    bool          ok   = parse_actions(s, &o, err);
     c->reboot_action   = (RebootAction)o.reboot;
     c->shutdown_action = (ShutdownAction)o.shutdown;
     c->panic_action    = (PanicAction)o.panic;
+    c->watchdog_action = (WatchdogAction)o.watchdog;
     fields_clear(action_options, &o);
     return ok;
 }

@@ -45,6 +45,11 @@ static void request_wakeup(Platform *p)
     ((TestPlatform *)p)->wakeups++;
 }
 
+static void watchdog_expired(Platform *p)
+{
+    ((TestPlatform *)p)->watchdogs++;
+}
+
 static void guest_panicked(Platform *p)
 {
     ((TestPlatform *)p)->panics++;
@@ -104,6 +109,7 @@ void test_platform_open(TestPlatform *t)
     p->request_shutdown = request_shutdown;
     p->request_suspend  = request_suspend;
     p->request_wakeup   = request_wakeup;
+    p->watchdog_expired = watchdog_expired;
     p->guest_panicked   = guest_panicked;
     p->raise_nmi        = raise_nmi;
     p->is_running       = is_running;
