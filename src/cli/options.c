@@ -60,7 +60,7 @@ const Option cli_options[] = {
       .argument = "[size=]SIZE[,slots=N,maxmem=SIZE]",
       .help     = "guest memory (default 128 MiB; a plain number is MiB)" },
     MISSING("mem-path"),
-    MISSING_FLAG("mem-prealloc"),
+    { .name = "mem-prealloc", .form = OPTION_FLAG, .help = "has the host give all guest memory at the start" },
     MISSING("k"),
     { .name = "audio", .form = OPTION_TEXT, .argument = "", .missing = true, .absent = "none|driver=none" },
     MISSING("audiodev"),

@@ -226,6 +226,7 @@ static bool configure_memory(Start *s, MachineConfig *c, const MachineType *type
     if (o.slots || o.maxmem) {
         return error_set_unsupported(err, "-m: memory hotplug (slots, maxmem)");
     }
+    c->prealloc = cli_has(s->cli, "mem-prealloc");
     c->ram_size = o.has_size ? o.size : type->default_ram;
     if (c->ram_size < MiB && (o.has_size || type->default_ram)) {
         return error_set(err, "-m %s: a guest needs at least 1 MiB of memory", cli_text(s->cli, "m"));

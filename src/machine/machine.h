@@ -53,6 +53,7 @@ typedef enum PanicAction { PANIC_PAUSE, PANIC_SHUTDOWN, PANIC_EXIT_FAILURE, PANI
 typedef struct MachineConfig {
     uint64_t       ram_size;
     uint64_t       ram_slots, max_ram; /* 0: no hotplug */
+    bool           prealloc;           /* all of it at the start */
     SmpConfig      smp;
     RtcConfig      rtc;
     char          *cpu_model; /* -cpu text, NULL for the board's default */

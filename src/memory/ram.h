@@ -61,6 +61,10 @@ bool ram_check_host(uint64_t total, Error *err);
 /* Keeps guest RAM out of the host's core dumps (dump-guest-core=off), or offers it for merging (mem-merge). */
 void ram_block_advise(RamBlock *ram, bool dump, bool merge);
 
+/* Has the host give all of it now (-mem-prealloc) instead of page by page when the guest gets there. Before vCPUs run.
+ */
+bool ram_block_populate(RamBlock *ram, Error *err);
+
 static inline RamPage *ram_block_page(RamBlock *ram, uint64_t offset)
 {
     return &ram->pages[offset >> RAM_PAGE_BITS];

@@ -141,6 +141,19 @@ class Tests:
         assert names[process.pid] == "qemu:Gast-with-a-long-name"[:15], names
         assert sum(name.startswith("CPU ") for name in names.values()) == 2, names
 
+    def test_mem_prealloc(self):
+        """All of it is there from the beginning."""
+        def resident(*options):
+            process = subprocess.Popen([*self.guest, "-m", "96", "-serial", "stdio", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            read_until(process.stdout.fileno(), b"ready")
+            with open(f"/proc/{process.pid}/status") as f:
+                size = next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+            process.communicate(b"Q", TIMEOUT)
+            return size
+
+        before, after = resident(), resident("-mem-prealloc")
+        assert after - before >= 60 << 10, (before, after)
+
     def test_log_file(self):
         """%d is the process id."""
         process = subprocess.Popen([*self.guest, "-D", self.path("log-%d.txt"), "-d", "cpu_reset", "-serial", "stdio"],
