@@ -64,8 +64,7 @@ static const Field run_options[] = {
 
 static const Field overcommit_options[] = {
     FIELD(OvercommitOptions, mem_lock, "mem-lock", .help = "locks all memory"),
-    FIELD(OvercommitOptions, cpu_pm, "cpu-pm", .unsupported = true,
-          .help = "lets the guest manage the host's idle states"),
+    FIELD(OvercommitOptions, cpu_pm, "cpu-pm", .help = "lets the guest manage the host's idle states"),
     {},
 };
 
@@ -164,6 +163,11 @@ void confine_free(Confine *c)
         g_free(c->user);
         g_free(c);
     }
+}
+
+bool confine_wants_cpu_pm(const Confine *c)
+{
+    return c->overcommit.cpu_pm;
 }
 
 /* --- asynchronous teardown --- */

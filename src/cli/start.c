@@ -686,9 +686,10 @@ static bool build(Start *s, Error *err)
     if (!s->confine || !confine_start(s->confine, err)) {
         return false;
     }
-    return configure(s, type, err) && choose_accel(s->cli, s->machine, err) && make_chardevs(s, err) &&
-           make_all_ports(s, err) && add_globals(s, err) && add_objects(s, err) && machine_build(s->machine, err) &&
-           add_devices(s, err) && machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
+    return configure(s, type, err) && choose_accel(s->cli, s->machine, confine_wants_cpu_pm(s->confine), err) &&
+           make_chardevs(s, err) && make_all_ports(s, err) && add_globals(s, err) && add_objects(s, err) &&
+           machine_build(s->machine, err) && add_devices(s, err) && machine_finish(s->machine, err) &&
+           make_debuggers(s, err) && write_pidfile(s, err);
 }
 
 int start_machine(const Cli *cli)
