@@ -275,7 +275,8 @@ static void test_short(Fixture *f, gconstpointer unused)
     short_fails(f, "mon:chardev:x", "mon: needs a device*");
     short_fails(f, "mon:none", "mon: needs a device*");
     short_fails(f, "file:", "a path is missing");
-    short_fails(f, "/dev/null", "*no terminal or serial port");
+    check_short(f, "/dev/null", "serial");
+    make_fails(f, "serial,id=t,path=/proc/version", "path=/proc/version*");
     short_fails(f, "chardev:zz", "no chardev 'zz'");
     short_fails(f, "websocket:127.0.0.1:1", "websocket is for servers*");
 }
