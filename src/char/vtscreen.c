@@ -203,7 +203,6 @@ void vt_shift_line(Vt *vt, unsigned n, bool insert)
     VtCell  *line = line_of(vt, vt->cursor.y);
     n             = MIN(n, vt->cols - x);
     split(vt, line, x);
-    split(vt, line, x + n);
     if (insert) {
         memmove(line + x + n, line + x, (vt->cols - x - n) * sizeof line[0]);
         fill(vt, vt->cursor.y, x, x + n);
@@ -211,6 +210,7 @@ void vt_shift_line(Vt *vt, unsigned n, bool insert)
             line[vt->cols - 1].character = ' '; /* its right half fell off */
         }
     } else {
+        split(vt, line, x + n);
         memmove(line + x, line + x + n, (vt->cols - x - n) * sizeof line[0]);
         fill(vt, vt->cursor.y, vt->cols - n, vt->cols);
     }

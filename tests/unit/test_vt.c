@@ -85,6 +85,16 @@ static const Row rows[] = {
     { "do not fit into the last column", 4, 2, "abc\xe4\xb8\xad", "abc\n\xe4\xb8\xad\n", 2, 1 },
     { "half of one is none", 5, 1, "\xe4\xb8\xad" CSI "2Gx", " x\n", 2, 0 },
     { "the other half", 5, 1, "\xe4\xb8\xad\rx", "x\n", 1, 0 },
+    { "shifted as a whole", 6, 1,
+      "\xe4\xb8\xad"
+      "b\r" CSI "4ha",
+      "a\xe4\xb8\xad"
+      "b\n",
+      1, 0 },
+    { "cut by a deletion", 6, 1,
+      "a\xe4\xb8\xad"
+      "b\r" CSI "2P",
+      " b\n", 0, 0 },
     { "shifted over the edge", 3, 1, "a\xe4\xb8\xad\r" CSI "@", " a\n", 0, 0 },
     { "combining ones are left out", 5, 1, "e\xcc\x81x", "ex\n", 2, 0 },
     { "line drawing", 5, 1, E "(0lqk" E "(Bq", "\xe2\x94\x8c\xe2\x94\x80\xe2\x94\x90q\n", 4, 0 },
