@@ -115,6 +115,28 @@ void ram_block_unref(RamBlock *ram)
     }
 }
 
+bool ram_block_populate(RamBlock *ram, Error *err)
+{
+    uint64_t physical = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    if (ram->size > physical) {
+        g_autofree char *wanted = text_format_size(ram->size), *there = text_format_size(physical);
+        return error_set(err, "cannot allocate %s of guest memory: this host has %s", wanted, there);
+    }
+    if (madvise(ram->host, ram->size, MADV_POPULATE_WRITE) == 0) {
+        return true;
+    }
+    if (errno != EINVAL) {
+        int              code = errno;
+        g_autofree char *text = text_format_size(ram->size);
+        return error_set_errno(err, code, "cannot allocate %s of guest memory", text);
+    }
+    for (uint64_t at = 0; at < ram->size; at += RAM_PAGE_SIZE) { /* before Linux 5.14 */
+        volatile uint8_t *byte = ram->host + at;
+        *byte                  = *byte;
+    }
+    return true;
+}
+
 void ram_block_advise(RamBlock *ram, bool dump, bool merge)
 {
     ram->no_dump = !dump;

@@ -76,6 +76,10 @@ bool ram_block_has_alias(const RamBlock *ram, uint64_t offset);
 /* Maps it at `at` as well: page aligned, in a mapping of the caller's. */
 bool ram_block_map_alias(RamBlock *ram, uint64_t offset, void *at);
 
+/* Has the host give all of it now (-mem-prealloc) instead of page by page when the guest gets there. Before vCPUs run.
+ */
+bool ram_block_populate(RamBlock *ram, Error *err);
+
 static inline RamPage *ram_block_page(RamBlock *ram, uint64_t offset)
 {
     return &ram->pages[offset >> RAM_PAGE_BITS];
