@@ -123,7 +123,9 @@ bool outcome_compare(Mode mode, const Undefined *u, const State *before, const O
         }
     }
     const uint8_t *h = host->state.fx, *o = ours->state.fx, *b = before->fx;
-    value(&c, "fcw", load_le16(h), load_le16(o));
+    if (!u->fcw) {
+        value(&c, "fcw", load_le16(h), load_le16(o));
+    }
     value(&c, "fsw", load_le16(h + 2) & ~(unsigned)u->fsw, load_le16(o + 2) & ~(unsigned)u->fsw);
     if (!u->stack) {
         value(&c, "ftw", h[4], o[4]);

@@ -146,6 +146,7 @@ bool instance_set_displacement(Instance *in, uint64_t value);
 typedef struct Undefined {
     uint64_t flags; /* bits of RFLAGS */
     uint16_t fsw;   /* bits of the x87 status word */
+    bool     fcw;   /* the x87 control word */
     uint32_t mxcsr;
     bool     fpu_pointers; /* FIP, FDP, FOP and their selectors */
     uint64_t cr2;          /* bits of the faulting address */
