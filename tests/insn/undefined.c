@@ -139,10 +139,10 @@ static bool either_fault(const Instance *in, const Outcome *native, const Outcom
     }
 }
 
-/* What a memory operand that faults leaves behind on some hosts: XRSTOR and its like part of the state, CALL its return address (Intel: when the target is not
- * canonical), PUSHA what it has pushed, MMX instructions TOP and tags, FSTP its first eight bytes, VCVTPS2PH the flags
- * of its rounding, gathers cleared upper parts and any elements above the one that faults (SDM 2, VGATHERDPS). Masked
- * stores report any byte. */
+/* What a memory operand that faults leaves behind on some hosts: XRSTOR and its like part of the state, CALL its return
+ * address (Intel: when the target is not canonical), PUSHA what it has pushed, MMX instructions TOP and tags, FSTP its
+ * first eight bytes, VCVTPS2PH the flags of its rounding, gathers cleared upper parts and any elements above the one
+ * that faults (SDM 2, VGATHERDPS). Masked stores report any byte. */
 static void mask_faulting(const Instance *in, Undefined *u)
 {
     const char *name = ZydisMnemonicGetString(in->d.mnemonic);
@@ -150,7 +150,7 @@ static void mask_faulting(const Instance *in, Undefined *u)
     if (accesses_in_pieces(in->form->mnemonic) && strstr(name, "rst")) { /* what of the state is loaded by then */
         u->vectors = u->stack = u->fcw = true;
         u->fsw                         = 0xffff;
-        u->mxcsr              = UINT32_MAX;
+        u->mxcsr                       = UINT32_MAX;
     }
     u->memory |= in->form->mnemonic == ZYDIS_MNEMONIC_CALL || in->form->mnemonic == ZYDIS_MNEMONIC_PUSHA ||
                  in->form->mnemonic == ZYDIS_MNEMONIC_PUSHAD || (is_x87(in) && memory_size(in) == 10);
