@@ -15,6 +15,12 @@ enum {
     PHYS_CODE   = 0x610000, /* pages of both lie apart and in the opposite order */
     PHYS_DATA   = 0x620000,
     PHYS_LOOP   = 0x630000,
+    PHYS_GDT    = 0x6000, /* as Linux has it, where ring 3 can see it */
+    PHYS_LDT    = 0x6800,
+    GDT_LIMIT   = 0x7f,
+    LDT_SEL     = 0x50,
+    ENTRY       = GUEST_STUBS + 16 * SYSCALL_ENTERED,
+    SYSCALL_CS  = 0x10,
     PAGE        = 0x1000,
 };
 
@@ -27,11 +33,12 @@ typedef struct Template {
 
 const char *const runner_names[N_RUNNERS] = { "step", "run", "dbt", "dbt-mixed" };
 
-static Runner   runner;
-static Guest   *guest;
-static X86Cpu  *cpu;
-static Dbt     *dbt;
-static Template templates[N_MODES];
+static Runner    runner;
+static Guest    *guest;
+static X86Cpu   *cpu;
+static Dbt      *dbt;
+static X86Model *model;
+static Template  templates[N_MODES];
 
 static uint64_t physical_page(uint64_t first, unsigned pages, unsigned n)
 {
@@ -99,14 +106,64 @@ static void make_template(Mode mode)
             }
         }
     }
+    uint16_t data = mode == MODE_16 ? DS_16 : SS_64;
+    for (unsigned s = 0; s < X86_N_SEG; s++) {
+        cpu->seg[s].selector = s == X86_CS ? (mode == MODE_64 ? CS_64 : mode == MODE_32 ? CS_32 : CS_16) : data;
+    }
     /* As a Linux process has them. */
     cpu->seg[X86_FS] = (X86Segment){ .attr = SEG_UNUSABLE };
     cpu->seg[X86_GS] = (X86Segment){ .attr = SEG_UNUSABLE };
     cpu->cr0 |= CR0_AM | CR0_MP;
-    cpu->cr4 |= CR4_FSGSBASE | CR4_UMIP;
+    cpu->cr4 |= (native_has_fsgsbase() ? CR4_FSGSBASE : 0) | CR4_UMIP;
     memcpy(templates[mode].seg, cpu->seg, sizeof cpu->seg);
     templates[mode].cr0 = cpu->cr0;
     templates[mode].cr4 = cpu->cr4;
+}
+
+static uint64_t flat_descriptor(unsigned attr)
+{
+    return UINT64_C(0x000f00000000ffff) | (uint64_t)(attr & 0xff) << 40 | (uint64_t)(attr >> 12) << 52;
+}
+
+/* The guest's own segments, in the first entries, are of ring 0, as the kernel's are. */
+static void make_descriptors(void)
+{
+    uint64_t *gdt = (uint64_t *)(guest->host + PHYS_GDT), *ldt = (uint64_t *)(guest->host + PHYS_LDT);
+    memcpy(gdt, guest->host + GUEST_GDT, 8 * 4);
+    gdt[CS_32 >> 3] = flat_descriptor(0xc0fb);
+    gdt[SS_64 >> 3] = flat_descriptor(0xc0f3);
+    gdt[CS_64 >> 3] = flat_descriptor(0xa0fb);
+    gdt[8]          = UINT64_C(0x00008b0000004087); /* the kernel's TSS and LDT */
+    gdt[10]         = UINT64_C(0x000082000000003f);
+    for (unsigned i = 1; i < N_LDT; i++) {
+        ldt[i] = ldt_descriptor(&test_ldt[i]);
+    }
+    cpu->gdt = (X86Table){ .base = PHYS_GDT, .limit = GDT_LIMIT };
+    cpu->ldt = (X86Segment){ .base = PHYS_LDT, .limit = 8 * N_LDT - 1, .attr = SEG_P | 2, .selector = LDT_SEL };
+    /* Gates for ring 3: INT3 and INTO. */
+    for (unsigned v = 0; v < 256; v++) {
+        guest->host[GUEST_IDT + 16 * v + 5] = v == 3 || v == 4 ? 0xee : 0x8e;
+    }
+    cpu->star        = (uint64_t)SYSCALL_CS << 32 | (uint64_t)0x23 << 48;
+    cpu->lstar       = ENTRY;
+    cpu->cstar       = ENTRY;
+    cpu->sfmask      = EFLAGS_TF | EFLAGS_DF | EFLAGS_IF | EFLAGS_AC | EFLAGS_CF;
+    cpu->sysenter_cs = 0;
+}
+
+ExecutorSystem executor_system(void)
+{
+    return (ExecutorSystem){ .gdt_base     = cpu->gdt.base,
+                             .gdt_limit    = cpu->gdt.limit,
+                             .idt_base     = cpu->idt.base,
+                             .idt_limit    = cpu->idt.limit,
+                             .ldt          = cpu->ldt.selector,
+                             .tr           = cpu->tr.selector,
+                             .cr0          = cpu->cr0,
+                             .entry        = ENTRY,
+                             .syscall_cs   = SYSCALL_CS,
+                             .syscall_mask = cpu->sfmask,
+                             .amd          = cpu->model->kind == X86_VENDOR_AMD };
 }
 
 /* What is the guest's own is out of reach for ring 3, as the host's is. */
@@ -133,10 +190,20 @@ void executor_init(Runner how)
     dbt_signals_init(); /* before those of native.c */
     guest = guest_new(1);
     cpu   = guest->cpus[0];
+    model =
+        x86_model_parse(__builtin_cpu_is("amd") ? "max,vendor=AuthenticAMD" : "max,vendor=GenuineIntel", NULL, &err);
+    g_assert(model);
+    cpu->model = model; /* the host's vendor */
     x86_host_features(cpu->features);
     for (unsigned mode = 0; mode < N_MODES; mode++) {
         make_template((Mode)mode);
     }
+    static const X86Feature of_models[] = { X86_FEATURE_SSE4A, X86_FEATURE_3DNOW, X86_FEATURE_3DNOWEXT,
+                                            X86_FEATURE_CLZERO, X86_FEATURE_RTM };
+    for (unsigned i = 0; i < G_N_ELEMENTS(of_models); i++) {
+        cpu->features[of_models[i] / 32] |= 1u << of_models[i] % 32;
+    }
+    make_descriptors();
     map(CODE_BASE, PHYS_CODE, CODE_SIZE / PAGE, CODE_SIZE / PAGE);
     map(DATA_BASE, PHYS_DATA, DATA_TOTAL / PAGE, DATA_SIZE / PAGE);
     ((uint64_t *)(guest->host + PHYS_TABLES + PAGE))[LOOP_BASE >> 12 & 511] = PHYS_LOOP | PTE_WRITE;
@@ -147,6 +214,7 @@ void executor_init(Runner how)
 void executor_free(void)
 {
     guest_free(guest);
+    x86_model_free(model);
     dbt_free(dbt);
 }
 
@@ -161,8 +229,9 @@ static void load(const Code *code, const State *s)
 
     memcpy(cpu->seg, t->seg, sizeof cpu->seg);
     cpu->seg[X86_GS].base = s->gs_base;
+    cpu->seg[X86_FS].base = s->fs_base;
     cpu->cr0              = t->cr0;
-    cpu->cr4              = t->cr4;
+    cpu->cr4              = t->cr4 & ~(code->no_umip ? CR4_UMIP : 0);
     memcpy(cpu->gpr, s->gpr, sizeof s->gpr);
     cpu->rip    = s->rip;
     cpu->eflags = 0;
@@ -190,10 +259,12 @@ static void read_frame(Outcome *o, const Code *code)
         o->error = load_le32(frame);
         frame += 8;
     }
-    o->state.rip    = load_le64(frame);
-    o->state.flags  = load_le64(frame + 16);
-    o->state.gpr[4] = load_le64(frame + 24);
-    o->cr2          = o->vector == 14 ? cpu->cr2 : 0;
+    o->state.rip         = load_le64(frame);
+    o->state.flags       = load_le64(frame + 16);
+    o->state.gpr[4]      = load_le64(frame + 24);
+    o->state.sel[SEL_CS] = load_le16(frame + 8);
+    o->state.sel[SEL_SS] = load_le16(frame + 32);
+    o->cr2               = o->vector == 14 ? cpu->cr2 : 0;
     if (o->vector == 3 && o->state.rip == code->rip + code->len + 1) {
         o->vector = NO_FAULT; /* the breakpoint behind the code */
         o->state.rip -= 1;
@@ -232,12 +303,20 @@ void executor_run(const Code *code, const State *before, Outcome *after)
     after->state.flags = x86_get_eflags(cpu);
     memcpy(after->state.fx, cpu->xsave, N_EXTENDED);
     memset(after->state.fx + 416, 0, 160);
+    for (unsigned i = 0; i < N_SEL; i++) {
+        after->state.sel[i] = cpu->seg[i].selector;
+    }
+    after->state.fs_base = cpu->seg[X86_FS].base;
+    after->state.gs_base = cpu->seg[X86_GS].base;
     data_in(after->state.data);
     if (exit != X86_EXIT_HALT) {
         after->vector = 1000 + (int)exit; /* no exception at all: missing, shutdown */
         if (exit == X86_EXIT_MISSING) {
             g_printerr("missing: %s\n", (const char *)(uintptr_t)cpu->exit_detail);
         }
+    } else if (cpu->cpl == 0 && (cpu->rip == ENTRY || cpu->rip == ENTRY + 1)) {
+        after->vector    = SYSCALL_ENTERED;
+        after->state.rip = ENTRY;
     } else if (cpu->cpl == 0) {
         read_frame(after, code);
     }
