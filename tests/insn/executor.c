@@ -21,6 +21,8 @@ enum {
     LDT_SEL     = 0x50,
     ENTRY       = GUEST_STUBS + 16 * SYSCALL_ENTERED,
     SYSCALL_CS  = 0x10,
+    REAL_DATA   = 0x800000, /* real mode: linear addresses are physical ones */
+    REAL_CODE   = 0x810000,
     PAGE        = 0x1000,
 };
 
@@ -39,24 +41,35 @@ static X86Cpu   *cpu;
 static Dbt      *dbt;
 static X86Model *model;
 static Template  templates[N_MODES];
+static Guise     guise;
 
 static uint64_t physical_page(uint64_t first, unsigned pages, unsigned n)
 {
     return first + (uint64_t)(pages - 1 - n) * 2 * PAGE;
 }
 
+static uint64_t data_page(unsigned n)
+{
+    return guise == GUISE_REAL ? REAL_DATA + n * PAGE : physical_page(PHYS_DATA, DATA_TOTAL / PAGE, n);
+}
+
+static uint64_t code_page(unsigned n)
+{
+    return guise == GUISE_REAL ? REAL_CODE + n * PAGE : physical_page(PHYS_CODE, CODE_SIZE / PAGE, n);
+}
+
 /* Copies between the data as one piece and its pages. */
 static void data_out(const uint8_t *from)
 {
     for (unsigned i = 0; i < DATA_TOTAL / PAGE; i++) {
-        memcpy(guest->host + physical_page(PHYS_DATA, DATA_TOTAL / PAGE, i), from + i * PAGE, PAGE);
+        memcpy(guest->host + data_page(i), from + i * PAGE, PAGE);
     }
 }
 
 static void data_in(uint8_t *to)
 {
     for (unsigned i = 0; i < DATA_TOTAL / PAGE; i++) {
-        memcpy(to + i * PAGE, guest->host + physical_page(PHYS_DATA, DATA_TOTAL / PAGE, i), PAGE);
+        memcpy(to + i * PAGE, guest->host + data_page(i), PAGE);
     }
 }
 
@@ -67,8 +80,11 @@ static void code_out(const Code *code)
 
     memset(bytes, 0xcc, sizeof bytes);
     memcpy(bytes + (code->rip & (CODE_SIZE - 1)), code->bytes, code->len);
+    if (guise == GUISE_REAL) { /* a breakpoint would use the test's stack */
+        bytes[(code->rip & (CODE_SIZE - 1)) + code->len] = 0xf4;
+    }
     for (unsigned i = 0; i < CODE_SIZE; i += 64) {
-        uint64_t to = physical_page(PHYS_CODE, CODE_SIZE / PAGE, i / PAGE) + (i & (PAGE - 1));
+        uint64_t to = code_page(i / PAGE) + (i & (PAGE - 1));
         if (memcmp(guest->host + to, bytes + i, 64) != 0) {
             guest_poke(guest, to, bytes + i, 64);
         }
@@ -235,7 +251,9 @@ static void load(const Code *code, const State *s)
     memcpy(cpu->gpr, s->gpr, sizeof s->gpr);
     cpu->rip    = s->rip;
     cpu->eflags = 0;
-    x86_set_eflags(cpu, s->flags | EFLAGS_IF | EFLAGS_ONE | (code->step && runner != RUNNER_STEP ? EFLAGS_TF : 0),
+    x86_set_eflags(cpu,
+                   (guise == GUISE_V86 ? EFLAGS_VM : 0) | s->flags | EFLAGS_IF | EFLAGS_ONE |
+                       (code->step && runner != RUNNER_STEP ? EFLAGS_TF : 0),
                    ~UINT64_C(0));
     memcpy(cpu->xsave, s->fx, N_EXTENDED);
     cpu->fpu_cs = cpu->fpu_ds = 0;
@@ -245,9 +263,100 @@ static void load(const Code *code, const State *s)
     x86_update_mode(cpu);
 }
 
+/* --- real and virtual-8086 mode --- */
+
+/* Two page tables of 4-byte entries; all else is the kernel's. */
+static void map_v86(void)
+{
+    uint32_t *pd = (uint32_t *)(guest->host + GUEST_TABLES);
+    uint32_t *pt[2];
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t at = PHYS_TABLES + (2 + i) * PAGE;
+        pt[i]       = (uint32_t *)(guest->host + at);
+        memset(pt[i], 0, PAGE);
+        pd[(i ? DATA_BASE : CODE_BASE) >> 22] = at | 7;
+    }
+    pd[0] = 0x83; /* 4 MiB */
+    for (unsigned i = 0; i < CODE_SIZE / PAGE; i++) {
+        pt[0][i] = (uint32_t)code_page(i) | PTE_WRITE;
+    }
+    for (unsigned i = 0; i < DATA_TOTAL / PAGE; i++) {
+        pt[1][i] = (uint32_t)data_page(i) | (i < DATA_SIZE / PAGE ? PTE_WRITE : PTE_READ);
+    }
+    pt[1][LOOP_BASE >> 12 & 1023] = PHYS_LOOP | PTE_WRITE;
+}
+
+void executor_set_guise(Guise g)
+{
+    Template *t    = &templates[MODE_16];
+    bool      real = g == GUISE_REAL;
+    guise          = g;
+    guest_set_mode(guest, 0, real ? GUEST_REAL : GUEST_PROTECTED32, 0);
+    if (real) {
+        t->cr0 = cpu->cr0 | CR0_MP | CR0_AM;
+    } else {
+        memset(guest->host + GUEST_TABLES, 0, PAGE);
+        map_v86();
+        t->cr0 = cpu->cr0 | CR0_PG | CR0_WP | CR0_MP | CR0_AM;
+    }
+    t->cr4   = cpu->cr4 | CR4_PSE | CR4_UMIP;
+    cpu->cr3 = GUEST_TABLES;
+    for (unsigned i = 0; i < X86_N_SEG; i++) {
+        bool     code = i == X86_CS, flat = i == X86_FS || i == X86_GS;
+        uint64_t base = flat ? 0 : code ? (real ? REAL_CODE : CODE_BASE) : real ? REAL_DATA : DATA_BASE;
+        t->seg[i]     = (X86Segment){ .base     = base,
+                                      .limit    = 0xffff,
+                                      .attr     = SEG_P | SEG_S | SEG_W | SEG_A | (real ? 0 : SEG_DPL),
+                                      .selector = flat   ? 0
+                                                  : code ? CS_16
+                                                         : DS_16 };
+    }
+    x86_tlb_flush(cpu, true);
+}
+
 static bool has_error_code(int vector)
 {
     return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
+}
+
+static void judge_end(Outcome *o, const Code *code)
+{
+    if (o->vector == 3 && o->state.rip == code->rip + code->len + 1) {
+        o->vector = NO_FAULT; /* the breakpoint behind the code */
+        o->state.rip -= 1;
+    } else if (o->vector == 1 && code->step) {
+        o->vector = NO_FAULT;
+    }
+}
+
+/* The 32-bit one that virtual-8086 mode was left with, or the one of real mode, on the test's own stack. */
+static void read_other_frame(Outcome *o, const Code *code)
+{
+    if (guise == GUISE_V86) {
+        const uint8_t *frame = guest->host + cpu->gpr[X86_RSP];
+        if (has_error_code(o->vector)) {
+            o->error = load_le32(frame);
+            frame += 4;
+        }
+        o->state.rip         = load_le32(frame);
+        o->state.sel[SEL_CS] = load_le16(frame + 4);
+        o->state.flags       = load_le32(frame + 8);
+        o->state.gpr[4]      = load_le32(frame + 12);
+        o->state.sel[SEL_SS] = load_le16(frame + 16);
+        o->state.sel[SEL_ES] = load_le16(frame + 20);
+        o->state.sel[SEL_DS] = load_le16(frame + 24);
+        o->state.sel[SEL_FS] = load_le16(frame + 28);
+        o->state.sel[SEL_GS] = load_le16(frame + 32);
+        o->cr2               = o->vector == 14 ? cpu->cr2 : 0;
+        o->state.fs_base = o->state.gs_base = 0;
+    } else {
+        uint8_t *frame       = o->state.data + MIN((uint16_t)cpu->gpr[X86_RSP], DATA_TOTAL - 6);
+        o->state.rip         = load_le16(frame);
+        o->state.sel[SEL_CS] = load_le16(frame + 2);
+        o->state.flags       = (o->state.flags & ~UINT64_C(0xffff)) | load_le16(frame + 4);
+        o->state.gpr[4]      = (o->state.gpr[4] & ~UINT64_C(0xffff)) | (uint16_t)(o->state.gpr[4] + 6);
+    }
+    judge_end(o, code);
 }
 
 /* Takes rip, flags and rsp from the frame on the ring 0 stack. */
@@ -255,6 +364,10 @@ static void read_frame(Outcome *o, const Code *code)
 {
     const uint8_t *frame = guest->host + cpu->gpr[X86_RSP];
     o->vector            = (int)((cpu->rip - GUEST_STUBS) / 16);
+    if (guise != GUISE_NONE) {
+        read_other_frame(o, code);
+        return;
+    }
     if (has_error_code(o->vector)) {
         o->error = load_le32(frame);
         frame += 8;
@@ -265,12 +378,13 @@ static void read_frame(Outcome *o, const Code *code)
     o->state.sel[SEL_CS] = load_le16(frame + 8);
     o->state.sel[SEL_SS] = load_le16(frame + 32);
     o->cr2               = o->vector == 14 ? cpu->cr2 : 0;
-    if (o->vector == 3 && o->state.rip == code->rip + code->len + 1) {
-        o->vector = NO_FAULT; /* the breakpoint behind the code */
-        o->state.rip -= 1;
-    } else if (o->vector == 1 && code->step) {
-        o->vector = NO_FAULT;
-    }
+    judge_end(o, code);
+}
+
+/* Has no exception come? */
+static bool in_test(const Code *code)
+{
+    return guise == GUISE_REAL ? cpu->seg[X86_CS].selector == CS_16 : cpu->cpl == 3;
 }
 
 /* Until the code has ended: the stub of an exception halts. A single step ends with the instruction. */
@@ -279,7 +393,7 @@ static X86Exit run(const Code *code)
     X86Exit exit;
     switch (runner) {
     case RUNNER_STEP: do { exit = x86_step(cpu);
-        } while (exit == X86_EXIT_DEBUG && cpu->cpl == 3 && !code->step);
+        } while (exit == X86_EXIT_DEBUG && in_test(code) && !code->step);
         return exit == X86_EXIT_DEBUG ? X86_EXIT_HALT : exit;
     case RUNNER_DBT:
     case RUNNER_DBT_MIXED: return dbt_run(dbt, cpu);
@@ -314,11 +428,17 @@ void executor_run(const Code *code, const State *before, Outcome *after)
         if (exit == X86_EXIT_MISSING) {
             g_printerr("missing: %s\n", (const char *)(uintptr_t)cpu->exit_detail);
         }
-    } else if (cpu->cpl == 0 && (cpu->rip == ENTRY || cpu->rip == ENTRY + 1)) {
+    } else if (guise == GUISE_NONE && cpu->cpl == 0 && (cpu->rip == ENTRY || cpu->rip == ENTRY + 1)) {
         after->vector    = SYSCALL_ENTERED;
         after->state.rip = ENTRY;
-    } else if (cpu->cpl == 0) {
+    } else if (!in_test(code)) {
         read_frame(after, code);
+    } else if (guise == GUISE_REAL && !code->step) {
+        after->state.rip = code->rip + code->len; /* not behind the HLT */
     }
-    after->state.flags &= ~(uint64_t)(EFLAGS_TF | EFLAGS_RF);
+    if (guise != GUISE_NONE) { /* handlers have none of them */
+        after->state.fs_base = before->fs_base;
+        after->state.gs_base = before->gs_base;
+    }
+    after->state.flags &= ~(uint64_t)(EFLAGS_TF | EFLAGS_RF | EFLAGS_VM);
 }

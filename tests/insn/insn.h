@@ -5,6 +5,7 @@
  *   omitted.c    which forms are left out, and why; which the host is not asked about
  *   oracle.c     what those do, written from the manuals
  *   segments.c   descriptors and selectors
+ *   guise.c      real and virtual-8086 mode
  *   undefined.c  what the architecture leaves undefined, and is not compared
  *   state.c      random and boundary states
  *   compare.c    comparison of outcomes
@@ -163,6 +164,9 @@ void segments_place(State *s, Instance *in, GRand *random);
  * does not know. */
 bool oracle_run(const Instance *in, const Code *code, const State *before, Outcome *after);
 
+/* Nothing but a fault without, or with an error code of 0. */
+void oracle_fault(const State *before, int vector, Outcome *after);
+
 /* --- states --- */
 
 /* Fills a state for this instance: every register random, its memory operands inside the test's data (or, now and
@@ -260,6 +264,22 @@ typedef struct ExecutorSystem {
 } ExecutorSystem;
 
 ExecutorSystem executor_system(void);
+
+/* What the guest is for 16-bit code. */
+typedef enum Guise { GUISE_NONE, GUISE_V86, GUISE_REAL, N_GUISES } Guise;
+
+/* From now on only 16-bit code is run, in that mode. */
+void executor_set_guise(Guise guise);
+
+typedef enum Expect {
+    EXPECT_SAME, /* as in protected mode */
+    EXPECT_UD,
+    EXPECT_GP,
+    EXPECT_NOTHING, /* left out */
+} Expect;
+
+Expect guise_expects(Guise guise, const Instance *in, const char **why);
+void   guise_undefined(Guise guise, const Instance *in, Undefined *u);
 
 /* The code of one instance. */
 void instance_code(const Instance *in, Code *code);

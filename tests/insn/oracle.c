@@ -394,6 +394,13 @@ static bool run_3dnow(Run *r)
 
 /* --- entry --- */
 
+void oracle_fault(const State *before, int vector, Outcome *after)
+{
+    *after = (Outcome){ .state = *before, .vector = vector };
+    after->state.flags |= 0x202;
+    memset(after->state.fx + 416, 0, 160);
+}
+
 bool oracle_run(const Instance *in, const Code *code, const State *before, Outcome *after)
 {
     Run r  = { in, code, before, after, executor_system() };
