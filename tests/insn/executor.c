@@ -384,7 +384,8 @@ static void read_frame(Outcome *o, const Code *code)
 /* Has no exception come? */
 static bool in_test(const Code *code)
 {
-    return guise == GUISE_REAL ? cpu->seg[X86_CS].selector == CS_16 : cpu->cpl == 3;
+    bool handler = cpu->seg[X86_CS].selector == 0 && cpu->rip >= GUEST_STUBS && cpu->rip <= GUEST_STUBS + 16 * 256;
+    return guise == GUISE_REAL ? !handler : cpu->cpl == 3;
 }
 
 /* Until the code has ended: the stub of an exception halts. A single step ends with the instruction. */

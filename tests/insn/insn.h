@@ -275,10 +275,12 @@ typedef enum Expect {
     EXPECT_SAME, /* as in protected mode */
     EXPECT_UD,
     EXPECT_GP,
-    EXPECT_NOTHING, /* left out */
+    EXPECT_PARAGRAPHS, /* guise_run() */
+    EXPECT_NOTHING,    /* left out */
 } Expect;
 
 Expect guise_expects(Guise guise, const Instance *in, const char **why);
+bool   guise_run(const Instance *in, const State *before, Outcome *after); /* false: a state it does not know */
 void   guise_undefined(Guise guise, const Instance *in, Undefined *u);
 
 /* The code of one instance. */

@@ -51,6 +51,8 @@ static bool expected(Form *form, Guise guise, const Instance *in, const Code *co
     case EXPECT_NOTHING: form->omitted = why; return false;
     case EXPECT_UD: oracle_fault(before, 6, host); return true;
     case EXPECT_GP: oracle_fault(before, 13, host); return true;
+    case EXPECT_PARAGRAPHS:
+        return guise_run(in, before, host) && (!has_frame(guise, code, host) || is_good_stack(&host->state));
     default: break;
     }
     if (form->oracle == ORACLE_MANUAL && !oracle_run(in, code, before, host)) {

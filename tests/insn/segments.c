@@ -135,6 +135,7 @@ void segments_place(State *s, Instance *in, GRand *random)
             unsigned size = in->d.operand_width / 8;
             store_le(in->code + in->len - 2, a_selector(random), 2);
             store_le(in->code + in->len - 2 - size, an_offset(random), size);
+            form_decode(in->form->mode, in->code, in->len, &in->d, in->op);
         } else if (op->type == ZYDIS_OPERAND_TYPE_REGISTER && op->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT &&
                    op->actions & ZYDIS_OPERAND_ACTION_MASK_READ && op->reg.value >= ZYDIS_REGISTER_AX &&
                    op->reg.value <= ZYDIS_REGISTER_R15) {
