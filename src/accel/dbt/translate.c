@@ -127,10 +127,12 @@ static uint8_t live_at(Tr *t, uint64_t rip)
     if (start < 0) {
         return FL_ALL;
     }
+    /* What lies behind the segment's end faults instead of overwriting them. */
+    unsigned stop = (unsigned)MIN(t->f->page_offset + MIN(t->f->limit, X86_PAGE_SIZE), X86_PAGE_SIZE);
     unsigned at = (unsigned)start, end = at;
-    for (unsigned i = 0; i < LOOK && left && at < X86_PAGE_SIZE; i++) {
+    for (unsigned i = 0; i < LOOK && left && at < stop; i++) {
         DbtInsn in;
-        if (!dbt_decode(&t->mode, t->s->page + at, MIN(X86_PAGE_SIZE - at, 15u), &in)) {
+        if (!dbt_decode(&t->mode, t->s->page + at, MIN(stop - at, 15u), &in)) {
             break;
         }
         if (in.t == T_OTHER || in.faults || in.t == T_JCC || ends_unit(&in)) {
