@@ -315,7 +315,8 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     while (t.n < max) {
         DbtInsn *in   = &s->insns[t.n];
         bool     ends = false;
-        if (t.len >= f->limit || f->page_offset + t.len >= X86_PAGE_SIZE || !decode_one(&t, t.len, in, &ends)) {
+        bool     stop = t.len >= f->limit || (f->stop && t.len >= f->stop);
+        if (stop || f->page_offset + t.len >= X86_PAGE_SIZE || !decode_one(&t, t.len, in, &ends)) {
             break;
         }
         t.n++;
