@@ -5,51 +5,16 @@ boot and parallel.
 
 Usage: tests/accept/accelerators.py [--log FILE] [--work DIR] [--quick] [STEP...]"""
 
-import argparse
-import datetime
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAM = "build/qemu-system-x86_64"
-GUEST = "build/tests/guest/"
+from steps import GUEST, PROGRAM, Failed, main, steps_of
 
 # Of "It must show": group: (at most this many times native time, at least this many times TCG's speed).
 FLOORS = {"integer": (1.6, 3.0), "fp-simd": (1.35, 10.0), "whole": (2.7, 2.8), "kernel": (None, 2.0)}
-
-
-class Failed(Exception):
-    pass
-
-
-class Run:
-    """What a step gets: the clone, and whether everything is to be short."""
-
-    def __init__(self, clone, quick):
-        self.clone, self.quick = clone, quick
-
-    def sh(self, command, timeout, check=True):
-        try:
-            run = subprocess.run(command, cwd=self.clone, shell=isinstance(command, str), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, timeout=timeout, text=True, errors="replace")
-        except subprocess.TimeoutExpired as late:
-            out = late.stdout.decode(errors="replace") if isinstance(late.stdout, bytes) else late.stdout or ""
-            raise Failed(f"{command}: not done after {timeout} s: ...{out[-1000:]}") from None
-        if check and run.returncode:
-            raise Failed(f"{command}: status {run.returncode}: ...{run.stdout[-1500:]}")
-        return run.stdout
-
-    def bench(self, part, timeout):
-        """Runs one part of the benchmark; its figures."""
-        figures = os.path.join(self.clone, "build", f"bench-{part}.json")
-        short = ["--rounds", "1"] if self.quick else []
-        out = self.sh(["bench/run.py", part, "--program", PROGRAM, "--json", figures, *short], timeout)
-        with open(figures, encoding="ascii") as f:
-            return json.load(f), out
 
 
 def step_build(run):
@@ -220,45 +185,5 @@ def step_test(run):
     return f"{counts[-1] if counts else last}; {time.monotonic() - start:.0f} s"
 
 
-STEPS = {name[5:]: function for name, function in list(globals().items()) if name.startswith("step_")}
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--log", default=os.path.join(TOP, "build", "accept-accelerators.log"))
-    parser.add_argument("--work", default=os.path.join(TOP, "build", "accept"), help="where the fresh clone goes")
-    parser.add_argument("--quick", action="store_true", help="short forms, to try the script itself; logged as such, and never as passed")
-    parser.add_argument("steps", nargs="*", choices=[[], *STEPS], help="default: all")
-    args = parser.parse_args()
-
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=TOP, capture_output=True, text=True, check=True).stdout.strip()
-    clone = os.path.join(args.work, commit)
-    if not os.path.exists(clone):
-        os.makedirs(args.work, exist_ok=True)
-        subprocess.run(["git", "clone", "-q", TOP, clone], check=True)
-    run = Run(clone, args.quick)
-    if not os.path.exists(os.path.join(clone, PROGRAM)) and args.steps and "build" not in args.steps:
-        step_build(run)
-    proven = ""
-    if os.path.exists(args.log):
-        with open(args.log, encoding="utf-8") as f:
-            proven = f.read()
-    failed = False
-    for name in args.steps or STEPS:
-        if f"{commit} {name} passed" in proven:
-            continue
-        start = time.monotonic()
-        try:
-            result = ("quick: " if args.quick else "passed: ") + STEPS[name](run)
-        except (Failed, subprocess.SubprocessError, OSError, KeyError, TypeError, ValueError) as problem:
-            failed, result = True, f"failed: {type(problem).__name__ + ': ' if not isinstance(problem, Failed) else ''}{problem}"
-        line = f"{commit} {name} {result} [{datetime.datetime.now():%Y-%m-%d %H:%M}, {time.monotonic() - start:.0f} s]"
-        print(line, flush=True)
-        os.makedirs(os.path.dirname(args.log), exist_ok=True)
-        with open(args.log, "a", encoding="utf-8") as log:
-            log.write(line.replace("\n", " | ") + "\n")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, "accelerators", steps_of(dict(globals()))))

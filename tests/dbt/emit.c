@@ -72,7 +72,8 @@ static void translate(char *line)
     f.host        = to;
     f.ram         = guest->block;
     f.ram_offset  = GUEST_CODE + offset;
-    f.limit       = len;
+    f.limit       = UINT64_MAX;
+    f.stop        = len;
     if (offset + len > X86_PAGE_SIZE) {
         f.host2       = guest->host + GUEST_CODE + X86_PAGE_SIZE;
         f.ram2        = guest->block;

@@ -1,66 +1,64 @@
 /* Guest code from random bytes, in the translator and in the plain executor, from the same state: both must end alike.
  *
- * Input: [0] mode and ring, [1] flags, [2..17] what each register holds, [18] seed of the vector registers, then code.
- * The executor goes first, one instruction at a time; what has not come to a halt after MAX_STEPS instructions, or
- * reads a clock or random numbers, is left out. The translator runs it twice: the code is new to it, then known.
+ * Input: START_HEAD bytes that say mode and state (dbt_state.c), then code. The executor goes first, one instruction at
+ * a time; what has not come to a halt after MAX_STEPS instructions, or reads random numbers, is left out. The
+ * translator runs it twice: the code is new to it, then known.
  *
- * Both guests and the translator are made once; each run puts back all memory that the code can reach. */
+ * Both guests and the translator are made once; each run puts back all memory that the code can reach. FUZZ_DBT_MODE
+ * (64, 32, 16, real, v86, segments) keeps libFuzzer to inputs of one mode; FUZZ_DBT_STATS has it say at the end how
+ * many came to a comparison. */
 
+#include "dbt_state.h"
 #include "fuzz.h"
 
-#include "../unit/guest.h"
 #include "accel/dbt/run.h"
 #include "base/bytes.h"
-#include "cpu/x86/mem.h"
+#include "cpu/x86/tlb.h"
 #include "cpu/x86/vector.h"
 
+#include <Zydis/Zydis.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    MAX_STEPS   = 300,
-    MAX_CODE    = 256,
-    HEAD        = 19,
-    PAGE        = 0x1000,
-    CHUNK       = 64,
-    N_DATA      = 4, /* pages; the last is read-only with paging */
-    DATA16      = 0x9000,
-    RING0_STACK = GUEST_STACK - 0x10000,
-    FX_MXCSR    = 24,
-    FX_XMM0     = 160,
-    XSTATE_BV   = 512,
+    MAX_STEPS = 300,
+    MAX_REPS  = 20000, /* of REP instructions, that stop after some elements */
+    VECTOR    = 0x31,
 };
 
-typedef struct Window {
-    uint32_t start, len;
-} Window;
+static const Window everything[] = { { 0, GUEST_RAM_SIZE }, {} }, none[] = { {} };
 
-/* What code can write to: with paging, and without in 16-bit modes. */
-static const Window paged[] = { { GUEST_CODE, 2 * PAGE },
-                                { GUEST_DATA, N_DATA *PAGE },
-                                { GUEST_STACK - PAGE, PAGE },
-                                { RING0_STACK - PAGE, PAGE },
-                                {} };
-static const Window low[]   = { { 0, 0x110000 }, {} };
-static const Window all[]   = { { 0, GUEST_RAM_SIZE }, {} };
+typedef struct Side {
+    Guest        *guest;
+    const Window *touched; /* memory outside is as the model's, which has zeros there */
+} Side;
 
-typedef struct Start {
-    GuestMode mode;
-    unsigned  ring;
-    bool      wide;
-    uint64_t  flags, gpr[16];
-    uint8_t   seed;
-} Start;
+static Side         model, plain, translated; /* `model` never runs: its state is what the others begin with */
+static Dbt         *dbt;
+static ZydisDecoder decoders[3];
+static bool         traced;
+static uint64_t     n_inputs, n_compared, n_odd;
 
-static Guest   *plain, *translated;
-static Dbt     *dbt;
-static uint8_t *want; /* memory before each run, but for descriptor and page tables */
-static Window   reset = { 0, GUEST_RAM_SIZE };
+static int answer_interrupt(void *opaque)
+{
+    return VECTOR;
+}
+
+static void report(void)
+{
+    g_printerr("%" G_GUINT64_FORMAT " inputs, %" G_GUINT64_FORMAT " compared, %" G_GUINT64_FORMAT
+               " of them with other control registers at their end\n",
+               n_inputs, n_compared, n_odd);
+}
 
 static void begin(void)
 {
-    g_auto(Error) err = { 0 };
-    if (plain) {
+    static const ZydisMachineMode modes[3]  = { [X86_CODE16] = ZYDIS_MACHINE_MODE_LONG_COMPAT_16,
+                                                [X86_CODE32] = ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
+                                                [X86_CODE64] = ZYDIS_MACHINE_MODE_LONG_64 };
+    static const ZydisStackWidth  widths[3] = { ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64 };
+    g_auto(Error) err                       = { 0 };
+    if (plain.guest) {
         return;
     }
     g_assert_true(x86_vector_init(&err));
@@ -68,109 +66,55 @@ static void begin(void)
     g_assert_nonnull(dbt);
     dbt_set_verify(dbt, true);
     dbt_set_mixed(dbt, true);
-    plain      = guest_new(1);
-    translated = guest_new(1);
-    want       = g_malloc0(GUEST_RAM_SIZE);
+    model      = (Side){ guest_new(1), none };
+    plain      = (Side){ guest_new(1), everything };
+    translated = (Side){ guest_new(1), everything };
+    for (unsigned i = 0; i < 3; i++) {
+        ZydisDecoderInit(&decoders[i], modes[i], widths[i]);
+    }
+    X86Cpu *cpu                      = model.guest->cpus[0];
+    cpu->tsc_hz                      = x86_host_tsc_hz();
+    cpu->tsc_frozen                  = true; /* all clocks stand */
+    plain.guest->cpus[0]->ack_extint = translated.guest->cpus[0]->ack_extint = answer_interrupt;
+    traced                                                                   = getenv("FUZZ_DBT_TRACE");
+    if (getenv("FUZZ_DBT_STATS")) {
+        atexit(report);
+    }
 }
 
 /* --- the state before --- */
 
-static uint64_t value_of(const Start *s, uint8_t v)
-{
-    uint64_t data = s->wide ? GUEST_DATA : DATA16, n = v & 31;
-    switch (v >> 5) {
-    case 0: return n;
-    case 1: return data + 8 * n;
-    case 2: return data + PAGE * (1 + (n & 3)) - (n >> 2);
-    case 3: return ~n;
-    case 4: return guest_code_address(s->mode) + 4 * n;
-    case 5: return data + 0x800 + n;
-    case 6: return UINT64_C(1) << (2 * n);
-    default: return UINT64_C(0x7ffffffffff0) + n * 0x123456789;
-    }
-}
-
-static Start start_of(const uint8_t *data)
-{
-    static const struct {
-        GuestMode mode;
-        unsigned  ring;
-    } rows[8] = { { GUEST_LONG64, 0 },   { GUEST_LONG64, 3 }, { GUEST_LONG64, 3 },      { GUEST_COMPAT32, 0 },
-                  { GUEST_COMPAT32, 3 }, { GUEST_LONG64, 0 }, { GUEST_PROTECTED16, 0 }, { GUEST_REAL, 0 } };
-    Start s   = { .mode = rows[data[0] & 7].mode, .ring = rows[data[0] & 7].ring, .seed = data[18] };
-    s.wide    = s.mode == GUEST_LONG64 || s.mode == GUEST_COMPAT32;
-    s.flags   = (data[1] & 0xd5) | (data[1] & 2 ? EFLAGS_OF : 0) | (data[1] & 8 ? EFLAGS_DF : 0);
-    for (unsigned i = 0; i < 16; i++) {
-        s.gpr[i] = value_of(&s, data[2 + i]);
-        if (i == X86_RSP && data[2 + i] < 0xe0) {
-            s.gpr[i] = (s.wide ? GUEST_STACK : 0x7000) - (data[2 + i] & 0x78);
-        }
-        if (s.mode != GUEST_LONG64) {
-            s.gpr[i] = i < 8 ? (uint32_t)s.gpr[i] : 0;
-        }
-    }
-    return s;
-}
-
 /* What differs only, so that translated code lives on where it may. */
 static void put_back(Guest *g, const Window *windows)
 {
+    enum { CHUNK = 64 };
     for (; windows->len; windows++) {
-        for (uint32_t at = windows->start; at < windows->start + windows->len; at += CHUNK) {
-            if (memcmp(g->host + at, want + at, CHUNK) != 0) {
-                guest_poke(g, at, want + at, CHUNK);
+        for (uint32_t page = windows->start; page < windows->start + windows->len; page += START_PAGE) {
+            for (uint32_t at = page; memcmp(g->host + page, model.guest->host + page, START_PAGE) != 0; at += CHUNK) {
+                if (memcmp(g->host + at, model.guest->host + at, CHUNK) != 0) {
+                    guest_poke(g, at, model.guest->host + at, CHUNK);
+                }
             }
         }
     }
 }
 
-/* Only what a run may write is there for it, and the tables to read. */
-static void map_pages(Guest *g)
+static void load(Side *side, const Start *s)
 {
-    uint64_t *pd = (uint64_t *)(g->host + GUEST_TABLES + 0x2000);
-    uint64_t *pt[3];
-    for (unsigned i = 0; i < 512; i++) {
-        pd[i] = 0;
-    }
-    for (unsigned i = 0; i < 3; i++) {
-        uint64_t table = GUEST_TABLES + 0x3000 + i * PAGE;
-        pd[i]          = table | 7;
-        pt[i]          = (uint64_t *)(g->host + table);
-        memset(pt[i], 0, PAGE);
-    }
-    for (uint64_t page = GUEST_GDT; page < GUEST_STUBS + PAGE; page += PAGE) {
-        pt[0][page >> 12] = page | 0x21;
-    }
-    for (const Window *w = paged; w->len; w++) {
-        for (uint64_t page = w->start; page < w->start + w->len; page += PAGE) {
-            pt[page >> 21][page >> 12 & 511] = page | 7;
-        }
-    }
-    uint64_t last                    = GUEST_DATA + (N_DATA - 1) * PAGE;
-    pt[last >> 21][last >> 12 & 511] = last | 5;
-    x86_tlb_flush(g->cpus[0], true);
-}
-
-static void load(Guest *g, const Start *s, const Window *windows)
-{
-    X86Cpu *cpu = g->cpus[0];
-    put_back(g, windows);
-    cpu->cr2 = 0;
-    memset(cpu->dr, 0, sizeof cpu->dr);
-    cpu->dr[6] = 0xffff0ff0;
-    cpu->dr[7] = 0x400;
-    guest_set_mode(g, 0, s->mode, s->ring);
-    if (s->wide) {
-        map_pages(g);
-    }
-    memcpy(cpu->gpr, s->gpr, sizeof s->gpr);
-    x86_set_eflags(cpu, s->flags | EFLAGS_ONE, ~UINT64_C(0));
-    cpu->fpu_cs = cpu->fpu_ds = 0;
-    for (unsigned i = 0; i < 256; i++) {
-        cpu->xsave[FX_XMM0 + i] = (uint8_t)((s->seed + i * 5) * (i % 16 == 15 ? 9 : 37));
-    }
-    store_le64(cpu->xsave + XSTATE_BV, 3);
+    Guest  *g     = side->guest;
+    X86Cpu *cpu   = g->cpus[0];
+    size_t  first = offsetof(X86Cpu, gpr), len = offsetof(X86Cpu, ferr_changed) - first;
+    put_back(g, side->touched);
+    put_back(g, s->windows);
+    side->touched = s->windows;
+    memcpy((uint8_t *)cpu + first, (uint8_t *)model.guest->cpus[0] + first, len);
+    cpu->vcpu.halted          = false;
+    cpu->tlb->breakpoints_hit = 0; /* of a run that was given up */
+    vcpu_request_done(&cpu->vcpu, ~(uint32_t)(VCPU_REQUEST_CPU - 1));
+    vcpu_request_self(&cpu->vcpu, s->requests);
+    x86_tlb_flush(cpu, true);
     x86_update_mode(cpu);
+    x86_debug_changed(cpu);
 }
 
 /* --- running and comparing --- */
@@ -182,57 +126,118 @@ static const uint8_t *code_at(const Guest *g)
     return at < GUEST_RAM_SIZE - 16 ? g->host + at : NULL;
 }
 
-/* Reads of clocks and of random numbers; rotates by an immediate, whose OF is undefined unless it is 1: by CL, as the
- * executor does it, processors give another. */
-static bool varies(const uint8_t p[16])
+/* Random numbers; rotates by an immediate, whose OF is undefined unless it is 1: by CL, as the executor does it,
+ * processors give another. */
+static bool varies(const X86Cpu *cpu, const uint8_t p[16])
 {
-    for (unsigned i = 0; i < 13; i++) {
-        if ((p[i] & 0xfe) == 0xc0 && !(p[i + 1] & 0x20)) {
-            return true;
-        }
-        if (p[i] == 0x0f) {
-            return p[i + 1] == 0x31 || p[i + 1] == 0x32 || p[i + 1] == 0x33 || (p[i + 1] == 0x01 && p[i + 2] == 0xf9) ||
-                   (p[i + 1] == 0xc7 && p[i + 2] >= 0xf0);
-        }
+    ZydisDecodedInstruction d;
+    ZydisDecodedOperand     ops[ZYDIS_MAX_OPERAND_COUNT];
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoders[cpu->code_size], p, 15, &d, ops))) {
+        return false;
     }
-    return false;
+    switch (d.mnemonic) {
+    case ZYDIS_MNEMONIC_RDRAND:
+    case ZYDIS_MNEMONIC_RDSEED: return true;
+    case ZYDIS_MNEMONIC_ROL:
+    case ZYDIS_MNEMONIC_ROR:
+    case ZYDIS_MNEMONIC_RCL:
+    case ZYDIS_MNEMONIC_RCR:
+        return (d.opcode & 0xfe) == 0xc0 && (ops[1].imm.value.u & (ops[0].size == 64 ? 63 : 31)) > 1;
+    default: return false;
+    }
 }
 
-/* How far a REP instruction goes that overwrites itself is the processor's choice. Code near the end of 64 KiB is left
- * out. */
+static void print_step(const X86Cpu *cpu, const uint8_t p[16])
+{
+    static ZydisFormatter   formatter;
+    ZydisDecodedInstruction d;
+    ZydisDecodedOperand     ops[ZYDIS_MAX_OPERAND_COUNT];
+    char                    text[128] = "?";
+    ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
+    if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoders[cpu->code_size], p, 15, &d, ops))) {
+        ZydisFormatterFormatInstruction(&formatter, &d, ops, d.operand_count_visible, text, sizeof text, cpu->rip,
+                                        NULL);
+    }
+    g_printerr("%u:%04x:%" G_GINT64_MODIFIER "x %-40s", cpu->cpl, cpu->seg[X86_CS].selector, cpu->rip, text);
+    for (unsigned i = 0; i < 8; i++) {
+        g_printerr(" %" G_GINT64_MODIFIER "x", cpu->gpr[i]);
+    }
+    g_printerr(" %" G_GINT64_MODIFIER "x\n", x86_get_eflags(cpu));
+}
+
+/* How far a REP instruction goes that overwrites itself is the processor's choice. */
 static bool run_plain(X86Exit *exit)
 {
-    X86Cpu *cpu   = plain->cpus[0];
+    X86Cpu *cpu   = plain.guest->cpus[0];
     bool    plays = true;
     vcpu_enter(&cpu->vcpu);
     *exit = X86_EXIT_DEBUG;
-    for (unsigned i = 0; i < MAX_STEPS && plays && *exit == X86_EXIT_DEBUG; i++) {
+    for (unsigned steps = 0, reps = 0; steps < MAX_STEPS && reps < MAX_REPS && plays && *exit == X86_EXIT_DEBUG;) {
         uint8_t        before[16] = { 0 };
         uint64_t       rip        = cpu->rip;
-        const uint8_t *p          = code_at(plain);
+        const uint8_t *p          = code_at(plain.guest);
         if (p) {
             memcpy(before, p, sizeof before);
         }
-        plays = !varies(before) && (cpu->code_size != X86_CODE16 || rip < 0xfff0);
+        if (traced) {
+            print_step(cpu, before);
+        }
+        plays = !varies(cpu, before);
         if (plays) {
             *exit = x86_step(cpu);
             plays = cpu->rip != rip || !p || memcmp(before, p, sizeof before) == 0;
         }
+        steps += cpu->rip != rip;
+        reps++;
     }
     vcpu_leave(&cpu->vcpu);
+    if (*exit == X86_EXIT_MISSING) {
+        g_printerr("not implemented: %s\n", (const char *)(uintptr_t)cpu->exit_detail);
+        abort();
+    }
     return plays && (*exit == X86_EXIT_HALT || *exit == X86_EXIT_SHUTDOWN);
 }
 
-static bool controls_stand(const X86Cpu *cpu, const Start *s)
+/* Code that changes them may reach any memory. */
+static bool controls_stand(void)
 {
-    return cpu->cr3 == (s->wide ? GUEST_TABLES : 0) && !(cpu->cr0 & CR0_PG) == !s->wide &&
-           !(cpu->cr0 & CR0_PE) == (s->mode == GUEST_REAL) && (s->wide || cpu->seg[X86_CS].limit <= 0xffff);
+    const X86Cpu *a = plain.guest->cpus[0], *b = model.guest->cpus[0];
+    bool          same = a->cr3 == b->cr3 && !((a->cr0 ^ b->cr0) & (CR0_PG | CR0_PE | CR0_WP)) && a->efer == b->efer &&
+                a->gdt.base == b->gdt.base;
+    return same && !((a->cr4 ^ b->cr4) & (CR4_PAE | CR4_PSE)) && (a->cr0 & CR0_PG || a->seg[X86_CS].limit <= 0xffff);
 }
 
 static void differ(const char *what, uint64_t a, uint64_t b)
 {
     g_printerr("%s: %#" G_GINT64_MODIFIER "x in the executor, %#" G_GINT64_MODIFIER "x in the translator\n", what, a,
                b);
+}
+
+/* No pointers to instructions and operands, no MXCSR_MASK, no header. */
+static bool is_compared(unsigned i)
+{
+    return i < FX_FOP || (i >= XSAVE_MXCSR && i < XSAVE_MXCSR + 4) || (i >= XSAVE_ST && i < XSAVE_XMM + 256) ||
+           i >= XSAVE_YMM;
+}
+
+/* A processor may set accessed bits of its own accord, and of accesses that fault (SDM 3, 4.8). */
+static bool same_page(uint32_t page)
+{
+    static const uint64_t accessed = 0x2000000020;
+    bool                  same     = true;
+    if (memcmp(plain.guest->host + page, translated.guest->host + page, START_PAGE) == 0) {
+        return true;
+    }
+    for (uint32_t at = page; at < page + START_PAGE; at += 8) {
+        uint64_t a = load_le64(plain.guest->host + at), b = load_le64(translated.guest->host + at);
+        uint64_t mask = page >= GUEST_TABLES && page < GUEST_TABLES + 0x8000 ? accessed : 0;
+        if ((a ^ b) & ~mask) {
+            same                  = false;
+            g_autofree char *name = g_strdup_printf("memory at %#x", at);
+            differ(name, a, b);
+        }
+    }
+    return same;
 }
 
 #define SAME(what, member)                                                                                             \
@@ -248,7 +253,7 @@ static bool compare(const Window *windows, X86Exit exit, X86Exit exit2)
     static const char *const names[16] = { "RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
                                            "R8",  "R9",  "R10", "R11", "R12", "R13", "R14", "R15" };
     static const char *const segs[]    = { "ES", "CS", "SS", "DS", "FS", "GS" };
-    X86Cpu                  *a = plain->cpus[0], *b = translated->cpus[0];
+    X86Cpu                  *a = plain.guest->cpus[0], *b = translated.guest->cpus[0];
     bool                     same = exit == exit2;
     if (!same) {
         differ("exit", exit, exit2);
@@ -266,26 +271,43 @@ static bool compare(const Window *windows, X86Exit exit, X86Exit exit2)
         SAME(segs[i], seg[i].base);
         SAME(segs[i], seg[i].limit);
         SAME(segs[i], seg[i].selector);
+        SAME(segs[i], seg[i].attr);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        SAME("DR", dr[i]);
     }
     SAME("CR0", cr0);
     SAME("CR2", cr2);
     SAME("CR3", cr3);
     SAME("CR4", cr4);
     SAME("EFER", efer);
-    SAME("DR6", dr[6]);
-    for (unsigned i = 0; i < FX_XMM0 + 256; i++) {
-        if (i < FX_FOP || (i >= FX_MXCSR && i - FX_MXCSR - 4 >= 4)) { /* no pointers, no MXCSR_MASK */
+    SAME("XCR0", xcr0);
+    SAME("CPL", cpl);
+    SAME("breakpoints hit", tlb->breakpoints_hit);
+    SAME("shadow", interrupt_shadow);
+    SAME("NMI blocking", nmi_blocked);
+    SAME("FERR#", ferr);
+    SAME("requests", vcpu.requests);
+    SAME("TR", tr.selector);
+    SAME("TR", tr.attr);
+    SAME("LDTR", ldt.selector);
+    SAME("GDTR", gdt.base);
+    SAME("IDTR", idt.base);
+    SAME("IDTR", idt.limit);
+    SAME("STAR", star);
+    SAME("LSTAR", lstar);
+    SAME("KERNEL_GS_BASE", kernel_gs_base);
+    SAME("TSC_AUX", tsc_aux);
+    SAME("TSC", tsc_frozen_at);
+    for (unsigned i = 0; i < XSAVE_SIZE; i++) {
+        if (is_compared(i)) {
             g_autofree char *name = a->xsave[i] != b->xsave[i] ? g_strdup_printf("byte %u of FP state", i) : NULL;
             SAME(name, xsave[i]);
         }
     }
     for (; windows->len && same; windows++) {
-        for (uint32_t at = windows->start; at < windows->start + windows->len; at += CHUNK) {
-            if (memcmp(plain->host + at, translated->host + at, CHUNK) != 0) {
-                g_autofree char *name = g_strdup_printf("memory at %#x", at);
-                differ(name, load_le64(plain->host + at), load_le64(translated->host + at));
-                same = false;
-            }
+        for (uint32_t at = windows->start; at < windows->start + windows->len; at += START_PAGE) {
+            same = same_page(at) && same;
         }
     }
     return same;
@@ -293,38 +315,60 @@ static bool compare(const Window *windows, X86Exit exit, X86Exit exit2)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size <= HEAD) {
+    if (size <= START_HEAD) {
         return 0;
     }
     begin();
-    Start    s    = start_of(data);
-    uint64_t code = guest_code_address(s.mode);
-    size_t   len  = MIN(size - HEAD, (size_t)MAX_CODE);
-
-    memset(want, 0, 0x110000);
-    memset(want + GUEST_DATA, 0, N_DATA * PAGE);
-    uint64_t place = s.wide ? GUEST_DATA : DATA16;
-    for (unsigned i = 0; i < N_DATA * PAGE; i++) {
-        want[place + i] = (uint8_t)(i * 7 + i / 251);
+    for (const Window *w = model.touched; w->len; w++) {
+        memset(model.guest->host + w->start, 0, w->len);
     }
-    memset(want + code, 0xf4, s.wide ? 2 * PAGE : DATA16 - 0x8000);
-    memcpy(want + code, data + HEAD, len);
-
-    const Window *windows = reset.len ? all : s.wide ? paged : low;
-    load(plain, &s, windows);
-    X86Exit exit, again;
-    bool    ended  = run_plain(&exit);
-    bool    stands = controls_stand(plain->cpus[0], &s);
-    for (unsigned i = 0; i < 2 && ended && stands; i++) {
-        load(translated, &s, windows);
-        vcpu_enter(&translated->cpus[0]->vcpu);
-        again = dbt_run(dbt, translated->cpus[0]);
-        vcpu_leave(&translated->cpus[0]->vcpu);
-        if (!compare(s.wide ? paged : low, exit, again)) {
+    Start s       = start_make(model.guest, data, data + START_HEAD, size - START_HEAD);
+    model.touched = s.windows;
+    load(&plain, &s);
+    X86Exit       exit;
+    bool          ended   = run_plain(&exit);
+    bool          stands  = controls_stand();
+    const Window *windows = stands ? s.windows : everything;
+    plain.touched         = windows;
+    if (ended && !stands) { /* all memory counts: it must have been the same before */
+        translated.touched = everything;
+        load(&plain, &s);
+        ended         = run_plain(&exit);
+        plain.touched = everything;
+    }
+    n_inputs++;
+    n_compared += ended;
+    n_odd += ended && !stands;
+    for (unsigned i = 0; i < 2 && ended; i++) {
+        X86Cpu *cpu = translated.guest->cpus[0];
+        load(&translated, &s);
+        vcpu_enter(&cpu->vcpu);
+        X86Exit again = dbt_run(dbt, cpu);
+        vcpu_leave(&cpu->vcpu);
+        translated.touched = windows;
+        if (!compare(windows, exit, again)) {
             g_printerr("different%s\n", i ? " the second time" : "");
             abort();
         }
     }
-    reset.len = stands ? 0 : GUEST_RAM_SIZE;
     return 0;
+}
+
+/* --- inputs of one mode --- */
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size) __attribute__((weak));
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+    const char *name = getenv("FUZZ_DBT_MODE");
+    size             = LLVMFuzzerMutate(data, size, max_size);
+    for (unsigned i = 0; name && size && i < start_n_modes; i++) {
+        unsigned row = (data[0] + i) % start_n_modes;
+        if (strcmp(start_modes[row].name, name) == 0) {
+            data[0] = (uint8_t)row;
+            break;
+        }
+    }
+    return size;
 }

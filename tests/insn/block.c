@@ -56,7 +56,7 @@ static bool may_branch(const ZydisDecodedInstruction *d)
 static void sort_form(BlockForms *f, Form *form, GRand *random)
 {
     Instance in;
-    if (form->omitted || is_one_of(form->mnemonic, left_out, G_N_ELEMENTS(left_out)) ||
+    if (form->omitted || form->alone || is_one_of(form->mnemonic, left_out, G_N_ELEMENTS(left_out)) ||
         !form_instance(form, random, &in) || may_branch(&in.d)) {
         return;
     }

@@ -98,11 +98,19 @@ static void memory(Compare *c, const State *before, const Outcome *host, const O
     c->differ = true;
 }
 
+/* Null selectors of data segments may lose their RPL on the way through the host's kernel (SDM 2, IRET). */
+static uint16_t selector(unsigned seg, const Outcome *o)
+{
+    bool data = seg != SEL_CS && seg != SEL_SS;
+    return data && !(o->state.sel[seg] & ~3) ? 0 : o->state.sel[seg];
+}
+
 bool outcome_compare(Mode mode, const Undefined *u, const State *before, const Outcome *host, const Outcome *ours,
                      GString *text)
 {
-    Compare  c        = { text, false };
-    uint64_t gpr_mask = mode == MODE_64 ? ~UINT64_C(0) : 0xffffffff;
+    Compare c = { text, false };
+    /* Compatibility mode does not keep the upper halves. */
+    uint64_t gpr_mask = mode == MODE_64 && host->state.sel[SEL_CS] == CS_64 ? ~UINT64_C(0) : 0xffffffff;
     unsigned n_vec    = u->vectors ? 0 : 16;
 
     if (u->everything) {
@@ -118,12 +126,23 @@ bool outcome_compare(Mode mode, const Undefined *u, const State *before, const O
     value(&c, "flags", host->state.flags & 0xfffeffff & ~u->flags & ~UINT64_C(2),
           ours->state.flags & 0xfffeffff & ~u->flags & ~UINT64_C(2));
     for (unsigned i = 0; i < (mode == MODE_64 ? 16 : 8); i++) {
-        if (!(u->gprs >> i & 1)) {
-            value(&c, gpr_names[i], host->state.gpr[i] & gpr_mask, ours->state.gpr[i] & gpr_mask);
-        }
+        uint64_t mask = gpr_mask;
+        mask &= u->gprs >> i & 1        ? 0
+                : u->gprs_low >> i & 1  ? ~UINT64_C(0xffffffff)
+                : u->gprs_word >> i & 1 ? ~UINT64_C(0xffff)
+                                        : ~UINT64_C(0);
+        value(&c, gpr_names[i], host->state.gpr[i] & mask, ours->state.gpr[i] & mask);
     }
+    static const char *const sel_names[N_SEL] = { "es", "cs", "ss", "ds", "fs", "gs" };
+    for (unsigned i = 0; i < N_SEL; i++) {
+        value(&c, sel_names[i], selector(i, host), selector(i, ours));
+    }
+    value(&c, "fs base", host->state.fs_base, ours->state.fs_base);
+    value(&c, "gs base", host->state.gs_base, ours->state.gs_base);
     const uint8_t *h = host->state.fx, *o = ours->state.fx, *b = before->fx;
-    value(&c, "fcw", load_le16(h), load_le16(o));
+    if (!u->fcw) {
+        value(&c, "fcw", load_le16(h), load_le16(o));
+    }
     value(&c, "fsw", load_le16(h + 2) & ~(unsigned)u->fsw, load_le16(o + 2) & ~(unsigned)u->fsw);
     if (!u->stack) {
         value(&c, "ftw", h[4], o[4]);

@@ -59,6 +59,13 @@ static void append_operand(GString *s, const ZydisDecodedOperand *op)
     }
 }
 
+static unsigned map_of(const ZydisDecodedInstruction *d)
+{
+    return d->opcode_map == ZYDIS_OPCODE_MAP_0F0F ? MAP_3DNOW
+           : (unsigned)d->opcode_map < MAP_3DNOW  ? (unsigned)d->opcode_map
+                                                  : 99;
+}
+
 static char *form_name(const ZydisDecodedInstruction *d, const ZydisDecodedOperand *op)
 {
     GString *s = g_string_new(d->attributes & ZYDIS_ATTRIB_HAS_LOCK ? "lock " : "");
@@ -72,9 +79,10 @@ static char *form_name(const ZydisDecodedInstruction *d, const ZydisDecodedOpera
         g_string_append(s, i ? ", " : " ");
         append_operand(s, &op[i]);
     }
-    static const char *const maps[] = { "", "0F ", "0F 38 ", "0F 3A " };
+    static const char *const maps[] = { "", "0F ", "0F 38 ", "0F 3A ", "0F 0F " };
+    unsigned                 map    = map_of(d);
     g_string_append_printf(s, " (%s%s%02X%s)", d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? "VEX " : "",
-                           (unsigned)d->opcode_map < 4 ? maps[d->opcode_map] : "? ", d->opcode,
+                           map < 5 ? maps[map] : "? ", d->opcode,
                            d->operand_width == 16   ? ", o16"
                            : d->operand_width == 64 ? ", o64"
                                                     : "");
@@ -107,6 +115,21 @@ typedef struct Fields {
     bool    force_rex;
 } Fields;
 
+/* 3DNow! has its opcode behind the operands: where the decoder ends with it. */
+static void put_suffix(const Form *f, uint8_t out[40], unsigned at)
+{
+    for (unsigned i = 0; i <= 4; i++) {
+        ZydisDecodedInstruction d;
+        ZydisDecodedOperand     op[ZYDIS_MAX_OPERAND_COUNT];
+        uint8_t                 was = out[at + i];
+        out[at + i]                 = f->opcode;
+        if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder(f->mode), out, 15, &d, op)) && d.length == at + i + 1) {
+            return;
+        }
+        out[at + i] = was;
+    }
+}
+
 /* Puts prefixes, opcode and operand bytes together. The length is the decoder's to find. */
 static unsigned assemble(const Form *f, const Fields *x, uint8_t out[40])
 {
@@ -136,10 +159,12 @@ static unsigned assemble(const Form *f, const Fields *x, uint8_t out[40])
             out[n++] = 0x0f;
         }
         if (f->map >= 2) {
-            out[n++] = f->map == 2 ? 0x38 : 0x3a;
+            out[n++] = f->map == 2 ? 0x38 : f->map == 3 ? 0x3a : 0x0f;
         }
     }
-    out[n++] = f->opcode;
+    if (f->map != MAP_3DNOW) {
+        out[n++] = f->opcode;
+    }
     if (f->has_modrm) {
         out[n++] = x->modrm;
         /* A SIB byte where the addressing form has one; otherwise the tail follows at once. */
@@ -148,6 +173,9 @@ static unsigned assemble(const Form *f, const Fields *x, uint8_t out[40])
         }
     }
     memcpy(out + n, x->tail, sizeof x->tail);
+    if (f->map == MAP_3DNOW) {
+        put_suffix(f, out, n);
+    }
     return n + sizeof x->tail > 15 ? 15 : n + (unsigned)sizeof x->tail;
 }
 
@@ -210,8 +238,9 @@ static void consider(Walk *w, Form f, uint8_t modrm)
         ok     = form_decode(w->mode, code, len, &d, op);
     }
     if (!ok || d.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || d.encoding == ZYDIS_INSTRUCTION_ENCODING_MVEX ||
-        d.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP || d.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW ||
-        (d.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) != f.vex || d.opcode_map != f.map || d.opcode != f.opcode) {
+        d.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP ||
+        (d.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW) != (f.map == MAP_3DNOW) ||
+        (d.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) != f.vex || map_of(&d) != f.map || d.opcode != f.opcode) {
         return;
     }
     if (w->filter && !g_pattern_match_simple(w->filter, ZydisMnemonicGetString(d.mnemonic))) {
@@ -227,10 +256,10 @@ static void consider(Walk *w, Form f, uint8_t modrm)
     f.mode      = w->mode;
     f.has_modrm = (d.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
     f.memory    = f.has_modrm && modrm < 0xc0;
-    f.ext      = f.has_modrm && uses_encoding(&d, op, ZYDIS_OPERAND_ENCODING_MODRM_REG) ? -1 : (int8_t)(modrm >> 3 & 7);
-    f.rm       = f.memory || uses_encoding(&d, op, ZYDIS_OPERAND_ENCODING_MODRM_RM) ? -1 : (int8_t)(modrm & 7);
-    f.name     = form_name(&d, op);
-    f.omitted  = form_omitted(&f, &d, op);
+    f.ext  = f.has_modrm && uses_encoding(&d, op, ZYDIS_OPERAND_ENCODING_MODRM_REG) ? -1 : (int8_t)(modrm >> 3 & 7);
+    f.rm   = f.memory || uses_encoding(&d, op, ZYDIS_OPERAND_ENCODING_MODRM_RM) ? -1 : (int8_t)(modrm & 7);
+    f.name = form_name(&d, op);
+    form_judge(&f, &d, op);
     Form *kept = g_new(Form, 1);
     *kept      = f;
     g_hash_table_insert(w->seen, key, kept);
@@ -275,9 +304,9 @@ GPtrArray *forms_walk(Mode mode, const char *filter)
     Walk w = { mode, filter, g_hash_table_new(g_str_hash, g_str_equal), g_ptr_array_new_with_free_func(form_free) };
 
     for (unsigned vex = 0; vex < 2; vex++) {
-        for (unsigned map = vex; map < 4; map++) {
+        for (unsigned map = vex; map < (vex ? 4 : MAP_3DNOW + 1); map++) {
             for (unsigned opcode = 0; opcode < 256; opcode++) {
-                for (unsigned p = 0; p < 4; p++) {
+                for (unsigned p = 0; p < (map == MAP_3DNOW ? 1 : 4); p++) {
                     for (unsigned wl = 0; wl < 4; wl++) {
                         if (!vex && ((wl & 2) || (wl && mode != MODE_64))) {
                             continue;
@@ -408,6 +437,11 @@ bool form_instance(const Form *form, GRand *random, Instance *out)
 
 void instance_code(const Instance *in, Code *code)
 {
-    *code = (Code){ .mode = in->form->mode, .step = in->branch, .rip = in->rip, .len = in->len };
+    *code = (Code){ .mode     = in->form->mode,
+                    .step     = in->branch,
+                    .segments = touches_segments(&in->d, in->op),
+                    .no_umip  = in->form->oracle == ORACLE_MANUAL && in->rip & 1,
+                    .rip      = in->rip,
+                    .len      = in->len };
     memcpy(code->bytes, in->code, in->len);
 }

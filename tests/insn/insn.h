@@ -2,7 +2,10 @@
  * executor from the same state, and everything they leave behind is compared.
  *
  *   forms.c      walks the opcode maps, names the forms, makes instances of them
- *   omitted.c    which forms are left out, and why
+ *   omitted.c    which forms are left out, and why; which the host is not asked about
+ *   oracle.c     what those do, written from the manuals
+ *   segments.c   descriptors and selectors
+ *   guise.c      real and virtual-8086 mode
  *   undefined.c  what the architecture leaves undefined, and is not compared
  *   state.c      random and boundary states
  *   compare.c    comparison of outcomes
@@ -20,6 +23,7 @@
 #include "base/bytes.h"
 
 #include <Zydis/Zydis.h>
+#include <asm/ldt.h>
 #include <glib.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -38,6 +42,21 @@ enum {
     LOOP_BASE  = DATA_BASE + 0x100000, /* one page, for the counter of loops */
 };
 
+/* Selectors: Linux's of ring 3, and the test's LDT. */
+enum {
+    CS_64    = 0x33,
+    CS_32    = 0x23,
+    SS_64    = 0x2b,
+    LDT_CODE = 1,
+    LDT_DATA = 2,
+    N_LDT    = 8,
+    CS_16    = LDT_CODE << 3 | 7,
+    DS_16    = LDT_DATA << 3 | 7,
+};
+
+/* Numbers of segment registers in State.sel. */
+enum { SEL_ES, SEL_CS, SEL_SS, SEL_DS, SEL_FS, SEL_GS, N_SEL };
+
 typedef enum Mode { MODE_64, MODE_32, MODE_16, N_MODES } Mode;
 
 enum { N_EXTENDED = 832 }; /* bytes of XSAVE image: legacy, header, AVX */
@@ -46,19 +65,26 @@ typedef struct State {
     uint64_t gpr[16]; /* in the order of their numbers */
     uint64_t rip;     /* as code sees it: an offset */
     uint64_t flags;
-    uint64_t gs_base;
+    uint64_t gs_base, fs_base;
+    uint16_t sel[N_SEL];
     uint8_t  fx[N_EXTENDED] __attribute__((aligned(64)));
     uint8_t  data[DATA_TOTAL];
 } State;
 
-enum { NO_FAULT = -1, HANGS = 999 /* natively: a block that patches itself may loop for ever */ };
+enum {
+    NO_FAULT        = -1,
+    SYSCALL_ENTERED = 0xf0, /* the kernel's entry point was reached */
+    HANGS           = 999   /* natively: a block that patches itself may loop for ever */
+};
 
 /* What runs: bytes, and behind them the breakpoint that ends the run. */
 typedef struct Code {
     Mode     mode;
-    bool     step;  /* one instruction that may go anywhere: the trap flag ends it */
-    uint8_t  loops; /* value of the byte at LOOP_BASE */
-    uint64_t rip;   /* as code sees it */
+    bool     step;     /* one instruction that may go anywhere: the trap flag ends it */
+    bool     segments; /* selectors and bases may change */
+    bool     no_umip;  /* in the guest */
+    uint8_t  loops;    /* value of the byte at LOOP_BASE */
+    uint64_t rip;      /* as code sees it */
     unsigned len;
     uint8_t  bytes[512];
 } Code;
@@ -72,6 +98,13 @@ typedef struct Outcome {
 } Outcome;
 
 /* --- forms --- */
+
+typedef enum Oracle {
+    ORACLE_HOST,
+    ORACLE_MANUAL, /* oracle_run() */
+} Oracle;
+
+enum { MAP_3DNOW = 4 };
 
 /* What the bytes of an instance are made of. */
 typedef struct Form {
@@ -87,6 +120,9 @@ typedef struct Form {
     /* Results. */
     uint64_t    count, faults, differences;
     const char *omitted; /* reason, or NULL */
+    bool        outside; /* and it is not for any guest */
+    Oracle      oracle;
+    bool        alone; /* not in blocks */
 } Form;
 
 typedef struct Instance {
@@ -108,8 +144,28 @@ bool form_instance(const Form *form, GRand *random, Instance *out);
 /* Decodes as the mode says, with Zydis's known mistakes repaired. */
 bool form_decode(Mode mode, const uint8_t *code, unsigned len, ZydisDecodedInstruction *d, ZydisDecodedOperand *op);
 
-/* The reason why a form is not tested, or NULL. */
-const char *form_omitted(const Form *form, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *op);
+/* Decides whether and how a form is tested: omitted, outside, oracle, alone. */
+void form_judge(Form *form, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *op);
+
+/* --- segments --- */
+
+extern const struct user_desc test_ldt[N_LDT]; /* entry 0 is absent */
+uint64_t                      ldt_descriptor(const struct user_desc *d);
+
+/* Can it change or show selectors and bases? */
+bool touches_segments(const ZydisDecodedInstruction *d, const ZydisDecodedOperand *op);
+
+/* Puts selectors and far pointers where the instruction finds them. */
+void segments_place(State *s, Instance *in, GRand *random);
+
+/* --- the other oracle --- */
+
+/* What the instruction does by the manual, of forms that the host is not asked about. false: the state is one that it
+ * does not know. */
+bool oracle_run(const Instance *in, const Code *code, const State *before, Outcome *after);
+
+/* Nothing but a fault without, or with an error code of 0. */
+void oracle_fault(const State *before, int vector, Outcome *after);
 
 /* --- states --- */
 
@@ -146,12 +202,15 @@ bool instance_set_displacement(Instance *in, uint64_t value);
 typedef struct Undefined {
     uint64_t flags; /* bits of RFLAGS */
     uint16_t fsw;   /* bits of the x87 status word */
+    bool     fcw;   /* the x87 control word */
     uint32_t mxcsr;
     bool     fpu_pointers; /* FIP, FDP, FOP and their selectors */
     uint64_t cr2;          /* bits of the faulting address */
     uint32_t error;        /* bits of the error code */
     uint64_t fip;          /* bits of FIP and FDP */
     uint16_t gprs;         /* bit mask of registers */
+    uint16_t gprs_low;     /* the same; bits 32 to 63 count */
+    uint16_t gprs_word;    /* the same; bits 16 to 63 count */
     bool     memory;       /* data */
     bool     vectors;      /* XMM and YMM */
     bool     stack;        /* x87 registers and tags */
@@ -174,10 +233,12 @@ void instance_print(const Instance *in, const State *s, GString *text);
 /* --- runners --- */
 
 /* Maps memory, makes segments, installs signal handlers. After executor_init(): SIGFPE is shared with its thunks. */
-void native_init(void);
-bool native_has_mode(Mode mode);
-void native_run(const Code *code, const State *before, Outcome *after);
-void native_free(void);
+void     native_init(void);
+bool     native_has_mode(Mode mode);
+void     native_run(const Code *code, const State *before, Outcome *after);
+uint64_t native_fs_base(void);
+bool     native_has_fsgsbase(void);
+void     native_free(void);
 
 /* How Quern runs the code. */
 typedef enum Runner {
@@ -193,6 +254,34 @@ extern const char *const runner_names[N_RUNNERS];
 void executor_init(Runner runner);
 void executor_run(const Code *code, const State *before, Outcome *after);
 void executor_free(void);
+
+/* What the guest's descriptor registers and CR0 hold, and where SYSCALL leads. */
+typedef struct ExecutorSystem {
+    uint64_t gdt_base, idt_base, cr0, entry;
+    uint16_t gdt_limit, idt_limit, ldt, tr, syscall_cs;
+    uint64_t syscall_mask;
+    bool     amd;
+} ExecutorSystem;
+
+ExecutorSystem executor_system(void);
+
+/* What the guest is for 16-bit code. */
+typedef enum Guise { GUISE_NONE, GUISE_V86, GUISE_REAL, N_GUISES } Guise;
+
+/* From now on only 16-bit code is run, in that mode. */
+void executor_set_guise(Guise guise);
+
+typedef enum Expect {
+    EXPECT_SAME, /* as in protected mode */
+    EXPECT_UD,
+    EXPECT_GP,
+    EXPECT_PARAGRAPHS, /* guise_run() */
+    EXPECT_NOTHING,    /* left out */
+} Expect;
+
+Expect guise_expects(Guise guise, const Instance *in, const char **why);
+bool   guise_run(const Instance *in, const State *before, Outcome *after); /* false: a state it does not know */
+void   guise_undefined(Guise guise, const Instance *in, Undefined *u);
 
 /* The code of one instance. */
 void instance_code(const Instance *in, Code *code);

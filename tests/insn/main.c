@@ -1,6 +1,6 @@
 /* insn-test: see insn.h.
  *
- *   insn-test [--report FILE] [--count N] [--seed S] [--filter MNEMONIC] [--mode 64|32|16] [--runner step|run|dbt]
+ *   insn-test [--report FILE] [--count N] [--seed S] [--filter MNEMONIC] [--mode 64|32|16|86|1] [--runner step|run|dbt]
  *   insn-test --blocks N [--first K] [--minimize] [--report FILE] [--seed S] [--filter MNEMONIC] ...
  *
  * The filter is a pattern with * and ?. The second form runs N random blocks in each mode, from number K on. Exits
@@ -18,13 +18,56 @@ typedef struct Options {
 } Options;
 
 typedef struct Totals {
-    uint64_t forms, omitted, differing, runs, differences;
+    uint64_t forms, omitted, outside, by_manual, differing, runs, differences;
 } Totals;
 
 static const char *const mode_names[N_MODES]   = { "64", "32", "16" };
 static const int         mode_numbers[N_MODES] = { 64, 32, 16 };
 
-static void run_form(Form *form, const Options *o, GString *text)
+/* Real mode: the frame of an exception, and of a single step, lies on the test's stack. */
+static bool has_frame(Guise guise, const Code *code, const Outcome *host)
+{
+    return guise == GUISE_REAL && (code->step || host->vector != NO_FAULT);
+}
+
+static bool is_good_stack(const State *s)
+{
+    uint16_t sp = (uint16_t)s->gpr[4];
+    return sp >= 16 && sp <= DATA_TOTAL - 16;
+}
+
+static void forget_frame(const State *before, Outcome *host, Outcome *ours)
+{
+    memcpy(host->state.data, before->data, sizeof before->data);
+    memcpy(ours->state.data, before->data, sizeof before->data);
+}
+
+/* What is to happen, by the host or the manual. false: try another. */
+static bool expected(Form *form, Guise guise, const Instance *in, const Code *code, const State *before, Outcome *host)
+{
+    const char *why    = NULL;
+    Expect      expect = guise == GUISE_NONE ? EXPECT_SAME : guise_expects(guise, in, &why);
+    switch (expect) {
+    case EXPECT_NOTHING: form->omitted = why; return false;
+    case EXPECT_UD: oracle_fault(before, 6, host); return true;
+    case EXPECT_GP: oracle_fault(before, 13, host); return true;
+    case EXPECT_PARAGRAPHS:
+        return guise_run(in, before, host) && (!has_frame(guise, code, host) || is_good_stack(&host->state));
+    default: break;
+    }
+    if (form->oracle == ORACLE_MANUAL && !oracle_run(in, code, before, host)) {
+        return false;
+    } else if (form->oracle == ORACLE_HOST) {
+        native_run(code, before, host);
+    }
+    if (has_frame(guise, code, host) && !is_good_stack(&host->state)) {
+        return false;
+    }
+    return guise != GUISE_REAL ||
+           (host->vector != 14 && host->vector != 17); /* it has no paging, and #AC in ring 3 only */
+}
+
+static void run_form(Form *form, const Options *o, Guise guise, GString *text)
 {
     static State   before;
     static Outcome host, ours;
@@ -37,17 +80,30 @@ static void run_form(Form *form, const Options *o, GString *text)
     for (size_t i = 0; i < sizeof before.data; i += 4) {
         store_le32(before.data + i, g_rand_int(random));
     }
-    while (form->count < (uint64_t)o->count && failed < 400) {
+    while (form->count < (uint64_t)o->count && failed < 400 && !form->omitted) {
         if (!form_instance(form, random, &in) || !state_random(&before, &in, random)) {
             failed++;
             continue;
         }
+        if (guise == GUISE_REAL && !is_good_stack(&before)) {
+            before.gpr[4] = DATA_SIZE / 2;
+        }
         instance_code(&in, &code);
-        native_run(&code, &before, &host);
+        if (!expected(form, guise, &in, &code, &before, &host)) {
+            failed++;
+            continue;
+        }
         executor_run(&code, &before, &ours);
         form->count++;
         form->faults += host.vector != NO_FAULT;
         Undefined u = undefined_mask(&in, &before, &host, &ours);
+        if (guise != GUISE_NONE) {
+            guise_undefined(guise, &in, &u);
+            if (has_frame(guise, &code, &host)) {
+                u.flags |= 0x40000; /* AC: of 32-bit frames only */
+                forget_frame(&before, &host, &ours);
+            }
+        }
         if (!outcome_compare(in.form->mode, &u, &before, &host, &ours, NULL)) {
             form->differences++;
             if (form->differences <= (uint64_t)o->keep) {
@@ -59,23 +115,21 @@ static void run_form(Form *form, const Options *o, GString *text)
     g_rand_free(random);
 }
 
-static void print_omitted(FILE *to, Mode mode, GPtrArray *forms)
+static void print_omitted(FILE *to, const char *name, GPtrArray *forms)
 {
     for (unsigned i = 0; i < forms->len; i++) {
         Form *f = g_ptr_array_index(forms, i);
         if (f->omitted) {
-            fprintf(to, "%s  %-60s left out: %s\n", mode_names[mode], f->name, f->omitted);
+            fprintf(to, "%s  %-60s left out: %s\n", name, f->name, f->omitted);
         }
     }
 }
 
-/* What the walk does not come to at all. */
+/* What the walk does not come to at all, and is for no guest. */
 static void print_not_walked(FILE *to)
 {
     static const char *const rows[][2] = {
-        { "EVEX (AVX-512)", "not offered to guests: #UD" },
-        { "XOP, FMA4, 3DNow!", "not offered to guests: #UD" },
-        { "real and virtual-8086 mode", "hosts cannot run them; the unit tests and the firmware tests do" },
+        { "EVEX (AVX-512), XOP, FMA4", "not offered to guests: #UD" },
         { "faults that need supervisor state (#NM, #TS, CR0.EM, CR4.OSFXSR ...)", "tests/unit/test_vector.c has them" },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -83,26 +137,36 @@ static void print_not_walked(FILE *to)
     }
 }
 
-static void run_mode(Mode mode, const Options *o, FILE *to, Totals *totals)
+static void run_mode(Mode mode, Guise guise, const Options *o, FILE *to, Totals *totals)
 {
-    GPtrArray *forms = forms_walk(mode, o->filter);
+    static const char *const guise_names[N_GUISES] = { NULL, "v86", "real" };
+    const char              *name                  = guise == GUISE_NONE ? mode_names[mode] : guise_names[guise];
+    GPtrArray               *forms                 = forms_walk(mode, o->filter);
     for (unsigned i = 0; i < forms->len; i++) {
         Form *f = g_ptr_array_index(forms, i);
         if (f->omitted) {
-            totals->omitted++;
+            totals->omitted += !f->outside;
+            totals->outside += f->outside;
             continue;
         }
         GString *text = g_string_new(NULL);
-        run_form(f, o, text);
+        run_form(f, o, guise, text);
+        if (!f->count && o->count) {
+            f->omitted = f->omitted ? f->omitted : "no state found that can be compared";
+            totals->omitted++;
+            g_string_free(text, TRUE);
+            continue;
+        }
         totals->forms++;
+        totals->by_manual += f->oracle == ORACLE_MANUAL;
         totals->runs += f->count;
         totals->differences += f->differences;
         totals->differing += f->differences != 0;
-        fprintf(to, "%s  %-60s %8" PRIu64 " run %8" PRIu64 " faulted %6" PRIu64 " differ\n%s", mode_names[mode],
-                f->name, f->count, f->faults, f->differences, text->str);
+        fprintf(to, "%s  %-60s %8" PRIu64 " run %8" PRIu64 " faulted %6" PRIu64 " differ\n%s", name, f->name, f->count,
+                f->faults, f->differences, text->str);
         g_string_free(text, TRUE);
     }
-    print_omitted(to, mode, forms);
+    print_omitted(to, name, forms);
     g_ptr_array_unref(forms);
 }
 
@@ -113,18 +177,27 @@ static void run_forms(const Options *o, FILE *to, Totals *totals)
             continue;
         }
         if (native_has_mode(mode)) {
-            run_mode(mode, o, to, totals);
+            run_mode(mode, GUISE_NONE, o, to, totals);
         } else {
             fprintf(to, "%s  left out: the host cannot run this mode\n", mode_names[mode]);
         }
     }
+    for (Guise guise = GUISE_V86; guise < N_GUISES && native_has_mode(MODE_16); guise++) {
+        if (!o->mode || o->mode == (guise == GUISE_V86 ? 86 : 1)) {
+            executor_set_guise(guise);
+            run_mode(MODE_16, guise, o, to, totals);
+        }
+    }
     print_not_walked(to);
-    fprintf(to,
-            "%" PRIu64 " forms, %" PRIu64 " instances, %" PRIu64 " differences in %" PRIu64 " forms; %" PRIu64
-            " forms left out\n",
-            totals->forms, totals->runs, totals->differences, totals->differing, totals->omitted);
-    printf("insn-test: %" PRIu64 " forms, %" PRIu64 " instances, %" PRIu64 " differences in %" PRIu64 " forms\n",
-           totals->forms, totals->runs, totals->differences, totals->differing);
+    uint64_t         all = totals->forms + totals->omitted;
+    g_autofree char *text =
+        g_strdup_printf("%" PRIu64 " forms, %.2f %% of those for guests (%" PRIu64 " against the manual), %" PRIu64
+                        " instances, %" PRIu64 " differences in %" PRIu64 " forms",
+                        totals->forms, 100.0 * (double)totals->forms / (double)MAX(all, 1), totals->by_manual,
+                        totals->runs, totals->differences, totals->differing);
+    fprintf(to, "%s; %" PRIu64 " forms left out, %" PRIu64 " more are for no guest\n", text, totals->omitted,
+            totals->outside);
+    printf("insn-test: %s\n", text);
 }
 
 static void run_blocks(const Options *o, FILE *to, Totals *totals)
@@ -158,7 +231,7 @@ int main(int argc, char **argv)
         { "runner", 0, 0, G_OPTION_ARG_STRING, &o.runner,
           "how Quern runs it: step, run (default of blocks), dbt, dbt-mixed", "HOW" },
         { "filter", 0, 0, G_OPTION_ARG_STRING, &o.filter, "only mnemonics that match", "PATTERN" },
-        { "mode", 0, 0, G_OPTION_ARG_INT, &o.mode, "only this mode: 64, 32 or 16", "BITS" },
+        { "mode", 0, 0, G_OPTION_ARG_INT, &o.mode, "only this mode: 64, 32, 16, 86 (virtual-8086), 1 (real)", "MODE" },
         { "keep", 0, 0, G_OPTION_ARG_INT, &o.keep, "differences to show for each form", "N" },
         { NULL },
     };

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -16,13 +17,6 @@
 #include <unistd.h>
 
 enum {
-    CS_64        = 0x33,
-    SS_64        = 0x2b,
-    CS_32        = 0x23,
-    LDT_CODE     = 1,
-    LDT_DATA     = 2,
-    CS_16        = LDT_CODE << 3 | 7,
-    DS_16        = LDT_DATA << 3 | 7,
     FRAME_MAGIC1 = 0x46505853,
     FRAME_MAGIC2 = 0x46505845,
     FLAG_TF      = 0x100,
@@ -53,12 +47,12 @@ typedef struct Frame {
 } Frame;
 
 /* The signal handler's way back. */
-static sigjmp_buf       back;
-static uint8_t          caught_fx[N_EXTENDED];
-static mcontext_t       caught_registers;
-static bool             running;
-static uint64_t         runs, runs_at_tick; /* the clock breaks what still runs after a whole tick */
-static stack_t          signal_stack;
+static sigjmp_buf back;
+static uint8_t    caught_fx[N_EXTENDED];
+static mcontext_t caught_registers;
+static bool       running;
+static uint64_t   runs, runs_at_tick; /* the clock, of processor time, breaks what still runs after a whole tick */
+static stack_t    signal_stack;
 static struct sigaction quern_fpe, quern_segv; /* Quern's handlers, for what runs in Quern */
 static bool             has_16, has_32;
 
@@ -67,9 +61,38 @@ static const uint8_t gpr_to_greg[16] = {
     REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
 };
 
-/* The kernel leaves EFLAGS.AC as the test set it; C code would not survive that. */
+/* What the kernel leaves as it is for the handler, when the code may have changed it; C needs its own FS base. */
+#define KEPT static __attribute__((used))
+KEPT bool     caught_segments;
+KEPT uint16_t caught_ds, caught_es, caught_fs, caught_gs;
+KEPT uint64_t caught_fs_base, caught_gs_base, own_fs_base;
+
+/* The kernel leaves EFLAGS.AC as the test set it too; C code would not survive that. */
 void signal_entry(int number, siginfo_t *info, void *context);
 __asm__("signal_entry:\n\t"
+        "cmpb $0, caught_segments(%rip)\n\t"
+        "je 1f\n\t"
+        "movw %ds, caught_ds(%rip)\n\t"
+        "movw %es, caught_es(%rip)\n\t"
+        "movw %fs, caught_fs(%rip)\n\t"
+        "movw %gs, caught_gs(%rip)\n\t"
+        "pushq %rdi\n\t"
+        "pushq %rsi\n\t"
+        "movl $158, %eax\n\t" /* arch_prctl(ARCH_GET_FS) */
+        "movl $0x1003, %edi\n\t"
+        "leaq caught_fs_base(%rip), %rsi\n\t"
+        "syscall\n\t"
+        "movl $158, %eax\n\t" /* ARCH_GET_GS */
+        "movl $0x1004, %edi\n\t"
+        "leaq caught_gs_base(%rip), %rsi\n\t"
+        "syscall\n\t"
+        "movl $158, %eax\n\t" /* ARCH_SET_FS */
+        "movl $0x1002, %edi\n\t"
+        "movq own_fs_base(%rip), %rsi\n\t"
+        "syscall\n\t"
+        "popq %rsi\n\t"
+        "popq %rdi\n\t"
+        "1:\n\t"
         "pushfq\n\t"
         "andl $~0x40000, (%rsp)\n\t"
         "popfq\n\t"
@@ -84,7 +107,7 @@ void                       on_signal(int number, siginfo_t *info, void *context)
 __attribute__((used)) void on_signal(int number, siginfo_t *info, void *context)
 {
     ucontext_t *uc = context;
-    if (number == SIGALRM) {
+    if (number == SIGPROF) {
         if (!running || runs != runs_at_tick) {
             runs_at_tick = runs;
             return;
@@ -100,6 +123,7 @@ __attribute__((used)) void on_signal(int number, siginfo_t *info, void *context)
         return;
     }
     running          = false;
+    caught_segments  = false;
     caught_registers = uc->uc_mcontext;
     memcpy(caught_fx, uc->uc_mcontext.fpregs, sizeof caught_fx);
     siglongjmp(back, 1);
@@ -127,16 +151,28 @@ static void map_fixed(uintptr_t at, size_t size, int protection)
     }
 }
 
-static bool ldt_entry(unsigned n, uint32_t base, unsigned contents)
+/* What the host will not have (16-bit segments are an option of kernels) is missing. */
+static bool make_ldt(void)
 {
-    struct user_desc d = {
-        .entry_number = n,
-        .base_addr    = base,
-        .limit        = 0xffff,
-        .contents     = contents,
-        .seg_32bit    = 0,
-    };
-    return syscall(SYS_modify_ldt, 0x11, &d, sizeof d) == 0;
+    for (unsigned i = 1; i < N_LDT; i++) {
+        if (syscall(SYS_modify_ldt, 0x11, &test_ldt[i], sizeof test_ldt[i]) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t native_fs_base(void)
+{
+    if (!own_fs_base) {
+        syscall(SYS_arch_prctl, ARCH_GET_FS, &own_fs_base);
+    }
+    return own_fs_base;
+}
+
+bool native_has_fsgsbase(void)
+{
+    return getauxval(AT_HWCAP2) & 2;
 }
 
 void native_init(void)
@@ -148,15 +184,16 @@ void native_init(void)
 
     signal_stack = (stack_t){ .ss_sp = g_malloc(ALT_STACK), .ss_size = ALT_STACK };
     sigaltstack(&signal_stack, NULL);
-    static const int numbers[] = { SIGALRM, SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
+    static const int numbers[] = { SIGPROF, SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
     sigaction(SIGFPE, NULL, &quern_fpe);
     sigaction(SIGSEGV, NULL, &quern_segv);
     for (unsigned i = 0; i < G_N_ELEMENTS(numbers); i++) {
         install(numbers[i]);
     }
     struct itimerval tick = { .it_interval.tv_sec = 1, .it_value.tv_sec = 1 };
-    setitimer(ITIMER_REAL, &tick, NULL);
-    has_16 = ldt_entry(LDT_CODE, CODE_BASE, 2) && ldt_entry(LDT_DATA, DATA_BASE, 0);
+    setitimer(ITIMER_PROF, &tick, NULL);
+    has_16 = make_ldt();
+    native_fs_base();
     has_32 = true; /* a kernel without compatibility mode has no descriptor 23h and fails below */
 }
 
@@ -223,6 +260,16 @@ static void read_back(Outcome *o, const Code *code, const State *before)
     }
     memset(o->state.fx + 416, 0, 160); /* the frame's own, and the header */
     memcpy(o->state.data, (void *)(uintptr_t)DATA_BASE, DATA_TOTAL);
+    o->state.sel[SEL_CS] = (uint16_t)g[REG_CSGSFS];
+    o->state.sel[SEL_SS] = (uint16_t)((uint64_t)g[REG_CSGSFS] >> 48);
+    if (code->segments) {
+        o->state.sel[SEL_DS] = caught_ds;
+        o->state.sel[SEL_ES] = caught_es;
+        o->state.sel[SEL_FS] = caught_fs;
+        o->state.sel[SEL_GS] = caught_gs;
+        o->state.fs_base     = caught_fs_base;
+        o->state.gs_base     = caught_gs_base;
+    }
 
     o->vector = (int)g[REG_TRAPNO];
     o->error  = (uint32_t)g[REG_ERR];
@@ -255,7 +302,8 @@ void native_run(const Code *code, const State *before, Outcome *after)
     make_frame(&frame, code, before);
     runs++;
     if (sigsetjmp(back, 0) == 0) {
-        running = true;
+        caught_segments = code->segments;
+        running         = true;
         enter_frame(&frame, code->mode == MODE_16 ? DS_16 : SS_64);
     }
     read_back(after, code, before);
@@ -264,7 +312,7 @@ void native_run(const Code *code, const State *before, Outcome *after)
 void native_free(void)
 {
     struct itimerval never = { 0 };
-    setitimer(ITIMER_REAL, &never, NULL);
+    setitimer(ITIMER_PROF, &never, NULL);
     stack_t none = { .ss_flags = SS_DISABLE };
     sigaltstack(&none, NULL);
     g_free(signal_stack.ss_sp);

@@ -1,4 +1,4 @@
-/* Forms that are not run natively, each with its reason. Everything else must agree. */
+/* Forms that are left out, each with its reason, and those that are not run natively. Everything else must agree. */
 
 #include "insn.h"
 
@@ -10,21 +10,22 @@ typedef struct Omission {
 #define M(m) ZYDIS_MNEMONIC_##m
 
 static const Omission by_mnemonic[] = {
-    { "enters the host's kernel", { M(SYSCALL), M(SYSENTER), M(INT), M(INT1), M(VMCALL), M(VMMCALL) } },
-    { "answers with the host's own identity, time or entropy",
-      { M(CPUID), M(RDTSC), M(RDTSCP), M(RDPID), M(RDRAND), M(RDSEED), M(XGETBV), M(RDPMC), M(RDPRU) } },
-    { "the host's kernel emulates it for its processes (UMIP)", { M(SGDT), M(SIDT), M(SLDT), M(STR), M(SMSW) } },
-    { "loads or reads segment registers that the test itself needs; descriptors differ from the guest's",
-      { M(LDS), M(LES), M(LFS), M(LGS), M(LSS), M(LAR), M(LSL), M(VERR), M(VERW), M(RDFSBASE), M(RDGSBASE), M(WRFSBASE),
-        M(WRGSBASE), M(IRET), M(IRETD), M(IRETQ) } },
-    { "its modes depend on the vendor of the CPU model", { M(SYSRET), M(SYSEXIT) } },
-    { "waits", { M(MWAIT), M(MONITOR), M(UMONITOR), M(UMWAIT), M(TPAUSE), M(MWAITX), M(MONITORX), M(MCOMMIT) } },
     { "would give up the right to touch the test's memory", { M(WRPKRU), M(RDPKRU) } },
     { "stores to whole cache lines; not offered to guests", { M(MOVDIR64B), M(ENQCMD), M(ENQCMDS) } },
 };
 
-/* Instruction sets of some CPU models only, in C whatever the host is: tests/guest/models.c has tests of them. */
-static const uint16_t of_models[] = { ZYDIS_ISA_SET_RTM, ZYDIS_ISA_SET_AMD3DNOW, ZYDIS_ISA_SET_CLZERO };
+/* What enters the host's kernel, or is emulated by it for its processes (UMIP), or is of some CPU models only: oracle.c
+ * knows what they do. */
+static const uint16_t by_manual[] = {
+    M(SYSCALL), M(SYSENTER), M(VMCALL), M(VMMCALL), M(SGDT),  M(SIDT),   M(SLDT),  M(STR),
+    M(SMSW),    M(XBEGIN),   M(XEND),   M(XABORT),  M(XTEST), M(CLZERO), M(FEMMS),
+};
+
+/* What answers with the host's own identity, time or entropy: the rest of the state counts. And what ends blocks. */
+static const uint16_t not_in_blocks[] = {
+    M(CPUID), M(RDTSC), M(RDTSCP), M(RDPID), M(RDRAND), M(RDSEED),  M(XGETBV), M(RDPMC), M(INT),
+    M(INT1),  M(LAR),   M(LSL),    M(VERR),  M(VERW),   M(SYSEXIT), M(SYSRET), M(MWAIT), M(MONITOR),
+};
 
 /* Instruction sets that no guest is offered, although the host may have them. */
 static const uint16_t not_offered[] = {
@@ -55,37 +56,39 @@ static const uint16_t not_offered[] = {
     ZYDIS_ISA_SET_CLDEMOTE,
 };
 
-const char *form_omitted(const Form *form, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *op)
+static bool is_one_of(uint16_t mnemonic, const uint16_t *list, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (list[i] == mnemonic) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_of_amd(const ZydisDecodedInstruction *d)
+{
+    return d->meta.isa_set == ZYDIS_ISA_SET_SSE4A || d->encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW;
+}
+
+void form_judge(Form *form, const ZydisDecodedInstruction *d, const ZydisDecodedOperand *op)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(not_offered); i++) {
         if (d->meta.isa_set == not_offered[i]) {
-            return "not offered to guests";
+            form->omitted = "not offered to guests";
+            form->outside = true;
+            return;
         }
-    }
-    for (unsigned i = 0; i < G_N_ELEMENTS(of_models); i++) {
-        if (d->meta.isa_set == of_models[i]) {
-            return "of some CPU models, whatever the host has";
-        }
-    }
-    if (d->meta.isa_set == ZYDIS_ISA_SET_SSE4A && !__builtin_cpu_supports("sse4a")) {
-        return "this host has none";
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(by_mnemonic); i++) {
         for (const uint16_t *m = by_mnemonic[i].mnemonics; *m; m++) {
             if (d->mnemonic == *m) {
-                return by_mnemonic[i].reason;
+                form->omitted = by_mnemonic[i].reason;
             }
         }
     }
-    if (d->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) {
-        return "far transfer: descriptors differ from the guest's";
-    }
-    for (unsigned i = 0; i < d->operand_count; i++) {
-        if (op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-            ZydisRegisterGetClass(op[i].reg.value) == ZYDIS_REGCLASS_SEGMENT &&
-            op[i].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
-            return "loads or reads segment registers that the test itself needs; descriptors differ from the guest's";
-        }
-    }
-    return NULL;
+    form->oracle =
+        is_one_of(d->mnemonic, by_manual, G_N_ELEMENTS(by_manual)) || is_of_amd(d) ? ORACLE_MANUAL : ORACLE_HOST;
+    form->alone = form->oracle == ORACLE_MANUAL || touches_segments(d, op) ||
+                  is_one_of(d->mnemonic, not_in_blocks, G_N_ELEMENTS(not_in_blocks));
 }

@@ -230,13 +230,23 @@ static uint32_t random_mxcsr(GRand *random)
     return value;
 }
 
+/* As native_run() and the executor begin. */
+static void state_selectors(State *s, Mode mode)
+{
+    uint16_t data  = mode == MODE_16 ? DS_16 : SS_64;
+    s->fs_base     = native_fs_base();
+    s->sel[SEL_CS] = mode == MODE_64 ? CS_64 : mode == MODE_32 ? CS_32 : CS_16;
+    s->sel[SEL_DS] = s->sel[SEL_ES] = s->sel[SEL_SS] = data;
+    s->sel[SEL_FS] = s->sel[SEL_GS] = 0;
+}
+
 void state_registers(State *s, Mode mode, GRand *random)
 {
     bool     wide = mode == MODE_64;
     unsigned n    = wide ? 16 : 8;
 
     memset(s, 0, offsetof(State, data));
-
+    state_selectors(s, mode);
     for (unsigned i = 0; i < 16; i++) {
         s->gpr[i] = i >= n ? 0 : wide ? state_integer(random) : (uint32_t)state_integer(random);
     }
@@ -494,6 +504,16 @@ static bool place_special(State *s, Instance *in, GRand *random)
         s->gpr[0] = (s->gpr[0] & ~UINT64_C(0xffffffff)) | below(random, 8);
         s->gpr[2] = in->form->mode == MODE_64 ? s->gpr[2] & ~UINT64_C(0xffffffff) : 0;
     }
+    if (d->mnemonic == ZYDIS_MNEMONIC_CLZERO) {
+        set_address(s, address_mask(in), 0,
+                    (in->form->mode == MODE_16 ? 0 : DATA_BASE) + below(random, DATA_SIZE - 64));
+    }
+    if (d->mnemonic == ZYDIS_MNEMONIC_XGETBV) {
+        s->gpr[1] = chance(random, 4) ? s->gpr[1] : 0;
+    }
+    if (d->mnemonic == ZYDIS_MNEMONIC_INT && in->d.raw.imm[0].value.u == 0x80) {
+        return false; /* Linux's system call */
+    }
     if (d->mnemonic == ZYDIS_MNEMONIC_ENTER) {
         uint64_t base = in->form->mode == MODE_16 ? 0x1000 : DATA_BASE + 0x1000;
         s->gpr[5]     = base + below(random, 256) * 8;
@@ -509,7 +529,9 @@ bool state_random(State *s, const Instance *constant, GRand *random)
     state_registers(s, in->form->mode, random);
     s->rip     = in->rip;
     s->gs_base = in->form->mode == MODE_64 ? below(random, 0x1000) * 16 : 0;
-    place_special(s, in, random);
+    if (!place_special(s, in, random)) {
+        return false;
+    }
     for (unsigned i = 0; i < in->d.operand_count; i++) {
         if (in->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY && in->op[i].mem.type != ZYDIS_MEMOP_TYPE_AGEN &&
             !place_operand(s, in, i, random)) {
@@ -551,6 +573,7 @@ bool state_random(State *s, const Instance *constant, GRand *random)
         }
     }
     place_image(s, in, random);
+    segments_place(s, in, random);
     if (in->d.mnemonic == ZYDIS_MNEMONIC_LDMXCSR || in->d.mnemonic == ZYDIS_MNEMONIC_VLDMXCSR) {
         uint64_t at = operand_address(in, s, &in->op[0]) - (in->form->mode == MODE_16 ? 0 : (unsigned)DATA_BASE) +
                       (in->op[0].mem.segment == ZYDIS_REGISTER_GS ? s->gs_base : 0);

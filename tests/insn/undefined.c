@@ -139,18 +139,18 @@ static bool either_fault(const Instance *in, const Outcome *native, const Outcom
     }
 }
 
-/* What a memory operand that faults leaves behind on some hosts: CALL its return address (Intel: when the target is not
- * canonical), PUSHA what it has pushed, MMX instructions TOP and tags, FSTP its first eight bytes, VCVTPS2PH the flags
- * of its rounding, gathers cleared upper parts and any elements above the one that faults (SDM 2, VGATHERDPS). Masked
- * stores report any byte. */
+/* What a memory operand that faults leaves behind on some hosts: XRSTOR and its like part of the state, CALL its return
+ * address (Intel: when the target is not canonical), PUSHA what it has pushed, MMX instructions TOP and tags, FSTP its
+ * first eight bytes, VCVTPS2PH the flags of its rounding, gathers cleared upper parts and any elements above the one
+ * that faults (SDM 2, VGATHERDPS). Masked stores report any byte. */
 static void mask_faulting(const Instance *in, Undefined *u)
 {
     const char *name = ZydisMnemonicGetString(in->d.mnemonic);
 
     if (accesses_in_pieces(in->form->mnemonic) && strstr(name, "rst")) { /* what of the state is loaded by then */
-        u->vectors = u->stack = true;
-        u->fsw                = 0xffff;
-        u->mxcsr              = UINT32_MAX;
+        u->vectors = u->stack = u->fcw = true;
+        u->fsw                         = 0xffff;
+        u->mxcsr                       = UINT32_MAX;
     }
     u->memory |= in->form->mnemonic == ZYDIS_MNEMONIC_CALL || in->form->mnemonic == ZYDIS_MNEMONIC_PUSHA ||
                  in->form->mnemonic == ZYDIS_MNEMONIC_PUSHAD || (is_x87(in) && memory_size(in) == 10);
@@ -184,6 +184,51 @@ static bool is_long_rotate(const Instance *in)
     return in->form->opcode == 0xc0 || in->form->opcode == 0xc1 || in->form->opcode == 0xd2 || in->form->opcode == 0xd3;
 }
 
+/* What the host says of itself, its time, or nothing predictable. */
+static void mask_own(const Instance *in, Undefined *u)
+{
+    enum { RAX = 1, RCX = 2, RDX = 4, RBX = 8 };
+    switch (in->form->mnemonic) {
+    case ZYDIS_MNEMONIC_CPUID: u->gprs_low |= RAX | RBX | RCX | RDX; break;
+    case ZYDIS_MNEMONIC_RDTSC: u->gprs_low |= RAX | RDX; break;
+    case ZYDIS_MNEMONIC_RDTSCP: u->gprs_low |= RAX | RCX | RDX; break;
+    case ZYDIS_MNEMONIC_XGETBV: u->gprs_low |= RAX; break;
+    case ZYDIS_MNEMONIC_RDPID:
+    case ZYDIS_MNEMONIC_RDRAND:
+    case ZYDIS_MNEMONIC_RDSEED: {
+        uint16_t reg = (uint16_t)(1 << ZydisRegisterGetId(in->op[0].reg.value));
+        bool     id  = in->form->mnemonic == ZYDIS_MNEMONIC_RDPID;
+        u->gprs |= in->op[0].size == 64 && !id ? reg : 0;
+        u->gprs_low |= in->op[0].size == 32 || id ? reg : 0;
+        u->gprs_word |= in->op[0].size == 16 ? reg : 0;
+        u->flags |= id ? 0 : CF;
+        break;
+    }
+    default: break;
+    }
+}
+
+/* Far CALL from compatibility mode to 64-bit code: whether the return address is pushed by the width of the old stack
+ * or of the new one, which has no base. Intel's do the latter. */
+static bool either_stack(const Instance *in, const Outcome *native, const Outcome *ours)
+{
+    return in->form->mode != MODE_64 && in->d.mnemonic == ZYDIS_MNEMONIC_CALL && touches_segments(&in->d, in->op) &&
+           (native->state.sel[SEL_CS] == CS_64 || ours->state.sel[SEL_CS] == CS_64);
+}
+
+/* Far transfers and loads of segments: page faults come before or after other faults, and of the slots of selectors two
+ * bytes or all are read. */
+static bool either_segment_order(const Instance *in, const State *before, const Outcome *native, const Outcome *ours)
+{
+    enum { PF = 14, AC = 17 };
+    if (native->vector == ours->vector || !touches_segments(&in->d, in->op)) {
+        return false;
+    }
+    bool both = native->vector != NO_FAULT && ours->vector != NO_FAULT;
+    return native->vector == AC || ours->vector == AC ||
+           ((native->vector == PF || ours->vector == PF) && (both || !before || crosses_page(in, before)));
+}
+
 Undefined undefined_mask(const Instance *in, const State *before, const Outcome *native, const Outcome *ours)
 {
     Undefined u = { 0 };
@@ -201,6 +246,8 @@ Undefined undefined_mask(const Instance *in, const State *before, const Outcome 
     }
     if (native->vector != NO_FAULT) {
         mask_faulting(in, &u);
+    } else {
+        mask_own(in, &u);
     }
     /* POPA that faults half way: some hosts have written registers by then. */
     if (native->vector != NO_FAULT &&
@@ -215,10 +262,19 @@ Undefined undefined_mask(const Instance *in, const State *before, const Outcome 
         u.error = two_pages ? 1 : 0; /* present */
         u.memory |= !before && native->vector != NO_FAULT;
     }
+    if (in->d.meta.category == ZYDIS_CATEGORY_RET && touches_segments(&in->d, in->op)) {
+        u.cr2 |= ~UINT64_C(0); /* which part of the frame is popped first */
+        u.error |= 1;
+    }
+    if (in->form->mode == MODE_16 && in->d.mnemonic == ZYDIS_MNEMONIC_CALL && touches_segments(&in->d, in->op)) {
+        u.cr2 |= ~UINT64_C(0); /* either_stack() */
+        u.error |= 1;
+    }
     /* How many bits the pointers have is the implementation's choice. */
     u.fip        = UINT64_C(0xffff) << 48;
     u.everything = either_fault(in, native, ours) || either_segment_fault(in, native, ours) ||
                    may_read_half(in, before, native) || either_alignment_fault(in, native, ours) ||
-                   store_without_access(in, native, ours);
+                   store_without_access(in, native, ours) || either_stack(in, native, ours) ||
+                   either_segment_order(in, before, native, ours);
     return u;
 }

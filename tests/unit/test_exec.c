@@ -507,6 +507,33 @@ static void test_trap_flag(void)
     guest_free(g);
 }
 
+/* A single step of HLT, and a watched POP SS before one, trap when HLT has begun to wait, which ends it. */
+static void test_trap_ends_hlt(void)
+{
+    Guest  *g   = guest_in(GUEST_LONG64);
+    X86Cpu *cpu = g->cpus[0];
+
+    /* #DB: inc r15d; and byte [rsp+17], ~1; iretq */
+    const uint8_t handler[] = { 0x41, 0xff, 0xc7, 0x80, 0x64, 0x24, 0x11, 0xfe, 0x48, 0xcf };
+    guest_poke(g, GUEST_STUBS + 16 * X86_DB, handler, sizeof handler);
+    /* pushfq; or qword [rsp], 100h; popfq; hlt; inc eax */
+    guest_run_code(g, 0, CODE(0x9c, 0x48, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0xf4, 0xff, 0xc0));
+    g_assert_cmpuint(cpu->gpr[X86_R15], ==, 1);
+    g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 1);
+
+    guest_set_mode(g, 0, GUEST_COMPAT32, 0);
+    count_debug_traps(g);
+    cpu->dr[0] = GUEST_DATA;
+    cpu->dr[7] = DR7_FIXED | 2 | 0xf << 16;
+    x86_debug_changed(cpu);
+    store_le32(g->host + GUEST_DATA, GUEST_DS);
+    /* mov ss, [GUEST_DATA]; hlt; inc eax */
+    guest_run_code(g, 0, CODE(0x8e, 0x15, 0, 0, 0x40, 0, 0xf4, 0xff, 0xc0));
+    g_assert_cmpuint(cpu->gpr[X86_R15], ==, 1);
+    g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 1);
+    guest_free(g);
+}
+
 static void test_debug_registers(void)
 {
     Guest  *g   = guest_in(GUEST_LONG64);
@@ -640,6 +667,7 @@ int main(int argc, char **argv)
     g_test_add_func("/exec/cross-modifying", test_cross_modifying);
     g_test_add_func("/exec/step", test_step);
     g_test_add_func("/exec/breakpoint", test_breakpoint);
+    g_test_add_func("/exec/trap-ends-hlt", test_trap_ends_hlt);
     g_test_add_func("/exec/trap-flag", test_trap_flag);
     g_test_add_func("/exec/debug-registers", test_debug_registers);
     g_test_add_func("/exec/devices", test_devices);

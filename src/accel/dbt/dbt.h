@@ -548,6 +548,7 @@ typedef struct DbtFetch {
     RamBlock      *ram;
     uint64_t       ram_offset;
     uint64_t       limit; /* bytes that may be fetched from rip on */
+    unsigned       stop;  /* the unit ends after that many at the latest; 0: where it likes. For tests */
     uint64_t       linear;
     unsigned       page_offset; /* of linear */
     /* The second page of one instruction that crosses; host2 NULL: units end at the page's end. */

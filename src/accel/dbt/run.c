@@ -66,17 +66,17 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
         return u;
     }
 
-    if (fetch->entry.kind != RECIPE_NONE) {
+    /* One instruction that lies in two pages. Near the segment's end, what lies behind that is not fetched. */
+    if (fetch->entry.kind != RECIPE_NONE || fetch->limit < 15) {
         *again = false;
         return NULL;
     }
-    /* One instruction that lies in two pages. */
     uint64_t next = (fetch->linear | X86_PAGE_MASK) + 1;
     if (cpu->code_size != X86_CODE64) {
         next = (uint32_t)next;
     }
     X86TlbPage second = *x86_translate(cpu, x86_tlb_mode(cpu), next, X86_FETCH);
-    if (fetch->limit < 15 || !second.host) {
+    if (!second.host) {
         *again = false;
         return NULL;
     }

@@ -163,10 +163,12 @@ static uint8_t live_at(Tr *t, uint64_t rip)
     if (start < 0) {
         return FL_ALL;
     }
+    /* What lies behind the segment's end faults instead of overwriting them. */
+    unsigned stop = (unsigned)MIN(t->f->page_offset + MIN(t->f->limit, X86_PAGE_SIZE), X86_PAGE_SIZE);
     unsigned at = (unsigned)start, end = at;
-    for (unsigned i = 0; i < LOOK && left && at < X86_PAGE_SIZE; i++) {
+    for (unsigned i = 0; i < LOOK && left && at < stop; i++) {
         DbtInsn in;
-        if (!dbt_decode(&t->mode, t->s->page + at, MIN(X86_PAGE_SIZE - at, 15u), &in)) {
+        if (!dbt_decode(&t->mode, t->s->page + at, MIN(stop - at, 15u), &in)) {
             break;
         }
         if (in.t == T_OTHER || in.faults || in.t == T_JCC || in.t == T_LOOP || ends_unit(&in)) {
@@ -350,7 +352,8 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     while (t.n < max) {
         DbtInsn *in   = &s->insns[t.n];
         bool     ends = false;
-        if (t.len >= f->limit || f->page_offset + t.len >= X86_PAGE_SIZE || !decode_one(&t, t.len, in, &ends)) {
+        bool     stop = t.len >= f->limit || (f->stop && t.len >= f->stop);
+        if (stop || f->page_offset + t.len >= X86_PAGE_SIZE || !decode_one(&t, t.len, in, &ends)) {
             break;
         }
         t.n++;

@@ -29,7 +29,7 @@ enum {
     N_RUNS      = DBT_ENTRIES - DBT_MICROS,
     MAX_LOOKUPS = 64,
     N_ENTRIES   = N_MICRO + 2 * MAX_LOOKUPS, /* with those of look-ups: for reads, for writes */
-    MAX_FACTS   = 24,
+    MAX_FACTS   = 2 * DBT_MAX_INSNS,         /* a group may be open from the first instruction to the last */
     MAX_JOINS   = 16,
     CODE_MAX    = 64 << 10,
     RANGE_MAX   = 1024,                    /* bytes that one check covers */

@@ -59,6 +59,12 @@ static void need_code_segment(X86Cpu *cpu, uint16_t selector, const X86Descripto
     }
 }
 
+/* Compatibility mode has the lower half of a 64-bit offset (SDM 2, CALL; processors do so everywhere). */
+static uint64_t target_offset(const X86Cpu *cpu, const X86Descriptor *d, uint64_t offset)
+{
+    return cpu->long_mode && !(x86_desc_attr(d) & SEG_L) ? (uint32_t)offset : offset;
+}
+
 /* Reads the descriptor of a far JMP's or CALL's selector. */
 static void need_target(X86Cpu *cpu, uint16_t selector, X86Descriptor *d)
 {
@@ -148,6 +154,7 @@ void x86_far_jump(X86Cpu *cpu, uint16_t selector, uint64_t offset, unsigned opsi
             x86_raise_selector(cpu, X86_GP, selector, 0);
         }
         need_code_segment(cpu, selector, &d);
+        offset = target_offset(cpu, &d, offset);
     } else {
         switch (need_gate(cpu, selector, &d)) {
         case SYS_TASK_GATE: x86_task_gate(cpu, &d, X86_TASK_JUMP, next_rip(cpu), false, 0, 0); return;
@@ -234,7 +241,7 @@ void x86_far_call(X86Cpu *cpu, uint16_t selector, uint64_t offset, unsigned opsi
             x86_raise_selector(cpu, X86_GP, selector, 0);
         }
         need_code_segment(cpu, selector, &d);
-        call_same_ring(cpu, selector, offset, opsize, &d, next);
+        call_same_ring(cpu, selector, target_offset(cpu, &d, offset), opsize, &d, next);
         return;
     }
     switch (need_gate(cpu, selector, &d)) {
@@ -323,6 +330,7 @@ void x86_far_return(X86Cpu *cpu, unsigned opsize, unsigned pop_bytes)
     }
     X86Descriptor code, data = { 0 };
     need_return_segment(cpu, selector, &code);
+    offset       = target_offset(cpu, &code, offset);
     unsigned rpl = selector & 3u;
     if (rpl == cpu->cpl) {
         x86_check_target(cpu, &code, offset, 0);
@@ -438,6 +446,7 @@ void x86_iret(X86Cpu *cpu, unsigned opsize)
         ss = (uint16_t)x86_stack_pop(cpu, &stack, opsize);
     }
     need_return_segment(cpu, selector, &code);
+    offset = target_offset(cpu, &code, offset);
     if (with_stack) {
         need_return_stack(cpu, ss, selector, &code, &data, &null);
     }

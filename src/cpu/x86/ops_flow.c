@@ -524,7 +524,7 @@ bool x86_decode_transaction(X86Decode *d)
 
     switch (d->z->mnemonic) {
     case ZYDIS_MNEMONIC_XBEGIN:
-        in->aux = branch_size(d);
+        in->aux = d->cpu->code_size == X86_CODE64 ? 8 : 4; /* the operand size is that of the offset only */
         in->run = xbegin;
         return true;
     case ZYDIS_MNEMONIC_XEND: in->run = xend; return true;

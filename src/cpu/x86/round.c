@@ -76,8 +76,18 @@ static bool delivered(X86Cpu *cpu, X86Exit *exit)
     return false;
 }
 
+/* HLT and MWAIT are over at once when a trap follows them: debug exceptions wake (SDM 2, HLT). */
+static bool trap_wakes(const X86Cpu *cpu)
+{
+    return cpu->exit_wanted == X86_EXIT_HALT + 1;
+}
+
 static bool deliver_trap(X86Cpu *cpu, uint64_t dr6, X86Exit *exit)
 {
+    if (trap_wakes(cpu)) {
+        cpu->cache->attention &= ~(uint32_t)ATTENTION_EXIT;
+        cpu->exit_wanted = 0;
+    }
     cpu->dr[6] |= dr6;
     x86_deliver(cpu, X86_EVENT_EXCEPTION, X86_DB, false, 0, cpu->rip);
     return delivered(cpu, exit);
@@ -157,15 +167,16 @@ X86Round x86_round(X86Cpu *cpu, X86Exit *exit, bool translator)
 {
     X86Cache *c = cpu->cache;
 
-    if (c->attention & ATTENTION_EXIT) {
+    bool shadow     = cpu->interrupt_shadow != X86_SHADOW_NONE;
+    bool traps_held = cpu->interrupt_shadow == X86_SHADOW_SS;
+    bool trap_due   = cpu->tlb->breakpoints_hit && !traps_held;
+    if (c->attention & ATTENTION_EXIT && !(trap_due && trap_wakes(cpu))) {
         c->attention &= ~(uint32_t)ATTENTION_EXIT;
         *exit            = (X86Exit)(cpu->exit_wanted - 1);
         cpu->exit_wanted = 0;
         return X86_ROUND_EXIT;
     }
-    bool shadow     = cpu->interrupt_shadow != X86_SHADOW_NONE;
-    bool traps_held = cpu->interrupt_shadow == X86_SHADOW_SS;
-    if (cpu->tlb->breakpoints_hit && !traps_held) {
+    if (trap_due) {
         uint32_t hits             = cpu->tlb->breakpoints_hit;
         cpu->tlb->breakpoints_hit = 0;
         c->attention &= ~(uint32_t)ATTENTION_TRAP;

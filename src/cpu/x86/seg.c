@@ -370,7 +370,7 @@ bool x86_lar(X86Cpu *cpu, uint16_t selector, uint32_t *rights)
     if (!visible_descriptor(cpu, selector, cpu->long_mode ? in_long_mode : legacy, &d)) {
         return false;
     }
-    *rights = d.high & 0x00f0ff00;
+    *rights = d.high & 0x00ffff00; /* bits 19:16 are undefined: processors give the limit's */
     return true;
 }
 

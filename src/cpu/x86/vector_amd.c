@@ -148,7 +148,7 @@ static uint32_t rcp(uint32_t s)
 /* Of the magnitude; the sign stays. */
 static uint32_t rsqrt(uint32_t s)
 {
-    return bits_of(1 / sqrtf(fabsf(number(s)))) | (s & (uint32_t)SIGN);
+    return bits_of((float)(1 / sqrt(fabs((double)number(s))))) | (s & (uint32_t)SIGN);
 }
 
 #define LANES(name)                                                                                                    \
@@ -250,14 +250,15 @@ static const Row3DNow rows[] = {
 static void run_3dnow(X86Cpu *cpu, const X86Insn *in)
 {
     const Row3DNow *row = in->extra;
-    uint64_t        d, s;
+    uint64_t        d, s = 0;
     x86_fpu_check_pending(cpu);
     if (in->flags & X86_INSN_MEMORY) {
         s = x86_vector_load(cpu, in, x86_ea(cpu, in, 8, X86_READ), 8);
-    } else {
+    }
+    x86_mmx_enter(cpu); /* turns the x87 stack, so that registers are where x86_mmx() says */
+    if (!(in->flags & X86_INSN_MEMORY)) {
         memcpy(&s, x86_mmx(cpu, in->rm), 8);
     }
-    x86_mmx_enter(cpu);
     memcpy(&d, x86_mmx(cpu, in->reg), 8);
     d = row->run(d, s);
     memcpy(x86_mmx(cpu, in->reg), &d, 8);

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Acceptance of "The whole CPU", line by line, on a fresh clone. Resumable: steps that passed on this commit are not run
+again. Each result goes to the log with commit, step, figure and time.
+
+Usage: tests/accept/whole_cpu.py [--log FILE] [--work DIR] [--quick] [--here] [STEP...]"""
+
+import json
+import os
+import re
+import sys
+import time
+
+from steps import GUEST, PROGRAM, Failed, main, steps_of
+
+MODES = ("64", "32", "16", "real", "v86", "segments")  # of tests/fuzz/fuzz_dbt.c
+MACHINES = ("pc", "q35", "microvm")
+CORNERS = (("corners-legacy.elf", "1"), ("corners-long.elf", "2"))
+PEER = "/usr/bin/qemu-system-x86_64"
+
+
+def step_build(run):
+    """The clone builds, with its guests."""
+    start = time.monotonic()
+    run.sh(["make", "build", "guest"], 1800)
+    return f"{time.monotonic() - start:.0f} s"
+
+
+def step_fuzz_build(run):
+    """The fuzzer of the translator builds with libFuzzer, ASan and UBSan."""
+    start = time.monotonic()
+    if not os.path.exists(os.path.join(run.clone, "build-fuzz")):
+        run.sh("CC=clang meson setup build-fuzz -Dfuzz=true", 300)
+    run.sh(["ninja", "-C", "build-fuzz", "tests/fuzz/fuzz_dbt"], 3600)
+    return f"{time.monotonic() - start:.0f} s"
+
+
+def insn_test(run, options):
+    """One run of insn-test: its last line."""
+    report = os.path.join(run.clone, "build", "report.txt")
+    out = run.sh(["build/tests/insn/insn-test", "--report", report, *options], 4 * 3600, check=False)
+    last = out.strip().splitlines()[-1] if out.strip() else "nothing"
+    if not re.search(r" 0 differences", last):
+        raise Failed(out[-2000:])
+    return last.removeprefix("insn-test: ")
+
+
+def step_instructions(run):
+    """At least 99 % of the forms that count are compared, in all modes, executor and translator: no differences."""
+    texts = []
+    for runner in ("step", "dbt", "dbt-mixed"):
+        text = insn_test(run, ["--runner", runner, "--seed", "2", "--count", "12" if run.quick else "600"])
+        share = re.search(r"([\d.]+) % of", text)
+        if not share or float(share[1]) < 99:
+            raise Failed(text)
+        texts.append(f"{runner}: {text}")
+    return "; ".join(texts)
+
+
+def step_blocks(run):
+    """Random blocks with branches, faults and stores into their own code: no differences."""
+    return "; ".join(runner + ": " + insn_test(run, ["--runner", runner, "--seed", "2", "--minimize", "--blocks", "2000" if run.quick else "150000"])
+                     for runner in ("run", "dbt", "dbt-mixed"))
+
+
+def step_corners(run):
+    """At least 400 checks of corners of the architecture, translated and one instruction at a time."""
+    counts = []
+    for options in ([], ["--", "-accel", "tcg,one-insn-per-tb=on"]):
+        checks = 0
+        for name, cpus in CORNERS:
+            out = run.sh(["tests/guest/run_guest.py", PROGRAM, GUEST + name, "--cpus", cpus, *options], 400)
+            if re.search(r"^not ok", out, re.M):
+                raise Failed(out[-1500:])
+            checks += len(re.findall(r"^ok", out, re.M))
+        counts.append(checks)
+    if min(counts) < 400:
+        raise Failed(f"{counts} checks")
+    return f"{counts[0]} checks translated, {counts[1]} one instruction at a time"
+
+
+def step_corners_peers(run):
+    """The same programs in Debian's QEMU and in Bochs, for comparison: how many checks each does not pass."""
+    texts = []
+    for peer, command in (("QEMU", ["tests/guest/run_guest.py", PEER]), ("Bochs", ["tests/guest/corners/bochs.py"])):
+        for name, cpus in CORNERS:
+            out = run.sh([*command, GUEST + name, "--cpus", cpus], 1200, check=False)
+            good, bad = (len(re.findall(rf"^{word} ", out, re.M)) for word in ("ok", "not ok"))
+            if not good:
+                raise Failed(f"{name} in {peer}: ...{out[-1000:]}")
+            texts.append(f"{name} in {peer}: {bad} of {good + bad} differ")
+    return "; ".join(texts)
+
+
+def models(run, arch, machine):
+    """Debian's kernel boots clean with every model that can run it."""
+    state = os.path.join(run.clone, "build", f"models-{arch}-{machine}.json")
+    short = ["--models", "qemu64,max"] if run.quick and arch == "amd64" else ["--models", "qemu32"] if run.quick else []
+    out = run.sh(["tests/accept/boot_models.py", PROGRAM, "--state", state, "--arch", arch, "--machine", machine, *short], 4 * 3600, check=False)
+    result = json.loads(out.strip().splitlines()[-1])
+    if result["failed"]:
+        raise Failed(out[-2000:])
+    return f"{result['models']} on {machine}"
+
+
+def step_models_amd64(run):
+    """Debian's amd64 kernel on pc, q35 and microvm."""
+    return ", ".join(models(run, "amd64", machine) for machine in MACHINES)
+
+
+def step_models_i386(run):
+    """Debian's i386 kernel on pc, q35 and microvm."""
+    return ", ".join(models(run, "i386", machine) for machine in MACHINES)
+
+
+def step_cpuid_models(run):
+    """CPUID of every model that Debian's QEMU has too, with and without a topology."""
+    texts = []
+    for options in ([], ["--topology"]):
+        out = run.sh(["tests/accept/cpuid_models.py", PROGRAM, GUEST + "cpuid.elf", "--peer", PEER, *options], 3600, check=False)
+        result = json.loads(out.strip().splitlines()[-1])
+        if result["differences"]:
+            raise Failed(out[-2000:])
+        texts.append(f"{result['models']} models{' with a topology' if options else ''}")
+    return "; ".join(texts)
+
+
+def fuzz(run, mode):
+    """Random bytes as guest code of one mode, for ten minutes, executor against translator, under ASan and UBSan."""
+    step_fuzz_build(run)
+    seconds = 20 if run.quick else 600
+    folder = os.path.join(run.clone, "build-fuzz", "found-" + mode)
+    os.makedirs(folder, exist_ok=True)
+    out = run.sh(["env", "FUZZ_DBT_MODE=" + mode, "FUZZ_DBT_STATS=1", "build-fuzz/tests/fuzz/fuzz_dbt", "-max_len=160", f"-max_total_time={seconds}",
+                  f"-artifact_prefix={folder}/", folder, "tests/fuzz/corpus/dbt"], seconds + 600, check=False)
+    counts = re.search(r"^(\d+) inputs, (\d+) compared.*", out, re.M)
+    if not counts or re.search(r"ERROR|different|not implemented", out):
+        raise Failed(out[-2000:])
+    return f"{seconds} s: {counts[0]}"
+
+
+for _mode in MODES:
+    globals()["step_fuzz_" + _mode] = lambda run, mode=_mode: fuzz(run, mode)
+
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, "whole-cpu", steps_of(dict(globals()))))
