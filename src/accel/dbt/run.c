@@ -75,11 +75,15 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     if (cpu->code_size != X86_CODE64) {
         next = (uint32_t)next;
     }
-    X86TlbPage second = *x86_translate(cpu, x86_tlb_mode(cpu), next, X86_FETCH);
-    if (fetch->limit < 15 || !second.host) {
-        *again = false;
+    *again = false;
+    if (fetch->limit < 15) {
         return NULL;
     }
+    X86TlbPage second = *x86_translate(cpu, x86_tlb_mode(cpu), next, X86_FETCH);
+    if (!second.host) {
+        return NULL;
+    }
+    *again = true;
     if (watch(cpu, dbt, &second, 0)) {
         return NULL;
     }

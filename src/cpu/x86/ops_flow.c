@@ -247,6 +247,7 @@ static bool decode_far_branch(X86Decode *d, X86Handler immediate, X86Handler mem
         in->run  = immediate;
     } else {
         in->run = memory;
+        x86_cut_far_pointer(d);
     }
     return true;
 }

@@ -3,6 +3,7 @@
  * Specification: Intel SDM 3, chapters 3 and 5; SDM 2, LAR, LLDT, LSL, LTR, MOV, VERR (December 2023).
  * vCPU thread. Everything is checked before anything changes. */
 
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/segment.h"
 
 /* --- the derived mode --- */
@@ -111,8 +112,14 @@ void x86_set_segment(X86Cpu *cpu, unsigned seg, uint16_t selector, const X86Desc
 void x86_set_null_segment(X86Cpu *cpu, unsigned seg, uint16_t selector)
 {
     /* SS keeps its DPL, which is where CPL lives, as processors do it. */
-    uint32_t dpl  = seg == X86_SS ? (selector & 3u) << SEG_DPL_SHIFT : 0;
-    cpu->seg[seg] = (X86Segment){ .attr = SEG_UNUSABLE | dpl, .selector = selector };
+    uint32_t    dpl = seg == X86_SS ? (selector & 3u) << SEG_DPL_SHIFT : 0;
+    X86Segment *s   = &cpu->seg[seg];
+    /* AMD's older processors leave base and limit alone (APM 2, 4.5.3), which shows in FS and GS. */
+    bool keeps = cpu->model && cpu->model->kind == X86_VENDOR_AMD && !x86_has(cpu, X86_FEATURE_NULL_SEL_CLR_BASE);
+    *s         = (X86Segment){ .base     = keeps ? s->base : 0,
+                               .limit    = keeps ? s->limit : 0,
+                               .attr     = SEG_UNUSABLE | dpl,
+                               .selector = selector };
 }
 
 void x86_set_flat_segment(X86Cpu *cpu, unsigned seg, uint16_t selector, unsigned dpl, uint32_t attr)

@@ -30,18 +30,13 @@ static void compatible(u8 slave_mask)
 }
 #define END_OF_INTERRUPT    "mov $0x20, %al\n out %al, $0xa0\n out %al, $0x20\n"
 #define HANDLER(name, text) SNIPPET(name, R0, "push %eax\n incl irqs\n" text END_OF_INTERRUPT "pop %eax\n iret\n")
-#define BEFORE(name, handler)                                                                                          \
-    static void name(Frame *f)                                                                                         \
-    {                                                                                                                  \
-        compatible(0xdf);                                                                                              \
-        set_idt(IRQ13, GATE(S_CODE, (handler), 0x8e));                                                                 \
-    }
+#define WITH(name, handler) BEFORE(name, compatible(0xdf); set_idt(IRQ13, GATE(S_CODE, (handler), 0x8e)))
 HANDLER(ignore_error, "out %al, $0xf0\n")
 HANDLER(clear_error, "out %al, $0xf0\n fnclex\n")
 HANDLER(only_clear, "fnclex\n out %al, $0xf0\n")
-BEFORE(ignoring, ignore_error)
-BEFORE(clearing, clear_error)
-BEFORE(clearing_first, only_clear)
+WITH(ignoring, ignore_error)
+WITH(clearing, clear_error)
+WITH(clearing_first, only_clear)
 static void waiting(Frame *f)
 {
     compatible(0xdf);
