@@ -482,7 +482,7 @@ static void set_fast_code(X86Cpu *cpu, uint16_t selector, unsigned cpl, bool wid
 
 static void set_fast_stack(X86Cpu *cpu, uint16_t selector, unsigned cpl)
 {
-    x86_set_flat_segment(cpu, X86_SS, (uint16_t)((selector & 0xfffc) | cpl), cpl, SEG_W | SEG_A | SEG_DB);
+    x86_set_flat_segment(cpu, X86_SS, (uint16_t)(selector | cpl), cpl, SEG_W | SEG_A | SEG_DB);
 }
 
 static void check_syscall_enabled(X86Cpu *cpu)
@@ -512,7 +512,7 @@ void x86_syscall(X86Cpu *cpu, uint64_t next)
         set_fast_code(cpu, selector, 0, false);
         cpu->rip = (uint32_t)cpu->star;
     }
-    set_fast_stack(cpu, (uint16_t)((selector & 0xfffc) + 8), 0);
+    set_fast_stack(cpu, (uint16_t)(selector + 8), 0); /* its RPL is STAR's */
     x86_update_mode(cpu);
 }
 
