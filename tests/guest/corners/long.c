@@ -57,7 +57,7 @@ bool offered(u32 leaf, unsigned reg, unsigned bit)
 
 /* --- cases --- */
 
-static void frame_for(unsigned mode, const void *code, size_t len, Frame *f)
+void frame_in(unsigned mode, const void *code, size_t len, Frame *f)
 {
     if (!code_page) {
         code_page  = page();
@@ -87,13 +87,13 @@ void user_pages(Frame *f)
 
 unsigned run_bytes(unsigned mode, const void *code, size_t len, Frame *f)
 {
-    frame_for(mode, code, len, f);
+    frame_in(mode, code, len, f);
     return run(f);
 }
 
 void case_frame(const Case *c, Frame *f, Word *start)
 {
-    frame_for(c->mode, c->code, (size_t)(c->end + 1 - c->code), f);
+    frame_in(c->mode, c->code, (size_t)(c->end + 1 - c->code), f);
     *start = A_CODE;
 }
 

@@ -62,7 +62,8 @@ void without_ist(unsigned vector);
 void put_handler(const u8 *code, size_t len);
 /* For a CASE of ring 0 that goes on in ring 3: code, stack and data are the user's (BEFORE). */
 void user_pages(Frame *f);
-/* Runs machine code in a mode, with RDI = A_AREA, as a CASE's: for checks that make their code up. Returns the vector. */
+/* For checks that make their code up: a frame for it, as a CASE has; running it, which returns the vector. */
+void frame_in(unsigned mode, const void *code, size_t len, Frame *f);
 unsigned run_bytes(unsigned mode, const void *code, size_t len, Frame *f);
 
 bool is_intel(void);
