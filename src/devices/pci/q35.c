@@ -176,7 +176,8 @@ static void mch_config_write(PciDevice *pci, unsigned offset, uint32_t value, un
     if (covers(offset, size, MCH_SMRAM)) {
         pci->config[MCH_SMRAM] = pam_smram_written(&mch->pam, "mch", smram, pci->config[MCH_SMRAM]);
     }
-    if (smram & SMRAM_D_LCK) {
+    if (smram & SMRAM_D_LCK) { /* unlike the 82441FX, whose G_SMRAME can still be changed */
+        pci->config[MCH_SMRAM]   = (pci->config[MCH_SMRAM] & ~SMRAM_G_SMRAME) | (smram & SMRAM_G_SMRAME);
         pci->config[MCH_ESMRAMC] = esmramc;
     }
     if (covers(offset, size, MCH_EXT_TSEG + 1) && pci_get16(pci, MCH_EXT_TSEG) == EXT_TSEG_QUERY) {
