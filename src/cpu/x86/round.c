@@ -142,7 +142,7 @@ static bool take_requests(X86Cpu *cpu, bool shadow, X86Exit *exit, bool *again)
     if ((x86_requests_due(cpu) & ~(uint32_t)(VCPU_REQUEST_CPU - 1)) && !shadow) {
         *again = x86_take_interrupt(cpu);
         x86_update_attention(cpu);
-        if (*again && !cpu->wait_for_sipi) {
+        if (*again && (!cpu->wait_for_sipi || cpu->in_shutdown)) {
             return delivered(cpu, exit);
         }
     }
