@@ -278,7 +278,7 @@ static void need_return_stack(X86Cpu *cpu, uint16_t ss, uint16_t cs, const X86De
     *null = false;
     if (x86_null_selector(ss)) {
         bool to64 = cpu->long_mode && x86_desc_attr(code) & SEG_L;
-        if (!to64 || (cs & 3) == 3 || ((ss ^ cs) & 3)) {
+        if (!to64 || (cs & 3) == 3 || (ss & 3) == 3) {
             x86_raise_error(cpu, X86_GP, 0);
         }
         *null = true;
@@ -298,7 +298,8 @@ static void need_return_stack(X86Cpu *cpu, uint16_t ss, uint16_t cs, const X86De
 static void set_return_stack(X86Cpu *cpu, uint16_t ss, uint64_t sp, const X86Descriptor *d, bool null, unsigned extra)
 {
     if (null) {
-        x86_set_null_segment(cpu, X86_SS, ss);
+        x86_set_null_segment(cpu, X86_SS, cpu->seg[X86_CS].selector & 3); /* CPL lives in it */
+        cpu->seg[X86_SS].selector = ss;
     } else {
         x86_set_segment(cpu, X86_SS, ss, d);
     }

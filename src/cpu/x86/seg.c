@@ -236,7 +236,8 @@ static void need_system_segment(X86Cpu *cpu, uint16_t selector, uint32_t types, 
     if (selector & 4) {
         x86_raise_selector(cpu, X86_GP, selector, 0);
     }
-    x86_need_descriptor(cpu, selector, cpu->long_mode, X86_GP, 0, d);
+    /* 16 bytes in 64-bit mode only (SDM 2, LLDT, LTR). */
+    x86_need_descriptor(cpu, selector, cpu->code_size == X86_CODE64, X86_GP, 0, d);
     unsigned type = x86_desc_type(d);
     if ((type & SEG_S) || !(types >> type & 1)) {
         x86_raise_selector(cpu, X86_GP, selector, 0);

@@ -72,6 +72,12 @@ bool is_amd(void);
 bool offered(u32 leaf, unsigned reg, unsigned bit);
 enum { EAX, EBX, ECX, EDX };
 
+/* An IPI to this processor, by its ID: the shorthand is for fixed interrupts only (SDM 3, table 11-3). Clobbers EBX and ECX. */
+#define SEND_IPI(command)                                                                                              \
+    "mov $0xfee00000, %ebx\n mov 0x20(%ebx), %ecx\n mov %ecx, 0x310(%ebx)\n movl $" command ", 0x300(%ebx)\n nop\n nop\n nop\n"
+#define SEND_NMI SEND_IPI("0x4400")
+#define SEND_SMI SEND_IPI("0x4200")
+
 /* An address that is not canonical. */
 #define BAD "movabs $0x800000000000, %rbx\n"
 

@@ -167,14 +167,13 @@ CASE("shadow64.sysret", "SYSRET that sets IF does not hold off", "SDM 2, SYSRET"
      .before = ipi_user, .after = end_of_interrupt)
 CASE("shadow64.cr8", "CR8 holds lower priorities off", "SDM 3, 11.8.6", L0, "mov $8, %eax\n mov %rax, %cr8\n sti\n nop\n nop\n xor %eax, %eax", "mov %rax, %cr8", IRQ)
 CASE("shadow64.cr8-cli", "without IF nothing comes", "SDM 3, 11.8.6", L0, "xor %eax, %eax\n mov %rax, %cr8", "nop\n nop", NONE, .before = self_ipi, .after = drop_ipi)
-#define SEND_NMI "mov $0xfee00300, %ecx\n movl $0x44400, (%rcx)\n"
-CASE("nmi64.taken", "an NMI comes with IF clear", "SDM 3, 6.7", L0, "", SEND_NMI "nop\n nop\n nop", .vector = 2, .at = AT_ANY)
+CASE("nmi64.taken", "an NMI comes with IF clear", "SDM 3, 6.7", L0, "", SEND_NMI, .vector = 2, .at = AT_ANY)
 extern u32 nmis64;
 u32        nmis64;
-CODE(nmi_again, "incl nmis64\n cmpl $1, nmis64\n jne 1f\n" SEND_NMI "nop\n nop\n mov nmis64, %edx\n 1: iretq")
+CODE(nmi_again, "incl nmis64\n cmpl $1, nmis64\n jne 1f\n" SEND_NMI "mov nmis64, %edx\n 1: iretq")
 CODE(nmi_bad_iret, "incl nmis64\n cmpl $1, nmis64\n jne 1f\n" SEND_NMI "push $0\n push $0\n push $2\n push $0\n push $0\n iretq\n 1: mov nmis64, %eax")
 BEFORE(nmi_returns, nmis64 = 0; set_gate(2, (u64)nmi_again, 0, 0))
 BEFORE(nmi_faults, nmis64 = 0; set_gate(2, (u64)nmi_bad_iret, 0, 0))
 AFTER(nmi_waited, f->rdx == 1 && nmis64 == 2)
-CASE("nmi64.blocked", "another waits for IRET", "SDM 3, 6.7.1", L0, "", SEND_NMI "nop\n nop\n nop", NONE, .before = nmi_returns, .after = nmi_waited)
-CASE("nmi64.iret-faults", "one that faults is enough", "SDM 3, 6.7.1", L0, "", SEND_NMI "nop\n nop\n nop", .vector = 3, .at = AT_ANY, .before = nmi_faults, .check_ax = true, .ax = 2)
+CASE("nmi64.blocked", "another waits for IRET", "SDM 3, 6.7.1", L0, "", SEND_NMI, NONE, .before = nmi_returns, .after = nmi_waited)
+CASE("nmi64.iret-faults", "one that faults is enough", "SDM 3, 6.7.1", L0, "", SEND_NMI, .vector = 3, .at = AT_ANY, .before = nmi_faults, .check_ax = true, .ax = 2)

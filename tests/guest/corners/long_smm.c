@@ -18,8 +18,8 @@ __asm__(".set magic, 0\n.set runs, 4\n.set cs_, 8\n.set cr0_, 12\n.set cr4_, 16\
         "movl $0xc0000080, %ecx\n rdmsr\n movl %eax, " AT(efer) "\n"
         "movl " AT(wanted_base) ", %eax\n testl %eax, %eax\n jz 1f\n movl %eax, %cs:0xff00\n movl $0, " AT(wanted_base) "\n"
         "1: cmpl $0, " AT(clear_halt) "\n je 2f\n movb $0, %cs:0xfec9\n 2:"
-        "movl $0xfee00300, %ebx\n movl " AT(nmi) ", %eax\n testl %eax, %eax\n jz 3f\n movl $0, " AT(nmi) "\n movl $0x44400, (%ebx)\n"
-        "nop\n nop\n nop\n 3: movl " AT(smi) ", %eax\n testl %eax, %eax\n jz 4f\n movl $0, " AT(smi) "\n movl $0x44200, (%ebx)\n nop\n nop\n"
+        "movl $0xfee00000, %ebx\n movl 0x20(%ebx), %eax\n movl %eax, 0x310(%ebx)\n movl " AT(nmi) ", %eax\n testl %eax, %eax\n jz 3f\n movl $0, " AT(nmi) "\n movl $0x4400, 0x300(%ebx)\n"
+        "nop\n nop\n nop\n 3: movl " AT(smi) ", %eax\n testl %eax, %eax\n jz 4f\n movl $0, " AT(smi) "\n movl $0x4200, 0x300(%ebx)\n nop\n nop\n"
         "4: rsm\n smm_code_end: .code64\n .popsection");
 extern const u8 smm_code[], smm_code_end[];
 
@@ -40,16 +40,12 @@ static void smm(Frame *f)
 extern u32 smm_nmis;
 u32        smm_nmis;
 CODE(count_nmi, "incl smm_nmis\n iretq")
-CODE(smi_in_nmi, "incl smm_nmis\n cmpl $1, smm_nmis\n jne 1f\n mov $0xfee00300, %ebx\n movl $0x44200, (%rbx)\n nop\n nop\n nop\n movl $0x44400, (%rbx)\n"
-                 " nop\n nop\n nop\n mov smm_nmis, %eax\n 1: iretq")
+CODE(smi_in_nmi, "incl smm_nmis\n cmpl $1, smm_nmis\n jne 1f\n" SEND_SMI SEND_NMI "mov smm_nmis, %eax\n 1: iretq")
 BEFORE(smm_nmi, smm(f); seen()->nmi = 1; smm_nmis = 0; set_gate(2, (u64)count_nmi, 1, 0))
 BEFORE(smm_smi, smm(f); seen()->smi = 1)
 BEFORE(smm_in_nmi, smm(f); smm_nmis = 0; set_gate(2, (u64)smi_in_nmi, 1, 0))
 BEFORE(smm_flags, smm(f); f->rflags |= DF | CF)
 BEFORE(smm_dr7, smm(f); WRITE_DR(0, A_HOLE); WRITE_DR(7, 0x30401))
-#define SEND_SMI "mov $0xfee00300, %ebx\n movl $0x44200, (%rbx)\n nop\n nop\n nop\n"
-#define SEND_NMI_HERE "mov $0xfee00300, %ebx\n movl $0x44400, (%rbx)\n nop\n nop\n nop\n"
-#define SEND_SMI32 "mov $0xfee00300, %ebx\n movl $0x44200, (%ebx)\n nop\n nop\n nop\n"
 AFTER(ran_once, seen()->magic == 0x5313d00d && seen()->runs == 1)
 AFTER(ran_twice, seen()->runs == 2)
 AFTER(saw_cr, ran_once(f) && (seen()->cr0 & 0x8000000d) == 0 && seen()->cr4 == 0 && seen()->efer == 0)
@@ -63,9 +59,10 @@ AFTER(saved_rip, ran_once(f) && saved(SMBASE, 0xff78) > A_CODE && saved(SMBASE, 
 AFTER(saved_r8, ran_once(f) && saved(SMBASE, 0xff80 + 8 * 7) == 0x123456789abcdef0)
 AFTER(saved_revision, ran_once(f) && *(volatile u32 *)(u64)(SMBASE + 0xfefc) == 0x20064)
 AFTER(one_nmi, ran_once(f) && smm_nmis == 1)
+#define SET_DESTINATION "mov $0xfee00000, %ebx\n mov 0x20(%rbx), %ecx\n mov %ecx, 0x310(%rbx)\n"
 CASE("smm64.returns", "RSM comes back to 64-bit mode with all registers", "SDM 3, 32.4", L0, "movabs $0x123456789abcdef0, %r15\n mov %r15, %rax", SEND_SMI "xor %r15, %rax",
      VALUE(0), .before = smm, .after = ran_once)
-CASE("smm64.compat", "and to compatibility mode", "SDM 3, 32.4", C0, "mov $0x7fffffff, %eax", SEND_SMI32 ".byte 0x40", VALUE(0x80000000), .before = smm, .after = ran_once)
+CASE("smm64.compat", "and to compatibility mode", "SDM 3, 32.4", C0, "mov $0x7fffffff, %eax", SEND_SMI ".byte 0x40", VALUE(0x80000000), .before = smm, .after = ran_once)
 CASE("smm64.control", "PE, PG, CR4 and EFER are clear in it", "SDM 3, table 32-4", L0, "", SEND_SMI, NONE, .before = smm, .after = saw_cr)
 CASE("smm64.cs", "CS is SMBASE / 16", "SDM 3, table 32-4", L0, "", SEND_SMI, NONE, .before = smm, .after = saw_cs)
 CASE("smm64.flags", "EFLAGS is 2", "SDM 3, table 32-4", L0, "", SEND_SMI, NONE, .before = smm_flags, .after = saw_flags)
@@ -79,8 +76,8 @@ CASE("smm64.save-r8", "R8", "AMD APM 2, table 10-1", L0, "movabs $0x123456789abc
 CASE("smm64.revision", "and its revision", "AMD APM 2, 10.2.3", L0, "", SEND_SMI, NONE, .before = smm, .after = saved_revision)
 CASE("smm64.nmi", "an NMI in SMM waits for RSM", "SDM 3, 32.8", L0, "", SEND_SMI, NONE, .before = smm_nmi, .after = one_nmi)
 CASE("smm64.smi", "so does another SMI", "SDM 3, 32.3", L0, "", SEND_SMI, NONE, .before = smm_smi, .after = ran_twice)
-CASE("smm64.nmi-blocked", "RSM leaves NMIs blocked that were", "SDM 3, 32.8", L0, "xor %eax, %eax", SEND_NMI_HERE, VALUE(1), .before = smm_in_nmi, .after = ran_once)
-CASE("smm64.step", "a step is behind the instruction, not in SMM", "SDM 3, 32.8", L0, "mov $0xfee00300, %ebx\n push $0x102\n popfq", "movl $0x44200, (%rbx)", .vector = 1,
+CASE("smm64.nmi-blocked", "RSM leaves NMIs blocked that were", "SDM 3, 32.8", L0, "xor %eax, %eax", SEND_NMI, VALUE(1), .before = smm_in_nmi, .after = ran_once)
+CASE("smm64.step", "a step is behind the instruction, not in SMM", "SDM 3, 32.8", L0, SET_DESTINATION "push $0x102\n popfq", "movl $0x4200, 0x300(%rbx)", .vector = 1,
      .at = AT_ANY, .before = smm, .after = ran_once)
 CASE("smm64.rsm", "RSM outside of it is #UD", "SDM 2, RSM", L0, "", "rsm", UD)
 CASE("smm64.rsm-ring3", "in ring 3 too", "SDM 2, RSM", L3, "", "rsm", UD)
@@ -164,7 +161,8 @@ static u8 set_smram(u8 value)
 enum { D_OPEN = 0x40, D_CLS = 0x20, D_LCK = 0x10, G_SMRAME = 8, C_BASE = 2 };
 static void smi(void)
 {
-    apic_write(APIC_ICR, 0x44200);
+    apic_write(APIC_ICR + 0x10, cpus[0].apic_id << 24);
+    apic_write(APIC_ICR, 0x4200);
     for (unsigned i = 0; i < 100; i++) {
         pause_();
     }

@@ -11,6 +11,7 @@ CODE(report_nothing, "nop")
 AFTER(in_ring0, !(f->cs & 3))
 AFTER(in_ring3, (f->cs & 3) == 3)
 AFTER(from_compat, f->cs == UCS32 && f->ss == UDS)
+BEFORE(tss_at_end, *gdt_entry(0x98) = SEGMENT((u32)(u64)cpus[0].tss, 103, 0x89))
 BEFORE(ldt_at_end, *gdt_entry(0x98) = SEGMENT(0, 0xff, 0x82))
 static bool has_cr8_legacy(void)
 {
@@ -182,7 +183,8 @@ CASE("compat.rdfsbase", "RDFSBASE is #UD", "SDM 2, RDFSBASE", C3, "", ".byte 0xf
 CASE("compat.movsxd", "63h is ARPL, not MOVSXD", "SDM 2, ARPL", C3, "mov $0, %eax\n mov $3, %ecx", ".byte 0x63, 0xc8", VALUE(3))
 CASE("compat.popf", "POPF pops four bytes", "SDM 2, POPF", C3, "push $3\n mov %esp, %ebx", "popf\n mov %esp, %eax\n sub %ebx, %eax", VALUE(4))
 CASE("compat.enter", "ENTER", "SDM 2, ENTER", C3, "mov %esp, %ebx", "enter $8, $0\n mov %ebx, %eax\n sub %esp, %eax", VALUE(12))
-CASE("compat.lldt", "LLDT reads sixteen bytes", "SDM 2, LLDT", C0, "mov $0x98, %eax", "lldt %ax", GP(0x98), .before = ldt_at_end)
+CASE("compat.lldt", "LLDT reads eight bytes: the base has 32 bits", "SDM 2, LLDT", C0, "mov $0x98, %eax", "lldt %ax", NONE, .before = ldt_at_end)
+CASE("compat.ltr", "so does LTR", "SDM 2, LTR", C0, "mov $0x98, %eax", "ltr %ax", NONE, .before = tss_at_end)
 CASE("compat.task-gate", "a task gate is #GP(gate)", "SDM 3, 8.7", C0, "", "ljmp $S_T1, $0", GP(S_T1), .t1 = GATE(TSS, 0, 0xe5))
 CASE("compat.cr8", "there is no CR8 but by a LOCK prefix on AMD's", "AMD APM 3, MOV CRn", C0, "", ".byte 0xf0, 0x0f, 0x20, 0xc0", VALUE(0),
      .when = has_cr8_legacy)

@@ -170,8 +170,10 @@ CASE("retf64.null-ss", "to ring 3 with a null SS #GP(0)", "SDM 2, RET", L0,
 CASE("retf64.null-ss-1", "to ring 1 with a null SS of RPL 1", "SDM 2, RET", L0,
      "push $1\n push $STACK_TOP\n push $S_T1+1\n lea 1f(%rip), %rax\n push %rax", "lretq\n 1: mov %ss, %eax", VALUE(1),
      .t1 = CODE64(1))
-CASE("retf64.null-ss-rpl", "of another RPL #GP(0)", "SDM 2, RET", L0,
-     "push $2\n push $STACK_TOP\n push $S_T1+1\n push $A_CODE", "lretq", GP(0), .t1 = CODE64(1))
+CASE("retf64.null-ss-rpl", "of another RPL, but for 3, it goes through, too", "SDM 2, RET", L0,
+     "push $2\n push $STACK_TOP\n push $S_T1+1\n lea 1f(%rip), %rax\n push %rax", "lretq\n 1: mov %ss, %eax", VALUE(2), .t1 = CODE64(1))
+CASE("retf64.null-ss-3", "one of RPL 3 is #GP(0)", "SDM 2, RET", L0,
+     "push $3\n push $STACK_TOP\n push $S_T1+1\n push $A_CODE", "lretq", GP(0), .t1 = CODE64(1))
 CASE("retf64.null-ss-compat", "to compatibility mode in ring 1 #GP(0)", "SDM 2, RET", L0,
      "push $1\n push $STACK_TOP\n push $S_T1+1\n push $A_CODE", "lretq", GP(0), .t1 = SEGMENT(0, 0xfffff, 0xc0ba))
 CASE("retf64.null-cs", "to a null CS #GP(0)", "SDM 2, RET", L0, "push $0\n push $A_CODE", "lretq", GP(0))
@@ -359,6 +361,7 @@ AFTER(cr2_second, cpus[0].cr2 == A_HOLE + 0x7f8)
 CASE("fault64.double-cr2", "CR2 is that of the second page fault", "SDM 3, 6.15 (#DF)", L0, "mov $A_HOLE+0x123, %ecx",
      "mov (%rcx), %eax", DOUBLE, .before = pf_on_pf, .after = cr2_second)
 
+AFTER(in_ring1, f->cs == S_T1 + 1 && f->ss == 0)
 #define IRET_FRAME(ss, rsp, flags, cs, rip)                                                                            \
     "push $" ss "\n push $" rsp "\n push $" flags "\n push $" cs "\n" rip
 #define RIP_1 "lea 1f(%rip), %rax\n push %rax\n"
@@ -403,8 +406,8 @@ CASE("iret64.order", "CS is checked before SS", "SDM 2, IRET", L0, IRET_FRAME("0
      GP(0x10))
 CASE("iret64.ss-null-1", "to ring 1 with a null SS of RPL 1", "SDM 2, IRET", L0, IRET_FRAME("1", "STACK_TOP", "2", "S_T1+1", RIP_1),
      "iretq\n 1: mov %ss, %eax", VALUE(1), .t1 = CODE64(1))
-CASE("iret64.ss-null-rpl", "of RPL 0 #GP(0)", "SDM 2, IRET", L0, IRET_FRAME("0", "STACK_TOP", "2", "S_T1+1", RIP_1), "iretq\n 1:", GP(0),
-     .t1 = CODE64(1))
+CASE("iret64.ss-null-rpl", "of RPL 0: the ring is CS's", "SDM 2, IRET", L0, IRET_FRAME("0", "STACK_TOP", "2", "S_T1+1", RIP_1),
+     "iretq\n 1: mov %cr0, %rax", .vector = 13, .error = 0, .at = AT_ANY, .t1 = CODE64(1), .after = in_ring1)
 CASE("iret64.ring1-int", "an interrupt in ring 1 pushes it", "SDM 3, 6.14.4", L0, IRET_FRAME("1", "STACK_TOP", "2", "S_T1+1", RIP_1),
      "iretq\n 1: int $0x80", REPORTS(1), .t1 = CODE64(1), .before = int_old_ss)
 AFTER(frame_kept, f->rsp == STACK_TOP - 40)
