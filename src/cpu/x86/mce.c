@@ -26,8 +26,8 @@ X86MceOutcome x86_mce_record(X86Cpu *cpu, const X86MceError *e)
 {
     uint64_t *bank        = cpu->mc_bank[e->bank];
     bool      in_progress = cpu->mcg_status & MCG_STATUS_MCIP;
-    bool      optional    = (e->status & (MCI_STATUS_UC | MCI_STATUS_PCC | MCI_STATUS_S | MCI_STATUS_AR)) ==
-                    (MCI_STATUS_UC | MCI_STATUS_S);
+    bool      optional =
+        (e->status & (MCI_STATUS_UC | MCI_STATUS_PCC | MCI_STATUS_S | MCI_STATUS_AR)) == (MCI_STATUS_UC | MCI_STATUS_S);
 
     if (!(e->status & MCI_STATUS_UC)) {
         return log_corrected(bank, e);
@@ -71,7 +71,7 @@ static void inject_here(Vcpu *vcpu, void *opaque)
 static bool can_broadcast(const X86Cpu *cpu)
 {
     uint32_t signature = x86_cpu_signature(cpu);
-    unsigned family    = signature >> 8 & 0xf, model = (signature >> 4 & 0xf) | (signature >> 12 & 0xf0);
+    unsigned family = signature >> 8 & 0xf, model = (signature >> 4 & 0xf) | (signature >> 12 & 0xf0);
     return cpu->model->kind == X86_VENDOR_INTEL && (family > 6 || (family == 6 && model >= 14));
 }
 
@@ -89,7 +89,8 @@ bool x86_mce_inject(X86Cpu *cpu, const X86MceError *e, X86MceOutcome *outcome, E
         return error_set(err, "machine-check status %#" PRIx64 " is not valid: bit 63 is clear", e->status);
     }
     if (e->broadcast && !can_broadcast(cpu)) {
-        return error_set(err, "CPU %d does not broadcast machine checks: Intel's processors do, since family 6, model 14",
+        return error_set(err,
+                         "CPU %d does not broadcast machine checks: Intel's processors do, since family 6, model 14",
                          cpu->vcpu.index);
     }
     Injection injection = { .error = e };

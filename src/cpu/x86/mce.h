@@ -35,9 +35,9 @@ typedef enum X86MceOutcome {
     X86_MCE_POSTPONED /* its action is optional, and another #MC is being handled: nothing has happened */
 } X86MceOutcome;
 
-/* Makes the error happen on the vCPU. Machine lock held (given up meanwhile), not on a vCPU's thread. false: the vCPU has no
- * machine-check architecture, there is no such bank, MCi_STATUS says nothing, or it cannot be broadcast. For accelerators
- * whose state is X86Cpu's: not for KVM's vCPUs. */
+/* Makes the error happen on the vCPU. Machine lock held (given up meanwhile), not on a vCPU's thread. false: the vCPU
+ * has no machine-check architecture, there is no such bank, MCi_STATUS says nothing, or it cannot be broadcast. For
+ * accelerators whose state is X86Cpu's: not for KVM's vCPUs. */
 bool x86_mce_inject(X86Cpu *cpu, const X86MceError *e, X86MceOutcome *outcome, Error *err);
 
 /* The same for one vCPU, already checked, on its own thread outside of guest code. */

@@ -32,7 +32,8 @@
     ((u64)((limit)&0xffff) | (u64)((u32)(base)&0xffffff) << 16 | (u64)((attributes)&0xff) << 40 |                      \
      (u64)((limit) >> 16 & 0xf) << 48 | (u64)((attributes) >> 12 & 0xf) << 52 | (u64)((u32)(base) >> 24) << 56)
 #define GATE(selector, offset, attributes)                                                                             \
-    ((u64)((Word)(offset)&0xffff) | (u64)(selector) << 16 | (u64)(attributes) << 40 | (u64)((u32)(Word)(offset) >> 16) << 48)
+    ((u64)((Word)(offset)&0xffff) | (u64)(selector) << 16 | (u64)(attributes) << 40 |                                  \
+     (u64)((u32)(Word)(offset) >> 16) << 48)
 #define GATE_N(selector, offset, attributes, n) (GATE(selector, offset, attributes) | (u64)(n) << 32)
 
 enum { AT_INSN, AT_END, AT_ANY, AT_BREAK /* behind the INT3 that ends the code */ };
@@ -48,7 +49,7 @@ typedef struct Case {
     void (*before)(Frame *f);
     bool (*after)(const Frame *f);
     bool (*when)(void); /* skipped unless it says true */
-    u32  error, flags; /* flags: set on entry */
+    u32  error, flags;  /* flags: set on entry */
     u8   mode, vector, at;
     bool check_ax, check_cr2, any_error;
 } __attribute__((aligned(8))) Case;

@@ -82,10 +82,11 @@ CASE("ferr.cleared", "nor behind FNCLEX", "SDM 1, 8.7.2", R0, PENDING, "fnclex\n
      .before = ignoring, .after = no_irq)
 CASE("ferr.waits", "with IRQ 13 masked the processor waits for another interrupt", "SDM 1, D.2.1", R0, PENDING, "fwait",
      .vector = TIMER, .at = AT_INSN, .flags = IF, .before = timer)
-CASE("ferr.unconnected", "so it does where FERR# leads nowhere", "SDM 1, D.2.1", R3, PENDING, "fld1", .vector = TIMER, .at = AT_INSN,
-     .flags = IF, .before = timer, .when = not_connected)
-CASE("ferr.unconnected-f0", "and a write to F0h changes nothing there", "SDM 1, D.2.1", R0, PENDING "xor %eax, %eax\n outb %al, $0xf0", "fwait",
-     .vector = TIMER, .at = AT_INSN, .flags = IF, .before = timer, .when = not_connected)
+CASE("ferr.unconnected", "so it does where FERR# leads nowhere", "SDM 1, D.2.1", R3, PENDING, "fld1", .vector = TIMER,
+     .at = AT_INSN, .flags = IF, .before = timer, .when = not_connected)
+CASE("ferr.unconnected-f0", "and a write to F0h changes nothing there", "SDM 1, D.2.1", R0,
+     PENDING "xor %eax, %eax\n outb %al, $0xf0", "fwait", .vector = TIMER, .at = AT_INSN, .flags = IF, .before = timer,
+     .when = not_connected)
 CASE("ferr.ignored", "a write to F0h makes instructions ignore the error, which stays", "SDM 1, D.2.1", R0, PENDING,
      "fwait\n fld1\n fadd %st(0)\n fistpl A_AREA+8\n fnstsw %ax\n and $0x80bf, %eax\n shl $8, %eax\n movb A_AREA+8, "
      "%al\n fninit",
@@ -101,10 +102,11 @@ CASE("ferr.ignored-fldenv", "FLDENV loads another status", "SDM 2, FLDENV", R0,
      "fninit\n fnstenv A_AREA+0x20\n" PENDING, "fldenv A_AREA+0x20\n fnstsw %ax\n and $0x80ff, %eax\n fninit", VALUE(0),
      .flags = IF, .before = ignoring, .when = connected, .after = one_irq)
 CASE("ferr.again", "an error behind FNCLEX is reported again", "SDM 1, D.2.1", R0, PENDING,
-     "fwait\n fnclex\n" ERROR "fwait\n fninit\n mov irqs, %eax", VALUE(2), .flags = IF, .before = ignoring, .when = connected)
+     "fwait\n fnclex\n" ERROR "fwait\n fninit\n mov irqs, %eax", VALUE(2), .flags = IF, .before = ignoring,
+     .when = connected)
 CASE("ferr.unmasked-mf", "with NE it is #MF, IGNNE# or not", "SDM 1, 8.7.1", R0,
-     PENDING "fwait\n mov %cr0, %eax\n or $0x20, %eax\n mov %eax, %cr0\n", "fwait", MF, .flags = IF, .before = ignoring, .when = connected,
-     .after = one_irq)
+     PENDING "fwait\n mov %cr0, %eax\n or $0x20, %eax\n mov %eax, %cr0\n", "fwait", MF, .flags = IF, .before = ignoring,
+     .when = connected, .after = one_irq)
 CASE("ferr.loop", "a handler that clears errors, many times", "SDM 1, D.2.1", R0,
      "mov $3000, %ecx\n 1:\n" PENDING "fwait\n loop 1b\n", "mov irqs, %eax\n fninit", VALUE(3000), .flags = IF,
      .before = clearing, .when = connected)

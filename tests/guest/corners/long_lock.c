@@ -5,8 +5,8 @@
 /* Runs prefix, opcode bytes, ModRM and zeros for the rest; true when that was #UD. */
 static bool is_ud(const u8 *opcode, unsigned len, u8 modrm)
 {
-    u8       code[16] = { 0xf0 };
-    Frame    f        = frame_at(A_CODE, STACK_TOP, true);
+    u8    code[16] = { 0xf0 };
+    Frame f        = frame_at(A_CODE, STACK_TOP, true);
     memcpy(code + 1, opcode, len);
     code[1 + len] = modrm;
     memcpy((void *)code_page, code, sizeof code);
@@ -69,7 +69,8 @@ static const char *id_of(const char *prefix, u8 op)
 static const char where[] = "SDM 2, LOCK";
 BEFORE(second_page, map(A_AREA + PAGE, stack_page, P | W | U); memset((void *)stack_page, 0, 16))
 
-static void opcodes(const char *prefix, const char *others, const char *registers, u8 (*lockable)(u8), unsigned len, bool (*leave_out)(u8))
+static void opcodes(const char *prefix, const char *others, const char *registers, u8 (*lockable)(u8), unsigned len,
+                    bool (*leave_out)(u8))
 {
     unsigned bad_others = 0, bad_registers = 0;
     Frame    f;
@@ -93,7 +94,8 @@ static void opcodes(const char *prefix, const char *others, const char *register
             }
         }
         if (want) {
-            check(ok, id_of(prefix, (u8)op), "LOCK is allowed with those of its forms that read and write memory", where);
+            check(ok, id_of(prefix, (u8)op), "LOCK is allowed with those of its forms that read and write memory",
+                  where);
         } else {
             bad_others += !ok;
         }
@@ -112,46 +114,56 @@ GROUP(lock)
     opcodes("lock64.0f", "lock64.0f-others", "lock64.0f-registers", lockable_2, 2, leave_out_2);
 }
 CASE("lock64.0f38", "MOVBE is not lockable", "SDM 2, LOCK", L3, "", ".byte 0xf0, 0x0f, 0x38, 0xf1, 0x07", UD)
-CASE("lock64.order", "LOCK's #UD comes before a page fault", "SDM 3, table 6-2", L3, "", ".byte 0xf0, 0x8b, 0x87, 0, 0x10, 0, 0", UD)
-CASE("lock64.ring3-hlt", "and before #GP of a privileged instruction", "SDM 3, table 6-2", L3, "", ".byte 0xf0, 0xf4", UD)
-CASE("lock64.split", "a locked access across two lines", "SDM 3, 9.1.2.2", L3, "", "lock addq $5, 0x3c(%rdi)\n mov 0x3c(%rdi), %rax", VALUE(5))
-CASE("lock64.split-pages", "and across two pages", "SDM 3, 9.1.2.2", L3, "", "lock addq $5, 0xffc(%rdi)\n mov 0xffc(%rdi), %rax", VALUE(5),
-     .before = second_page)
-CASE("lock64.cmpxchg8b-split", "CMPXCHG8B across two lines", "SDM 3, 9.1.2.2", L3, "xor %eax, %eax\n xor %edx, %edx\n mov $7, %ebx\n xor %ecx, %ecx",
+CASE("lock64.order", "LOCK's #UD comes before a page fault", "SDM 3, table 6-2", L3, "",
+     ".byte 0xf0, 0x8b, 0x87, 0, 0x10, 0, 0", UD)
+CASE("lock64.ring3-hlt", "and before #GP of a privileged instruction", "SDM 3, table 6-2", L3, "", ".byte 0xf0, 0xf4",
+     UD)
+CASE("lock64.split", "a locked access across two lines", "SDM 3, 9.1.2.2", L3, "",
+     "lock addq $5, 0x3c(%rdi)\n mov 0x3c(%rdi), %rax", VALUE(5))
+CASE("lock64.split-pages", "and across two pages", "SDM 3, 9.1.2.2", L3, "",
+     "lock addq $5, 0xffc(%rdi)\n mov 0xffc(%rdi), %rax", VALUE(5), .before = second_page)
+CASE("lock64.cmpxchg8b-split", "CMPXCHG8B across two lines", "SDM 3, 9.1.2.2", L3,
+     "xor %eax, %eax\n xor %edx, %edx\n mov $7, %ebx\n xor %ecx, %ecx",
      "lock cmpxchg8b 0x3c(%rdi)\n mov 0x3c(%rdi), %rax", VALUE(7))
 AFTER(rax_kept, f->rax == 9)
-CASE("lock64.cmpxchg-fault", "a CMPXCHG that faults leaves RAX", "SDM 3, 6.5", L3, "mov $9, %eax", "lock cmpxchg %rcx, 0x1000(%rdi)",
-     PAGE_FAULT(6, A_AREA + PAGE), .after = rax_kept)
-CASE("lock64.xacquire", "XACQUIRE of a locked instruction is ignored", "SDM 2, XACQUIRE", L3, "", ".byte 0xf2, 0xf0\n addl $3, (%rdi)\n mov (%rdi), %eax", VALUE(3))
+CASE("lock64.cmpxchg-fault", "a CMPXCHG that faults leaves RAX", "SDM 3, 6.5", L3, "mov $9, %eax",
+     "lock cmpxchg %rcx, 0x1000(%rdi)", PAGE_FAULT(6, A_AREA + PAGE), .after = rax_kept)
+CASE("lock64.xacquire", "XACQUIRE of a locked instruction is ignored", "SDM 2, XACQUIRE", L3, "",
+     ".byte 0xf2, 0xf0\n addl $3, (%rdi)\n mov (%rdi), %eax", VALUE(3))
 
 /* --- opcodes that 64-bit mode does not have --- */
 
 GROUP(opcodes_gone)
 {
-    static const u8 gone[] = { 0x06, 0x07, 0x0e, 0x16, 0x17, 0x1e, 0x1f, 0x27, 0x2f, 0x37, 0x3f, 0x60, 0x61, 0x82, 0x9a, 0xce, 0xd4, 0xd5, 0xd6, 0xea };
+    static const u8 gone[] = { 0x06, 0x07, 0x0e, 0x16, 0x17, 0x1e, 0x1f, 0x27, 0x2f, 0x37,
+                               0x3f, 0x60, 0x61, 0x82, 0x9a, 0xce, 0xd4, 0xd5, 0xd6, 0xea };
     for (unsigned i = 0; i < sizeof gone; i++) {
         u8    code[16] = { gone[i] };
         Frame f;
-        check(run_bytes(L3, code, sizeof code, &f) == 6 && f.rip == A_CODE, id_of("gone64.", gone[i]), "it is #UD in 64-bit mode", "SDM 2, A.3");
+        check(run_bytes(L3, code, sizeof code, &f) == 6 && f.rip == A_CODE, id_of("gone64.", gone[i]),
+              "it is #UD in 64-bit mode", "SDM 2, A.3");
     }
     static const u8 undefined[][2] = {
-        { 0x0f, 0x04 }, { 0x0f, 0x0a }, { 0x0f, 0x0b }, { 0x0f, 0x24 }, { 0x0f, 0x25 }, { 0x0f, 0x26 }, { 0x0f, 0x27 }, { 0x0f, 0x36 },
-        { 0x0f, 0x39 }, { 0x0f, 0x3b }, { 0x0f, 0x3c }, { 0x0f, 0x3d }, { 0x0f, 0x3e }, { 0x0f, 0x3f }, { 0x0f, 0x7a }, { 0x0f, 0x7b },
-        { 0x0f, 0xa6 }, { 0x0f, 0xa7 }, { 0x0f, 0xb9 }, { 0x0f, 0xff },
+        { 0x0f, 0x04 }, { 0x0f, 0x0a }, { 0x0f, 0x0b }, { 0x0f, 0x24 }, { 0x0f, 0x25 }, { 0x0f, 0x26 }, { 0x0f, 0x27 },
+        { 0x0f, 0x36 }, { 0x0f, 0x39 }, { 0x0f, 0x3b }, { 0x0f, 0x3c }, { 0x0f, 0x3d }, { 0x0f, 0x3e }, { 0x0f, 0x3f },
+        { 0x0f, 0x7a }, { 0x0f, 0x7b }, { 0x0f, 0xa6 }, { 0x0f, 0xa7 }, { 0x0f, 0xb9 }, { 0x0f, 0xff },
     };
     for (unsigned i = 0; i < sizeof undefined / sizeof undefined[0]; i++) {
-        u8 code[16] = { undefined[i][0], undefined[i][1], 0xc0 };
+        u8    code[16] = { undefined[i][0], undefined[i][1], 0xc0 };
         Frame f;
-        check(run_bytes(L3, code, sizeof code, &f) == 6 && f.rip == A_CODE, id_of("undefined.0f", undefined[i][1]), "it is #UD", "SDM 2, A.3");
+        check(run_bytes(L3, code, sizeof code, &f) == 6 && f.rip == A_CODE, id_of("undefined.0f", undefined[i][1]),
+              "it is #UD", "SDM 2, A.3");
     }
     static const u8 groups[][2] = {
         { 0xfe, 2 }, { 0xfe, 7 }, { 0xff, 7 }, { 0x8f, 1 }, { 0x8f, 7 }, { 0xc6, 1 }, { 0xc7, 1 }, { 0xc7, 7 },
     };
     for (unsigned i = 0; i < sizeof groups / sizeof groups[0]; i++) {
-        u8 code[16] = { groups[i][0], (u8)(0x07 | groups[i][1] << 3) };
-        Frame f;
+        u8       code[16] = { groups[i][0], (u8)(0x07 | groups[i][1] << 3) };
+        Frame    f;
         unsigned vector = run_bytes(L3, code, sizeof code, &f);
-        check(vector == 6, id_of((const char *const[]){ "", "reg1.", "reg2.", "", "", "", "", "reg7." }[groups[i][1]], groups[i][0]), "ModRM.reg that the group does not have is #UD", "SDM 2, A.4");
+        check(vector == 6,
+              id_of((const char *const[]){ "", "reg1.", "reg2.", "", "", "", "", "reg7." }[groups[i][1]], groups[i][0]),
+              "ModRM.reg that the group does not have is #UD", "SDM 2, A.4");
     }
 }
 
@@ -161,7 +173,7 @@ GROUP(opcodes_gone)
 BEFORE(ac, AM; f->rflags |= AC)
 BEFORE(ac_no_am, f->rflags |= AC)
 BEFORE(am_no_ac, AM)
-#define ACS(id, text, code) CASE("ac64." id, text, "SDM 3, table 6-7", L3, "", code, ALIGN, .before = ac)
+#define ACS(id, text, code)  CASE("ac64." id, text, "SDM 3, table 6-7", L3, "", code, ALIGN, .before = ac)
 #define FINE(id, text, code) CASE("ac64." id, text, "SDM 3, table 6-7", L3, "", code, NONE, .before = ac)
 ACS("word", "a word at an odd address", "mov 1(%rdi), %ax")
 ACS("dword", "a doubleword at 2", "mov 2(%rdi), %eax")
@@ -189,7 +201,10 @@ CASE("ac64.no-am", "not without CR0.AM", "SDM 3, 2.5", L3, "", "mov 1(%rdi), %ax
 CASE("ac64.no-ac", "not without RFLAGS.AC", "SDM 3, 2.5", L3, "", "mov 1(%rdi), %ax", NONE, .before = am_no_ac)
 CASE("ac64.ring0", "not in ring 0", "SDM 3, 6.15 (#AC)", L0, "", "mov 1(%rdi), %ax", NONE, .before = ac)
 CASE("ac64.compat", "in compatibility mode", "SDM 3, 6.15 (#AC)", C3, "", "mov 1(%edi), %ax", ALIGN, .before = ac)
-CASE("ac64.popf", "POPF that sets AC", "SDM 3, 6.15 (#AC)", L3, "push $0x40002\n popfq", "mov 1(%rdi), %ax", ALIGN, .before = am_no_ac)
-CASE("ac64.canonical", "#GP of a bad address comes first", "SDM 3, table 6-2", L3, BAD, "mov 1(%rbx), %rax", GP(0), .before = ac)
+CASE("ac64.popf", "POPF that sets AC", "SDM 3, 6.15 (#AC)", L3, "push $0x40002\n popfq", "mov 1(%rdi), %ax", ALIGN,
+     .before = am_no_ac)
+CASE("ac64.canonical", "#GP of a bad address comes first", "SDM 3, table 6-2", L3, BAD, "mov 1(%rbx), %rax", GP(0),
+     .before = ac)
 CASE("ac64.movaps", "MOVAPS at 8 stays #GP(0)", "SDM 2, MOVAPS", L3, "", "movaps 8(%rdi), %xmm0", GP(0), .before = ac)
-CASE("ac64.int", "what the processor pushes is not checked", "SDM 3, 6.15 (#AC)", L3, "lea 1(%rdi), %rsp", "int $0x80", TRAP(0x80), .before = ac)
+CASE("ac64.int", "what the processor pushes is not checked", "SDM 3, 6.15 (#AC)", L3, "lea 1(%rdi), %rsp", "int $0x80",
+     TRAP(0x80), .before = ac)

@@ -15,8 +15,8 @@ CASE("smep.fetch", "a fetch from a user page in ring 0 is error 11h", "SDM 3, 4.
      "jmp *%rax", .vector = 14, .error = 0x11, .at = AT_ANY, .check_cr2 = true, .address = A_HOLE, .before = smep)
 CASE("smap.read", "a read of a user page in ring 0 is error 1", "SDM 3, 4.6", L0, "mov $A_HOLE, %ecx",
      "mov (%rcx), %eax", PAGE_FAULT(1, A_HOLE), .before = smap)
-CASE("smap.write", "a write is error 3", "SDM 3, 4.6", L0, "mov $A_HOLE, %ecx", "mov %eax, (%rcx)", PAGE_FAULT(3, A_HOLE),
-     .before = smap)
+CASE("smap.write", "a write is error 3", "SDM 3, 4.6", L0, "mov $A_HOLE, %ecx", "mov %eax, (%rcx)",
+     PAGE_FAULT(3, A_HOLE), .before = smap)
 CASE("smap.ac", "with AC it is allowed", "SDM 3, 4.6", L0, "mov $A_HOLE, %ecx", "mov (%rcx), %eax", NONE,
      .before = smap_ac)
 CASE("smap.stac", "STAC and CLAC", "SDM 2, STAC", L0, "mov $A_HOLE, %ecx\n stac\n mov (%rcx), %eax\n clac",
@@ -80,7 +80,7 @@ GROUP(pcid)
     volatile u32 *hole = (volatile u32 *)(u64)A_HOLE;
     map(A_HOLE, a, P | W);
     WRITE_CR(4, READ_CR(4) | CR4_PCIDE);
-    u32 first  = *hole;
+    u32 first    = *hole;
     *pte(A_HOLE) = b | P | W; /* no INVLPG: the entry of PCID 0 may be stale */
     WRITE_CR(3, second_pml4 | 5);
     check(*hole == 0x22, "pcid.other", "another PCID does not use the entries of PCID 0", "SDM 3, 4.10.1");

@@ -8,19 +8,32 @@ typedef struct Seen {
     u32 magic, runs, cs, cr0, cr4, flags, dr7, efer, wanted_base, nmi, smi, clear_halt, rsp, nmis_inside;
 } Seen;
 #define AT(member) "%ds:" #member "+0x9000"
-__asm__(".set magic, 0\n.set runs, 4\n.set cs_, 8\n.set cr0_, 12\n.set cr4_, 16\n.set flags, 20\n.set dr7_, 24\n.set efer, 28\n"
-        ".set wanted_base, 32\n.set nmi, 36\n.set smi, 40\n.set clear_halt, 44\n.set rsp_, 48\n.set nmis_inside, 52\n"
-        ".pushsection .rodata\n smm_code: .code16\n"
-        "xorw %bx, %bx\n movw %bx, %ds\n"
-        "movl $0x5313d00d, " AT(magic) "\n incl " AT(runs) "\n movw %cs, " AT(cs_) "\n"
-        "movl %cr0, %eax\n movl %eax, " AT(cr0_) "\n movl %cr4, %eax\n movl %eax, " AT(cr4_) "\n"
-        "movl $0x8000, %esp\n movw %bx, %ss\n pushfl\n popl " AT(flags) "\n movl %db7, %eax\n movl %eax, " AT(dr7_) "\n"
-        "movl $0xc0000080, %ecx\n rdmsr\n movl %eax, " AT(efer) "\n"
-        "movl " AT(wanted_base) ", %eax\n testl %eax, %eax\n jz 1f\n movl %eax, %cs:0xff00\n movl $0, " AT(wanted_base) "\n"
-        "1: cmpl $0, " AT(clear_halt) "\n je 2f\n movb $0, %cs:0xfec9\n 2:"
-        "movl $0xfee00000, %ebx\n movl 0x20(%ebx), %eax\n movl %eax, 0x310(%ebx)\n movl " AT(nmi) ", %eax\n testl %eax, %eax\n jz 3f\n movl $0, " AT(nmi) "\n movl $0x4400, 0x300(%ebx)\n"
-        "nop\n nop\n nop\n 3: movl " AT(smi) ", %eax\n testl %eax, %eax\n jz 4f\n movl $0, " AT(smi) "\n movl $0x4200, 0x300(%ebx)\n nop\n nop\n"
-        "4: rsm\n smm_code_end: .code64\n .popsection");
+__asm__(
+    ".set magic, 0\n.set runs, 4\n.set cs_, 8\n.set cr0_, 12\n.set cr4_, 16\n.set flags, 20\n.set dr7_, 24\n.set efer, "
+    "28\n"
+    ".set wanted_base, 32\n.set nmi, 36\n.set smi, 40\n.set clear_halt, 44\n.set rsp_, 48\n.set nmis_inside, 52\n"
+    ".pushsection .rodata\n smm_code: .code16\n"
+    "xorw %bx, %bx\n movw %bx, %ds\n"
+    "movl $0x5313d00d, " AT(magic) "\n incl " AT(runs) "\n movw %cs, " AT(
+        cs_) "\n"
+             "movl %cr0, %eax\n movl %eax, " AT(cr0_) "\n movl %cr4, %eax\n movl %eax, " AT(
+                 cr4_) "\n"
+                       "movl $0x8000, %esp\n movw %bx, %ss\n pushfl\n popl " AT(
+                           flags) "\n movl %db7, %eax\n movl %eax, " AT(dr7_) "\n"
+                                                                              "movl $0xc0000080, %ecx\n rdmsr\n movl "
+                                                                              "%eax, " AT(efer) "\n"
+                                                                                                "movl " AT(wanted_base) ", %eax\n testl %eax, %eax\n jz 1f\n movl %eax, %cs:0xff00\n movl $0, " AT(
+                                                                                                    wanted_base) "\n"
+                                                                                                                 "1: "
+                                                                                                                 "cmpl "
+                                                                                                                 "$0,"
+                                                                                                                 " " AT(
+                                                                                                                     clear_halt) "\n je 2f\n movb $0, %cs:0xfec9\n 2:"
+                                                                                                                                 "movl $0xfee00000, %ebx\n movl 0x20(%ebx), %eax\n movl %eax, 0x310(%ebx)\n movl " AT(nmi) ", %eax\n testl %eax, %eax\n jz 3f\n movl $0, " AT(
+                                                                                                                                     nmi) "\n movl $0x4400, 0x300(%ebx)\n"
+                                                                                                                                          "nop\n nop\n nop\n 3: movl " AT(smi) ", %eax\n testl %eax, %eax\n jz 4f\n movl $0, " AT(
+                                                                                                                                              smi) "\n movl $0x4200, 0x300(%ebx)\n nop\n nop\n"
+                                                                                                                                                   "4: rsm\n smm_code_end: .code64\n .popsection");
 extern const u8 smm_code[], smm_code_end[];
 
 static volatile Seen *seen(void)
@@ -60,25 +73,37 @@ AFTER(saved_r8, ran_once(f) && saved(SMBASE, 0xff80 + 8 * 7) == 0x123456789abcde
 AFTER(saved_revision, ran_once(f) && *(volatile u32 *)(u64)(SMBASE + 0xfefc) == 0x20064)
 AFTER(one_nmi, ran_once(f) && smm_nmis == 1)
 #define SET_DESTINATION "mov $0xfee00000, %ebx\n mov 0x20(%rbx), %ecx\n mov %ecx, 0x310(%rbx)\n"
-CASE("smm64.returns", "RSM comes back to 64-bit mode with all registers", "SDM 3, 32.4", L0, "movabs $0x123456789abcdef0, %r15\n mov %r15, %rax", SEND_SMI "xor %r15, %rax",
-     VALUE(0), .before = smm, .after = ran_once)
-CASE("smm64.compat", "and to compatibility mode", "SDM 3, 32.4", C0, "mov $0x7fffffff, %eax", SEND_SMI ".byte 0x40", VALUE(0x80000000), .before = smm, .after = ran_once)
-CASE("smm64.control", "PE, PG, CR4 and EFER are clear in it", "SDM 3, table 32-4", L0, "", SEND_SMI, NONE, .before = smm, .after = saw_cr)
+CASE("smm64.returns", "RSM comes back to 64-bit mode with all registers", "SDM 3, 32.4", L0,
+     "movabs $0x123456789abcdef0, %r15\n mov %r15, %rax", SEND_SMI "xor %r15, %rax", VALUE(0), .before = smm,
+     .after = ran_once)
+CASE("smm64.compat", "and to compatibility mode", "SDM 3, 32.4", C0, "mov $0x7fffffff, %eax", SEND_SMI ".byte 0x40",
+     VALUE(0x80000000), .before = smm, .after = ran_once)
+CASE("smm64.control", "PE, PG, CR4 and EFER are clear in it", "SDM 3, table 32-4", L0, "", SEND_SMI, NONE,
+     .before = smm, .after = saw_cr)
 CASE("smm64.cs", "CS is SMBASE / 16", "SDM 3, table 32-4", L0, "", SEND_SMI, NONE, .before = smm, .after = saw_cs)
 CASE("smm64.flags", "EFLAGS is 2", "SDM 3, table 32-4", L0, "", SEND_SMI, NONE, .before = smm_flags, .after = saw_flags)
-CASE("smm64.flags-back", "and as before behind RSM", "SDM 3, 32.4", L0, "stc\n std", SEND_SMI "pushfq\n cld\n pop %rax\n and $0x401, %eax", VALUE(0x401), .before = smm)
-CASE("smm64.dr7", "DR7 is 400h, and as before behind RSM", "SDM 3, table 32-4", L0, "", SEND_SMI, NONE, .before = smm_dr7, .after = saw_dr7)
-CASE("smm64.save-efer", "the save area has EFER", "AMD APM 2, table 10-1", L0, "", SEND_SMI, NONE, .before = smm, .after = saved_efer_too)
+CASE("smm64.flags-back", "and as before behind RSM", "SDM 3, 32.4", L0, "stc\n std",
+     SEND_SMI "pushfq\n cld\n pop %rax\n and $0x401, %eax", VALUE(0x401), .before = smm)
+CASE("smm64.dr7", "DR7 is 400h, and as before behind RSM", "SDM 3, table 32-4", L0, "", SEND_SMI, NONE,
+     .before = smm_dr7, .after = saw_dr7)
+CASE("smm64.save-efer", "the save area has EFER", "AMD APM 2, table 10-1", L0, "", SEND_SMI, NONE, .before = smm,
+     .after = saved_efer_too)
 CASE("smm64.save-cr3", "CR3", "AMD APM 2, table 10-1", L0, "", SEND_SMI, NONE, .before = smm, .after = saved_cr3)
-CASE("smm64.save-cr0", "CR0 and CR4", "AMD APM 2, table 10-1", L0, "", SEND_SMI, NONE, .before = smm, .after = saved_cr0_cr4)
+CASE("smm64.save-cr0", "CR0 and CR4", "AMD APM 2, table 10-1", L0, "", SEND_SMI, NONE, .before = smm,
+     .after = saved_cr0_cr4)
 CASE("smm64.save-rip", "RIP", "AMD APM 2, table 10-1", L0, "", SEND_SMI, NONE, .before = smm, .after = saved_rip)
-CASE("smm64.save-r8", "R8", "AMD APM 2, table 10-1", L0, "movabs $0x123456789abcdef0, %r8", SEND_SMI, NONE, .before = smm, .after = saved_r8)
-CASE("smm64.revision", "and its revision", "AMD APM 2, 10.2.3", L0, "", SEND_SMI, NONE, .before = smm, .after = saved_revision)
-CASE("smm64.nmi", "an NMI in SMM waits for RSM", "SDM 3, 32.8", L0, "", SEND_SMI, NONE, .before = smm_nmi, .after = one_nmi)
+CASE("smm64.save-r8", "R8", "AMD APM 2, table 10-1", L0, "movabs $0x123456789abcdef0, %r8", SEND_SMI, NONE,
+     .before = smm, .after = saved_r8)
+CASE("smm64.revision", "and its revision", "AMD APM 2, 10.2.3", L0, "", SEND_SMI, NONE, .before = smm,
+     .after = saved_revision)
+CASE("smm64.nmi", "an NMI in SMM waits for RSM", "SDM 3, 32.8", L0, "", SEND_SMI, NONE, .before = smm_nmi,
+     .after = one_nmi)
 CASE("smm64.smi", "so does another SMI", "SDM 3, 32.3", L0, "", SEND_SMI, NONE, .before = smm_smi, .after = ran_twice)
-CASE("smm64.nmi-blocked", "RSM leaves NMIs blocked that were", "SDM 3, 32.8", L0, "xor %eax, %eax", SEND_NMI, VALUE(1), .before = smm_in_nmi, .after = ran_once)
-CASE("smm64.step", "a step is behind the instruction, not in SMM", "SDM 3, 32.8", L0, SET_DESTINATION "push $0x102\n popfq", "movl $0x4200, 0x300(%rbx)", .vector = 1,
-     .at = AT_ANY, .before = smm, .after = ran_once)
+CASE("smm64.nmi-blocked", "RSM leaves NMIs blocked that were", "SDM 3, 32.8", L0, "xor %eax, %eax", SEND_NMI, VALUE(1),
+     .before = smm_in_nmi, .after = ran_once)
+CASE("smm64.step", "a step is behind the instruction, not in SMM", "SDM 3, 32.8", L0,
+     SET_DESTINATION "push $0x102\n popfq", "movl $0x4200, 0x300(%rbx)", .vector = 1, .at = AT_ANY, .before = smm,
+     .after = ran_once)
 CASE("smm64.rsm", "RSM outside of it is #UD", "SDM 2, RSM", L0, "", "rsm", UD)
 CASE("smm64.rsm-ring3", "in ring 3 too", "SDM 2, RSM", L3, "", "rsm", UD)
 
@@ -102,7 +127,7 @@ static void smi_then_late_irq(Cpu *cpu)
 {
     send_to_first(0x4200, 5);
 }
-static u64 woken_by;
+static u64  woken_by;
 static void woken(Cpu *cpu, Frame *f)
 {
     woken_by = seen()->runs;
@@ -115,16 +140,18 @@ GROUP(smi_in_halt)
     }
     smp_start();
     smm(NULL);
-    cpus[0].irq             = woken;
-    woken_by                = 99;
-    cpus[0].n_irqs[WAKE]    = 0;
+    cpus[0].irq          = woken;
+    woken_by             = 99;
+    cpus[0].n_irqs[WAKE] = 0;
     smp_go(1, smi_then_irq);
     __asm__ volatile("sti\n hlt\n cli");
     u64 n = cpus[0].n_irqs[WAKE];
     smp_wait(1);
     print("# runs %u n %lx by %lx\n", seen()->runs, n, woken_by);
-    check(seen()->runs == 1 && n == 1 && woken_by == 1, "halt64.again", "behind an SMI the processor halts again", halt_where);
-    check(*(volatile u8 *)(u64)(SMBASE + 0xfec9) == 1, "halt64.flag", "the save area says that it was halted", "AMD APM 2, 10.3.4");
+    check(seen()->runs == 1 && n == 1 && woken_by == 1, "halt64.again", "behind an SMI the processor halts again",
+          halt_where);
+    check(*(volatile u8 *)(u64)(SMBASE + 0xfec9) == 1, "halt64.flag", "the save area says that it was halted",
+          "AMD APM 2, 10.3.4");
     smm(NULL);
     seen()->clear_halt = 1;
     smp_go(1, smi_then_late_irq);
@@ -202,7 +229,8 @@ GROUP(smram)
     u8 now = set_smram(G_SMRAME | C_BASE | D_LCK | D_OPEN);
     check((now & D_LCK) && !(now & D_OPEN), "smram.lock", "D_LCK clears D_OPEN", where);
     now = set_smram(C_BASE | D_OPEN | G_SMRAME);
-    check((now & (D_LCK | D_OPEN | G_SMRAME)) == (D_LCK | G_SMRAME), "smram.locked", "then neither can be changed", where);
+    check((now & (D_LCK | D_OPEN | G_SMRAME)) == (D_LCK | G_SMRAME), "smram.locked", "then neither can be changed",
+          where);
     if (smram_register == 0x9d) {
         now = set_smram(C_BASE);
         check(now & G_SMRAME, "smram.locked-global", "nor G_SMRAME", "3 Series Chipset data sheet, 5.1.27 (SMRAM)");
@@ -213,5 +241,6 @@ GROUP(smram)
     smi();
     smm(NULL);
     smi();
-    check(seen()->runs == 1 && (seen()->cs & 0xffff) == SMBASE >> 4, "smram.back", "and leaves it for another SMBASE", where);
+    check(seen()->runs == 1 && (seen()->cs & 0xffff) == SMBASE >> 4, "smram.back", "and leaves it for another SMBASE",
+          where);
 }

@@ -54,10 +54,11 @@ typedef struct ControlBit {
 GROUP(cr4_bits)
 {
     static const ControlBit rows[] = {
-        { 0, 1, EDX, 1 },   { 1, 1, EDX, 1 },   { 2, 1, EDX, 4 },   { 3, 1, EDX, 2 },   { 4, 1, EDX, 3 },  { 6, 1, EDX, 7 },
-        { 7, 1, EDX, 13 },  { 8, 1, EDX, 5 },   { 9, 1, EDX, 24 },  { 10, 1, EDX, 25 }, { 11, 7, ECX, 2 }, { 13, 1, ECX, 5 },
-        { 14, 1, ECX, 6 },  { 16, 7, EBX, 0 },  { 17, 1, ECX, 17 }, { 18, 1, ECX, 26 }, { 19, 7, ECX, 23 }, { 20, 7, EBX, 7 },
-        { 21, 7, EBX, 20 }, { 22, 7, ECX, 3 },  { 24, 7, ECX, 31 },
+        { 0, 1, EDX, 1 },   { 1, 1, EDX, 1 },   { 2, 1, EDX, 4 },  { 3, 1, EDX, 2 },   { 4, 1, EDX, 3 },
+        { 6, 1, EDX, 7 },   { 7, 1, EDX, 13 },  { 8, 1, EDX, 5 },  { 9, 1, EDX, 24 },  { 10, 1, EDX, 25 },
+        { 11, 7, ECX, 2 },  { 13, 1, ECX, 5 },  { 14, 1, ECX, 6 }, { 16, 7, EBX, 0 },  { 17, 1, ECX, 17 },
+        { 18, 1, ECX, 26 }, { 19, 7, ECX, 23 }, { 20, 7, EBX, 7 }, { 21, 7, EBX, 20 }, { 22, 7, ECX, 3 },
+        { 24, 7, ECX, 31 },
     };
     for (unsigned bit = 0; bit < 64; bit++) {
         bool allowed = false;
@@ -71,8 +72,8 @@ GROUP(cr4_bits)
         unsigned vector = do_code("\x0f\x22\xe0", 3, 0, saved_cr4 | 1ull << bit, &f);
         bool     set    = READ_CR(4) >> bit & 1;
         WRITE_CR(4, saved_cr4);
-        check(allowed ? vector == 3 && set : vector == 13, number("cr4.bit-", bit), "CR4 takes what CPUID offers, the rest is #GP(0)",
-              "SDM 3, 2.5");
+        check(allowed ? vector == 3 && set : vector == 13, number("cr4.bit-", bit),
+              "CR4 takes what CPUID offers, the rest is #GP(0)", "SDM 3, 2.5");
     }
 }
 GROUP(cr0_bits)
@@ -103,16 +104,21 @@ GROUP(xcr0_bits)
     u64   have   = (u64)offers.d << 32 | offers.a;
     for (unsigned bit = 1; bit < 64; bit++) {
         u64 with = 1ull << bit | 1;
-        with |= bit == 2 ? 2 : bit == 3 ? 0x18 : bit == 4 ? 0x18 : bit >= 5 && bit <= 7 ? 0xe7 : bit == 17 || bit == 18 ? 0x60000 : 0;
+        with |= bit == 2                 ? 2
+                : bit == 3               ? 0x18
+                : bit == 4               ? 0x18
+                : bit >= 5 && bit <= 7   ? 0xe7
+                : bit == 17 || bit == 18 ? 0x60000
+                                         : 0;
         Frame    f;
         unsigned vector = do_code("\x0f\x01\xd1", 3, 0, with, &f);
         __asm__ volatile("xsetbv" : : "c"(0), "a"((u32)have & 7), "d"(0));
-        check((with & ~have) ? vector == 13 : vector == 3, number("xcr0.bit-", bit), "XCR0 takes what CPUID offers, the rest is #GP(0)",
-              "SDM 1, 13.3");
+        check((with & ~have) ? vector == 13 : vector == 3, number("xcr0.bit-", bit),
+              "XCR0 takes what CPUID offers, the rest is #GP(0)", "SDM 1, 13.3");
     }
 }
-CASE("xcr0.avx512-part", "parts of AVX-512's state are #GP(0)", "SDM 1, 13.3", L0, "xor %ecx, %ecx\n mov $0x27, %eax\n xor %edx, %edx", "xsetbv",
-     GP(0), .when = has_xsave)
+CASE("xcr0.avx512-part", "parts of AVX-512's state are #GP(0)", "SDM 1, 13.3", L0,
+     "xor %ecx, %ecx\n mov $0x27, %eax\n xor %edx, %edx", "xsetbv", GP(0), .when = has_xsave)
 CHECK(osxsave, "cr4.osxsave-cpuid", "CPUID shows CR4.OSXSAVE", "SDM 2, CPUID")
 {
     if (!has_xsave()) {
@@ -123,20 +129,25 @@ CHECK(osxsave, "cr4.osxsave-cpuid", "CPUID shows CR4.OSXSAVE", "SDM 2, CPUID")
     WRITE_CR(4, saved_cr4 | 1ull << 18);
     return off && offered(1, ECX, 27);
 }
-CASE("cr0.pg-64", "clearing PG in 64-bit mode is #GP(0)", "SDM 2, MOV", L0, "mov %cr0, %rax\n btr $31, %rax", "mov %rax, %cr0", GP(0))
+CASE("cr0.pg-64", "clearing PG in 64-bit mode is #GP(0)", "SDM 2, MOV", L0, "mov %cr0, %rax\n btr $31, %rax",
+     "mov %rax, %cr0", GP(0))
 CASE("cr0.pe-64", "clearing PE alone too", "SDM 2, MOV", L0, "mov %cr0, %rax\n btr $0, %rax", "mov %rax, %cr0", GP(0))
-CASE("cr0.nw", "NW without CD is #GP(0)", "SDM 2, MOV", L0, "mov %cr0, %rax\n bts $29, %rax\n btr $30, %rax", "mov %rax, %cr0", GP(0))
+CASE("cr0.nw", "NW without CD is #GP(0)", "SDM 2, MOV", L0, "mov %cr0, %rax\n bts $29, %rax\n btr $30, %rax",
+     "mov %rax, %cr0", GP(0))
 CASE("cr4.pae-64", "clearing PAE is #GP(0)", "SDM 2, MOV", L0, "mov %cr4, %rax\n btr $5, %rax", "mov %rax, %cr4", GP(0))
 CASE("cr4.la57", "changing LA57 too", "SDM 2, MOV", L0, "mov %cr4, %rax\n btc $12, %rax", "mov %rax, %cr4", GP(0))
-CASE("efer.lme", "clearing EFER.LME with paging is #GP(0)", "SDM 3, 2.2.1", L0, "mov $0xc0000080, %ecx\n rdmsr\n btr $8, %eax", "wrmsr", GP(0))
-CASE("cr.lmsw-64", "LMSW cannot clear PE", "SDM 2, LMSW", L0, "xor %eax, %eax\n lmsw %ax\n mov $6, %ecx\n lmsw %cx", "smsw %eax\n and $1, %eax", VALUE(1))
+CASE("efer.lme", "clearing EFER.LME with paging is #GP(0)", "SDM 3, 2.2.1", L0,
+     "mov $0xc0000080, %ecx\n rdmsr\n btr $8, %eax", "wrmsr", GP(0))
+CASE("cr.lmsw-64", "LMSW cannot clear PE", "SDM 2, LMSW", L0, "xor %eax, %eax\n lmsw %ax\n mov $6, %ecx\n lmsw %cx",
+     "smsw %eax\n and $1, %eax", VALUE(1))
 CASE("cr.mov-cr-mod", "MOV CR ignores mod", "SDM 2, MOV", L0, "", ".byte 0x0f, 0x20, 0x00\n and $1, %eax", VALUE(1))
 CASE("cr.cr1", "CR1 is #UD", "SDM 2, MOV", L0, "", ".byte 0x0f, 0x20, 0xc8", UD)
 CASE("cr.cr9", "CR9 is #UD", "SDM 2, MOV", L0, "", ".byte 0x44, 0x0f, 0x20, 0xc8", UD)
 CASE("cr.cr15", "CR15 is #UD", "SDM 2, MOV", L0, "", ".byte 0x44, 0x0f, 0x22, 0xf8", UD)
 CASE("cr.cr1-ring3", "also in ring 3", "SDM 2, MOV", L3, "", ".byte 0x0f, 0x20, 0xc8", UD)
 CASE("cr.dr8", "DR8 is #UD", "SDM 2, MOV", L0, "", ".byte 0x44, 0x0f, 0x21, 0xc0", UD)
-CASE("cr.dr-wide", "MOV DR moves 64 bits without REX.W", "SDM 2, MOV", L0, "mov $-1, %rax\n mov %rax, %dr0\n xor %eax, %eax", "mov %dr0, %rax", VALUE(~0ull))
+CASE("cr.dr-wide", "MOV DR moves 64 bits without REX.W", "SDM 2, MOV", L0,
+     "mov $-1, %rax\n mov %rax, %dr0\n xor %eax, %eax", "mov %dr0, %rax", VALUE(~0ull))
 
 /* --- MSRs --- */
 
@@ -195,7 +206,8 @@ GROUP(msr_writes)
         { "mtrr64.base-type", "a reserved type", mtrr_where, 0x20e, 0xf0000003, false, has_mtrr },
         { "mtrr64.mask", "its mask", mtrr_where, 0x20f, 0xf0000800, true, has_mtrr },
         { "mtrr64.mask-reserved", "bits 0 to 10 of that", mtrr_where, 0x20f, 0xf0000400, false, has_mtrr },
-        { "mtrr64.mask-above", "address bits that are not there", mtrr_where, 0x20f, 1ull << 63 | 0x800, false, has_mtrr },
+        { "mtrr64.mask-above", "address bits that are not there", mtrr_where, 0x20f, 1ull << 63 | 0x800, false,
+          has_mtrr },
         { "mtrr64.beyond", "there is no ninth", mtrr_where, 0x210, 0, false, has_mtrr },
         { "pat64.all", "PAT takes all types", "SDM 3, 12.12.2", 0x277, 0x0001040506070604, true, NULL },
         { "pat64.type-2", "but 2", "SDM 3, 12.12.2", 0x277, 0x0007040602070406, false, NULL },
@@ -207,7 +219,8 @@ GROUP(msr_writes)
         { "efer.svme", "SVME without SVM", "AMD APM 2, 15.4", EFER, 0x1d01, false, has_no_svm },
         { "efer.high", "bit 32", efer_where, EFER, 1ull << 32 | 0xd01, false, NULL },
         { "msr64.tsc-aux", "TSC_AUX has 32 bits", "SDM 4, table 2-2", 0xc0000103, 0x12345678, true, has_rdtscp },
-        { "msr64.tsc-aux-high", "its upper half is reserved", "SDM 4, table 2-2", 0xc0000103, 1ull << 32, false, has_rdtscp },
+        { "msr64.tsc-aux-high", "its upper half is reserved", "SDM 4, table 2-2", 0xc0000103, 1ull << 32, false,
+          has_rdtscp },
         { "msr64.xss", "XSS without XSAVES is not there", "SDM 1, 13.3", 0xda0, 0, false, has_no_xsaves },
         { "msr64.platform-info", "PLATFORM_INFO is read-only", "SDM 4, table 2-2", 0xce, 0, false, is_intel },
         { "msr64.updt-trig", "BIOS_UPDT_TRIG takes an address", "SDM 3, 10.11.6", 0x79, 0x1000, true, is_intel },
@@ -241,15 +254,19 @@ GROUP(msr_reads)
     u64 value, before;
     if (has_mca()) {
         u64 count = rdmsr(0x179) & 0xff;
-        check(count && try_rdmsr(0x400 + 4 * (u32)count - 1, &value) == 3, "mca.banks", "all banks that MCG_CAP counts are there", mca_where);
+        check(count && try_rdmsr(0x400 + 4 * (u32)count - 1, &value) == 3, "mca.banks",
+              "all banks that MCG_CAP counts are there", mca_where);
         check(try_rdmsr(0x400 + 4 * (u32)count, &value) == 13, "mca.banks-beyond", "and no more", mca_where);
     }
-    check(try_rdmsr(0x1000000, &value) == 13, "msr64.none-read", "RDMSR of what is not there is #GP(0)", "SDM 2, RDMSR");
-    check(try_rdmsr(0x79, &value) == 13 || !is_intel(), "msr64.updt-trig-read", "BIOS_UPDT_TRIG cannot be read", "SDM 4, table 2-2");
+    check(try_rdmsr(0x1000000, &value) == 13, "msr64.none-read", "RDMSR of what is not there is #GP(0)",
+          "SDM 2, RDMSR");
+    check(try_rdmsr(0x79, &value) == 13 || !is_intel(), "msr64.updt-trig-read", "BIOS_UPDT_TRIG cannot be read",
+          "SDM 4, table 2-2");
     if (is_intel()) {
         wrmsr(0x8b, 0);
         cpuid(1, 0);
-        check(rdmsr(0x8b) >> 32 != 0, "msr64.sign-id-cpuid", "CPUID puts the microcode's revision into BIOS_SIGN_ID", "SDM 3, 10.11.7.1");
+        check(rdmsr(0x8b) >> 32 != 0, "msr64.sign-id-cpuid", "CPUID puts the microcode's revision into BIOS_SIGN_ID",
+              "SDM 3, 10.11.7.1");
     } else {
         check(rdmsr(0x8b) != 0, "msr64.patch-level", "the patch level can be read", "AMD BKDG, MSR 8Bh");
     }
@@ -258,7 +275,8 @@ GROUP(msr_reads)
         before = rdtsc();
         wrmsr(0x3b, 1ull << 40);
         value = rdtsc();
-        check(value - before >= 1ull << 40 && value - before < 2ull << 40, "tsc.adjust", "TSC_ADJUST moves the TSC", "SDM 3, 18.17.3");
+        check(value - before >= 1ull << 40 && value - before < 2ull << 40, "tsc.adjust", "TSC_ADJUST moves the TSC",
+              "SDM 3, 18.17.3");
         before = rdmsr(0x3b);
         wrmsr(0x10, rdtsc() - (1ull << 40));
         value = rdmsr(0x3b);
@@ -285,7 +303,8 @@ GROUP(msr_reads)
         wrmsr(EFER, rdmsr(EFER) & ~(u64)EFER_NXE);
         wrmsr(0x1a0, enable | 1ull << 34);
         check(!offered(0x80000001, EDX, 20), "msr64.xd-disable", "and XD", "SDM 4, table 2-2");
-        check(try_wrmsr(EFER, rdmsr(EFER) | EFER_NXE) == 13, "msr64.xd-disable-efer", "then EFER.NXE is #GP(0)", "SDM 4, table 2-2");
+        check(try_wrmsr(EFER, rdmsr(EFER) | EFER_NXE) == 13, "msr64.xd-disable-efer", "then EFER.NXE is #GP(0)",
+              "SDM 4, table 2-2");
         wrmsr(0x1a0, enable);
         wrmsr(EFER, rdmsr(EFER) | EFER_NXE);
         check(try_wrmsr(0x3a, 1) == 3, "msr64.feature-lock", "FEATURE_CONTROL can be locked", "SDM 4, table 2-2");
@@ -294,11 +313,13 @@ GROUP(msr_reads)
     }
 }
 CASE("msr64.rdmsr-ring3", "RDMSR in ring 3 is #GP(0)", "SDM 2, RDMSR", L3, "mov $0x1b, %ecx", "rdmsr", GP(0))
-CASE("msr64.rdmsr-high", "the upper half of RCX does not count", "SDM 2, RDMSR", L0, "movabs $0x123400000277, %rcx", "rdmsr", VALUE(0x00070406))
+CASE("msr64.rdmsr-high", "the upper half of RCX does not count", "SDM 2, RDMSR", L0, "movabs $0x123400000277, %rcx",
+     "rdmsr", VALUE(0x00070406))
 CASE("msr64.wrmsr-high", "nor those of RAX and RDX", "SDM 2, WRMSR", L0,
-     "mov $0xc0000102, %ecx\n movabs $0x5555555500001234, %rax\n movabs $0x5555555500000000, %rdx\n wrmsr", "rdmsr", VALUE(0x1234))
-CASE("msr64.rdmsr-clears", "RDMSR clears the upper halves", "SDM 2, RDMSR", L0, "mov $0x277, %ecx\n mov $-1, %rax\n mov $-1, %rdx", "rdmsr\n mov %rdx, %rax",
-     VALUE(0x00070406))
+     "mov $0xc0000102, %ecx\n movabs $0x5555555500001234, %rax\n movabs $0x5555555500000000, %rdx\n wrmsr", "rdmsr",
+     VALUE(0x1234))
+CASE("msr64.rdmsr-clears", "RDMSR clears the upper halves", "SDM 2, RDMSR", L0,
+     "mov $0x277, %ecx\n mov $-1, %rax\n mov $-1, %rdx", "rdmsr\n mov %rdx, %rax", VALUE(0x00070406))
 
 /* --- when FP and vector instructions fault --- */
 
@@ -311,7 +332,10 @@ BEFORE(em, WRITE_CR(0, saved_cr0 | CR0_EM))
 BEFORE(no_osfxsr, WRITE_CR(4, saved_cr4 & ~0x200ull))
 BEFORE(no_osxsave, WRITE_CR(4, saved_cr4 & ~(1ull << 18)))
 BEFORE(no_osxmm, WRITE_CR(4, saved_cr4 & ~0x400ull))
-BEFORE(no_avx, if (has_xsave()) { __asm__ volatile("xsetbv" : : "c"(0), "a"(3), "d"(0)); })
+BEFORE(
+    no_avx, if (has_xsave()) {
+        __asm__ volatile("xsetbv" : : "c"(0), "a"(3), "d"(0));
+    })
 static bool has_avx(void)
 {
     return offered(1, ECX, 28) && has_xsave();
@@ -334,42 +358,55 @@ CASE("fp.ts-avx", "AVX", "SDM 2, 2.8", L3, "", "vmovaps %ymm0, %ymm1", NM, .befo
 CASE("fp.ts-movnti", "MOVNTI is no SSE register's", "SDM 2, MOVNTI", L3, "", "movnti %eax, (%rdi)", NONE, .before = ts)
 CASE("fp.ts-prefetch", "nor PREFETCH", "SDM 2, PREFETCHh", L3, "", "prefetcht0 (%rdi)", NONE, .before = ts)
 CASE("fp.ts-crc32", "nor CRC32", "SDM 2, CRC32", L3, "", "crc32l %eax, %ecx", NONE, .before = ts)
-CASE("fp.ts-order", "#NM comes before the operand's page fault", "SDM 3, table 6-2", L3, "", "fldl 0x1000(%rdi)", NM, .before = ts)
+CASE("fp.ts-order", "#NM comes before the operand's page fault", "SDM 3, table 6-2", L3, "", "fldl 0x1000(%rdi)", NM,
+     .before = ts)
 CASE("fp.em-x87", "x87 with EM is #NM", "SDM 3, 2.5", L3, "", "fld1", NM, .before = em)
 CASE("fp.em-fwait", "FWAIT is not", "SDM 3, 2.5", L3, "", "fwait", NONE, .before = em)
 CASE("fp.em-mmx", "MMX is #UD", "SDM 3, 2.5", L3, "", "emms", UD, .before = em)
 CASE("fp.em-sse", "SSE is #UD", "SDM 3, 2.5", L3, "", "movaps %xmm0, %xmm1", UD, .before = em)
 CASE("fp.em-fxsave", "FXSAVE is #NM", "SDM 2, FXSAVE", L3, "", "fxsave (%rdi)", NM, .before = em)
 CASE("fp.em-movnti", "MOVNTI is not touched", "SDM 2, MOVNTI", L3, "", "movnti %eax, (%rdi)", NONE, .before = em)
-CASE("fp.em-avx", "AVX is not touched either", "SDM 2, 2.8", L3, "", "vmovaps %ymm0, %ymm1", NONE, .before = em, .when = has_avx)
+CASE("fp.em-avx", "AVX is not touched either", "SDM 2, 2.8", L3, "", "vmovaps %ymm0, %ymm1", NONE, .before = em,
+     .when = has_avx)
 CASE("fp.no-osfxsr", "SSE without OSFXSR is #UD", "SDM 3, 2.5", L3, "", "movaps %xmm0, %xmm1", UD, .before = no_osfxsr)
 CASE("fp.no-osfxsr-mmx", "MMX is fine", "SDM 3, 2.5", L3, "", "emms", NONE, .before = no_osfxsr)
 CASE("fp.no-osfxsr-ldmxcsr", "LDMXCSR is #UD", "SDM 2, LDMXCSR", L3, "", "ldmxcsr (%rdi)", UD, .before = no_osfxsr)
 CASE("fp.no-osfxsr-pause", "PAUSE is not", "SDM 2, PAUSE", L3, "", "pause", NONE, .before = no_osfxsr)
-CASE("fp.no-osfxsr-avx", "AVX does not look at OSFXSR", "SDM 2, 2.8", L3, "", "vmovaps %ymm0, %ymm1", NONE, .before = no_osfxsr, .when = has_avx)
-CASE("fp.no-osxsave", "AVX without OSXSAVE is #UD", "SDM 2, 2.8", L3, "", "vmovaps %ymm0, %ymm1", UD, .before = no_osxsave, .when = has_avx)
-CASE("fp.no-osxsave-xsave", "XSAVE", "SDM 2, XSAVE", L3, "", "xsave (%rdi)", UD, .before = no_osxsave, .when = has_xsave)
+CASE("fp.no-osfxsr-avx", "AVX does not look at OSFXSR", "SDM 2, 2.8", L3, "", "vmovaps %ymm0, %ymm1", NONE,
+     .before = no_osfxsr, .when = has_avx)
+CASE("fp.no-osxsave", "AVX without OSXSAVE is #UD", "SDM 2, 2.8", L3, "", "vmovaps %ymm0, %ymm1", UD,
+     .before = no_osxsave, .when = has_avx)
+CASE("fp.no-osxsave-xsave", "XSAVE", "SDM 2, XSAVE", L3, "", "xsave (%rdi)", UD, .before = no_osxsave,
+     .when = has_xsave)
 CASE("fp.no-osxsave-xgetbv", "XGETBV", "SDM 2, XGETBV", L3, "", "xgetbv", UD, .before = no_osxsave, .when = has_xsave)
 CASE("fp.no-osxsave-xsetbv", "XSETBV", "SDM 2, XSETBV", L0, "", "xsetbv", UD, .before = no_osxsave, .when = has_xsave)
-CASE("fp.no-avx", "AVX without its bit in XCR0 is #UD", "SDM 2, 2.8", L3, "", "vmovaps %ymm0, %ymm1", UD, .before = no_avx, .after = avx_again,
+CASE("fp.no-avx", "AVX without its bit in XCR0 is #UD", "SDM 2, 2.8", L3, "", "vmovaps %ymm0, %ymm1", UD,
+     .before = no_avx, .after = avx_again, .when = has_avx)
+CASE("fp.vex-lock", "LOCK before VEX is #UD", "SDM 2, 2.3.2", L3, "", ".byte 0xf0, 0xc5, 0xf8, 0x77", UD,
      .when = has_avx)
-CASE("fp.vex-lock", "LOCK before VEX is #UD", "SDM 2, 2.3.2", L3, "", ".byte 0xf0, 0xc5, 0xf8, 0x77", UD, .when = has_avx)
 CASE("fp.vex-66", "66h before VEX is #UD", "SDM 2, 2.3.2", L3, "", ".byte 0x66, 0xc5, 0xf8, 0x77", UD, .when = has_avx)
 CASE("fp.vex-rex", "REX before VEX is #UD", "SDM 2, 2.3.3", L3, "", ".byte 0x40, 0xc5, 0xf8, 0x77", UD, .when = has_avx)
 CASE("fp.vex-f3", "F3h before VEX is #UD", "SDM 2, 2.3.2", L3, "", ".byte 0xf3, 0xc5, 0xf8, 0x77", UD, .when = has_avx)
-CASE("fp.vex-vvvv", "vvvv that names nothing must be ones", "SDM 2, 2.3.5.6", L3, "", ".byte 0xc5, 0xf0, 0x28, 0xc0", UD, .when = has_avx)
-CASE("fp.vex-l", "VEX.L of a scalar move to a register of 128 bits", "SDM 2, VMOVD", L3, "", ".byte 0xc5, 0xfd, 0x6e, 0xc0", UD, .when = has_avx)
+CASE("fp.vex-vvvv", "vvvv that names nothing must be ones", "SDM 2, 2.3.5.6", L3, "", ".byte 0xc5, 0xf0, 0x28, 0xc0",
+     UD, .when = has_avx)
+CASE("fp.vex-l", "VEX.L of a scalar move to a register of 128 bits", "SDM 2, VMOVD", L3, "",
+     ".byte 0xc5, 0xfd, 0x6e, 0xc0", UD, .when = has_avx)
 CASE("fp.xm-ud", "an unmasked SIMD exception without OSXMMEXCPT is #UD", "SDM 3, 2.5", L3,
-     "movl $0x1f00, (%rdi)\n ldmxcsr (%rdi)\n mov $0x7f800001, %eax\n movd %eax, %xmm0", "addss %xmm0, %xmm0", UD, .before = no_osxmm)
-CASE("fp.xm", "with it #XM", "SDM 3, 2.5", L3, "movl $0x1f00, (%rdi)\n ldmxcsr (%rdi)\n mov $0x7f800001, %eax\n movd %eax, %xmm0",
-     "addss %xmm0, %xmm0", FAULT(19))
-CASE("fp.mf-64", "#MF before the next x87 instruction", "SDM 1, 8.7", L3, "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n fdivrp", "fld1", MF)
-CASE("fp.mf-mmx", "before MMX", "SDM 3, 12.5", L3, "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n fdivrp", "emms", MF)
-CASE("fp.mf-not-sse", "not before SSE", "SDM 1, 8.7", L3, "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n fdivrp", "movaps %xmm0, %xmm1\n fninit", NONE)
-CASE("fp.mf-not-fxsave", "not before FXSAVE", "SDM 2, FXSAVE", L3, "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n fdivrp", "fxsave (%rdi)\n fninit", NONE)
+     "movl $0x1f00, (%rdi)\n ldmxcsr (%rdi)\n mov $0x7f800001, %eax\n movd %eax, %xmm0", "addss %xmm0, %xmm0", UD,
+     .before = no_osxmm)
+CASE("fp.xm", "with it #XM", "SDM 3, 2.5", L3,
+     "movl $0x1f00, (%rdi)\n ldmxcsr (%rdi)\n mov $0x7f800001, %eax\n movd %eax, %xmm0", "addss %xmm0, %xmm0",
+     FAULT(19))
+CASE("fp.mf-64", "#MF before the next x87 instruction", "SDM 1, 8.7", L3,
+     "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n fdivrp", "fld1", MF)
+CASE("fp.mf-mmx", "before MMX", "SDM 3, 12.5", L3, "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n fdivrp",
+     "emms", MF)
+CASE("fp.mf-not-sse", "not before SSE", "SDM 1, 8.7", L3,
+     "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n fdivrp", "movaps %xmm0, %xmm1\n fninit", NONE)
+CASE("fp.mf-not-fxsave", "not before FXSAVE", "SDM 2, FXSAVE", L3,
+     "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n fdivrp", "fxsave (%rdi)\n fninit", NONE)
 
 /* --- XSAVE and FXSAVE --- */
-
 
 static bool has_xsavec(void)
 {
@@ -385,26 +422,32 @@ static bool has_xsaves(void)
 }
 #define ALL "mov $7, %eax\n xor %edx, %edx\n"
 CASE("xsave.align", "XSAVE at 32 is #GP(0)", "SDM 2, XSAVE", L3, ALL, "xsave 32(%rdi)", GP(0), .when = has_xsave)
-CASE("xsave.bv", "XSAVE sets bits of XSTATE_BV of what it saved, and leaves others", "SDM 1, 13.7", L3, "movabs $0x800000000000000, %rcx\n mov %rcx, 0x200(%rdi)\n mov $1, %eax\n xor %edx, %edx",
+CASE("xsave.bv", "XSAVE sets bits of XSTATE_BV of what it saved, and leaves others", "SDM 1, 13.7", L3,
+     "movabs $0x800000000000000, %rcx\n mov %rcx, 0x200(%rdi)\n mov $1, %eax\n xor %edx, %edx",
      "fld1\n xsave (%rdi)\n fninit\n mov 0x200(%rdi), %rax", VALUE(0x800000000000001), .when = has_xsave)
-CASE("xsave.keeps", "and does not write the reserved part of the header", "SDM 1, 13.7", L3, "movq $0x55, 0x210(%rdi)\n" ALL, "xsave (%rdi)\n mov 0x210(%rdi), %rax",
-     VALUE(0x55), .when = has_xsave)
-CASE("xrstor.bv", "XRSTOR with XSTATE_BV beyond XCR0 is #GP(0)", "SDM 1, 13.8", L3, "movq $0x8, 0x200(%rdi)\n" ALL, "xrstor (%rdi)", GP(0), .when = has_xsave)
-CASE("xrstor.bv-63", "bit 63 of it too", "SDM 1, 13.8", L3, "movabs $0x8000000000000000, %rax\n mov %rax, 0x200(%rdi)\n" ALL, "xrstor (%rdi)", GP(0),
-     .when = has_xsave)
-CASE("xrstor.compact", "a compacted form without XSAVEC is #GP(0)", "SDM 1, 13.8", L3, "movabs $0x8000000000000000, %rax\n mov %rax, 0x208(%rdi)\n" ALL,
-     "xrstor (%rdi)", GP(0), .when = has_no_xsavec)
+CASE("xsave.keeps", "and does not write the reserved part of the header", "SDM 1, 13.7", L3,
+     "movq $0x55, 0x210(%rdi)\n" ALL, "xsave (%rdi)\n mov 0x210(%rdi), %rax", VALUE(0x55), .when = has_xsave)
+CASE("xrstor.bv", "XRSTOR with XSTATE_BV beyond XCR0 is #GP(0)", "SDM 1, 13.8", L3, "movq $0x8, 0x200(%rdi)\n" ALL,
+     "xrstor (%rdi)", GP(0), .when = has_xsave)
+CASE("xrstor.bv-63", "bit 63 of it too", "SDM 1, 13.8", L3,
+     "movabs $0x8000000000000000, %rax\n mov %rax, 0x200(%rdi)\n" ALL, "xrstor (%rdi)", GP(0), .when = has_xsave)
+CASE("xrstor.compact", "a compacted form without XSAVEC is #GP(0)", "SDM 1, 13.8", L3,
+     "movabs $0x8000000000000000, %rax\n mov %rax, 0x208(%rdi)\n" ALL, "xrstor (%rdi)", GP(0), .when = has_no_xsavec)
 CASE("xrstor.compact-bad", "one with XSTATE_BV beyond XCOMP_BV is #GP(0)", "SDM 1, 13.8.2", L3,
-     "movabs $0x8000000000000000, %rax\n mov %rax, 0x208(%rdi)\n movq $1, 0x200(%rdi)\n" ALL, "xrstor (%rdi)", GP(0), .when = has_xsavec)
-CASE("xrstor.mxcsr", "reserved bits of MXCSR are #GP(0)", "SDM 1, 13.8.1", L3, "movq $2, 0x200(%rdi)\n movl $0x80000000, 24(%rdi)\n" ALL, "xrstor (%rdi)", GP(0),
+     "movabs $0x8000000000000000, %rax\n mov %rax, 0x208(%rdi)\n movq $1, 0x200(%rdi)\n" ALL, "xrstor (%rdi)", GP(0),
+     .when = has_xsavec)
+CASE("xrstor.mxcsr", "reserved bits of MXCSR are #GP(0)", "SDM 1, 13.8.1", L3,
+     "movq $2, 0x200(%rdi)\n movl $0x80000000, 24(%rdi)\n" ALL, "xrstor (%rdi)", GP(0), .when = has_xsave)
+CASE("xrstor.mxcsr-not-asked", "unless neither SSE nor AVX is asked for", "SDM 1, 13.8.1", L3,
+     "movq $2, 0x200(%rdi)\n movl $0x80000000, 24(%rdi)\n mov $1, %eax\n xor %edx, %edx", "xrstor (%rdi)", NONE,
      .when = has_xsave)
-CASE("xrstor.mxcsr-not-asked", "unless neither SSE nor AVX is asked for", "SDM 1, 13.8.1", L3, "movq $2, 0x200(%rdi)\n movl $0x80000000, 24(%rdi)\n mov $1, %eax\n xor %edx, %edx",
-     "xrstor (%rdi)", NONE, .when = has_xsave)
-CASE("xrstor.xcomp", "XCOMP_BV without its bit 63 must be 0", "SDM 1, 13.8", L3, "movq $1, 0x208(%rdi)\n" ALL, "xrstor (%rdi)", GP(0), .when = has_xsave)
+CASE("xrstor.xcomp", "XCOMP_BV without its bit 63 must be 0", "SDM 1, 13.8", L3, "movq $1, 0x208(%rdi)\n" ALL,
+     "xrstor (%rdi)", GP(0), .when = has_xsave)
 CASE("xsaves.ring3", "XSAVES in ring 3 is #GP(0)", "SDM 2, XSAVES", L3, ALL, "xsaves (%rdi)", GP(0), .when = has_xsaves)
 CASE("xgetbv.1", "XGETBV of 2 is #GP(0)", "SDM 2, XGETBV", L3, "mov $2, %ecx", "xgetbv", GP(0), .when = has_xsave)
 CASE("fxsave.align", "FXSAVE at 8 is #GP(0)", "SDM 2, FXSAVE", L3, "", "fxsave 8(%rdi)", GP(0))
-CASE("fxrstor.mxcsr", "FXRSTOR with reserved bits of MXCSR is #GP(0)", "SDM 2, FXRSTOR", L3, "fxsave (%rdi)\n movl $0x80000000, 24(%rdi)", "fxrstor (%rdi)", GP(0))
+CASE("fxrstor.mxcsr", "FXRSTOR with reserved bits of MXCSR is #GP(0)", "SDM 2, FXRSTOR", L3,
+     "fxsave (%rdi)\n movl $0x80000000, 24(%rdi)", "fxrstor (%rdi)", GP(0))
 
 /* --- privileged instructions --- */
 
@@ -462,7 +505,8 @@ static bool has_umip(void)
 {
     return offered(7, ECX, 2);
 }
-CASE("umip64.sgdt", "with UMIP SGDT in ring 3 is #GP(0)", "SDM 2, SGDT", L3, "", "sgdt (%rdi)", GP(0), .before = umip, .when = has_umip)
+CASE("umip64.sgdt", "with UMIP SGDT in ring 3 is #GP(0)", "SDM 2, SGDT", L3, "", "sgdt (%rdi)", GP(0), .before = umip,
+     .when = has_umip)
 CASE("umip64.sidt", "SIDT", "SDM 2, SIDT", L3, "", "sidt (%rdi)", GP(0), .before = umip, .when = has_umip)
 CASE("umip64.sldt", "SLDT", "SDM 2, SLDT", L3, "", "sldt %rax", GP(0), .before = umip, .when = has_umip)
 CASE("umip64.str", "STR", "SDM 2, STR", L3, "", "str %rax", GP(0), .before = umip, .when = has_umip)
@@ -477,10 +521,11 @@ static bool has_smap(void)
     return offered(7, EBX, 20);
 }
 CASE("smap.stac-ring3", "STAC in ring 3 is #UD", "SDM 2, STAC", L3, "", "stac", UD, .when = has_smap)
-CASE("ring3.monitor", "MONITOR in ring 3 is #UD", "SDM 2, MONITOR", L3, "mov %rdi, %rax", "monitor", UD, .when = has_monitor)
-CASE("ring3.mwait", "MWAIT too", "SDM 2, MWAIT", L3, "", "mwait", UD, .when = has_monitor)
-CASE("monitor.extensions", "extensions that are not there are #GP(0)", "SDM 2, MONITOR", L0, "mov %rdi, %rax\n mov $1, %ecx\n xor %edx, %edx", "monitor", GP(0),
+CASE("ring3.monitor", "MONITOR in ring 3 is #UD", "SDM 2, MONITOR", L3, "mov %rdi, %rax", "monitor", UD,
      .when = has_monitor)
+CASE("ring3.mwait", "MWAIT too", "SDM 2, MWAIT", L3, "", "mwait", UD, .when = has_monitor)
+CASE("monitor.extensions", "extensions that are not there are #GP(0)", "SDM 2, MONITOR", L0,
+     "mov %rdi, %rax\n mov $1, %ecx\n xor %edx, %edx", "monitor", GP(0), .when = has_monitor)
 
 /* --- I/O permissions --- */
 
@@ -490,8 +535,8 @@ static void use_io_tss(u32 limit, u8 byte_10)
 {
     memcpy(io_tss, cpus[0].tss, 104);
     memset(io_tss + 104, 0xff, 64);
-    io_tss[102]         = 104;
-    io_tss[104 + 0x10]  = byte_10; /* ports 80h to 87h */
+    io_tss[102]          = 104;
+    io_tss[104 + 0x10]   = byte_10; /* ports 80h to 87h */
     *gdt_entry(S_T2)     = SEGMENT((u32)(u64)io_tss, limit, 0x89);
     *gdt_entry(S_T2 + 8) = 0;
     __asm__ volatile("ltr %w0" : : "r"(S_T2));
@@ -509,9 +554,11 @@ CASE("io64.word-allowed", "with both", "SDM 1, 19.5.2", L3, "", "inw $0x80, %ax"
 CASE("io64.dword", "a doubleword four", "SDM 1, 19.5.2", L3, "", "inl $0x80, %eax", GP(0), .before = io_word_allowed)
 CASE("io64.across", "bits in the next byte count", "SDM 1, 19.5.2", L3, "", "inw $0x87, %ax", GP(0), .before = io_last)
 CASE("io64.last", "the byte's last port alone", "SDM 1, 19.5.2", L3, "", "inb $0x87, %al", NONE, .before = io_last)
-CASE("io64.limit", "two bytes of the map are read: both must be within the limit", "SDM 1, 19.5.2", L3, "", "inb $0x80, %al", GP(0), .before = io_limit)
+CASE("io64.limit", "two bytes of the map are read: both must be within the limit", "SDM 1, 19.5.2", L3, "",
+     "inb $0x80, %al", GP(0), .before = io_limit)
 CASE("io64.limit-fits", "as they are here", "SDM 1, 19.5.2", L3, "", "inb $0x80, %al", NONE, .before = io_limit_fits)
-CASE("io64.none", "a map beyond the limit allows nothing", "SDM 1, 19.5.2", L3, "", "inb $0x80, %al", GP(0), .before = io_nowhere)
+CASE("io64.none", "a map beyond the limit allows nothing", "SDM 1, 19.5.2", L3, "", "inb $0x80, %al", GP(0),
+     .before = io_nowhere)
 CASE("io64.iopl", "IOPL 3 allows all ports", "SDM 1, 19.5.1", L3, "", "inb $0x80, %al", NONE, .before = iopl)
 CASE("io64.iopl-cli", "and CLI", "SDM 1, 19.5.1", L3, "", "cli", NONE, .before = iopl)
 CASE("io64.compat", "in compatibility mode too", "SDM 1, 19.5.2", C3, "", "inb $0x80, %al", NONE, .before = io_allowed)

@@ -44,9 +44,9 @@ static unsigned access(unsigned mode, unsigned kind, u64 at, Frame *f)
     static const char *const code[] = { "\x8b\x06\xcc", "\x88\x06\xcc", "\xff\xe6\xcc" };
     static const u8          len[]  = { 3, 3, 3 };
     run_bytes(mode, code[kind], len[kind], f); /* sets the pages up; RSI is 0: this faults */
-    *f     = frame_at(A_CODE, STACK_TOP, mode == L3);
-    f->rsi = at;
-    f->rax = 0xcc;
+    *f          = frame_at(A_CODE, STACK_TOP, mode == L3);
+    f->rsi      = at;
+    f->rax      = 0xcc;
     cpus[0].cr2 = 0;
     __asm__ volatile("mov %0, %%cr2" : : "r"(0ull));
     return run(f);
@@ -103,7 +103,7 @@ static void check_level(unsigned leaf, unsigned level, const Kind *k, const char
         wrmsr(EFER, rdmsr(EFER) & ~(u64)EFER_NXE);
     }
     static const char *const prefixes[] = { "", "walk1g.", "walk2m.", "walk." };
-    bool ok = as_expected(k, leaf);
+    bool                     ok         = as_expected(k, leaf);
     if (k->no_nxe) {
         wrmsr(EFER, rdmsr(EFER) | EFER_NXE);
     }
@@ -112,8 +112,8 @@ static void check_level(unsigned leaf, unsigned level, const Kind *k, const char
 
 GROUP(walks)
 {
-    u64  above = 1ull << (cpuid(0x80000008, 0).a & 0xff);
-    u64  top   = 1ull << 51;
+    u64  above   = 1ull << (cpuid(0x80000008, 0).a & 0xff);
+    u64  top     = 1ull << 51;
     Kind kinds[] = {
         { ".plain", "all accesses are allowed", .clear = 0 },
         { ".absent", "absent: a fault for all accesses", .clear = P, .absent = true },
@@ -193,7 +193,8 @@ GROUP(accessed_and_dirty)
     for (unsigned leaf = offered(0x80000001, EDX, 26) ? PDPTE : PDE; leaf <= PTE; leaf++) {
         build(leaf);
         access(L0, READS, address(leaf), &f);
-        check(upper_accessed(leaf) && bits(leaf, A), join("ad.", names[leaf], ".read"), "a read sets A in each level", bits_where);
+        check(upper_accessed(leaf) && bits(leaf, A), join("ad.", names[leaf], ".read"), "a read sets A in each level",
+              bits_where);
         access(L0, WRITES, address(leaf), &f);
         check(upper_accessed(leaf) && bits(leaf, A | D), join("ad.", names[leaf], ".write"),
               "a later write D in the last", bits_where);
@@ -207,13 +208,15 @@ GROUP(accessed_and_dirty)
         build(leaf);
         *entries[leaf] &= ~(u64)W;
         access(L3, WRITES, address(leaf), &f);
-        check(!(*entries[leaf] & D), join("ad.", names[leaf], ".write-faults"), "a write that faults does not set D", bits_where);
+        check(!(*entries[leaf] & D), join("ad.", names[leaf], ".write-faults"), "a write that faults does not set D",
+              bits_where);
         build(leaf);
         *entries[leaf] &= ~(u64)W;
         WRITE_CR(0, saved_cr0 & ~0x10000ull);
         access(L0, WRITES, address(leaf), &f);
         WRITE_CR(0, saved_cr0);
-        check(bits(leaf, A | D), join("ad.", names[leaf], ".write-wp"), "one of the supervisor with WP clear does", bits_where);
+        check(bits(leaf, A | D), join("ad.", names[leaf], ".write-wp"), "one of the supervisor with WP clear does",
+              bits_where);
     }
     pml4[LINEAR >> 39] = 0;
     WRITE_CR(3, pml4);
@@ -233,7 +236,8 @@ BEFORE(ldt_read_only, *(u64 *)area_page = SEGMENT(0, 0xfffff, 0xc092); map(A_HOL
 BEFORE(two_pages, map(A_AREA + PAGE, code_page, P | W | U); map(A_AREA, area_page, P | W | U))
 AFTER(two_dirty, (*pte(A_AREA) & D) && (*pte(A_AREA + PAGE) & D))
 #define HOLE_AT "mov $A_HOLE, %ebx\n"
-#define AD(id, text, mode, code, after_) CASE("ad." id, text, "SDM 3, 4.8", mode, HOLE_AT, code, NONE, .before = map_hole, .after = after_)
+#define AD(id, text, mode, code, after_)                                                                               \
+    CASE("ad." id, text, "SDM 3, 4.8", mode, HOLE_AT, code, NONE, .before = map_hole, .after = after_)
 AD("cmp", "CMP reads", L3, "cmp %eax, (%rbx)", hole_a)
 AD("cmpxchg", "CMPXCHG that does not exchange writes", L3, "mov $1, %eax\n cmpxchg %ecx, (%rbx)", hole_ad)
 AD("cmpxchg8b", "CMPXCHG8B too", L3, "mov $1, %eax\n cmpxchg8b (%rbx)", hole_ad)
@@ -255,16 +259,17 @@ AD("fst", "an x87 store", L3, "fninit\n fldz\n fstpl (%rbx)", hole_ad)
 AD("sgdt", "SGDT", L3, "sgdt (%rbx)", hole_ad)
 AD("setcc", "SETcc", L3, "setz (%rbx)", hole_ad)
 AD("enter", "ENTER", L3, "lea 0x100(%rbx), %rsp\n enter $0, $0\n mov $STACK_TOP, %esp", hole_ad)
-CASE("ad.gdt-read", "a descriptor's read sets A, and its accessed bit D", "SDM 3, 4.8", L0, "mov $S_T1, %eax\n lldt %ax\n mov $4, %eax",
-     "mov %ax, %es", NONE, .t1 = SEGMENT(A_HOLE, 7, 0x82), .before = ldt_in_hole, .after = hole_ad)
+CASE("ad.gdt-read", "a descriptor's read sets A, and its accessed bit D", "SDM 3, 4.8", L0,
+     "mov $S_T1, %eax\n lldt %ax\n mov $4, %eax", "mov %ax, %es", NONE, .t1 = SEGMENT(A_HOLE, 7, 0x82),
+     .before = ldt_in_hole, .after = hole_ad)
 CASE("ad.gdt-accessed", "which is not written when it is set already", "SDM 3, 3.4.5.1", L0,
-     "mov $S_T1, %eax\n lldt %ax\n mov $4, %eax", "mov %ax, %es", NONE, .t1 = SEGMENT(A_HOLE, 7, 0x82), .before = ldt_in_hole_accessed,
-     .after = hole_a)
-CASE("ad.gdt-read-only", "one on a read-only page with its accessed bit clear is a page fault of a write", "SDM 3, 4.6", L0,
-     "mov $S_T1, %eax\n lldt %ax\n mov $4, %eax", "mov %ax, %es", PAGE_FAULT(3, A_HOLE + 5), .t1 = SEGMENT(A_HOLE, 7, 0x82),
-     .before = ldt_read_only)
-CASE("ad.split", "a write on two pages sets D in both", "SDM 3, 4.8", L3, "", "mov %rax, 0xffc(%rdi)", NONE, .before = two_pages,
-     .after = two_dirty)
+     "mov $S_T1, %eax\n lldt %ax\n mov $4, %eax", "mov %ax, %es", NONE, .t1 = SEGMENT(A_HOLE, 7, 0x82),
+     .before = ldt_in_hole_accessed, .after = hole_a)
+CASE("ad.gdt-read-only", "one on a read-only page with its accessed bit clear is a page fault of a write", "SDM 3, 4.6",
+     L0, "mov $S_T1, %eax\n lldt %ax\n mov $4, %eax", "mov %ax, %es", PAGE_FAULT(3, A_HOLE + 5),
+     .t1 = SEGMENT(A_HOLE, 7, 0x82), .before = ldt_read_only)
+CASE("ad.split", "a write on two pages sets D in both", "SDM 3, 4.8", L3, "", "mov %rax, 0xffc(%rdi)", NONE,
+     .before = two_pages, .after = two_dirty)
 
 /* --- stale entries --- */
 
@@ -276,27 +281,28 @@ GROUP(stale)
     *(u32 *)other             = 0x22;
 
     build(PDE);
-    *(u32 *)LARGE = 0x11;
-    u32  first    = READ_MAPPED(LINEAR);
-    u32  far      = READ_MAPPED(LINEAR + 0x100000);
-    *entries[PDE] = (u64)entries[PTE] | P | W;
+    *(u32 *)LARGE   = 0x11;
+    u32 first       = READ_MAPPED(LINEAR);
+    u32 far         = READ_MAPPED(LINEAR + 0x100000);
+    *entries[PDE]   = (u64)entries[PTE] | P | W;
     entries[PTE][0] = other | P | W;
     invlpg(LINEAR + 0x100000);
-    check(READ_MAPPED(LINEAR) == 0x22 && first == 0x11, "stale.2m-split", "INVLPG of any address in a 2 MiB page drops all of it",
-          where);
+    check(READ_MAPPED(LINEAR) == 0x22 && first == 0x11, "stale.2m-split",
+          "INVLPG of any address in a 2 MiB page drops all of it", where);
     (void)far;
     build(PTE);
-    *(u32 *)frame = 0x11;
-    first         = READ_MAPPED(LINEAR);
-    u64 second    = page();
+    *(u32 *)frame  = 0x11;
+    first          = READ_MAPPED(LINEAR);
+    u64 second     = page();
     *(u64 *)second = other | P | W;
     *entries[PDE]  = second | P | W;
     invlpg(LINEAR + 0x5000);
     invlpg(LINEAR);
-    check(READ_MAPPED(LINEAR) == 0x22 && first == 0x11, "stale.pde", "INVLPG drops what was read from upper levels", where);
+    check(READ_MAPPED(LINEAR) == 0x22 && first == 0x11, "stale.pde", "INVLPG drops what was read from upper levels",
+          where);
     build(PTE);
-    first          = READ_MAPPED(LINEAR);
-    *entries[PDE]  = second | P | W;
+    first         = READ_MAPPED(LINEAR);
+    *entries[PDE] = second | P | W;
     WRITE_CR(3, pml4);
     check(READ_MAPPED(LINEAR) == 0x22, "stale.pde-cr3", "so does MOV to CR3", where);
 
@@ -308,7 +314,8 @@ GROUP(stale)
     first         = READ_MAPPED(LINEAR);
     *entries[PTE] = other | P | W | G;
     WRITE_CR(4, saved_cr4);
-    check(READ_MAPPED(LINEAR) == 0x22 && first == 0x11, "stale.global-pge", "a change of CR4.PGE drops global entries", where);
+    check(READ_MAPPED(LINEAR) == 0x22 && first == 0x11, "stale.global-pge", "a change of CR4.PGE drops global entries",
+          where);
     *entries[PTE] = frame | P | W | G;
     WRITE_CR(4, saved_cr4 | CR4_PGE);
     first         = READ_MAPPED(LINEAR);
@@ -369,7 +376,7 @@ GROUP(stale)
 typedef struct InvpcidCase {
     const char *id, *text;
     u8          type, pcid;
-    bool        global;     /* the entry */
+    bool        global; /* the entry */
 } InvpcidCase;
 GROUP(invpcid)
 {
@@ -412,5 +419,5 @@ GROUP(invpcid)
     pml4[LINEAR >> 39] = 0;
     WRITE_CR(3, pml4);
 }
-CASE("pcid.cr3-63", "bit 63 of CR3 without PCIDE is #GP(0)", "SDM 2, MOV", L0, "mov %cr3, %rax\n bts $63, %rax", "mov %rax, %cr3",
-     GP(0))
+CASE("pcid.cr3-63", "bit 63 of CR3 without PCIDE is #GP(0)", "SDM 2, MOV", L0, "mov %cr3, %rax\n bts $63, %rax",
+     "mov %rax, %cr3", GP(0))

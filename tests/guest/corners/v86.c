@@ -2,7 +2,6 @@
 
 #include "check.h"
 
-
 /* --- IOPL --- */
 
 CASE("v86.cli", "CLI with IOPL 0 is #GP(0)", "SDM 3, 21.2.7", V86, "", "cli", GP(0))

@@ -28,6 +28,8 @@ Word option(const char *name, Word otherwise)
 
 void finish(int status)
 {
+    while (!(inb(0x3fd) & 0x40)) { /* until the last character has left; ones where there is no serial port */
+    }
     outb(0xf4, (u8)status);
     for (const char *s = "Shutdown"; *s; s++) {
         outb(0x8900, (u8)*s); /* Bochs */

@@ -1,4 +1,5 @@
-/* Instructions that C has no words for, bits of EFLAGS, the command line and the end: for programs of 32 and 64 bits. */
+/* Instructions that C has no words for, bits of EFLAGS, the command line and the end: for programs of 32 and 64 bits.
+ */
 
 #ifndef QUERN_TESTS_GUEST_RT_INSN_H
 #define QUERN_TESTS_GUEST_RT_INSN_H
