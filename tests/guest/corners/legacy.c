@@ -124,7 +124,10 @@ static void start_paging(void)
     page_directory[A_APIC >> 22] |= 0x18;
     page_directory[A_WINDOW >> 22] = (u32)window_table | 7;
     WRITE_CR(0, READ_CR(0) & 0x7fffffff); /* it may have been another kind of paging */
-    WRITE_CR(4, 0x610);                   /* PSE, OSFXSR, OSXMMEXCPT */
+    if (cpuid(0x80000000, 0).a >= 0x80000001 && cpuid(0x80000001, 0).d >> 20 & 0x201) { /* there is an EFER */
+        wrmsr(0xc0000080, 0);
+    }
+    WRITE_CR(4, 0x610); /* PSE, OSFXSR, OSXMMEXCPT */
     WRITE_CR(3, page_directory);
     WRITE_CR(0, 0x80010033); /* PG, WP, NE, ET, MP, PE */
 }

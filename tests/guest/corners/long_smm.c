@@ -5,13 +5,14 @@
 
 enum { SMBASE = 0x30000, LOW_SMRAM = 0xa0000, SEEN = 0x9000, SAVE = 0xfe00 };
 typedef struct Seen {
-    u32 magic, runs, cs, cr0, cr4, flags, dr7, efer, wanted_base, nmi, smi, clear_halt, rsp, nmis_inside;
+    u32 magic, runs, cs, cr0, cr4, flags, dr7, efer, wanted_base, nmi, smi, clear_halt, rsp, nmis_inside, iret_inside;
 } Seen;
 #define AT(member) "%ds:" #member "+0x9000"
 __asm__(
     ".set magic, 0\n.set runs, 4\n.set cs_, 8\n.set cr0_, 12\n.set cr4_, 16\n.set flags, 20\n.set dr7_, 24\n.set efer, "
     "28\n"
-    ".set wanted_base, 32\n.set nmi, 36\n.set smi, 40\n.set clear_halt, 44\n.set rsp_, 48\n.set nmis_inside, 52\n"
+    ".set wanted_base, 32\n.set nmi, 36\n.set smi, 40\n.set clear_halt, 44\n.set rsp_, 48\n.set nmis_inside, 52\n.set "
+    "iret_inside, 56\n"
     ".pushsection .rodata\n smm_code: .code16\n"
     "xorw %bx, %bx\n movw %bx, %ds\n"
     "movl $0x5313d00d, " AT(magic) "\n incl " AT(runs) "\n movw %cs, " AT(
@@ -33,7 +34,11 @@ __asm__(
                                                                                                                                      nmi) "\n movl $0x4400, 0x300(%ebx)\n"
                                                                                                                                           "nop\n nop\n nop\n 3: movl " AT(smi) ", %eax\n testl %eax, %eax\n jz 4f\n movl $0, " AT(
                                                                                                                                               smi) "\n movl $0x4200, 0x300(%ebx)\n nop\n nop\n"
-                                                                                                                                                   "4: rsm\n smm_code_end: .code64\n .popsection");
+                                                                                                                                                   "4: cmpl $0, " AT(
+                                                                                                                                                       iret_inside) "\n je 5f\n"
+                                                                                                                                                                    "lidtl %cs:(smm_idt - smm_code + 0x8000)\n movw %cs, %ds:0x910a\n movw $(smm_inner_nmi - smm_code + 0x8000), %ds:0x9108\n"
+                                                                                                                                                                    "pushfw\n pushw %cs\n pushw $(smm_back - smm_code + 0x8000)\n iretw\n smm_back: nop\n nop\n"
+                                                                                                                                                                    "5: rsm\n smm_inner_nmi: incl %ds:0x9034\n iretw\n smm_idt: .word 0x3ff\n .long 0x9100\n smm_code_end: .code64\n .popsection");
 extern const u8 smm_code[], smm_code_end[];
 
 static volatile Seen *seen(void)
@@ -71,6 +76,8 @@ AFTER(saved_cr0_cr4, ran_once(f) && saved(SMBASE, 0xff58) == READ_CR(0) && saved
 AFTER(saved_rip, ran_once(f) && saved(SMBASE, 0xff78) > A_CODE && saved(SMBASE, 0xff78) < A_CODE + 0x20)
 AFTER(saved_r8, ran_once(f) && saved(SMBASE, 0xff80 + 8 * 7) == 0x123456789abcdef0)
 AFTER(saved_revision, ran_once(f) && *(volatile u32 *)(u64)(SMBASE + 0xfefc) == 0x20064)
+BEFORE(smm_nmi_iret, smm_nmi(f); seen()->iret_inside = 1)
+AFTER(nmi_inside, ran_once(f) && seen()->nmis_inside == 1 && smm_nmis == 0)
 AFTER(one_nmi, ran_once(f) && smm_nmis == 1)
 #define SET_DESTINATION "mov $0xfee00000, %ebx\n mov 0x20(%rbx), %ecx\n mov %ecx, 0x310(%rbx)\n"
 CASE("smm64.returns", "RSM comes back to 64-bit mode with all registers", "SDM 3, 32.4", L0,
@@ -98,6 +105,8 @@ CASE("smm64.revision", "and its revision", "AMD APM 2, 10.2.3", L0, "", SEND_SMI
      .after = saved_revision)
 CASE("smm64.nmi", "an NMI in SMM waits for RSM", "SDM 3, 32.8", L0, "", SEND_SMI, NONE, .before = smm_nmi,
      .after = one_nmi)
+CASE("smm64.nmi-iret", "or for an IRET in SMM", "SDM 3, 32.8", L0, "", SEND_SMI, NONE, .before = smm_nmi_iret,
+     .after = nmi_inside)
 CASE("smm64.smi", "so does another SMI", "SDM 3, 32.3", L0, "", SEND_SMI, NONE, .before = smm_smi, .after = ran_twice)
 CASE("smm64.nmi-blocked", "RSM leaves NMIs blocked that were", "SDM 3, 32.8", L0, "xor %eax, %eax", SEND_NMI, VALUE(1),
      .before = smm_in_nmi, .after = ran_once)

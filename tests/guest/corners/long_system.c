@@ -406,6 +406,25 @@ CASE("fp.mf-not-sse", "not before SSE", "SDM 1, 8.7", L3,
 CASE("fp.mf-not-fxsave", "not before FXSAVE", "SDM 2, FXSAVE", L3,
      "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n fdivrp", "fxsave (%rdi)\n fninit", NONE)
 
+#define MXCSR(value) "movl $" value ", (%rdi)\n ldmxcsr (%rdi)\n"
+#define PRODUCT                                                                                                        \
+    "mulss %xmm1, %xmm0\n movd %xmm0, %eax\n stmxcsr (%rdi)\n mov (%rdi), %ecx\n and $0x3f, %ecx\n shl $24, %rcx\n "   \
+    "shl $8, %rcx\n or %rcx, %rax\n" MXCSR("0x1f80")
+#define OPERANDS(a, b) "mov $" a ", %eax\n movd %eax, %xmm0\n mov $" b ", %eax\n movd %eax, %xmm1\n"
+CASE("fp.denormal", "a denormal operand is reported by DE", "SDM 1, 11.5.2.2", L3,
+     MXCSR("0x1f80") OPERANDS("1", "0x3f800000"), PRODUCT, VALUE(0x200000001))
+CASE("fp.daz", "with DAZ it is zero, and not reported", "SDM 1, 10.2.3.4", L3,
+     MXCSR("0x1fc0") OPERANDS("1", "0x3f800000"), PRODUCT, VALUE(0))
+CASE("fp.daz-sign", "of its sign", "SDM 1, 10.2.3.4", L3, MXCSR("0x1fc0") OPERANDS("0x80000001", "0x3f800000"), PRODUCT,
+     VALUE(0x80000000))
+CASE("fp.underflow", "a tiny product is denormal", "SDM 1, 4.9.1.5", L3,
+     MXCSR("0x1f80") OPERANDS("0x00800001", "0x3f000000"), PRODUCT, VALUE(0x3000400000))
+CASE("fp.ftz", "with FTZ it is zero, and UE and PE are set", "SDM 1, 10.2.3.3", L3,
+     MXCSR("0x9f80") OPERANDS("0x00800001", "0x3f000000"), PRODUCT, VALUE(0x3000000000))
+CASE("fp.ftz-unmasked", "an unmasked underflow is #XM, FTZ or not", "SDM 1, 10.2.3.3", L3,
+     MXCSR("0x9780") OPERANDS("0x00800001", "0x3f000000"), "mulss %xmm1, %xmm0", FAULT(19))
+CASE("fp.mxcsr-back", "the mask again", "SDM 1, 10.2.3", L3, MXCSR("0x1f80"), "nop", NONE)
+
 /* --- XSAVE and FXSAVE --- */
 
 static bool has_xsavec(void)
