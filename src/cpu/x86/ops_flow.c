@@ -427,6 +427,9 @@ static void syscall_insn(X86Cpu *cpu, const X86Insn *in)
 static void sysret_insn(X86Cpu *cpu, const X86Insn *in)
 {
     x86_sysret(cpu, in->opsize);
+    if (cpu->eflags & EFLAGS_TF) {
+        x86_want_step_trap(cpu); /* unlike behind IRET and POPF, the trap comes at once, in ring 3 */
+    }
     transferred(cpu);
 }
 

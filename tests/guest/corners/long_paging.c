@@ -103,14 +103,20 @@ GROUP(pcid)
 }
 BEFORE(
     pcid_on, if (has_pcid()) { WRITE_CR(4, saved_cr4 | CR4_PCIDE); })
+static bool has_invpcid(void)
+{
+    return offered(7, EBX, 10);
+}
 CASE("pcid.enable-nonzero", "CR4.PCIDE with CR3's low bits set is #GP(0)", "SDM 3, 4.10.1", L0,
-     "mov %cr3, %rbx\n lea 8(%rbx), %rax\n mov %rax, %cr3\n mov %cr4, %rax\n bts $17, %rax", "mov %rax, %cr4\n", GP(0))
+     "mov %cr3, %rbx\n lea 8(%rbx), %rax\n mov %rax, %cr3\n mov %cr4, %rax\n bts $17, %rax", "mov %rax, %cr4\n", GP(0),
+     .when = has_pcid)
 CASE("pcid.invpcid-type", "INVPCID of type 4 is #GP(0)", "SDM 2, INVPCID", L0, "mov $4, %eax", "invpcid (%rdi), %rax",
-     GP(0))
+     GP(0), .when = has_invpcid)
 CASE("pcid.invpcid-reserved", "with reserved bits in the descriptor #GP(0)", "SDM 2, INVPCID", L0,
-     "mov $2, %eax\n mov $1, %eax\n movl $0x1000, (%rdi)", "invpcid (%rdi), %rax", GP(0))
+     "mov $2, %eax\n mov $1, %eax\n movl $0x1000, (%rdi)", "invpcid (%rdi), %rax", GP(0), .when = has_invpcid)
 CASE("pcid.invpcid-canonical", "type 0 of an address that is not canonical #GP(0)", "SDM 2, INVPCID", L0,
-     BAD "mov %rbx, 8(%rdi)\n xor %eax, %eax", "invpcid (%rdi), %rax", GP(0))
-CASE("pcid.invpcid-ring3", "in ring 3 #GP(0)", "SDM 2, INVPCID", L3, "mov $2, %eax", "invpcid (%rdi), %rax", GP(0))
+     BAD "mov %rbx, 8(%rdi)\n xor %eax, %eax", "invpcid (%rdi), %rax", GP(0), .when = has_invpcid)
+CASE("pcid.invpcid-ring3", "in ring 3 #GP(0)", "SDM 2, INVPCID", L3, "mov $2, %eax", "invpcid (%rdi), %rax", GP(0),
+     .when = has_invpcid)
 CASE("pcid.paging-off", "clearing PG with PCIDE from compatibility mode is #GP(0)", "SDM 2, MOV", C0,
-     "mov %cr0, %eax\n and $0x7fffffff, %eax", "mov %eax, %cr0", GP(0), .before = pcid_on)
+     "mov %cr0, %eax\n and $0x7fffffff, %eax", "mov %eax, %cr0", GP(0), .before = pcid_on, .when = has_pcid)

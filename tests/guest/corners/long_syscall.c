@@ -8,6 +8,10 @@ CODE(report_r11, "mov %r11, %rax")
 CODE(report_rcx, "mov %rcx, %rax")
 CODE(report_sp, "mov %rsp, %rax")
 CODE(report_nothing, "nop")
+static bool step_at_target(const Frame *f)
+{
+    return (f->cs & 3) == 3 && f->rip == f->rcx;
+}
 AFTER(in_ring0, !(f->cs & 3))
 AFTER(in_ring3, (f->cs & 3) == 3)
 AFTER(from_compat, f->cs == UCS32 && f->ss == UDS)
@@ -86,8 +90,9 @@ CASE("sysret.canonical-amd", "on AMD's in ring 3", "AMD APM 3, SYSRET", L0, BAD 
 CASE("sysret.sce", "without SCE it is #UD", "SDM 2, SYSRET", L0, "", "sysretq", UD, .before = sce_off)
 CASE("sysret.compat-mode-intel", "in compatibility mode #UD on Intel's", "SDM 2, SYSRET", C0, "", ".byte 0x0f, 0x07",
      UD, .when = is_intel)
-CASE("sysret.tf", "TF of R11 traps behind the next instruction", "SDM 3, 18.3.1.4", L0, TO_1 "mov $0x102, %r11d",
-     "sysretq\n 1: nop", TRAP(1), .before = user_pages)
+CASE("sysret.tf", "TF of R11 traps at once, in ring 3", "Intel's and AMD's processors; SDM 3, 18.3.1.4 leaves it open",
+     L0, TO_1 "mov $0x102, %r11d", "sysretq\n 1: nop", .vector = 1, .at = AT_ANY, .before = user_pages,
+     .after = step_at_target)
 CASE("sysret.no-gdt", "descriptors are not read", "SDM 2, SYSRET", L0,
      "mov $0xc0000081, %ecx\n xor %eax, %eax\n mov $0x10000000, %edx\n wrmsr\n" TO_1 "mov $2, %r11d",
      "sysretq\n 1: mov %cs, %eax", VALUE(0x1013), .before = user_pages)

@@ -266,8 +266,8 @@ CASE("ad.gdt-accessed", "which is not written when it is set already", "SDM 3, 3
      "mov $S_T1, %eax\n lldt %ax\n mov $4, %eax", "mov %ax, %es", NONE, .t1 = SEGMENT(A_HOLE, 7, 0x82),
      .before = ldt_in_hole_accessed, .after = hole_a)
 CASE("ad.gdt-read-only", "one on a read-only page with its accessed bit clear is a page fault of a write", "SDM 3, 4.6",
-     L0, "mov $S_T1, %eax\n lldt %ax\n mov $4, %eax", "mov %ax, %es", PAGE_FAULT(3, A_HOLE + 5),
-     .t1 = SEGMENT(A_HOLE, 7, 0x82), .before = ldt_read_only)
+     L0, "mov $S_T1, %eax\n lldt %ax\n mov $4, %eax", "mov %ax, %es", FAULT_E(14, 3), .t1 = SEGMENT(A_HOLE, 7, 0x82),
+     .before = ldt_read_only)
 CASE("ad.split", "a write on two pages sets D in both", "SDM 3, 4.8", L3, "", "mov %rax, 0xffc(%rdi)", NONE,
      .before = two_pages, .after = two_dirty)
 
