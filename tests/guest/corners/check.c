@@ -21,7 +21,6 @@ static void run_case(const Case *c)
         print("ok %u - %s: %s # SKIP not for this processor\n", ++n_checks, c->id, c->text);
         return;
     }
-    case_tables(c);
     case_frame(c, &f, &start);
     FRAME_FLAGS(&f) |= c->flags;
     if (c->before) {
@@ -58,6 +57,7 @@ unsigned run_checks(void)
         if (trace) {
             print("# case %u %s\n", index, c->id);
         }
+        case_tables(c);
         if (c->run) {
             check(c->run(), c->id, c->text, c->where);
         } else if (c->group) {

@@ -119,6 +119,7 @@ unsigned run_checks(void);
 
 /* Given by each program: a frame for the case (its code where it can run), and the entry's linear address. */
 void case_frame(const Case *c, Frame *f, Word *start);
+/* Tables, control registers and MSRs as each case, check and group finds them. */
 void case_tables(const Case *c);
 
 #endif

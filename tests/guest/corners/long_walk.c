@@ -43,8 +43,7 @@ static unsigned access(unsigned mode, unsigned kind, u64 at, Frame *f)
 {
     static const char *const code[] = { "\x8b\x06\xcc", "\x88\x06\xcc", "\xff\xe6\xcc" };
     static const u8          len[]  = { 3, 3, 3 };
-    run_bytes(mode, code[kind], len[kind], f); /* sets the pages up; RSI is 0: this faults */
-    *f          = frame_at(A_CODE, STACK_TOP, mode == L3);
+    frame_in(mode, code[kind], len[kind], f);
     f->rsi      = at;
     f->rax      = 0xcc;
     cpus[0].cr2 = 0;
