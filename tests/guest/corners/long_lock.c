@@ -162,7 +162,8 @@ GROUP(opcodes_gone)
         Frame    f;
         unsigned vector = run_bytes(L3, code, sizeof code, &f);
         check(vector == 6,
-              id_of((const char *const[]){ "", "reg1.", "reg2.", "", "", "", "", "reg7." }[groups[i][1]], groups[i][0]),
+              id_of((const char *const[]){ "", "group64.1-", "group64.2-", "", "", "", "", "group64.7-" }[groups[i][1]],
+                    groups[i][0]),
               "ModRM.reg that the group does not have is #UD", "SDM 2, A.4");
     }
 }

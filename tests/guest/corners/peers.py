@@ -17,8 +17,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAMS = {"legacy": 1, "long": 2}  # and how many vCPUs
-STALL = 20  # seconds without output: the peer hangs
-START = 60  # and before the first
+STALL = 40  # seconds without output: the peer hangs
+START = 200  # and before the first
 
 BOCHS_RC = """
 config_interface: textconfig
