@@ -25,12 +25,15 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_WRITE]                            = "write",
         [STUB_GROUP_READ]                       = "group_read",
         [STUB_GROUP_WRITE]                      = "group_write",
+        [STUB_RUN_READ]                         = "run_read",
+        [STUB_RUN_WRITE]                        = "run_write",
         [STUB_COUNTED]                          = "counted",
         [STUB_INSN]                             = "insn",
         [STUB_LINK]                             = "link",
         [STUB_LOOKUP]                           = "lookup",
         [STUB_JUMP_MISS... STUB_JUMP_MISS_LAST] = "jump_miss",
         [STUB_RET_MISS... STUB_RET_MISS_LAST]   = "ret_miss",
+        [STUB_CALL_MISS]                        = "call_miss",
         [STUB_KICK]                             = "kick",
         [STUB_STAC]                             = "stac",
         [STUB_CLAC]                             = "clac",
@@ -65,9 +68,9 @@ typedef struct FrameName {
     }
 
 static const FrameName frame_names[] = {
-    MEMBER(r9),        MEMBER(r10),     MEMBER(r11),     MEMBER(flags),  ARRAY(tmp),       ARRAY(keep),
-    MEMBER(copy),      ARRAY(addends),  MEMBER(left),    MEMBER(missed), MEMBER(poll),     MEMBER(jump_mask),
-    MEMBER(tlb),       MEMBER(fs_base), MEMBER(gs_base), MEMBER(cpu),    MEMBER(host_rsp), MEMBER(host_return),
+    MEMBER(r9),        MEMBER(r10),     MEMBER(r11),     MEMBER(flags),  ARRAY(tmp),          ARRAY(keep),
+    MEMBER(copy),      ARRAY(addends),  MEMBER(left),    MEMBER(missed), MEMBER(kernel_mask), MEMBER(user_mask),
+    MEMBER(tlb),       MEMBER(fs_base), MEMBER(gs_base), MEMBER(cpu),    MEMBER(host_rsp),    MEMBER(host_return),
     ARRAY(host_saved), MEMBER(from),    MEMBER(to),      MEMBER(dbt),
 };
 
@@ -315,6 +318,17 @@ static void put_micro(Listing *l, uint32_t offset)
     }
 }
 
+static void put_run(Listing *l, uint32_t offset)
+{
+    static const char *const members[] = { "start", "last", "base", "flip" };
+    unsigned                 n         = offset / (unsigned)sizeof(DbtRun);
+    g_string_append_printf(l->out, "%s run", n / DBT_RUNS & 1 ? "write" : "read");
+    if (l->flags & DBT_LIST_ADDRESSES) {
+        g_string_append_printf(l->out, "[%u](mode %u)", n % DBT_RUNS, n / (2 * DBT_RUNS));
+    }
+    g_string_append_printf(l->out, ".%s", members[offset % sizeof(DbtRun) / 8]);
+}
+
 static void put_jump(Listing *l, uint32_t offset, bool indexed)
 {
     const char *member = offset % sizeof(DbtJump) ? "code" : "rip";
@@ -340,6 +354,8 @@ static void put_frame(Listing *l, const ZydisDecodedOperand *op)
     g_string_append_printf(l->out, "%u[frame.", op->size);
     if (at - offsetof(DbtFrame, micro) < sizeof(((DbtFrame *)0)->micro)) {
         put_micro(l, at - (uint32_t)offsetof(DbtFrame, micro));
+    } else if (at - offsetof(DbtFrame, runs) < sizeof(((DbtFrame *)0)->runs)) {
+        put_run(l, at - (uint32_t)offsetof(DbtFrame, runs));
     } else if (at - offsetof(DbtFrame, jumps) < sizeof(((DbtFrame *)0)->jumps)) {
         put_jump(l, at - (uint32_t)offsetof(DbtFrame, jumps), index);
     } else {

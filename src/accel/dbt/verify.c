@@ -25,7 +25,8 @@
 
 enum {
     N_SLOTS     = offsetof(DbtFrame, cpu) / 8, /* words of the frame that are followed */
-    N_MICRO     = DBT_MODES * 2 * DBT_MICRO,
+    N_MICRO     = DBT_MICROS,
+    N_RUNS      = DBT_ENTRIES - DBT_MICROS,
     MAX_LOOKUPS = 64,
     N_ENTRIES   = N_MICRO + 2 * MAX_LOOKUPS, /* with those of look-ups: for reads, for writes */
     MAX_FACTS   = 24,
@@ -40,12 +41,27 @@ enum {
     ROOT_TAG    = 0x10000,
     ROOT_ADDEND = 0x20000, /* of look-ups: for reads and writes the same, an even number */
     ROOT_MASKED = 0x30000,
-    ROOT_MASKED_KERNEL,
     ROOT_TLB,
     ROOT_CPU,
     ROOT_INDEX = 0x40000, /* into the TLB, one of each look-up */
+    ROOT_RUN   = 0x48000, /* where a run starts */
     ROOT_FRESH = 0x50000,
 };
+
+/* After
+ *
+ *     test RAX, size - 1;  jne slow;  sub RAX, [run.start];  cmp RAX, [run.last];  ja slow
+ *     xor RAX, [run.flip];  add RAX, [run.base]
+ *
+ * RAX is where `size` bytes at the address that it was are. */
+typedef enum RunStage { RUN_NONE, RUN_TESTING, RUN_ALIGNED, RUN_COMPARED, RUN_FLIPPED } RunStage;
+
+typedef struct RunCheck {
+    RunStage stage;
+    unsigned size;
+    Expr     address; /* that is aligned */
+    unsigned run;     /* RUN_COMPARED and after */
+} RunCheck;
 
 /* [address, address + size) is checked for entry k. */
 typedef struct Fact {
@@ -73,7 +89,8 @@ typedef struct DbtVerifier {
     State          s;
     Join           joins[MAX_JOINS];
     unsigned       n_joins;
-    uint8_t        again_at[CODE_MAX / 8]; /* bits: where it comes back to to try again */
+    uint8_t        masked_at[CODE_MAX / 8]; /* bits: the hot part branches there with ROOT_MASKED in RCX */
+    uint8_t        again_at[CODE_MAX / 8];  /* bits: where it comes back to to try again */
     uint32_t       next_root;
     unsigned       n_lookups;
     bool           cold;
@@ -81,6 +98,7 @@ typedef struct DbtVerifier {
     /* CMP with a tag in it: a branch must follow. */
     ZydisMnemonic pending; /* JA, or JNE where the page is known; 0: none */
     Fact          checking;
+    RunCheck      run;
     Fits          fits;
 
     const uint8_t          *at; /* instruction at hand */
@@ -287,6 +305,16 @@ static Expr tlb_value(DbtVerifier *v, const ZydisDecodedOperand *o)
     }
 }
 
+/* Which run's member the operand is; -1: none. */
+static int run_of(const ZydisDecodedOperand *o, size_t member)
+{
+    uint64_t at = (uint64_t)o->mem.disp.value - offsetof(DbtFrame, runs);
+    return is_frame(o) && o->mem.index == ZYDIS_REGISTER_NONE && o->size == 64 && at < N_RUNS * sizeof(DbtRun) &&
+                   at % sizeof(DbtRun) == member
+               ? (int)(at / sizeof(DbtRun))
+               : -1;
+}
+
 /* What a 64-bit read of the frame gives. */
 static Expr frame_value(DbtVerifier *v, const ZydisDecodedOperand *o)
 {
@@ -300,6 +328,9 @@ static Expr frame_value(DbtVerifier *v, const ZydisDecodedOperand *o)
     }
     if (o->mem.index == ZYDIS_REGISTER_NONE && o->size == 64 && at % 8 == 0 && at < N_MICRO * sizeof(DbtMicro)) {
         return expr_root((uint32_t)(at / sizeof(DbtMicro)) + (at % sizeof(DbtMicro) ? ROOT_ADDEND : ROOT_TAG));
+    }
+    if (run_of(o, offsetof(DbtRun, start)) >= 0) {
+        return expr_root(ROOT_RUN + (uint32_t)run_of(o, offsetof(DbtRun, start)));
     }
     return fresh(v);
 }
@@ -317,9 +348,9 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     bool     jump      = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
 
     if (o->mem.index != ZYDIS_REGISTER_NONE) {
-        Expr masked = expr_root(v->u->mode == X86_TLB_USER ? ROOT_MASKED : ROOT_MASKED_KERNEL);
+        Expr masked = expr_root(ROOT_MASKED);
         if (gpr_of(o->mem.index) != H_RCX || o->mem.scale != 8 || !expr_same(&v->s.reg[H_RCX], &masked) || size != 8 ||
-            at != table + (jump ? 8 : 0) || writes(o)) {
+            at != table + (jump ? offsetof(DbtJump, code) : offsetof(DbtJump, rip)) || writes(o)) {
             return bad(v, "an index into the frame that is none into the jump cache");
         }
         return true;
@@ -338,6 +369,7 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     }
     return inside(at, size, 0, offsetof(DbtFrame, cpu) + sizeof(X86Cpu *)) ||
            inside(at, size, offsetof(DbtFrame, micro), offsetof(DbtFrame, micro) + N_MICRO * sizeof(DbtMicro)) ||
+           inside(at, size, offsetof(DbtFrame, runs), offsetof(DbtFrame, runs) + N_RUNS * sizeof(DbtRun)) ||
            inside(at, size, table, table_end) || bad(v, "a read of the frame outside of what code may read");
 }
 
@@ -527,7 +559,7 @@ static void transfer(DbtVerifier *v)
     case ZYDIS_MNEMONIC_AND:
         if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
             is_frame(from) && from->mem.index == ZYDIS_REGISTER_NONE &&
-            from->mem.disp.value == (ZyanI64)offsetof(DbtFrame, jump_mask)) {
+            from->mem.disp.value == (ZyanI64)dbt_mask_offset(v->u->mode)) {
             v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
             return;
         }
@@ -536,14 +568,15 @@ static void transfer(DbtVerifier *v)
             v->s.reg[gpr_of(to->reg.value)] = expr_root(ROOT_INDEX + v->n_lookups++);
             return;
         }
-        e = expr_root(ROOT_MASKED);
-        if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
-            from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && from->imm.value.u == 2 * (DBT_JUMPS_KERNEL - 1) &&
-            expr_same(&v->s.reg[H_RCX], &e)) {
-            v->s.reg[H_RCX] = expr_root(ROOT_MASKED_KERNEL);
+        known = false;
+        break;
+    case ZYDIS_MNEMONIC_XOR: /* the other slot of a pair */
+        e     = expr_root(ROOT_MASKED);
+        known = to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX &&
+                from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && from->imm.value.u == 2 && expr_same(&v->s.reg[H_RCX], &e);
+        if (known) {
             return;
         }
-        known = false;
         break;
     default: known = false; break;
     }
@@ -639,6 +672,76 @@ static bool is_tag_of_page(DbtVerifier *v)
     return true;
 }
 
+static bool is_rax(const ZydisDecodedOperand *o, unsigned bits)
+{
+    return o->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(o->reg.value) == H_RAX && o->size == bits &&
+           o->reg.value != ZYDIS_REGISTER_AH;
+}
+
+/* The next instruction of a look at a run? Sets what must follow. */
+static bool run_step(DbtVerifier *v)
+{
+    const ZydisDecodedOperand *to = &v->op[0], *from = &v->op[1];
+    Expr                      *rax   = &v->s.reg[H_RAX];
+    RunCheck                  *r     = &v->run;
+    RunStage                   stage = r->stage;
+
+    if (v->cold) {
+        return false;
+    }
+    switch (v->z.mnemonic) {
+    case ZYDIS_MNEMONIC_TEST: {
+        uint64_t mask = from->imm.value.u;
+        if (is_rax(to, 8) && from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && mask && mask < 32 && !(mask & (mask + 1))) {
+            *r = (RunCheck){ .stage = RUN_TESTING, .size = (unsigned)mask + 1, .address = *rax };
+        }
+        return false;
+    }
+    case ZYDIS_MNEMONIC_JNZ: r->stage = stage == RUN_TESTING ? RUN_ALIGNED : RUN_NONE; return false;
+    case ZYDIS_MNEMONIC_CMP: {
+        int  n = is_rax(to, 64) ? run_of(from, offsetof(DbtRun, last)) : -1;
+        Expr start, address;
+        if (n < 0) {
+            return false;
+        }
+        start   = expr_root(ROOT_RUN + (uint32_t)n);
+        address = sum(v, rax, &start, 1);
+        if ((unsigned)n / (2 * DBT_RUNS) != v->u->mode || v->n_lookups == MAX_LOOKUPS) {
+            return false;
+        }
+        unsigned size = stage == RUN_ALIGNED && expr_same(&r->address, &address) ? r->size : 1;
+        unsigned k    = N_MICRO + 2 * v->n_lookups++ + (unsigned)n / DBT_RUNS % 2;
+        *r            = (RunCheck){ .stage = RUN_COMPARED, .size = size, .address = address, .run = (unsigned)n };
+        v->checking   = (Fact){ .k = k, .size = size, .address = address };
+        v->pending    = ZYDIS_MNEMONIC_JNBE;
+        return true;
+    }
+    case ZYDIS_MNEMONIC_JNBE: return stage == RUN_COMPARED;
+    case ZYDIS_MNEMONIC_XOR:
+        if (stage == RUN_COMPARED && is_rax(to, 64) && run_of(from, offsetof(DbtRun, flip)) == (int)r->run) {
+            r->stage = RUN_FLIPPED;
+            return true;
+        }
+        break;
+    case ZYDIS_MNEMONIC_ADD:
+        if (stage == RUN_FLIPPED && is_rax(to, 64) && run_of(from, offsetof(DbtRun, base)) == (int)r->run) {
+            Expr addend = expr_root(addend_root(v->checking.k));
+            *rax        = sum(v, &r->address, &addend, 1);
+            r->stage    = RUN_NONE;
+            return true;
+        }
+        break;
+    case ZYDIS_MNEMONIC_SUB:
+        if (stage == RUN_ALIGNED && is_rax(to, 64)) {
+            return false;
+        }
+        break;
+    default: break;
+    }
+    r->stage = RUN_NONE;
+    return false;
+}
+
 /* Everything about an instruction but where it branches. */
 static bool step(DbtVerifier *v)
 {
@@ -651,6 +754,9 @@ static bool step(DbtVerifier *v)
     }
     if (v->pending && v->z.mnemonic != v->pending) {
         return bad(v, "a comparison with a tag, and no branch behind it");
+    }
+    if (run_step(v)) {
+        return true;
     }
     if (v->z.mnemonic == ZYDIS_MNEMONIC_CMP && !v->cold && is_tag_of_page(v)) {
         return true;
@@ -699,6 +805,12 @@ static const uint8_t *branch_target(const DbtVerifier *v)
     return v->at + v->z.length + o->imm.value.s;
 }
 
+static bool is_masked(const DbtVerifier *v)
+{
+    Expr masked = expr_root(ROOT_MASKED);
+    return expr_same(&v->s.reg[H_RCX], &masked);
+}
+
 static bool branch(DbtVerifier *v)
 {
     const DbtUnit *u    = v->u;
@@ -734,10 +846,12 @@ static bool branch(DbtVerifier *v)
     case STUB_WRITE:
     case STUB_GROUP_READ:
     case STUB_GROUP_WRITE:
+    case STUB_RUN_READ:
+    case STUB_RUN_WRITE:
     case STUB_COUNTED:
     case STUB_LINK:
     case STUB_RET_MISS ... STUB_RET_MISS_LAST:
-        return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
+    case STUB_CALL_MISS: return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
     case -1: break;
     default: return bad(v, "a branch to a stub that is C's");
     }
@@ -746,6 +860,12 @@ static bool branch(DbtVerifier *v)
     if (call ||
         !(hot ? begins(v->hot_at, (uint64_t)(to - u->hot)) : cold && begins(v->cold_at, (uint64_t)(to - u->cold)))) {
         return bad(v, "a branch to what is no instruction of the unit");
+    }
+    if (v->cold && hot && v->z.mnemonic != ZYDIS_MNEMONIC_JMP && !is_masked(v)) {
+        return bad(v, "a conditional branch out of the cold part");
+    }
+    if (!v->cold && cold && is_masked(v)) {
+        v->masked_at[(to - u->cold) / 8] |= (uint8_t)(1 << (to - u->cold) % 8);
     }
     if (!v->cold && hot && to <= v->at && to != u->hot) {
         return bad(v, "a branch backwards");
@@ -763,8 +883,16 @@ static bool site_before(const DbtUnit *u, const uint8_t *p, DbtSite *site)
     return true;
 }
 
+static unsigned mode_of_entry(unsigned entry)
+{
+    return entry < DBT_MICROS ? entry / (2 * DBT_MICRO) : (entry - DBT_MICROS) / (2 * DBT_RUNS);
+}
+
 static DbtStub stub_for(const DbtSite *site, bool write, bool group)
 {
+    if (site->flags & SITE_RUN && !(site->flags & SITE_EXEC)) {
+        return write ? STUB_RUN_WRITE : STUB_RUN_READ;
+    }
     if (site->flags & (SITE_TLB | SITE_EXEC)) {
         return group ? (write ? STUB_GROUP_WRITE : STUB_GROUP_READ) : write ? STUB_WRITE : STUB_READ;
     }
@@ -795,11 +923,11 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
         to += v->z.length;
     } while (v->z.mnemonic != ZYDIS_MNEMONIC_CALL && ++n < 24);
     v->cold    = false;
-    bool write = is_write(f->k), tlb = f->k >= N_MICRO;
+    bool write = is_write(f->k), run = v->run.stage == RUN_COMPARED, tlb = f->k >= N_MICRO && !run;
     int  stub = branch_target(v) ? stub_at(v->dbt, branch_target(v)) : -1;
-    if (!site_before(u, to, &site) || (!tlb && site.micro != f->k) ||
-        (!page && site.limit != X86_PAGE_SIZE - f->size) || site.limit >= X86_PAGE_SIZE || site.insn != v->insn ||
-        !(site.flags & SITE_TLB) != !tlb) {
+    if (!site_before(u, to, &site) || (!tlb && site.micro != (run ? DBT_MICROS + v->run.run : f->k)) ||
+        !(site.flags & SITE_RUN) != !run || (!page && site.limit != X86_PAGE_SIZE - f->size) ||
+        site.limit >= X86_PAGE_SIZE || site.insn != v->insn || !(site.flags & SITE_TLB) != !tlb) {
         return bad(v, "a slow side whose description is not the check's");
     }
     if (stub != (int)stub_for(&site, write, false) && stub != (int)stub_for(&site, write, true)) {
@@ -812,9 +940,15 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
     if (!decode(v, to, end) || v->z.mnemonic != ZYDIS_MNEMONIC_JMP || !branch_target(v)) {
         return bad(v, "a slow side that does not come back");
     }
-    const uint8_t *again  = branch_target(v);
-    uint64_t       offset = (uint64_t)(again - u->hot);
-    bool           retry  = site.flags & SITE_RETRY;
+    const uint8_t *again = branch_target(v);
+    for (unsigned i = 0; run && i < 2; i++) { /* behind XOR and ADD, which follow */
+        if (!decode(v, back, u->hot + u->hot_size)) {
+            return false;
+        }
+        back += v->z.length;
+    }
+    uint64_t offset = (uint64_t)(again - u->hot);
+    bool     retry  = site.flags & SITE_RETRY;
     if (((tlb || page) && !retry) ||
         (retry ? again < u->hot + u->insn_host[v->insn] || again >= back || !begins(v->again_at, offset)
                : again != back)) {
@@ -923,6 +1057,7 @@ static bool hot_part(DbtVerifier *v)
 
     v->insn = 0;
     forget_all(v);
+    memset(v->masked_at, 0, sizeof v->masked_at);
     for (const uint8_t *p = u->hot; p < end;) {
         uint32_t offset = (uint32_t)(p - u->hot);
         for (unsigned i = 0; i < v->n_joins; i++) {
@@ -978,14 +1113,25 @@ static bool hot_part(DbtVerifier *v)
     return !v->pending || bad(v, "a check without its end");
 }
 
+/* What follows a call is its description as well as not. */
+static bool is_constant(const DbtVerifier *v)
+{
+    return v->z.mnemonic == ZYDIS_MNEMONIC_MOV && v->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
 static bool cold_part(DbtVerifier *v)
 {
     const DbtUnit *u   = v->u;
     const uint8_t *end = u->cold + u->cold_size;
 
+    bool reached = false;
+
     v->cold = true;
     forget_all(v);
     for (const uint8_t *p = u->cold; p < end; p += v->z.length) {
+        if (begins(v->masked_at, (uint64_t)(p - u->cold)) && !reached) {
+            v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
+        }
         if (!decode(v, p, end) || !step(v) || !branch(v)) {
             return false;
         }
@@ -994,13 +1140,19 @@ static bool cold_part(DbtVerifier *v)
             const uint8_t *next = p + v->z.length;
             int            stub = stub_at(v->dbt, branch_target(v));
             if (stub >= 0 && dbt_stub_has_site((DbtStub)stub) &&
-                (!site_before(u, next, &site) || site.micro / (2 * DBT_MICRO) != u->mode || site.insn >= u->n)) {
+                (!site_before(u, next, &site) || mode_of_entry(site.micro) != u->mode || site.insn >= u->n)) {
                 return bad(v, "a slow side with a wrong description");
             }
             if (stub == STUB_INSN && !c_call(v, next, end, end - next >= 10 ? next[9] : 0)) {
                 return false;
             }
             forget_all(v);
+            reached =
+                stub != STUB_LINK && stub != STUB_CALL_MISS && (stub < STUB_RET_MISS || stub > STUB_RET_MISS_LAST);
+        } else if (v->z.mnemonic == ZYDIS_MNEMONIC_JMP || v->z.mnemonic == ZYDIS_MNEMONIC_UD2) {
+            reached = false;
+        } else if (v->z.mnemonic != ZYDIS_MNEMONIC_NOP && !is_constant(v)) {
+            reached = true;
         }
     }
     v->cold = false;
