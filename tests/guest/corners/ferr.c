@@ -80,12 +80,12 @@ CASE("ferr.not-fnstsw", "not before FNSTSW", "SDM 1, 8.7.2", R0, PENDING, "fnsts
      VALUE(0x8084), .flags = IF, .before = ignoring, .after = no_irq)
 CASE("ferr.cleared", "nor behind FNCLEX", "SDM 1, 8.7.2", R0, PENDING, "fnclex\n fld1\n fninit", NONE, .flags = IF,
      .before = ignoring, .after = no_irq)
-CASE("ferr.waits", "with IRQ 13 masked the processor waits for another interrupt", "SDM 1, D.2.1", R0, PENDING, "fwait",
-     .vector = TIMER, .at = AT_INSN, .flags = IF, .before = timer)
-CASE("ferr.unconnected", "so it does where FERR# leads nowhere", "SDM 1, D.2.1", R3, PENDING, "fld1", .vector = TIMER,
-     .at = AT_INSN, .flags = IF, .before = timer, .when = not_connected)
+CASE("ferr.waits", "with IRQ 13 masked the processor waits for another interrupt", "SDM 1, D.2.1", R0,
+     PENDING "sti\n nop\n", "fwait", .vector = TIMER, .at = AT_INSN, .before = timer)
+CASE("ferr.unconnected", "so it does where FERR# leads nowhere", "SDM 1, D.2.1", R0, PENDING "sti\n nop\n", "fld1",
+     .vector = TIMER, .at = AT_INSN, .before = timer, .when = not_connected)
 CASE("ferr.unconnected-f0", "and a write to F0h changes nothing there", "SDM 1, D.2.1", R0,
-     PENDING "xor %eax, %eax\n outb %al, $0xf0", "fwait", .vector = TIMER, .at = AT_INSN, .flags = IF, .before = timer,
+     PENDING "xor %eax, %eax\n outb %al, $0xf0\n sti\n nop", "fwait", .vector = TIMER, .at = AT_INSN, .before = timer,
      .when = not_connected)
 CASE("ferr.ignored", "a write to F0h makes instructions ignore the error, which stays", "SDM 1, D.2.1", R0, PENDING,
      "fwait\n fld1\n fadd %st(0)\n fistpl A_AREA+8\n fnstsw %ax\n and $0x80bf, %eax\n shl $8, %eax\n movb A_AREA+8, "
