@@ -384,9 +384,9 @@ static void test_mce(void)
                                            .status     = MCI_STATUS_VAL | MCI_STATUS_UC | MCI_STATUS_S | 0x17a,
                                            .mcg_status = MCG_STATUS_RIPV,
                                            .addr       = 0x3000 };
-    Stub     *s    = long_mode(0);
-    X86Cpu   *cpu  = s->cpu;
-    uint64_t *bank = cpu->mc_bank[3];
+    Stub                    *s         = long_mode(0);
+    X86Cpu                  *cpu       = s->cpu;
+    uint64_t                *bank      = cpu->mc_bank[3];
 
     /* Corrected ones are logged, the last one stays. */
     cpu->cr4 |= CR4_MCE;
@@ -431,7 +431,7 @@ static void test_mce(void)
     s   = long_mode(0);
     cpu = s->cpu;
     cpu->cr4 |= CR4_MCE;
-    cpu->mcg_status        = MCG_STATUS_MCIP;
+    cpu->mcg_status         = MCG_STATUS_MCIP;
     X86MceError insistent   = optional;
     insistent.unconditional = true;
     g_assert_cmpint(x86_mce_record(cpu, &insistent), ==, X86_MCE_SHUTDOWN);

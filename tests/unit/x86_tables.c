@@ -10,8 +10,7 @@ void put_segment(Stub *s, unsigned selector, uint32_t base, uint32_t limit, uint
              4);
 }
 
-void put_gate(Stub *s, uint32_t at, unsigned type, unsigned dpl, unsigned selector, uint64_t offset,
-                     unsigned extra)
+void put_gate(Stub *s, uint32_t at, unsigned type, unsigned dpl, unsigned selector, uint64_t offset, unsigned extra)
 {
     stub_put(s, at, (offset & 0xffff) | selector << 16, 4);
     stub_put(s, at + 4, (offset & 0xffff0000) | 0x8000 | dpl << 13 | type << 8 | extra, 4);

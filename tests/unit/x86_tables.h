@@ -44,7 +44,7 @@ enum {
 /* Writes a descriptor; attributes as in X86Segment. */
 void put_segment(Stub *s, unsigned selector, uint32_t base, uint32_t limit, uint32_t attr);
 /* Writes a gate at an address; `extra` are the low bits of its second doubleword. */
-void     put_gate(Stub *s, uint32_t at, unsigned type, unsigned dpl, unsigned selector, uint64_t offset, unsigned extra);
+void put_gate(Stub *s, uint32_t at, unsigned type, unsigned dpl, unsigned selector, uint64_t offset, unsigned extra);
 uint32_t rights(unsigned dpl, unsigned type);
 /* A flat segment as it is in the register. */
 X86Segment flat_segment(unsigned selector, unsigned type, uint32_t size);

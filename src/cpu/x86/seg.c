@@ -116,10 +116,9 @@ void x86_set_null_segment(X86Cpu *cpu, unsigned seg, uint16_t selector)
     X86Segment *s   = &cpu->seg[seg];
     /* AMD's older processors leave base and limit alone (APM 2, 4.5.3), which shows in FS and GS. */
     bool keeps = cpu->model && cpu->model->kind == X86_VENDOR_AMD && !x86_has(cpu, X86_FEATURE_NULL_SEL_CLR_BASE);
-    *s         = (X86Segment){ .base     = keeps ? s->base : 0,
-                               .limit    = keeps ? s->limit : 0,
-                               .attr     = SEG_UNUSABLE | dpl,
-                               .selector = selector };
+    *s         = (X86Segment){
+                .base = keeps ? s->base : 0, .limit = keeps ? s->limit : 0, .attr = SEG_UNUSABLE | dpl, .selector = selector
+    };
 }
 
 void x86_set_flat_segment(X86Cpu *cpu, unsigned seg, uint16_t selector, unsigned dpl, uint32_t attr)
