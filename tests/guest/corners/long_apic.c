@@ -377,7 +377,7 @@ static bool started(u32 times)
 {
     static u32    last;
     volatile u32 *n = (volatile u32 *)0xb018ull;
-    for (u64 until = after_ms(200); *n < last + times && rdtsc() < until;) {
+    for (u64 until = after_ms(2000); *n < last + times && rdtsc() < until;) {
         pause_();
     }
     bool ok = *n == last + times;
@@ -449,6 +449,9 @@ GROUP(processors)
     check(started(1) && seen[0] == 0xa00 && !seen[8], "smp.nmi-lost", "nor is it there after the SIPI",
           "MP specification 1.4, B.4.2");
     to_others(0x4400);
+    for (u64 until = after_ms(2000); !seen[8] && rdtsc() < until;) {
+        pause_();
+    }
     check(seen[8] == 1, "smp.nmi", "later ones are taken", "SDM 3, 6.7");
     to_others(0x8500); /* INIT de-assert */
     check(started(0), "smp.de-assert", "INIT level de-assert does nothing", "SDM 3, 11.6.1");

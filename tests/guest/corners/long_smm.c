@@ -129,12 +129,12 @@ static void send_to_first(u32 command, u64 ms)
 }
 static void smi_then_irq(Cpu *cpu)
 {
-    send_to_first(0x4200, 5);
-    send_to_first(0x4000 | WAKE, 20);
+    send_to_first(0x4200, 100);
+    send_to_first(0x4000 | WAKE, 100);
 }
 static void smi_then_late_irq(Cpu *cpu)
 {
-    send_to_first(0x4200, 5);
+    send_to_first(0x4200, 100);
 }
 static u64  woken_by;
 static void woken(Cpu *cpu, Frame *f)
