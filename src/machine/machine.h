@@ -38,12 +38,22 @@ typedef struct FwCfgBlob {
 
 typedef enum RebootAction { REBOOT_RESET, REBOOT_SHUTDOWN } RebootAction;
 typedef enum ShutdownAction { SHUTDOWN_POWEROFF, SHUTDOWN_PAUSE } ShutdownAction;
+typedef enum WatchdogAction {
+    WATCHDOG_RESET,
+    WATCHDOG_SHUTDOWN, /* by the power button */
+    WATCHDOG_POWEROFF,
+    WATCHDOG_PAUSE,
+    WATCHDOG_DEBUG, /* only says so */
+    WATCHDOG_NONE,
+    WATCHDOG_INJECT_NMI
+} WatchdogAction;
 typedef enum PanicAction { PANIC_PAUSE, PANIC_SHUTDOWN, PANIC_EXIT_FAILURE, PANIC_NONE } PanicAction;
 
 /* What boards and firmware tables need from the command line. Strings are owned. */
 typedef struct MachineConfig {
     uint64_t       ram_size;
     uint64_t       ram_slots, max_ram; /* 0: no hotplug */
+    bool           prealloc;           /* all of it at the start */
     SmpConfig      smp;
     RtcConfig      rtc;
     char          *cpu_model; /* -cpu text, NULL for the board's default */
@@ -65,6 +75,7 @@ typedef struct MachineConfig {
     RebootAction   reboot_action;
     ShutdownAction shutdown_action;
     PanicAction    panic_action;
+    WatchdogAction watchdog_action;
 } MachineConfig;
 
 /* A default that differs on an older board: as -global, but weaker than it. */
@@ -97,6 +108,7 @@ typedef enum RunState {
     RUN_STATE_SUSPENDED,
     RUN_STATE_SHUTDOWN,
     RUN_STATE_GUEST_PANICKED,
+    RUN_STATE_WATCHDOG,
     RUN_STATE_INTERNAL_ERROR
 } RunState;
 

@@ -2,6 +2,8 @@
 
 #include "platform.h"
 
+#include "char/char.h"
+
 static void pin_set(void *opaque, int n, int level)
 {
     TestPin *pin = opaque;
@@ -41,6 +43,11 @@ static void request_suspend(Platform *p)
 static void request_wakeup(Platform *p)
 {
     ((TestPlatform *)p)->wakeups++;
+}
+
+static void watchdog_expired(Platform *p)
+{
+    ((TestPlatform *)p)->watchdogs++;
 }
 
 static void guest_panicked(Platform *p)
@@ -102,6 +109,7 @@ void test_platform_open(TestPlatform *t)
     p->request_shutdown = request_shutdown;
     p->request_suspend  = request_suspend;
     p->request_wakeup   = request_wakeup;
+    p->watchdog_expired = watchdog_expired;
     p->guest_panicked   = guest_panicked;
     p->raise_nmi        = raise_nmi;
     p->is_running       = is_running;
@@ -114,6 +122,7 @@ void test_platform_close(TestPlatform *t)
 {
     Platform *p = &t->p;
     devices_free(p);
+    char_hub_free(p->chars);
     object_unref(p->objects);
     address_space_free(p->io_space);
     address_space_free(p->memory_space);

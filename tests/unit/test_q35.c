@@ -247,9 +247,9 @@ static void test_tco(void)
     out16(&r.t, TCO + 8, 0);
     test_step(&r.t, 2 * NS_PER_SECOND);
     g_assert_cmphex(in16(&r.t, TCO + 4), ==, 1 << 3);
-    g_assert_cmpuint(r.t.resets, ==, 0);
+    g_assert_cmpuint(r.t.watchdogs, ==, 0);
     test_step(&r.t, 6 * NS_PER_SECOND);
-    g_assert_cmpuint(r.t.resets, ==, 1);
+    g_assert_cmpuint(r.t.watchdogs, ==, 1);
     g_assert_cmphex(in16(&r.t, TCO + 6), ==, 1 << 1 | 1 << 2);
     devices_reset(&r.t.p, RESET_WARM);
     set(&r, LPC, ICH9_PMBASE, ICH9_PM_BASE, 4);
@@ -261,7 +261,7 @@ static void test_tco(void)
     out16(&r.t, TCO, 1);
     test_save_load(r.t.p.devices->pdata[2]);
     test_step(&r.t, 10 * NS_PER_SECOND);
-    g_assert_cmpuint(r.t.resets, ==, 1);
+    g_assert_cmpuint(r.t.watchdogs, ==, 1);
     g_assert_cmphex(in16(&r.t, TCO + 6), ==, 1 << 1);
     test_platform_close(&r.t);
 }

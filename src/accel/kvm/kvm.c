@@ -28,6 +28,7 @@ static const Field kvm_properties[] = {
     FIELD(Kvm, dirty_ring_size, "dirty-ring-size",
           .help = "entries of each vCPU's ring of written pages, a power of two from 1024; 0: a bitmap instead"),
     FIELD(Kvm, device, "device", .text = "/dev/kvm", .help = "KVM's device, or /dev/fdset/N"),
+    FIELD(Kvm, cpu_pm, "cpu-pm", .help = "guests idle in the processor itself (-overcommit cpu-pm=on)"),
     FIELD(Kvm, notify, "notify-vmexit", .names = notify_names, .initial = KVM_NOTIFY_RUN,
           .help = "when a guest keeps its CPU from taking events: go on, stop, or do not watch"),
     FIELD(Kvm, notify_window, "notify-window", .help = "for how many cycles it may; 0: the hardware's"),
@@ -120,6 +121,23 @@ static bool set_up_notify(Kvm *kvm, Error *err)
     return kvm_ioctl(kvm->vm, KVM_ENABLE_CAP, &cap) == 0 || error_set_errno(err, errno, "notify-vmexit");
 }
 
+/* HLT, MWAIT, PAUSE and C-states do not leave the guest: quick to wake up, and the host's processor looks busy. */
+static bool set_up_cpu_pm(Kvm *kvm, Error *err)
+{
+    uint64_t wanted = KVM_X86_DISABLE_EXITS_MWAIT | KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE |
+                      KVM_X86_DISABLE_EXITS_CSTATE;
+    int there = kvm->cpu_pm ? kvm_check(kvm, KVM_CAP_X86_DISABLE_EXITS) : 0;
+    if (!kvm->cpu_pm) {
+        return true;
+    }
+    if (there <= 0 || !(there & KVM_X86_DISABLE_EXITS_HLT)) {
+        return error_set(err,
+                         "cpu-pm: KVM of this kernel cannot let guests halt the processor (Linux 4.17 and later do)");
+    }
+    struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_DISABLE_EXITS, .args = { wanted & (uint64_t)there } };
+    return kvm_ioctl(kvm->vm, KVM_ENABLE_CAP, &cap) == 0 || error_set_errno(err, errno, "cpu-pm");
+}
+
 static bool set_up_vm(Kvm *kvm, Error *err)
 {
     uint64_t identity = IDENTITY_MAP;
@@ -176,7 +194,8 @@ static bool kvm_init(Accel *accel, Error *err)
     read_sizes(kvm);
     kvm_signal_init();
     return need_capabilities(kvm, err) && set_up_vm(kvm, err) && set_up_ring(kvm, err) && set_up_notify(kvm, err) &&
-           kvm_irqchip_create(kvm, err) && read_msr_list(kvm, err) && kvm_cpuid_init(kvm, err);
+           set_up_cpu_pm(kvm, err) && kvm_irqchip_create(kvm, err) && read_msr_list(kvm, err) &&
+           kvm_cpuid_init(kvm, err);
 }
 
 static void kvm_free(Accel *accel)

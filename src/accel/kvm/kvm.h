@@ -34,6 +34,7 @@ typedef struct Kvm {
     uint32_t dirty_ring_size;
     int      notify; /* KvmNotify */
     uint32_t notify_window;
+    bool     cpu_pm;
     uint64_t eager_split;
 
     /* Constant once initialized. */
