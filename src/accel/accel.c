@@ -218,6 +218,13 @@ static bool is_idle(X86Cpu *cpu)
     return (cpu->vcpu.halted || cpu->wait_for_sipi) && !x86_has_wakeup(cpu);
 }
 
+/* It runs again. But whether it was halted is what an SMI saves: x86_enter_smm() looks, and ends that. */
+static void wake(X86Cpu *cpu)
+{
+    bool smi         = (vcpu_requests(&cpu->vcpu) & X86_REQUEST_SMI) && !cpu->smm;
+    cpu->vcpu.halted = cpu->vcpu.halted && smi;
+}
+
 bool accel_vcpu_sleep(X86Cpu *cpu)
 {
     Vcpu *v = &cpu->vcpu;
@@ -229,7 +236,7 @@ bool accel_vcpu_sleep(X86Cpu *cpu)
     if (vcpu_requests(v) & VCPU_REQUEST_EXIT) {
         return false;
     }
-    v->halted = false;
+    wake(cpu);
     return true;
 }
 
@@ -255,7 +262,7 @@ bool accel_vcpu_wait(Accel *accel, X86Cpu *cpu)
         machine_lock_restore(v->lock, depth);
     }
     if (!v->single_step && !accel->halts_inside) {
-        v->halted = false;
+        wake(cpu);
     }
     g_mutex_lock(&accel->state_mutex);
     accel->inside++;

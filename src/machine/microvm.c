@@ -72,6 +72,9 @@ static void choose_windows(PcBoard *pc)
 
 static void describe(PcBoard *pc)
 {
+    if (!pc->ged) {
+        return;
+    }
     pc->hw.ged_base = GED_BASE;
     pc->hw.ged_irq  = GED_IRQ;
     pc->hw.s5_type  = GED_S5_TYPE;

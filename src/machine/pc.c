@@ -334,6 +334,13 @@ static void note_isa_device(Device *dev, void *opaque)
     }
 }
 
+void pc_use_host(PcBoard *pc, PciHost *host)
+{
+    pc->bus        = host->bus;
+    pc->pci_memory = &host->pci_memory;
+    pc->smram      = &host->smram;
+}
+
 static void describe_hardware(PcBoard *pc)
 {
     Machine    *m  = pc->machine;
@@ -353,7 +360,14 @@ static void describe_hardware(PcBoard *pc)
     hw->io_apic_id       = IO_APIC_ID;
     hw->acpi_pm          = pc->pm != NULL;
     hw->reduced          = pc->ged != NULL;
-    if (pc->pm || pc->ged) {
+    if (pc->pm1) {
+        hw->s3      = pm1_has_s3(pc->pm1);
+        hw->s4      = pm1_has_s4(pc->pm1);
+        hw->s3_type = PM1_S3_TYPE;
+        hw->s4_type = pc->pm1->s4_val;
+        hw->s5_type = PM1_S5_TYPE;
+    }
+    if (pc->chipset->describe) {
         pc->chipset->describe(pc);
     }
     hw->hpet = pc->hpet != NULL;

@@ -5,11 +5,13 @@
 #ifndef QUERN_MACHINE_PC_H
 #define QUERN_MACHINE_PC_H
 
+#include "devices/acpi/pm1.h"
 #include "devices/input/i8042.h"
 #include "devices/irq/gates.h"
 #include "devices/irq/i8259.h"
 #include "devices/irq/ioapic.h"
 #include "devices/misc/fw_cfg.h"
+#include "devices/pci/host.h"
 #include "devices/timer/hpet.h"
 #include "devices/timer/i8254.h"
 #include "devices/timer/mc146818rtc.h"
@@ -34,7 +36,7 @@ typedef struct PcChipset {
     bool (*make)(PcBoard *pc, Error *err);      /* host and ISA bridge: bus, pci_memory, smram, isa_bus */
     bool (*make_rest)(PcBoard *pc, Error *err); /* what comes after interrupt controllers and timers */
     void (*choose_windows)(PcBoard *pc);        /* hw.pci32_*; may be NULL: up to the end of the hole */
-    void (*describe)(PcBoard *pc);              /* power management in hw */
+    void (*describe)(PcBoard *pc);              /* power management in hw, where it is not PM1's; may be NULL */
     void (*set_up)(PcBoard *pc);                /* direct boot: registers as firmware leaves them */
 } PcChipset;
 
@@ -50,10 +52,11 @@ struct PcBoard {
     void   *ged;     /* Ged *; NULL: ACPI is not hardware-reduced */
 
     /* The chipset's. */
-    void   *host, *bridge, *pm; /* pm NULL: no power management */
-    PciBus *bus;
-    Region *pci_memory;
-    Region *smram; /* NULL: none */
+    void    *bridge, *pm; /* pm NULL: no power management */
+    AcpiPm1 *pm1;         /* pm's */
+    PciBus  *bus;
+    Region  *pci_memory;
+    Region  *smram; /* NULL: none */
 
     I8259  *pic; /* NULL: pic=off */
     IoApic *ioapic;
@@ -86,6 +89,8 @@ bool pc_finish(Machine *m, Error *err);
 void pc_reset(Machine *m, ResetKind kind);
 void pc_detach(Machine *m);
 void pc_free(Machine *m);
+/* For PcChipset.make: bus, PCI memory and the view of SMM are the bridge's. */
+void pc_use_host(PcBoard *pc, PciHost *host);
 
 /* Properties that all boards of machines with CPUs have. */
 #define BOARD_PROPERTIES                                                                                               \

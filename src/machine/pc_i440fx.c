@@ -13,16 +13,13 @@ enum { MAX_LOW_RAM = 0xe0000000u, BIG_LOW_RAM = 0xc0000000u, PMC_PAM0 = 0x59, PI
 static bool make(PcBoard *pc, Error *err)
 {
     Platform *p    = &pc->machine->platform;
-    I440fx   *host = i440fx_create(p, &pc->ram_low, err);
+    PciHost  *host = i440fx_create(p, &pc->ram_low, err);
 
     if (!host) {
         return false;
     }
-    pc->host       = host;
-    pc->bus        = i440fx_bus(host);
-    pc->pci_memory = i440fx_pci_memory(host);
-    pc->smram      = i440fx_smram(host);
-    pc->bridge     = piix3_create(p, host, err);
+    pc_use_host(pc, host);
+    pc->bridge = piix3_create(p, host, err);
     return pc->bridge != NULL;
 }
 
@@ -31,8 +28,9 @@ static bool make_rest(PcBoard *pc, Error *err)
     if (pc->machine->acpi == ON_OFF_AUTO_OFF) {
         return true;
     }
-    pc->pm = piix4_pm_create(&pc->machine->platform, pc->bus, pc->chipset->wiring->pm_devfn,
-                             piix3_sci_input(pc->bridge), pc_smi_pin(pc), err);
+    pc->pm  = piix4_pm_create(&pc->machine->platform, pc->bus, pc->chipset->wiring->pm_devfn,
+                              piix3_sci_input(pc->bridge), pc_smi_pin(pc), err);
+    pc->pm1 = pc->pm ? piix4_pm_pm1(pc->pm) : NULL;
     return pc->pm != NULL;
 }
 
@@ -41,16 +39,6 @@ static void choose_windows(PcBoard *pc)
 {
     uint64_t ram       = pc->hw.ram_below_4g;
     pc->hw.pci32_first = ram <= 2 * GiB ? 2 * GiB : ram <= BIG_LOW_RAM ? BIG_LOW_RAM : MAX_LOW_RAM;
-}
-
-static void describe(PcBoard *pc)
-{
-    PcHardware *hw = &pc->hw;
-    hw->s3         = piix4_pm_has_s3(pc->pm);
-    hw->s4         = piix4_pm_has_s4(pc->pm);
-    hw->s3_type    = PIIX4_S3_TYPE;
-    hw->s4_type    = PIIX4_S4_TYPE;
-    hw->s5_type    = PIIX4_S5_TYPE;
 }
 
 static void set_up(PcBoard *pc)
@@ -75,7 +63,6 @@ static const PcChipset chipset = {
     .make           = make,
     .make_rest      = make_rest,
     .choose_windows = choose_windows,
-    .describe       = describe,
     .set_up         = set_up,
 };
 

@@ -13,23 +13,21 @@ enum { MAX_LOW_RAM = 0xb0000000u, BIG_LOW_RAM = 0x80000000u };
 static bool make(PcBoard *pc, Error *err)
 {
     Platform *p    = &pc->machine->platform;
-    Q35      *host = q35_create(p, &pc->ram_low, err);
+    PciHost  *host = q35_create(p, &pc->ram_low, err);
 
     if (!host) {
         return false;
     }
-    pc->host       = host;
-    pc->bus        = q35_bus(host);
-    pc->pci_memory = q35_pci_memory(host);
-    pc->smram      = q35_smram(host);
-    pc->bridge     = ich9_lpc_create(p, host, pc_smi_pin(pc), err);
+    pc_use_host(pc, host);
+    pc->bridge = ich9_lpc_create(p, host, pc_smi_pin(pc), err);
     return pc->bridge != NULL;
 }
 
 static bool make_rest(PcBoard *pc, Error *err)
 {
     if (pc->machine->acpi != ON_OFF_AUTO_OFF) {
-        pc->pm = ich9_lpc_pm(pc->bridge);
+        pc->pm  = ich9_lpc_pm(pc->bridge);
+        pc->pm1 = &ich9_lpc_pm(pc->bridge)->pm1;
     }
     return !pc->machine->smbus || ich9_smbus_create(&pc->machine->platform, pc->bus, PCI_DEVFN(31, 3), err) != NULL;
 }
@@ -45,16 +43,6 @@ static void choose_windows(PcBoard *pc)
         hw->pci32_low_first = hw->ram_below_4g;
         hw->pci32_low_last  = Q35_ECAM_BASE - 1;
     }
-}
-
-static void describe(PcBoard *pc)
-{
-    PcHardware *hw = &pc->hw;
-    hw->s3         = ich9_pm_has_s3(pc->pm);
-    hw->s4         = ich9_pm_has_s4(pc->pm);
-    hw->s3_type    = ICH9_S3_TYPE;
-    hw->s4_type    = ICH9_S4_TYPE;
-    hw->s5_type    = ICH9_S5_TYPE;
 }
 
 static void set_up(PcBoard *pc)
@@ -82,7 +70,6 @@ static const PcChipset chipset = {
     .make           = make,
     .make_rest      = make_rest,
     .choose_windows = choose_windows,
-    .describe       = describe,
     .set_up         = set_up,
 };
 

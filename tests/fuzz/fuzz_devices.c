@@ -26,7 +26,7 @@ typedef struct Pc {
     TestPlatform t;
     ApicBus     *bus;
     Apic        *apics[N_CPUS];
-    I440fx      *host;
+    PciHost     *host;
     I8259       *pic;
     IoApic      *ioapic;
     IrqSplit     splits[16];
@@ -113,7 +113,7 @@ static void build(Pc *pc)
     RtcSetup setup = { .clock = VIRTUAL_CLOCK, .start = 1700000000, .slew = true };
     i8254_create(p, hpet_legacy_input(hpet, 0), &err);
     rtc_create(p, &setup, hpet_legacy_input(hpet, 1), &err);
-    piix4_pm_create(p, i440fx_bus(pc->host), PCI_DEVFN(1, 3), piix3_sci_input(bridge), NULL, &err);
+    piix4_pm_create(p, pc->host->bus, PCI_DEVFN(1, 3), piix3_sci_input(bridge), NULL, &err);
     i8042_create(p, NULL, &err);
     port92_create(p, NULL, &err);
     port80_create(p, &err);
@@ -133,7 +133,7 @@ static void build(Pc *pc)
 /* What firmware would have done, so that inputs need not: BARs, PM ports, an enabled local APIC. */
 static void configure(Pc *pc)
 {
-    PciBus *bus = i440fx_bus(pc->host);
+    PciBus *bus = pc->host->bus;
     pci_bus_config_write(bus, 0, PCI_DEVFN(3, 0), PCI_BAR0, EDU_BAR, 4);
     pci_bus_config_write(bus, 0, PCI_DEVFN(3, 0), PCI_COMMAND, 7, 2);
     pci_bus_config_write(bus, 0, PCI_DEVFN(4, 0), PCI_BAR0, TEST_BAR, 4);
@@ -244,8 +244,7 @@ static void operate(Pc *pc, Input *in)
     case 5: {
         unsigned slot = what >> 4 & 3, offset = (unsigned)take(in, 1) & ~3u;
         uint8_t  fn = slot == 1 && take(in, 1) & 1 ? 3 : 0;
-        pci_bus_config_write(i440fx_bus(pc->host), 0, PCI_DEVFN(slot == 2 ? 4 : slot, fn), offset,
-                             (uint32_t)take(in, 4), 4);
+        pci_bus_config_write(pc->host->bus, 0, PCI_DEVFN(slot == 2 ? 4 : slot, fn), offset, (uint32_t)take(in, 4), 4);
         break;
     }
     case 6: out32(&pc->t, 0xcf8, (uint32_t)take(in, 4)); break;

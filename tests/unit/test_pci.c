@@ -75,7 +75,7 @@ DEVICE_TYPE(test_probe) = {
 
 typedef struct Rig {
     TestPlatform t;
-    I440fx      *host;
+    PciHost     *host;
     Piix3       *bridge;
 } Rig;
 
@@ -422,7 +422,7 @@ static void test_pam(void)
     Region    rom_region;
     memset(rom->host, 0xaa, rom->size);
     region_init_rom(&rom_region, r.t.p.memory, "rom", rom, 0, rom->size);
-    region_map(i440fx_pci_memory(r.host), 0xe0000, &rom_region, 1);
+    region_map(&r.host->pci_memory, 0xe0000, &rom_region, 1);
     memset(ram + 0xc0000, 0x11, 0x40000);
 
     g_assert_cmphex(mem_load(&r.t, 0xf0000, 1), ==, 0xaa); /* after reset all is PCI */
@@ -449,7 +449,7 @@ static void test_pam(void)
         g_assert_cmphex(mem_load(&r.t, base, 1), ==, 0x11);
         g_assert_cmphex(mem_load(&r.t, base + 0x3fff, 1), ==, 0x11);
     }
-    test_save_load(&pci_bus_device(i440fx_bus(r.host), 0)->dev);
+    test_save_load(&pci_bus_device(r.host->bus, 0)->dev);
     g_assert_cmphex(mem_load(&r.t, 0xe4000, 1), ==, 0x11);
     devices_reset(&r.t.p, RESET_WARM);
     g_assert_cmphex(mem_load(&r.t, 0xe4000, 1), ==, 0xaa);
@@ -467,7 +467,7 @@ static void test_smram(void)
     Region smm_root, system, smram; /* as a vCPU's view in SMM */
     region_init_container(&smm_root, r.t.p.memory, "smm", UINT64_MAX);
     region_init_alias(&system, r.t.p.memory, "system", &r.t.memory_root, 0, UINT64_MAX);
-    region_init_alias(&smram, r.t.p.memory, "smram", i440fx_smram(r.host), 0, UINT64_C(1) << 32);
+    region_init_alias(&smram, r.t.p.memory, "smram", &r.host->smram, 0, UINT64_C(1) << 32);
     region_map(&smm_root, 0, &system, 0);
     region_map(&smm_root, 0, &smram, 1);
     AddressSpace *smm      = address_space_new(r.t.p.memory, &smm_root, "smm");

@@ -116,7 +116,7 @@ DEVICE_TYPE(bridge) = {
 
 typedef struct Rig {
     TestPlatform t;
-    I440fx      *host;
+    PciHost     *host;
 } Rig;
 
 static const PciWindows windows = { .io_first    = 0xc000,
@@ -149,7 +149,7 @@ static Card *add_card(Rig *r, PciBus *bus, unsigned slot, uint64_t large)
 static void run(Rig *r)
 {
     devices_reset(&r->t.p, RESET_COLD);
-    pci_setup(i440fx_bus(r->host), &windows, &pc_i440fx_wiring, r->t.p.log);
+    pci_setup(r->host->bus, &windows, &pc_i440fx_wiring, r->t.p.log);
 }
 
 /* Each BAR has its address, naturally aligned; `first` to `last` is what its bus may use. */
@@ -188,7 +188,7 @@ static void test_root(void)
     Card *cards[8];
     open_rig(&r);
     for (unsigned i = 0; i < 8; i++) {
-        cards[i] = add_card(&r, i440fx_bus(r.host), 2 + i, UINT64_C(4096) << (i * 5 % 13));
+        cards[i] = add_card(&r, r.host->bus, 2 + i, UINT64_C(4096) << (i * 5 % 13));
     }
     run(&r);
     for (unsigned i = 0; i < 8; i++) {
@@ -205,8 +205,8 @@ static void test_above_4g(void)
 {
     Rig r;
     open_rig(&r);
-    Card *big   = add_card(&r, i440fx_bus(r.host), 3, UINT64_C(4) << 30);
-    Card *other = add_card(&r, i440fx_bus(r.host), 4, UINT64_C(1) << 30);
+    Card *big   = add_card(&r, r.host->bus, 3, UINT64_C(4) << 30);
+    Card *other = add_card(&r, r.host->bus, 4, UINT64_C(1) << 30);
     run(&r);
     uint64_t addr;
     g_assert_true(pci_bar_address(&big->pci, 2, &addr));
@@ -226,11 +226,11 @@ static void test_bridges(void)
     open_rig(&r);
     Bridge *outer   = device_new(&r.t.p, "test-bridge");
     outer->pci.addr = 1 + PCI_DEVFN(5, 0);
-    g_assert_true(device_realize(&outer->pci.dev, pci_bus_base(i440fx_bus(r.host)), &err));
+    g_assert_true(device_realize(&outer->pci.dev, pci_bus_base(r.host->bus), &err));
     Bridge *inner   = device_new(&r.t.p, "test-bridge");
     inner->pci.addr = 1 + PCI_DEVFN(2, 0);
     g_assert_true(device_realize(&inner->pci.dev, pci_bus_base(outer->bus), &err));
-    cards[0] = add_card(&r, i440fx_bus(r.host), 3, 1 << 20);
+    cards[0] = add_card(&r, r.host->bus, 3, 1 << 20);
     cards[1] = add_card(&r, outer->bus, 1, 8 << 20);
     cards[2] = add_card(&r, inner->bus, 3, 2 << 20);
     cards[3] = add_card(&r, inner->bus, 4, 64 << 20);

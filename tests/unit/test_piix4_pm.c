@@ -18,9 +18,9 @@ static void open_rig(Rig *r)
     test_platform_open(&r->t);
     test_pin_init(&r->sci);
     test_pin_init(&r->smi);
-    I440fx *host = i440fx_create(&r->t.p, &r->t.ram_region, &err);
+    PciHost *host = i440fx_create(&r->t.p, &r->t.ram_region, &err);
     g_assert_nonnull(piix3_create(&r->t.p, host, &err));
-    r->pm = piix4_pm_create(&r->t.p, i440fx_bus(host), PCI_DEVFN(1, 3), &r->sci.pin, &r->smi.pin, &err);
+    r->pm = piix4_pm_create(&r->t.p, host->bus, PCI_DEVFN(1, 3), &r->sci.pin, &r->smi.pin, &err);
     g_assert_nonnull(r->pm);
     devices_reset(&r->t.p, RESET_COLD);
     g_assert_cmphex(in16(&r->t, CNT), ==, 0xffff); /* nothing there before firmware says where */
@@ -78,7 +78,7 @@ static void test_sleep(void)
     g_assert_cmpuint(r.t.shutdowns, ==, 0);
     out16(&r.t, CNT, 1 | 7 << 10 | 1 << 13); /* a type that is not offered */
     g_assert_cmpuint(r.t.shutdowns, ==, 0);
-    out16(&r.t, CNT, 1 | PIIX4_S5_TYPE << 10 | 1 << 13);
+    out16(&r.t, CNT, 1 | PM1_S5_TYPE << 10 | 1 << 13);
     g_assert_cmpuint(r.t.shutdowns, ==, 1);
     g_assert_cmpint(r.t.shutdown_cause, ==, SHUTDOWN_GUEST);
     g_assert_cmphex(in16(&r.t, CNT) >> 13, ==, 0); /* SLP_EN reads as 0 */
@@ -104,7 +104,7 @@ static void test_bytes(void)
     g_assert_cmphex(in8(&r.t, TMR), ==, timer & 0xff);
     out8(&r.t, CNT + 1, (7 << 10 | 1 << 13) >> 8);
     g_assert_cmphex(in16(&r.t, CNT), ==, 1 | 7 << 10);
-    out8(&r.t, CNT + 1, (PIIX4_S5_TYPE << 10 | 1 << 13) >> 8);
+    out8(&r.t, CNT + 1, (PM1_S5_TYPE << 10 | 1 << 13) >> 8);
     g_assert_cmpuint(r.t.shutdowns, ==, 1);
     test_platform_close(&r.t);
 }

@@ -20,7 +20,7 @@ enum {
 typedef struct Rig {
     TestPlatform t;
     TestPin      smi;
-    Q35         *host;
+    PciHost     *host;
     Ich9Lpc     *lpc;
     Ich9Smbus   *smb;
 } Rig;
@@ -51,12 +51,12 @@ DEVICE_TYPE(source) = {
 
 static void set(Rig *r, uint8_t devfn, unsigned reg, uint32_t value, unsigned size)
 {
-    pci_bus_config_write(q35_bus(r->host), 0, devfn, reg, value, size);
+    pci_bus_config_write(r->host->bus, 0, devfn, reg, value, size);
 }
 
 static uint32_t get(Rig *r, uint8_t devfn, unsigned reg, unsigned size)
 {
-    return pci_bus_config_read(q35_bus(r->host), 0, devfn, reg, size);
+    return pci_bus_config_read(r->host->bus, 0, devfn, reg, size);
 }
 
 static void open_rig(Rig *r)
@@ -69,7 +69,7 @@ static void open_rig(Rig *r)
     g_assert_nonnull(r->host);
     r->lpc = ich9_lpc_create(&r->t.p, r->host, &r->smi.pin, &err);
     g_assert_nonnull(r->lpc);
-    r->smb = ich9_smbus_create(&r->t.p, q35_bus(r->host), SMB, &err);
+    r->smb = ich9_smbus_create(&r->t.p, r->host->bus, SMB, &err);
     g_assert_nonnull(r->smb);
     devices_reset(&r->t.p, RESET_COLD);
     set(r, LPC, ICH9_PMBASE, ICH9_PM_BASE, 4);
@@ -138,7 +138,7 @@ static Source *add_source(Rig *r, unsigned slot)
     g_auto(Error) err = {};
     Source *s         = device_new(&r->t.p, "test-source");
     s->pci.addr       = 1 + PCI_DEVFN(slot, 0);
-    g_assert_true(device_realize(&s->pci.dev, pci_bus_base(q35_bus(r->host)), &err));
+    g_assert_true(device_realize(&s->pci.dev, pci_bus_base(r->host->bus), &err));
     return s;
 }
 
@@ -196,7 +196,7 @@ static void test_power(void)
     g_assert_cmphex(in8(&r.t, GPE + 15), ==, 0x80);
     out16(&r.t, CNT, 1 | 7 << 10 | 1 << 13);
     g_assert_cmpuint(r.t.shutdowns, ==, 0);
-    out16(&r.t, CNT, 1 | ICH9_S5_TYPE << 10 | 1 << 13);
+    out16(&r.t, CNT, 1 | PM1_S5_TYPE << 10 | 1 << 13);
     g_assert_cmpuint(r.t.shutdowns, ==, 1);
     test_save_load(r.t.p.devices->pdata[2]);
     set(&r, LPC, ICH9_ACPI_CNTL, 0, 1);
@@ -317,7 +317,7 @@ static void test_root_port(void)
     open_rig(&r);
     PciDevice *port = device_new(&r.t.p, "ioh3420");
     port->addr      = 1 + PORT;
-    g_assert_true(device_realize(&port->dev, pci_bus_base(q35_bus(r.host)), &err));
+    g_assert_true(device_realize(&port->dev, pci_bus_base(r.host->bus), &err));
     Bus       *behind = port->dev.buses->pdata[0];
     PciDevice *edu    = device_new(&r.t.p, "edu");
     g_assert_true(device_realize(&edu->dev, behind, &err));

@@ -10,7 +10,7 @@
 
 typedef struct Rig {
     TestPlatform t;
-    I440fx      *host;
+    PciHost     *host;
 } Rig;
 
 static void open_rig(Rig *r)

@@ -146,6 +146,11 @@ void vcpu_request(Vcpu *cpu, uint32_t bits)
     atomic_fetch_or(&cpu->requests, bits);
 }
 
+void vcpu_run_on(Vcpu *cpu, void (*call)(Vcpu *cpu, void *opaque), void *opaque)
+{
+    call(cpu, opaque);
+}
+
 unsigned vcpu_group_size(const VcpuGroup *group)
 {
     return 1;

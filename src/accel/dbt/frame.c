@@ -217,7 +217,9 @@ DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry)
         }
         fetch.linear = (uint32_t)(cs->base + rip);
         fetch.limit  = (uint64_t)cs->limit - rip + 1;
-    } else if (!x86_canonical(cpu, rip)) {
+    } else if (x86_canonical(cpu, rip)) {
+        fetch.limit = x86_code_room(cpu, rip);
+    } else {
         x86_raise(cpu, X86_GP);
     }
     fetch.page_offset = (unsigned)(fetch.linear & X86_PAGE_MASK);

@@ -75,11 +75,12 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     if (cpu->code_size != X86_CODE64) {
         next = (uint32_t)next;
     }
+    *again = false;
     X86TlbPage second = *x86_translate(cpu, x86_tlb_mode(cpu), next, X86_FETCH);
     if (!second.host) {
-        *again = false;
         return NULL;
     }
+    *again = true;
     if (watch(cpu, dbt, &second, 0)) {
         return NULL;
     }

@@ -358,6 +358,8 @@ static void put_syscall(const Dbt *dbt, Asm *a)
     put_slow_if(a, &slow, CC_Z);
     put_test32(a, RCX_AT(cr4), CR4_SMAP);
     put_slow_if(a, &slow, CC_Z);
+    put_test32(a, asm_at(H_RCX, (int32_t)offsetof(X86Cpu, star) + 4), 3); /* an RPL that SS would have */
+    put_slow_if(a, &slow, CC_NZ);
     asm_load(a, H_RDX, RCX_AT(sfmask));
     asm_emit(a, &(Enc){ .op = 0xf7, .reg = 2, .rm = H_RDX }); /* not edx */
     asm_rm(a, false, 0x23, H_RDX, RCX_AT(eflags));

@@ -34,6 +34,12 @@ static bool operand_in_stack(const X86Cpu *cpu)
     return cpu->insn && (cpu->insn->flags & X86_INSN_MEMORY) && cpu->insn->seg == X86_SS;
 }
 
+void x86_want_step_trap(X86Cpu *cpu)
+{
+    cpu->tlb->breakpoints_hit |= DR6_BS;
+    x86_want_trap(cpu);
+}
+
 _Noreturn static void raise_not_canonical(X86Cpu *cpu, bool stack)
 {
     x86_raise(cpu, stack ? X86_SS_FAULT : X86_GP);

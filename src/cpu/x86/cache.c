@@ -298,6 +298,8 @@ Block *block_find(X86Cpu *cpu)
         }
         linear = (uint32_t)(cs->base + rip);
         limit  = (uint64_t)cs->limit - rip + 1;
+    } else if (x86_canonical(cpu, linear)) {
+        limit = x86_code_room(cpu, linear);
     }
     JumpEntry *j = &c->jumps[(linear ^ linear >> 12) % CACHE_JUMP_SIZE];
     if (j->linear == linear && j->epoch == x86_tlb_epoch(cpu) && j->mode_key == cpu->mode_key && j->block &&

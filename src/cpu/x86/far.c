@@ -285,7 +285,7 @@ static void need_return_stack(X86Cpu *cpu, uint16_t ss, uint16_t cs, const X86De
     *null = false;
     if (x86_null_selector(ss)) {
         bool to64 = cpu->long_mode && x86_desc_attr(code) & SEG_L;
-        if (!to64 || (cs & 3) == 3 || ((ss ^ cs) & 3)) {
+        if (!to64 || (cs & 3) == 3 || (ss & 3) == 3) {
             x86_raise_error(cpu, X86_GP, 0);
         }
         *null = true;
@@ -305,7 +305,8 @@ static void need_return_stack(X86Cpu *cpu, uint16_t ss, uint16_t cs, const X86De
 static void set_return_stack(X86Cpu *cpu, uint16_t ss, uint64_t sp, const X86Descriptor *d, bool null, unsigned extra)
 {
     if (null) {
-        x86_set_null_segment(cpu, X86_SS, ss);
+        x86_set_null_segment(cpu, X86_SS, cpu->seg[X86_CS].selector & 3); /* CPL lives in it */
+        cpu->seg[X86_SS].selector = ss;
     } else {
         x86_set_segment(cpu, X86_SS, ss, d);
     }
@@ -491,7 +492,7 @@ static void set_fast_code(X86Cpu *cpu, uint16_t selector, unsigned cpl, bool wid
 
 static void set_fast_stack(X86Cpu *cpu, uint16_t selector, unsigned cpl)
 {
-    x86_set_flat_segment(cpu, X86_SS, (uint16_t)((selector & 0xfffc) | cpl), cpl, SEG_W | SEG_A | SEG_DB);
+    x86_set_flat_segment(cpu, X86_SS, (uint16_t)(selector | cpl), cpl, SEG_W | SEG_A | SEG_DB);
 }
 
 static void check_syscall_enabled(X86Cpu *cpu)
@@ -521,7 +522,7 @@ void x86_syscall(X86Cpu *cpu, uint64_t next)
         set_fast_code(cpu, selector, 0, false);
         cpu->rip = (uint32_t)cpu->star;
     }
-    set_fast_stack(cpu, (uint16_t)((selector & 0xfffc) + 8), 0);
+    set_fast_stack(cpu, (uint16_t)(selector + 8), 0); /* its RPL is STAR's */
     x86_update_mode(cpu);
 }
 

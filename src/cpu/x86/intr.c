@@ -409,6 +409,15 @@ static bool take_intr(X86Cpu *cpu)
 bool x86_take_interrupt(X86Cpu *cpu)
 {
     uint32_t requests = vcpu_requests(&cpu->vcpu);
+    if ((requests & X86_REQUEST_MCE) && (cpu->mce_fatal || !(cpu->cr4 & CR4_MCE))) {
+        vcpu_request_done(&cpu->vcpu, X86_REQUEST_MCE);
+        x86_park(cpu);
+        log_print(cpu->vcpu.log, LOG_INT | LOG_CPU_RESET, "CPU %d: machine check that cannot be reported\n",
+                  cpu->vcpu.index);
+        cpu->vcpu.halted = false;
+        cpu->in_shutdown = true;
+        return true;
+    }
     if (cpu->wait_for_sipi) {
         if (requests & X86_REQUEST_INIT) {
             take_init(cpu);
@@ -429,11 +438,7 @@ bool x86_take_interrupt(X86Cpu *cpu)
     if (requests & X86_REQUEST_MCE) {
         vcpu_request_done(&cpu->vcpu, X86_REQUEST_MCE);
         cpu->vcpu.halted = false;
-        if (cpu->cr4 & CR4_MCE) {
-            x86_deliver(cpu, X86_EVENT_EXCEPTION, X86_MC, false, 0, cpu->rip);
-        } else {
-            cpu->in_shutdown = true;
-        }
+        x86_deliver(cpu, X86_EVENT_EXCEPTION, X86_MC, false, 0, cpu->rip);
         return true;
     }
     if ((requests & X86_REQUEST_SMI) && !cpu->smm) {
@@ -463,7 +468,7 @@ bool x86_has_wakeup(X86Cpu *cpu)
 {
     uint32_t requests = vcpu_requests(&cpu->vcpu);
     if (cpu->wait_for_sipi) {
-        return requests & (X86_REQUEST_SIPI | X86_REQUEST_INIT);
+        return requests & (X86_REQUEST_SIPI | X86_REQUEST_INIT | X86_REQUEST_MCE);
     }
     if ((requests & X86_REQUEST_MCE) || ((requests & (X86_REQUEST_INIT | X86_REQUEST_SMI)) && !cpu->smm)) {
         return true;

@@ -64,4 +64,11 @@ static inline bool x86_canonical(const X86Cpu *cpu, uint64_t linear)
     return (uint64_t)((int64_t)(linear << shift) >> shift) == linear;
 }
 
+/* How many bytes of 64-bit code there can be from rip, which is canonical, up to the hole. */
+static inline uint64_t x86_code_room(const X86Cpu *cpu, uint64_t rip)
+{
+    uint64_t hole = UINT64_C(1) << (cpu->cr4 & CR4_LA57 ? 56 : 47);
+    return rip < hole ? hole - rip : UINT64_MAX;
+}
+
 #endif

@@ -196,6 +196,8 @@ void x86_note_port(X86Cpu *cpu, uint16_t port, unsigned size);
 
 /* A data breakpoint was hit: a debug trap follows this instruction. */
 void x86_want_trap(X86Cpu *cpu);
+/* The same for a single step of the instruction that runs, whether or not TF was set before it. */
+void x86_want_step_trap(X86Cpu *cpu);
 
 /* After anything that may have let others run: drops the TLB when asked to. */
 void x86_take_flush_request(X86Cpu *cpu);

@@ -267,8 +267,9 @@ static bool get_mc_bank(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t *v
 
 static bool set_mc_bank(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t value)
 {
-    /* MCi_STATUS is only ever cleared, unless AMD's HWCR.McStatusWrEn lets software make up an error. */
-    if ((index & 3) == 1 && value && !(cpu->hwcr & HWCR_MC_STATUS_WRITE)) {
+    /* MCi_STATUS, MCi_ADDR and MCi_MISC are only ever cleared (SDM 3, 16.3.2), unless AMD's HWCR.McStatusWrEn lets
+     * software make up an error. */
+    if ((index & 3) != 0 && value && !(cpu->hwcr & HWCR_MC_STATUS_WRITE)) {
         return false;
     }
     cpu->mc_bank[(index - 0x400) / 4][index & 3] = value;

@@ -56,6 +56,8 @@ bool x86_decode_movbe(X86Decode *d);
 bool x86_decode_convert(X86Decode *d);
 bool x86_decode_flag_op(X86Decode *d);
 bool x86_decode_far_pointer(X86Decode *d);
+/* AMD's processors have no 64-bit offsets in far pointers: REX.W means nothing there (APM 3, JMP Far, LxS). */
+void x86_cut_far_pointer(X86Decode *d);
 bool x86_decode_stack(X86Decode *d);
 bool x86_decode_string(X86Decode *d);
 bool x86_decode_xlat(X86Decode *d);

@@ -247,6 +247,7 @@ static bool decode_far_branch(X86Decode *d, X86Handler immediate, X86Handler mem
         in->run  = immediate;
     } else {
         in->run = memory;
+        x86_cut_far_pointer(d);
     }
     return true;
 }
@@ -426,6 +427,9 @@ static void syscall_insn(X86Cpu *cpu, const X86Insn *in)
 static void sysret_insn(X86Cpu *cpu, const X86Insn *in)
 {
     x86_sysret(cpu, in->opsize);
+    if (cpu->eflags & EFLAGS_TF) {
+        x86_want_step_trap(cpu); /* unlike behind IRET and POPF, the trap comes at once, in ring 3 */
+    }
     transferred(cpu);
 }
 

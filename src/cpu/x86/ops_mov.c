@@ -2,6 +2,7 @@
  * registers as operands, and far pointers (LDS ...).
  * Specification: Intel SDM 2 (December 2023). vCPU thread, inside x86_run(). */
 
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/ops.h"
 
 #define FOR_SIZES(M, ...) M(__VA_ARGS__, 8) M(__VA_ARGS__, 16) M(__VA_ARGS__, 32) M(__VA_ARGS__, 64)
@@ -449,6 +450,13 @@ static void load_far_pointer(X86Cpu *cpu, const X86Insn *in)
     x86_set_sized(cpu, in->reg, in->opsize, offset);
 }
 
+void x86_cut_far_pointer(X86Decode *d)
+{
+    if (d->in->opsize == 8 && d->cpu->model && d->cpu->model->kind == X86_VENDOR_AMD) {
+        d->in->opsize = 4;
+    }
+}
+
 bool x86_decode_far_pointer(X86Decode *d)
 {
     if (!x86_is_mem(&d->op[1])) {
@@ -458,5 +466,6 @@ bool x86_decode_far_pointer(X86Decode *d)
     d->in->opsize = (uint8_t)(d->op[0].size / 8);
     d->in->aux    = (uint8_t)d->arg;
     d->in->run    = load_far_pointer;
+    x86_cut_far_pointer(d);
     return true;
 }

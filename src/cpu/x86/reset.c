@@ -108,6 +108,7 @@ void x86_reset(X86Cpu *cpu, bool init_only)
         vcpu_request_done(&cpu->vcpu, ~(uint32_t)(VCPU_REQUEST_CPU - 1)); /* of a machine that is no more */
         reset_msrs(cpu);
         x86_fpu_reset(cpu);
+        cpu->mce_fatal   = false;
         cpu->ferr        = false; /* the board resets its side itself */
         cpu->fpu_ignored = 0;
         atomic_store(&cpu->ignne, false);

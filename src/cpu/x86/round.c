@@ -98,9 +98,11 @@ bool x86_deliver_thrown(X86Cpu *cpu, int thrown, X86Exit *exit)
     X86Cache *c    = cpu->cache;
     uint64_t  next = cpu->rip;
 
-    c->current                = NULL;
-    cpu->tlb->breakpoints_hit = 0; /* the access they saw is made again */
-    c->attention &= ~(uint32_t)ATTENTION_TRAP;
+    c->current = NULL;
+    if (thrown != X86_THROW_SOFTWARE) {
+        cpu->tlb->breakpoints_hit = 0; /* the access they saw is made again */
+        c->attention &= ~(uint32_t)ATTENTION_TRAP;
+    } /* else a MOV SS before it saw them: they are reported in the handler (SDM 3, 18.3.1.2) */
     x86_exclusive_end(cpu);
     if (cpu->insn) {
         next      = x86_insn_next(cpu, cpu->insn);
@@ -150,7 +152,7 @@ static bool take_requests(X86Cpu *cpu, bool shadow, X86Exit *exit, bool *again)
     if ((x86_requests_due(cpu) & ~(uint32_t)(VCPU_REQUEST_CPU - 1)) && !shadow) {
         *again = x86_take_interrupt(cpu);
         x86_update_attention(cpu);
-        if (*again && !cpu->wait_for_sipi) {
+        if (*again && (!cpu->wait_for_sipi || cpu->in_shutdown)) {
             return delivered(cpu, exit);
         }
     }

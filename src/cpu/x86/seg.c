@@ -3,6 +3,7 @@
  * Specification: Intel SDM 3, chapters 3 and 5; SDM 2, LAR, LLDT, LSL, LTR, MOV, VERR (December 2023).
  * vCPU thread. Everything is checked before anything changes. */
 
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/segment.h"
 
 /* --- the derived mode --- */
@@ -173,8 +174,13 @@ void x86_set_segment(X86Cpu *cpu, unsigned seg, uint16_t selector, const X86Desc
 void x86_set_null_segment(X86Cpu *cpu, unsigned seg, uint16_t selector)
 {
     /* SS keeps its DPL, which is where CPL lives, as processors do it. */
-    uint32_t dpl  = seg == X86_SS ? (selector & 3u) << SEG_DPL_SHIFT : 0;
-    cpu->seg[seg] = (X86Segment){ .attr = SEG_UNUSABLE | dpl, .selector = selector };
+    uint32_t    dpl = seg == X86_SS ? (selector & 3u) << SEG_DPL_SHIFT : 0;
+    X86Segment *s   = &cpu->seg[seg];
+    /* AMD's older processors leave base and limit alone (APM 2, 4.5.3), which shows in FS and GS. */
+    bool keeps = cpu->model && cpu->model->kind == X86_VENDOR_AMD && !x86_has(cpu, X86_FEATURE_NULL_SEL_CLR_BASE);
+    *s         = (X86Segment){
+                .base = keeps ? s->base : 0, .limit = keeps ? s->limit : 0, .attr = SEG_UNUSABLE | dpl, .selector = selector
+    };
 }
 
 void x86_set_flat_segment(X86Cpu *cpu, unsigned seg, uint16_t selector, unsigned dpl, uint32_t attr)
@@ -299,7 +305,8 @@ static void need_system_segment(X86Cpu *cpu, uint16_t selector, uint32_t types, 
     if (selector & 4) {
         x86_raise_selector(cpu, X86_GP, selector, 0);
     }
-    x86_need_descriptor(cpu, selector, cpu->long_mode, X86_GP, 0, d);
+    /* 16 bytes in 64-bit mode only (SDM 2, LLDT, LTR). */
+    x86_need_descriptor(cpu, selector, cpu->code_size == X86_CODE64, X86_GP, 0, d);
     unsigned type = x86_desc_type(d);
     if ((type & SEG_S) || !(types >> type & 1)) {
         x86_raise_selector(cpu, X86_GP, selector, 0);

@@ -258,6 +258,7 @@ struct X86Cpu {
     uint64_t pat, tsc_aux, misc_enable, spec_ctrl, smbase;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
     uint64_t mcg_status, mcg_ctl, mc_bank[10][4];
+    bool     mce_fatal; /* with X86_REQUEST_MCE: it cannot be reported, the processor shuts down */
     uint64_t feature_control, smi_count;
     uint64_t syscfg, hwcr, de_cfg, nb_cfg; /* AMD's models */
     uint64_t clock_modulation, therm_interrupt;

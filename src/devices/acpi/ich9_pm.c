@@ -43,21 +43,6 @@ static bool tco_no_reboot(void *opaque)
     return pm->no_reboot(pm->opaque);
 }
 
-static void enter_sleep(void *opaque, unsigned type)
-{
-    Ich9Pm   *pm = opaque;
-    Platform *p  = pm->platform;
-    if (type == ICH9_S5_TYPE) {
-        p->request_shutdown(p, SHUTDOWN_GUEST, 0);
-    } else if (type == ICH9_S3_TYPE && ich9_pm_has_s3(pm)) {
-        p->request_suspend(p);
-    } else if (type == pm->s4_val && ich9_pm_has_s4(pm)) {
-        p->request_shutdown(p, SHUTDOWN_GUEST, 0);
-    } else {
-        log_print(p->log, LOG_GUEST_ERRORS, "ICH9: sleep type %u is not offered\n", type);
-    }
-}
-
 /* --- the window at PMBASE --- */
 
 static uint8_t gpe_read(const Ich9Pm *pm, uint64_t at)
@@ -168,7 +153,7 @@ void ich9_pm_init(Ich9Pm *pm, Device *dev)
     Platform *p       = dev->platform;
     pm->platform      = p;
     pm->pm1.changed   = update_sci;
-    pm->pm1.sleep     = enter_sleep;
+    pm->pm1.name      = "ICH9";
     pm->pm1.opaque    = pm;
     pm->tco.no_reboot = tco_no_reboot;
     pm->tco.smi       = tco_smi;
@@ -208,14 +193,4 @@ void ich9_pm_post_load(Ich9Pm *pm)
 {
     tco_post_load(&pm->tco);
     update_sci(pm);
-}
-
-bool ich9_pm_has_s3(const Ich9Pm *pm)
-{
-    return !pm->disable_s3 && pm->platform->request_suspend;
-}
-
-bool ich9_pm_has_s4(const Ich9Pm *pm)
-{
-    return !pm->disable_s4;
 }

@@ -16,9 +16,6 @@ enum {
     ICH9_ACPI_ENABLE  = 0x02,
     ICH9_ACPI_DISABLE = 0x03,
     ICH9_APM_CNT      = 0xb2, /* SMI_CMD */
-    ICH9_S3_TYPE      = 1,    /* SLP_TYP values, QEMU's: \_S4 is property s4_val */
-    ICH9_S4_TYPE      = 2,
-    ICH9_S5_TYPE      = 0,
 };
 
 typedef struct Ich9Pm {
@@ -28,9 +25,8 @@ typedef struct Ich9Pm {
     uint64_t  gpe_sts, gpe_en;
     uint32_t  smi_en, smi_sts;
     uint8_t   apm_cnt, apm_sts;
-    uint8_t   disable_s3, disable_s4, s4_val; /* properties */
-    bool      enable_tco;                     /* property */
-    IrqLine   smi;                            /* pulsed */
+    bool      enable_tco; /* property */
+    IrqLine   smi;        /* pulsed */
     Region    ports, apm_ports;
     bool (*smi_locked)(void *opaque); /* GEN_PMCON_1 */
     bool (*no_reboot)(void *opaque);  /* the watchdog only counts */
@@ -39,11 +35,7 @@ typedef struct Ich9Pm {
 } Ich9Pm;
 
 #define ICH9_PM_PROPERTIES(Type, pm)                                                                                   \
-    FIELD(Type, pm.disable_s3, "disable_s3", .initial = 1, .min = 0, .max = 1, .help = "do not offer suspend to RAM"), \
-        FIELD(Type, pm.disable_s4, "disable_s4", .min = 0, .max = 1, .help = "do not offer suspend to disk"),          \
-        FIELD(Type, pm.s4_val, "s4_val", .initial = ICH9_S4_TYPE, .min = 0, .max = 7,                                  \
-              .help = "sleep type of suspend to disk"),                                                                \
-        FIELD(Type, pm.enable_tco, "enable_tco", .initial = true, .help = "TCO watchdog")
+    PM1_PROPERTIES(Type, pm.pm1), FIELD(Type, pm.enable_tco, "enable_tco", .initial = true, .help = "TCO watchdog")
 
 #define ICH9_PM_STATE(Type, pm)                                                                                        \
     PM1_STATE(Type, pm.pm1), TCO_STATE(Type, pm.tco), FIELD(Type, pm.gpe_sts, "gpe-sts"),                              \
@@ -55,9 +47,5 @@ void ich9_pm_init(Ich9Pm *pm, Device *dev);
 void ich9_pm_destroy(Ich9Pm *pm);
 void ich9_pm_reset(Ich9Pm *pm, ResetKind kind);
 void ich9_pm_post_load(Ich9Pm *pm);
-
-/* What the guest may do: \_S3 and \_S4 belong into the DSDT only when these say so. */
-bool ich9_pm_has_s3(const Ich9Pm *pm);
-bool ich9_pm_has_s4(const Ich9Pm *pm);
 
 #endif

@@ -17,7 +17,6 @@ enum { SMB_HSTSTS = 0, SMB_HSTCNT = 2, SMB_SIZE = 0x10, SMB_START = 1 << 6, SMB_
 
 struct Piix4Pm {
     PciDevice pci;
-    uint8_t   disable_s3, disable_s4, s4_val;
     uint32_t  smb_io_base;
     IrqLine   sci, smi;
     Region    pm_ports, gpe_ports, apm_ports, smb_ports;
@@ -32,21 +31,6 @@ static void update_sci(void *opaque)
 {
     Piix4Pm *pm = opaque;
     irq_set(&pm->sci, pm1_update(&pm->pm1, pm->gpe_sts & pm->gpe_en));
-}
-
-static void enter_sleep(void *opaque, unsigned type)
-{
-    Piix4Pm  *pm = opaque;
-    Platform *p  = pm->pci.dev.platform;
-    if (type == PIIX4_S5_TYPE) {
-        p->request_shutdown(p, SHUTDOWN_GUEST, 0);
-    } else if (type == PIIX4_S3_TYPE && piix4_pm_has_s3(pm)) {
-        p->request_suspend(p);
-    } else if (type == pm->s4_val && piix4_pm_has_s4(pm)) {
-        p->request_shutdown(p, SHUTDOWN_GUEST, 0);
-    } else {
-        log_print(p->log, LOG_GUEST_ERRORS, "piix4_pm: sleep type %u is not offered\n", type);
-    }
 }
 
 static uint64_t pm_read(void *opaque, uint64_t offset, unsigned size)
@@ -196,7 +180,7 @@ static bool piix4_pm_realize(Device *dev, Error *err)
     isa_map_ports(dev, &pm->gpe_ports, PIIX4_GPE0_BASE);
     isa_map_ports(dev, &pm->apm_ports, APM_PORTS);
     pm->pm1.changed = update_sci;
-    pm->pm1.sleep   = enter_sleep;
+    pm->pm1.name    = "piix4_pm";
     pm->pm1.opaque  = pm;
     pm1_init(&pm->pm1, dev->platform);
     device_add_outputs(dev, "sci", &pm->sci, 1);
@@ -243,11 +227,7 @@ static bool piix4_pm_post_load(Device *dev, Error *err)
 
 static const Field piix4_pm_properties[] = {
     PCI_PROPERTIES(Piix4Pm, pci),
-    /* Waking from S3 needs firmware that runs; it is offered when that works. */
-    FIELD(Piix4Pm, disable_s3, "disable_s3", .initial = 1, .min = 0, .max = 1, .help = "do not offer suspend to RAM"),
-    FIELD(Piix4Pm, disable_s4, "disable_s4", .min = 0, .max = 1, .help = "do not offer suspend to disk"),
-    FIELD(Piix4Pm, s4_val, "s4_val", .initial = PIIX4_S4_TYPE, .min = 0, .max = 7,
-          .help = "sleep type of suspend to disk"),
+    PM1_PROPERTIES(Piix4Pm, pm1),
     FIELD(Piix4Pm, smb_io_base, "smb_io_base", .initial = 0xb100, .max = 0xfff0,
           .help = "port of the SMBus host after reset"),
     {},
@@ -308,14 +288,9 @@ void piix4_pm_set_bases(Piix4Pm *pm, uint16_t pm_base, uint16_t smbus_base)
     pci_config_write(&pm->pci, PIIX4_SMB_HOST_REG, SMB_HOST_ENABLED, 1);
 }
 
-bool piix4_pm_has_s3(const Piix4Pm *pm)
+AcpiPm1 *piix4_pm_pm1(Piix4Pm *pm)
 {
-    return !pm->disable_s3 && pm->pci.dev.platform->request_suspend;
-}
-
-bool piix4_pm_has_s4(const Piix4Pm *pm)
-{
-    return !pm->disable_s4;
+    return &pm->pm1;
 }
 
 void piix4_pm_power_button(Piix4Pm *pm)

@@ -17,9 +17,6 @@ enum {
     PIIX4_APM_CNT      = 0xb2, /* SMI_CMD */
     PIIX4_ACPI_ENABLE  = 0xf1,
     PIIX4_ACPI_DISABLE = 0xf0,
-    PIIX4_S3_TYPE      = 1, /* SLP_TYP values of \_S3, \_S4 (property s4_val) and \_S5 */
-    PIIX4_S4_TYPE      = 2,
-    PIIX4_S5_TYPE      = 0,
     PIIX4_PM_BASE_REG  = 0x40, /* configuration registers */
     PIIX4_PM_MISC_REG  = 0x80, /* bit 0 enables the PM ports */
     PIIX4_SMB_BASE_REG = 0x90,
@@ -32,9 +29,8 @@ Piix4Pm *piix4_pm_create(Platform *platform, PciBus *bus, uint8_t devfn, IrqPin 
 /* Programs and enables PM_BASE and the SMBus ports as firmware would: for direct boot, after reset. */
 void piix4_pm_set_bases(Piix4Pm *pm, uint16_t pm_base, uint16_t smbus_base);
 
-/* What the guest may do: \_S3 and \_S4 belong into the DSDT only when these say so. */
-bool piix4_pm_has_s3(const Piix4Pm *pm);
-bool piix4_pm_has_s4(const Piix4Pm *pm);
+/* Its fixed ACPI hardware. */
+AcpiPm1 *piix4_pm_pm1(Piix4Pm *pm);
 
 /* system_powerdown: the power button is pressed. */
 void piix4_pm_power_button(Piix4Pm *pm);

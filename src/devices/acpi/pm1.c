@@ -78,6 +78,28 @@ void pm1_reset(AcpiPm1 *pm1)
     pm1->timer_seen               = ticks(pm1) >> (PM_TIMER_BITS - 1);
 }
 
+bool pm1_has_s3(const AcpiPm1 *pm1)
+{
+    return !pm1->disable_s3 && pm1->platform->request_suspend;
+}
+
+bool pm1_has_s4(const AcpiPm1 *pm1)
+{
+    return !pm1->disable_s4;
+}
+
+static void enter_sleep(AcpiPm1 *pm1, unsigned type)
+{
+    Platform *p = pm1->platform;
+    if (type == PM1_S5_TYPE || (type == pm1->s4_val && pm1_has_s4(pm1))) {
+        p->request_shutdown(p, SHUTDOWN_GUEST, 0);
+    } else if (type == PM1_S3_TYPE && pm1_has_s3(pm1)) {
+        p->request_suspend(p);
+    } else {
+        log_print(p->log, LOG_GUEST_ERRORS, "%s: sleep type %u is not offered\n", pm1->name, type);
+    }
+}
+
 /* The first eight bytes are 16-bit registers that may be accessed byte by byte; the timer follows. */
 static uint8_t read_byte(AcpiPm1 *pm1, uint64_t offset)
 {
@@ -128,7 +150,7 @@ void pm1_write(AcpiPm1 *pm1, uint64_t offset, uint64_t value, unsigned size)
     }
     if (pm1->cnt & SLP_EN) { /* write-only: it starts the sleep */
         pm1->cnt &= (uint16_t)~SLP_EN;
-        pm1->sleep(pm1->opaque, (unsigned)(pm1->cnt & SLP_TYP) >> SLP_TYP_SHIFT);
+        enter_sleep(pm1, (unsigned)(pm1->cnt & SLP_TYP) >> SLP_TYP_SHIFT);
     }
     pm1->changed(pm1->opaque);
 }

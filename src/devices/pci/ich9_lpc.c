@@ -75,7 +75,7 @@ static const struct {
 
 struct Ich9Lpc {
     PciDevice pci;
-    Q35      *host;
+    PciHost  *host;
     Bus      *isa;
     Ich9Pm    pm;
     bool      noreboot; /* property: strap that keeps the watchdog from resetting */
@@ -325,7 +325,7 @@ static bool lpc_realize(Device *dev, Error *err)
     reset_rcba(lpc);
     pci_bus_set_router(lpc->pci.pci_bus, map_pin, set_line, lpc);
     if (lpc->host) {
-        q35_on_reset_control(lpc->host, (ResetControl){ reset_control_read, reset_control_write, lpc });
+        lpc->host->ports.reset_control = (ResetControl){ reset_control_read, reset_control_write, lpc };
     }
     return true;
 }
@@ -414,14 +414,14 @@ DEVICE_TYPE(ich9_lpc) = {
     .post_load  = lpc_post_load,
 };
 
-Ich9Lpc *ich9_lpc_create(Platform *platform, Q35 *host, IrqPin *smi, Error *err)
+Ich9Lpc *ich9_lpc_create(Platform *platform, PciHost *host, IrqPin *smi, Error *err)
 {
     Ich9Lpc *lpc           = device_new(platform, "ICH9-LPC");
     lpc->host              = host;
     lpc->pm.smi.to         = smi;
     lpc->pci.addr          = 1 + PCI_DEVFN(31, 0);
     lpc->pci.multifunction = true;
-    return device_realize(&lpc->pci.dev, pci_bus_base(q35_bus(host)), err) ? lpc : NULL;
+    return device_realize(&lpc->pci.dev, pci_bus_base(host->bus), err) ? lpc : NULL;
 }
 
 Ich9Pm *ich9_lpc_pm(Ich9Lpc *lpc)

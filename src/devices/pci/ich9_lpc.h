@@ -27,7 +27,7 @@ unsigned ich9_pirq(unsigned slot, unsigned pin);
 
 /* Makes it at 1f.0, offers "isa.0", takes over the bus's interrupt lines and CF9h. platform->isa_irq and gsi must be
  * there by then. `smi` may be NULL: it is pulsed for an SMI. */
-Ich9Lpc *ich9_lpc_create(Platform *platform, Q35 *host, IrqPin *smi, Error *err);
+Ich9Lpc *ich9_lpc_create(Platform *platform, PciHost *host, IrqPin *smi, Error *err);
 Ich9Pm  *ich9_lpc_pm(Ich9Lpc *lpc);
 
 #endif

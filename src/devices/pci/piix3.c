@@ -21,7 +21,7 @@ enum {
 
 struct Piix3 {
     PciDevice pci;
-    I440fx   *host;
+    PciHost  *host;
     Bus      *isa;
     uint8_t   pirq_levels; /* bit n: PIRQ n is asserted */
     bool      sci_level;
@@ -137,7 +137,7 @@ static bool piix3_realize(Device *dev, Error *err)
     pci_bus_set_router(bridge->pci.pci_bus, map_pin, set_pirq, bridge);
     device_add_inputs(dev, "sci", 1, set_sci);
     if (bridge->host) {
-        i440fx_on_reset_control(bridge->host, (ResetControl){ reset_control_read, reset_control_write, bridge });
+        bridge->host->ports.reset_control = (ResetControl){ reset_control_read, reset_control_write, bridge };
     }
     return true;
 }
@@ -179,13 +179,13 @@ DEVICE_TYPE(piix3) = {
     .post_load  = piix3_post_load,
 };
 
-Piix3 *piix3_create(Platform *platform, I440fx *host, Error *err)
+Piix3 *piix3_create(Platform *platform, PciHost *host, Error *err)
 {
     Piix3 *bridge             = device_new(platform, "PIIX3");
     bridge->host              = host;
     bridge->pci.addr          = 1 + PCI_DEVFN(1, 0);
     bridge->pci.multifunction = true;
-    return device_realize(&bridge->pci.dev, pci_bus_base(i440fx_bus(host)), err) ? bridge : NULL;
+    return device_realize(&bridge->pci.dev, pci_bus_base(host->bus), err) ? bridge : NULL;
 }
 
 Bus *piix3_isa_bus(Piix3 *bridge)

@@ -8,8 +8,6 @@
 
 #include "devices/pci/q35.h"
 
-#include "devices/pci/pam.h"
-
 /* ---- Function 0 ---- */
 
 enum {
@@ -35,37 +33,26 @@ enum {
 #define PCIEXBAR_ADDRESS UINT64_C(0x0000000ffc000000) /* down to 64 MiB */
 
 typedef struct Mch {
-    PciDevice pci;
-    Q35      *host;
-    Pam       pam;
-    uint16_t  ext_tseg_mbytes;
-    Region    mmcfg;
-    bool      mmcfg_mapped;
-    Region    tseg_hole, tseg_window; /* in the usual view, and RAM in that of SMM */
-    uint64_t  tseg_size;              /* 0: neither is mapped */
+    PciHostFunction f;
+    uint16_t        ext_tseg_mbytes;
+    Region          mmcfg;
+    bool            mmcfg_mapped;
+    Region          tseg_hole, tseg_window; /* in the usual view, and RAM in that of SMM */
+    uint64_t        tseg_size;              /* 0: neither is mapped */
 } Mch;
-
-struct Q35 {
-    Device         dev;
-    PciBus        *bus;
-    Region         pci_memory;
-    Region         smram;
-    Region        *ram;
-    Mch           *mch;
-    PciConfigPorts ports;
-};
 
 /* 4 KiB a function: bus, device and function in the address. */
 static uint64_t mmcfg_read(void *opaque, uint64_t offset, unsigned size)
 {
     const Mch *mch = opaque;
-    return pci_bus_config_read(mch->host->bus, (uint8_t)(offset >> 20), (uint8_t)(offset >> 12), offset & 0xfff, size);
+    return pci_bus_config_read(mch->f.host->bus, (uint8_t)(offset >> 20), (uint8_t)(offset >> 12), offset & 0xfff,
+                               size);
 }
 
 static void mmcfg_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     const Mch *mch = opaque;
-    pci_bus_config_write(mch->host->bus, (uint8_t)(offset >> 20), (uint8_t)(offset >> 12), offset & 0xfff,
+    pci_bus_config_write(mch->f.host->bus, (uint8_t)(offset >> 20), (uint8_t)(offset >> 12), offset & 0xfff,
                          (uint32_t)value, size);
 }
 
@@ -88,7 +75,7 @@ static const IoOps tseg_ops = {
 
 static bool ecam_of(const Mch *mch, uint64_t *base, uint64_t *size)
 {
-    uint64_t bar    = pci_get32(&mch->pci, Q35_PCIEXBAR) | (uint64_t)pci_get32(&mch->pci, Q35_PCIEXBAR + 4) << 32;
+    uint64_t bar    = pci_get32(&mch->f.pci, Q35_PCIEXBAR) | (uint64_t)pci_get32(&mch->f.pci, Q35_PCIEXBAR + 4) << 32;
     unsigned length = bar >> PCIEXBAR_LENGTH_SHIFT & 3;
     *size           = Q35_ECAM_SIZE >> length;
     *base           = bar & PCIEXBAR_ADDRESS & ~(*size - 1);
@@ -107,8 +94,8 @@ static void update_mmcfg(Mch *mch)
         region_destroy(&mch->mmcfg);
     }
     if (wanted) {
-        region_init_io(&mch->mmcfg, mch->pci.dev.platform->memory, mmcfg_ops.name, size, &mmcfg_ops, mch);
-        region_map(mch->pci.dev.platform->system_memory, base, &mch->mmcfg, MMCFG_PRIORITY);
+        region_init_io(&mch->mmcfg, mch->f.pci.dev.platform->memory, mmcfg_ops.name, size, &mmcfg_ops, mch);
+        region_map(mch->f.pci.dev.platform->system_memory, base, &mch->mmcfg, MMCFG_PRIORITY);
     }
     mch->mmcfg_mapped = wanted;
 }
@@ -116,10 +103,10 @@ static void update_mmcfg(Mch *mch)
 static uint64_t tseg_wanted(const Mch *mch)
 {
     static const uint8_t mbytes[] = { 1, 2, 8, 0 };
-    uint8_t              esmramc  = mch->pci.config[MCH_ESMRAMC];
+    uint8_t              esmramc  = mch->f.pci.config[MCH_ESMRAMC];
     unsigned             size     = esmramc >> ESMRAMC_SIZE_SHIFT & 3;
     uint64_t             bytes    = (uint64_t)(size == ESMRAMC_SIZE_EXT ? mch->ext_tseg_mbytes : mbytes[size]) << 20;
-    bool on = esmramc & ESMRAMC_T_EN && mch->pci.config[MCH_SMRAM] & SMRAM_G_SMRAME && bytes < mch->host->ram->size;
+    bool on = esmramc & ESMRAMC_T_EN && mch->f.pci.config[MCH_SMRAM] & SMRAM_G_SMRAME && bytes < mch->f.host->ram->size;
     return on ? bytes : 0;
 }
 
@@ -136,27 +123,27 @@ static void drop_tseg(Mch *mch)
 
 static void update_tseg(Mch *mch)
 {
-    Platform *p    = mch->pci.dev.platform;
+    Platform *p    = mch->f.pci.dev.platform;
     uint64_t  size = tseg_wanted(mch);
     if (size == mch->tseg_size) {
         return;
     }
     drop_tseg(mch);
     if (size) {
-        uint64_t base = mch->host->ram->size - size;
+        uint64_t base = mch->f.host->ram->size - size;
         region_init_io(&mch->tseg_hole, p->memory, tseg_ops.name, size, &tseg_ops, mch);
-        region_init_alias(&mch->tseg_window, p->memory, "tseg-window", mch->host->ram, base, size);
+        region_init_alias(&mch->tseg_window, p->memory, "tseg-window", mch->f.host->ram, base, size);
         region_map(p->system_memory, base, &mch->tseg_hole, TSEG_PRIORITY);
-        region_map(&mch->host->smram, base, &mch->tseg_window, 0);
+        region_map(&mch->f.host->smram, base, &mch->tseg_window, 0);
     }
     mch->tseg_size = size;
 }
 
 static void mch_update(Mch *mch)
 {
-    Memory *memory = mch->pci.dev.platform->memory;
+    Memory *memory = mch->f.pci.dev.platform->memory;
     memory_begin(memory);
-    pam_update(&mch->pam, mch->pci.config + Q35_PAM0, mch->pci.config[MCH_SMRAM]);
+    pci_host_function_update(&mch->f);
     update_mmcfg(mch);
     update_tseg(mch);
     memory_commit(memory);
@@ -172,11 +159,9 @@ static void mch_config_write(PciDevice *pci, unsigned offset, uint32_t value, un
     Mch    *mch     = (Mch *)pci;
     uint8_t smram   = pci->config[MCH_SMRAM];
     uint8_t esmramc = pci->config[MCH_ESMRAMC];
-    pci_config_store_default(pci, offset, value, size);
-    if (covers(offset, size, MCH_SMRAM)) {
-        pci->config[MCH_SMRAM] = pam_smram_written(&mch->pam, "mch", smram, pci->config[MCH_SMRAM]);
-    }
-    if (smram & SMRAM_D_LCK) {
+    pci_host_function_write(&mch->f, "mch", offset, value, size);
+    if (smram & SMRAM_D_LCK) { /* unlike the 82441FX, whose G_SMRAME can still be changed */
+        pci->config[MCH_SMRAM]   = (pci->config[MCH_SMRAM] & ~SMRAM_G_SMRAME) | (smram & SMRAM_G_SMRAME);
         pci->config[MCH_ESMRAMC] = esmramc;
     }
     if (covers(offset, size, MCH_EXT_TSEG + 1) && pci_get16(pci, MCH_EXT_TSEG) == EXT_TSEG_QUERY) {
@@ -194,35 +179,27 @@ static const PciDeviceInfo mch_info = {
 };
 
 static const Field mch_properties[] = {
-    PCI_PROPERTIES(Mch, pci),
+    PCI_PROPERTIES(Mch, f.pci),
     FIELD(Mch, ext_tseg_mbytes, "extended-tseg-mbytes", .initial = 16, .max = 0xfff,
           .help = "size of the extended TSEG that firmware may ask for; 0: none"),
     {},
 };
-static const Field mch_state[] = { PCI_STATE(Mch, pci), {} };
+static const Field mch_state[] = { PCI_STATE(Mch, f.pci), {} };
 
 static bool mch_realize(Device *dev, Error *err)
 {
     Mch     *mch    = (Mch *)dev;
-    uint8_t *config = mch->pci.config, *wmask = mch->pci.wmask;
-    pci_put16(&mch->pci, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-    pci_put16(&mch->pci, PCI_STATUS, 0x0080); /* fast back-to-back */
-    memset(wmask + PCI_COMMAND, 0, 2);
-    wmask[PCI_COMMAND + 1] = PCI_COMMAND_SERR >> 8;
-    pci_put32(&mch->pci, Q35_PCIEXBAR, (uint32_t)Q35_ECAM_BASE);
+    uint8_t *config = mch->f.pci.config, *wmask = mch->f.pci.wmask;
+    pci_host_function_init(&mch->f, 0x0080 /* fast back-to-back */, Q35_PAM0, MCH_SMRAM);
+    pci_put32(&mch->f.pci, Q35_PCIEXBAR, (uint32_t)Q35_ECAM_BASE);
     wmask[Q35_PCIEXBAR]     = 0x07;
     wmask[Q35_PCIEXBAR + 3] = 0xfc;
     wmask[Q35_PCIEXBAR + 4] = 0x0f;
-    wmask[Q35_PAM0]         = PAM_FIRST_MASK;
-    memset(wmask + Q35_PAM0 + 1, PAM_MASK, PAM_REGISTERS - 1);
-    config[MCH_SMRAM]   = SMRAM_C_BASE_SEG;
-    wmask[MCH_SMRAM]    = 0x78;
-    config[MCH_ESMRAMC] = ESMRAMC_FIXED;
-    wmask[MCH_ESMRAMC]  = ESMRAMC_WRITABLE;
+    config[MCH_ESMRAMC]     = ESMRAMC_FIXED;
+    wmask[MCH_ESMRAMC]      = ESMRAMC_WRITABLE;
     if (mch->ext_tseg_mbytes) {
         memset(wmask + MCH_EXT_TSEG, 0xff, 2);
     }
-    pam_init(&mch->pam, dev->platform, mch->host->ram, &mch->host->pci_memory, &mch->host->smram);
     mch_update(mch);
     return true;
 }
@@ -236,7 +213,7 @@ static void mch_unrealize(Device *dev)
         region_destroy(&mch->mmcfg);
         mch->mmcfg_mapped = false;
     }
-    pam_destroy(&mch->pam);
+    pam_destroy(&mch->f.pam);
 }
 
 /* D_LCK is undone here too: this is the reset that power-on and PLTRST# share. */
@@ -275,33 +252,9 @@ DEVICE_TYPE(mch) = {
 
 /* ---- The host bridge ---- */
 
-static const Field host_state[] = { FIELD(Q35, ports.confadd, "confadd"), {} };
-
 static bool host_realize(Device *dev, Error *err)
 {
-    Q35      *host = (Q35 *)dev;
-    Platform *p    = dev->platform;
-    region_init_container(&host->pci_memory, p->memory, "pci", UINT64_MAX);
-    region_map(p->system_memory, 0, &host->pci_memory, -1);
-    region_init_container(&host->smram, p->memory, "smram", UINT64_C(1) << 32);
-    host->bus = pci_bus_new(p, "pcie.0", dev, &host->pci_memory, p->system_io, p->system_memory, NULL);
-    pci_config_ports_init(&host->ports, p, host->bus);
-    return true;
-}
-
-static void host_unrealize(Device *dev)
-{
-    Q35 *host = (Q35 *)dev;
-    pci_config_ports_destroy(&host->ports);
-    pci_bus_free(host->bus);
-    region_unmap(&host->pci_memory);
-    region_destroy(&host->pci_memory);
-    region_destroy(&host->smram);
-}
-
-static void host_reset(Device *dev, ResetKind kind)
-{
-    ((Q35 *)dev)->ports.confadd = 0;
+    return pci_host_realize((PciHost *)dev, "pcie.0", err);
 }
 
 DEVICE_TYPE(host) = {
@@ -309,54 +262,22 @@ DEVICE_TYPE(host) = {
     .parent    = "sys-bus-device",
     .class     = OBJECT_CLASS_DEVICE,
     .help      = "82Q35 host bridge",
-    .size      = sizeof(Q35),
+    .size      = sizeof(PciHost),
     .bus       = BUS_SYSTEM,
     .category  = DEVICE_BRIDGE,
     .internal  = true,
-    .state     = host_state,
+    .state     = pci_host_state,
     .realize   = host_realize,
-    .unrealize = host_unrealize,
-    .reset     = host_reset,
+    .unrealize = pci_host_unrealize,
+    .reset     = pci_host_reset,
 };
 
-Q35 *q35_create(Platform *platform, Region *ram, Error *err)
+PciHost *q35_create(Platform *platform, Region *ram, Error *err)
 {
-    Q35 *host = device_new(platform, "q35-pcihost");
-    host->ram = ram;
-    if (!device_realize(&host->dev, NULL, err)) {
-        return NULL;
-    }
-    Mch *mch      = device_new(platform, "mch");
-    mch->host     = host;
-    mch->pci.addr = 1 + PCI_DEVFN(0, 0);
-    if (!device_realize(&mch->pci.dev, pci_bus_base(host->bus), err)) {
-        return NULL;
-    }
-    host->mch = mch;
-    return host;
+    return pci_host_create(platform, "q35-pcihost", "mch", ram, err);
 }
 
-PciBus *q35_bus(Q35 *host)
+bool q35_ecam(const PciHost *host, uint64_t *base, uint64_t *size)
 {
-    return host->bus;
-}
-
-Region *q35_pci_memory(Q35 *host)
-{
-    return &host->pci_memory;
-}
-
-Region *q35_smram(Q35 *host)
-{
-    return &host->smram;
-}
-
-bool q35_ecam(const Q35 *host, uint64_t *base, uint64_t *size)
-{
-    return ecam_of(host->mch, base, size);
-}
-
-void q35_on_reset_control(Q35 *host, ResetControl control)
-{
-    host->ports.reset_control = control;
+    return ecam_of((const Mch *)host->function, base, size);
 }

@@ -17,11 +17,11 @@ static void run_case(const Case *c)
 {
     Frame f;
     Word  start;
-    case_tables(c);
-    if (!case_frame(c, &f, &start)) {
-        print("ok %u - %s: %s # SKIP the processor does not have it\n", ++n_checks, c->id, c->text);
+    if (c->when && !c->when()) {
+        print("ok %u - %s: %s # SKIP not for this processor\n", ++n_checks, c->id, c->text);
         return;
     }
+    case_frame(c, &f, &start);
     FRAME_FLAGS(&f) |= c->flags;
     if (c->before) {
         c->before(&f);
@@ -48,10 +48,16 @@ static void run_case(const Case *c)
 
 unsigned run_checks(void)
 {
-    for (const Case *c = __start_cases; c < __stop_cases; c++) {
-        if (option("trace", 0)) {
-            print("# %s\n", c->id);
+    bool     trace = option("trace", 0);
+    unsigned index = 0, from = (unsigned)option("from", 0);
+    for (const Case *c = __start_cases; c < __stop_cases; c++, index++) {
+        if (index < from) {
+            continue;
         }
+        if (trace) {
+            print("# case %u %s\n", index, c->id);
+        }
+        case_tables(c);
         if (c->run) {
             check(c->run(), c->id, c->text, c->where);
         } else if (c->group) {

@@ -7,6 +7,9 @@
  *     CASE("seg.byte-beyond", "a byte beyond the limit is #GP(0)", "SDM 3, 5.3", R3, FS_T1, "movb %fs:0x1000, %al",
  * GP(0), .t1 = SEGMENT(0x50000, 0xfff, UDATA_SEG))
  *
+ * Ids are unique: peers.py compares by them. "trace=1" on the command line says which case begins, "from=N" leaves the
+ * first N out.
+ *
  * CHECK() is a function that returns whether all is well, and GROUP() a function that calls check() for each line. */
 
 #ifndef QUERN_TESTS_GUEST_CORNERS_CHECK_H
@@ -14,24 +17,24 @@
 
 #ifdef __i386__
 #include "legacy.h"
-typedef u32 Word;
 #define FRAME_IP(f)    ((f)->eip)
 #define FRAME_AX(f)    ((f)->eax)
 #define FRAME_FLAGS(f) ((f)->eflags)
 #else
-#include "../rt/rt.h"
-typedef u64 Word;
-/* 64-bit code in rings 0 and 3, 32-bit code in compatibility mode. */
-enum { L0, L3, C0, C3 };
-#define CODE_OWN       ".code64\n"
-#define CODE_L0        ".code64\n"
-#define CODE_L3        ".code64\n"
-#define CODE_C0        ".code32\n"
-#define CODE_C3        ".code32\n"
+#include "long.h"
 #define FRAME_IP(f)    ((f)->rip)
 #define FRAME_AX(f)    ((f)->rax)
 #define FRAME_FLAGS(f) ((f)->rflags)
 #endif
+
+/* A segment descriptor: attributes as in bits 40 to 55 of it, limit as it stands there. */
+#define SEGMENT(base, limit, attributes)                                                                               \
+    ((u64)((limit)&0xffff) | (u64)((u32)(base)&0xffffff) << 16 | (u64)((attributes)&0xff) << 40 |                      \
+     (u64)((limit) >> 16 & 0xf) << 48 | (u64)((attributes) >> 12 & 0xf) << 52 | (u64)((u32)(base) >> 24) << 56)
+#define GATE(selector, offset, attributes)                                                                             \
+    ((u64)((Word)(offset)&0xffff) | (u64)(selector) << 16 | (u64)(attributes) << 40 |                                  \
+     (u64)((u32)(Word)(offset) >> 16) << 48)
+#define GATE_N(selector, offset, attributes, n) (GATE(selector, offset, attributes) | (u64)(n) << 32)
 
 enum { AT_INSN, AT_END, AT_ANY, AT_BREAK /* behind the INT3 that ends the code */ };
 
@@ -45,7 +48,8 @@ typedef struct Case {
     u64       t1, t2, t3, t4; /* descriptors in the slots T1 to T4 */
     void (*before)(Frame *f);
     bool (*after)(const Frame *f);
-    u32  error, flags; /* flags: set on entry */
+    bool (*when)(void); /* skipped unless it says true */
+    u32  error, flags;  /* flags: set on entry */
     u8   mode, vector, at;
     bool check_ax, check_cr2, any_error;
 } __attribute__((aligned(8))) Case;
@@ -77,6 +81,7 @@ typedef struct Case {
     static void name(void)
 
 /* What is expected: at which place follows from the vector. */
+#define LANDS            .vector = 3, .at = AT_ANY /* at an INT3 somewhere else */
 #define NONE             .vector = 3, .at = AT_BREAK
 #define VALUE(x)         .vector = 3, .at = AT_BREAK, .check_ax = true, .ax = (x)
 #define FAULT(v)         .vector = (v), .at = AT_INSN
@@ -84,6 +89,7 @@ typedef struct Case {
 #define DE               FAULT(0)
 #define TRAP(v)          .vector = (v), .at = AT_END
 #define BR               FAULT(5)
+#define DOUBLE           .vector = 8, .at = AT_INSN
 #define UD               FAULT(6)
 #define NM               FAULT(7)
 #define TS(e)            FAULT_E(10, e)
@@ -94,13 +100,26 @@ typedef struct Case {
 #define MF               FAULT(16)
 #define ALIGN            FAULT_E(17, 0)
 
+/* Something to be done before the case is run, and what is to hold afterwards. */
+#define BEFORE(name, ...)                                                                                              \
+    static void name(Frame *f)                                                                                         \
+    {                                                                                                                  \
+        __VA_ARGS__;                                                                                                   \
+    }
+#define AFTER(name, ...)                                                                                               \
+    static bool name(const Frame *f)                                                                                   \
+    {                                                                                                                  \
+        return __VA_ARGS__;                                                                                            \
+    }
+
 /* Reports one check of a group. */
 bool check(bool ok, const char *id, const char *text, const char *where);
 /* All cases; returns how many failed. Prints the plan. */
 unsigned run_checks(void);
 
 /* Given by each program: a frame for the case (its code where it can run), and the entry's linear address. */
-bool case_frame(const Case *c, Frame *f, Word *start);
+void case_frame(const Case *c, Frame *f, Word *start);
+/* Tables, control registers and MSRs as each case, check and group finds them. */
 void case_tables(const Case *c);
 
 #endif

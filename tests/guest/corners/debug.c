@@ -2,16 +2,6 @@
 
 #include "check.h"
 
-#define BEFORE(name, ...)                                                                                              \
-    static void name(Frame *f)                                                                                         \
-    {                                                                                                                  \
-        __VA_ARGS__;                                                                                                   \
-    }
-#define AFTER(name, ...)                                                                                               \
-    static bool name(const Frame *f)                                                                                   \
-    {                                                                                                                  \
-        return __VA_ARGS__;                                                                                            \
-    }
 #define DR6_IS(value) ((cpus[0].dr6 & 0xe00f) == (value))
 
 /* --- data breakpoints: DR0, length and kind in DR7 --- */

@@ -1,5 +1,5 @@
-/* Boot sector for emulators without multiboot (bochs.py): loads the image that follows it on a 1.44 MB floppy disk to
- * 1 MiB and jumps to its entry, as a multiboot loader would. Both words at the end are filled in by bochs.py. */
+/* Boot sector for emulators without multiboot (peers.py): loads the image that follows it on a 1.44 MB floppy disk to
+ * 1 MiB and jumps to its entry, as a multiboot loader would. The fields from `command` on are filled in by peers.py. */
 
         .equ    BUFFER, 0x10000
 
@@ -58,17 +58,21 @@ _start:
         movl    $BUFFER, %esi
         movl    $0x100000, %edi
         rep     movsl
-        xorl    %ebx, %ebx              /* no multiboot information */
+        movl    $(information - _start + 0x7c00), %ebx
         jmp     *(entry - _start + 0x7c00)
         .align  8
 gdt:    .quad   0, 0x00cf9b000000ffff, 0x00cf93000000ffff
 pointer:
         .word   23
         .long   gdt - _start + 0x7c00
-        .org    502
+        .org    360
+information:                            /* multiboot's: only a command line */
+        .long   4, 0, 0, 0, command - _start + 0x7c00
+command:
+        .org    500
 sectors:
         .word   0
-        .align  4
+        .org    504
 entry:  .long   0
         .org    510
         .word   0xaa55

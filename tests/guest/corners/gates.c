@@ -52,11 +52,6 @@ static void gate_to(const u8 *code, u32 attributes, unsigned parameters)
 {
     set_gdt(S_T1, GATE_N(S_CODE, code, attributes, parameters));
 }
-#define BEFORE(name, ...)                                                                                              \
-    static void name(Frame *f)                                                                                         \
-    {                                                                                                                  \
-        __VA_ARGS__;                                                                                                   \
-    }
 BEFORE(to_target, gate_to(gate_target, GATE32 | DPL3, 0))
 BEFORE(to_target_dpl0, gate_to(gate_target, GATE32, 0))
 BEFORE(to_parameters, gate_to(gate_parameters, GATE32 | DPL3, 2))
@@ -106,7 +101,6 @@ static bool esp_moved16(const Frame *f)
     return f->esp == A_STACK_TRAP - 4 * 2 - 3 * 2;
 }
 #define ENDS_AT(label) .vector = 3, .at = AT_ANY, .check_ax = true, .ax = (label)
-#define LANDS          .vector = 3, .at = AT_ANY
 
 CASE("gate.same-ring", "a call gate to the same ring pushes EIP and CS", "SDM 3, 5.8.4", R0, "", "lcall $S_T1, $0",
      LANDS, .before = to_cs, .check_ax = true, .ax = S_CODE << 16 | S_CODE)

@@ -3,16 +3,6 @@
 
 #include "check.h"
 
-#define BEFORE(name, ...)                                                                                              \
-    static void name(Frame *f)                                                                                         \
-    {                                                                                                                  \
-        __VA_ARGS__;                                                                                                   \
-    }
-#define AFTER(name, ...)                                                                                               \
-    static bool name(const Frame *f)                                                                                   \
-    {                                                                                                                  \
-        return __VA_ARGS__;                                                                                            \
-    }
 #define FLAGS_IN_HIGH "\n pushf\n pop %ecx\n and $0x11, %ecx\n shl $16, %ecx\n or %ecx, %eax"
 
 /* --- BCD: flags CF and AF in bits 16 and 20 --- */

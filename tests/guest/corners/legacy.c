@@ -8,7 +8,6 @@ u64                ldt[8], idt[256];
 u32                page_directory[1024] __attribute__((aligned(4096)));
 u32                window_table[1024] __attribute__((aligned(4096)));
 static u8          df_stack[4096] __attribute__((aligned(16)));
-extern u32         multiboot_info;
 extern const u8    stubs[], double_fault[], real_stubs[], real[], gdt_pointer[], idt_pointer[];
 static const char *what = "start";
 
@@ -24,38 +23,6 @@ void print(const char *format, ...)
     va_start(list, format);
     print_v(format, list);
     va_end(list);
-}
-
-void finish(int status)
-{
-    outb(0xf4, (u8)status);
-    for (const char *s = "Shutdown"; *s; s++) {
-        outb(0x8900, (u8)*s); /* Bochs */
-    }
-    for (;;) {
-        __asm__ volatile("hlt");
-    }
-}
-
-u32 option(const char *name, u32 otherwise)
-{
-    if (!multiboot_info || !(*(u32 *)multiboot_info & 4)) {
-        return otherwise;
-    }
-    for (const char *line = *(const char **)(multiboot_info + 16); *line; line++) {
-        const char *a = line, *b = name;
-        while (*b && *a == *b) {
-            a++, b++;
-        }
-        if (!*b && *a == '=') {
-            u32 value = 0;
-            for (a++; *a >= '0' && *a <= '9'; a++) {
-                value = value * 10 + (u32)(*a - '0');
-            }
-            return value;
-        }
-    }
-    return otherwise;
 }
 
 /* --- tables --- */
@@ -157,7 +124,10 @@ static void start_paging(void)
     page_directory[A_APIC >> 22] |= 0x18;
     page_directory[A_WINDOW >> 22] = (u32)window_table | 7;
     WRITE_CR(0, READ_CR(0) & 0x7fffffff); /* it may have been another kind of paging */
-    WRITE_CR(4, 0x610);                   /* PSE, OSFXSR, OSXMMEXCPT */
+    if (cpuid(0x80000000, 0).a >= 0x80000001 && cpuid(0x80000001, 0).d >> 20 & 0x201) { /* there is an EFER */
+        wrmsr(0xc0000080, 0);
+    }
+    WRITE_CR(4, 0x610); /* PSE, OSFXSR, OSXMMEXCPT */
     WRITE_CR(3, page_directory);
     WRITE_CR(0, 0x80010033); /* PG, WP, NE, ET, MP, PE */
 }
@@ -218,12 +188,11 @@ unsigned run(Frame *f)
 
 /* --- checks --- */
 
-bool case_frame(const Case *c, Frame *f, Word *start)
+void case_frame(const Case *c, Frame *f, Word *start)
 {
     what   = c->id;
     *start = place(c->mode, c->code, c->end + 1);
     *f     = frame_for(c->mode, *start);
-    return true;
 }
 
 void case_tables(const Case *c)

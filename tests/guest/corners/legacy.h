@@ -10,7 +10,7 @@
 #ifndef QUERN_TESTS_GUEST_CORNERS_LEGACY_H
 #define QUERN_TESTS_GUEST_CORNERS_LEGACY_H
 
-#include "../rt/text.h"
+#include "../rt/insn.h"
 
 /* Selectors, also for the assembler: S_name. */
 #define SELECTORS(X)                                                                                                   \
@@ -69,25 +69,6 @@ enum { R0, R1, R3, R0_16, R3_16, V86, REAL };
 #define CODE_V86   ".code16\n"
 #define CODE_REAL  ".code16\n"
 
-enum {
-    CF    = 1,
-    PF    = 4,
-    AF    = 0x10,
-    ZF    = 0x40,
-    SF    = 0x80,
-    TF    = 0x100,
-    IF    = 0x200,
-    DF    = 0x400,
-    OF    = 0x800,
-    IOPL3 = 0x3000,
-    NT    = 0x4000,
-    RF    = 0x10000,
-    VM    = 0x20000,
-    AC    = 0x40000,
-    VIF   = 0x80000,
-    VIP   = 0x100000,
-};
-
 typedef struct Frame {
     u32 edi, esi, ebp, ebx, edx, ecx, eax;
     u32 vector, error;
@@ -125,14 +106,6 @@ u32 place(unsigned mode, const u8 *code, const u8 *end);
     __asm__(".pushsection .text\n" CODE_##mode #name ":\n" text "\nint3\n" #name "_end:\n" CODE_OWN ".popsection");    \
     extern const u8 name[], name##_end[];
 
-/* A segment descriptor: attributes as in bits 40 to 55 of it, limit as it stands there. */
-#define SEGMENT(base, limit, attributes)                                                                               \
-    ((u64)((limit)&0xffff) | (u64)((u32)(base)&0xffffff) << 16 | (u64)((attributes)&0xff) << 40 |                      \
-     (u64)((limit) >> 16 & 0xf) << 48 | (u64)((attributes) >> 12 & 0xf) << 52 | (u64)((u32)(base) >> 24) << 56)
-#define GATE(selector, offset, attributes)                                                                             \
-    ((u64)((u32)(offset)&0xffff) | (u64)(selector) << 16 | (u64)(attributes) << 40 | (u64)((u32)(offset) >> 16) << 48)
-#define GATE_N(selector, offset, attributes, n) (GATE(selector, offset, attributes) | (u64)(n) << 32)
-
 void set_idt(unsigned vector, u64 gate);
 void reset_idt(void);
 void set_gdt(u16 selector, u64 descriptor);
@@ -142,47 +115,8 @@ static inline u32 *pte(u32 linear)
     return &window_table[linear >> 12 & 1023];
 }
 
-void           print(const char *format, ...) __attribute__((format(printf, 1, 2)));
-_Noreturn void finish(int status);
-u32            option(const char *name, u32 otherwise);
+void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-typedef struct Cpuid {
-    u32 a, b, c, d;
-} Cpuid;
-static inline Cpuid cpuid(u32 leaf, u32 sub)
-{
-    Cpuid r;
-    __asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(sub));
-    return r;
-}
-static inline u64 rdmsr(u32 n)
-{
-    u64 value;
-    __asm__ volatile("rdmsr" : "=A"(value) : "c"(n));
-    return value;
-}
-static inline void wrmsr(u32 n, u64 value)
-{
-    __asm__ volatile("wrmsr" : : "c"(n), "A"(value) : "memory");
-}
-#define READ_CR(n)                                                                                                     \
-    ({                                                                                                                 \
-        u32 value_;                                                                                                    \
-        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(value_) : : "memory");                                            \
-        value_;                                                                                                        \
-    })
-#define WRITE_CR(n, x) __asm__ volatile("mov %0, %%cr" #n : : "r"((u32)(x)) : "memory")
-#define READ_DR(n)                                                                                                     \
-    ({                                                                                                                 \
-        u32 value_;                                                                                                    \
-        __asm__ volatile("mov %%db" #n ", %0" : "=r"(value_));                                                         \
-        value_;                                                                                                        \
-    })
-#define WRITE_DR(n, x) __asm__ volatile("mov %0, %%db" #n : : "r"((u32)(x)))
-static inline void invlpg(u32 linear)
-{
-    __asm__ volatile("invlpg (%0)" : : "r"(linear) : "memory");
-}
 static inline volatile u32 *apic(u32 reg)
 {
     return (volatile u32 *)(A_APIC + reg);

@@ -2,16 +2,6 @@
 
 #include "check.h"
 
-#define BEFORE(name, ...)                                                                                              \
-    static void name(Frame *f)                                                                                         \
-    {                                                                                                                  \
-        __VA_ARGS__;                                                                                                   \
-    }
-#define AFTER(name, ...)                                                                                               \
-    static bool name(const Frame *f)                                                                                   \
-    {                                                                                                                  \
-        return __VA_ARGS__;                                                                                            \
-    }
 enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80, G = 0x100, FRAME0 = 0x90000, FRAME1 = 0x91000 };
 #define PAGE1 "A_WINDOW+0x1000"
 

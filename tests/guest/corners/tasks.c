@@ -47,16 +47,6 @@ static void other16(const u8 *code, size_t len)
     tss_s.ds = tss_s.es = S_DATA;
     set_gdt(S_T1, SEGMENT(&tss_s, sizeof tss_s - 1, AVAILABLE16));
 }
-#define BEFORE(name, ...)                                                                                              \
-    static void name(Frame *f)                                                                                         \
-    {                                                                                                                  \
-        __VA_ARGS__;                                                                                                   \
-    }
-#define AFTER(name, ...)                                                                                               \
-    static bool name(const Frame *f)                                                                                   \
-    {                                                                                                                  \
-        return __VA_ARGS__;                                                                                            \
-    }
 #define BUSY(selector) ((gdt[(selector) / 8] >> 41 & 1) != 0)
 BEFORE(to_report, other(task_report))
 BEFORE(to_iret, other(task_iret))

@@ -2,16 +2,6 @@
 
 #include "check.h"
 
-#define BEFORE(name, ...)                                                                                              \
-    static void name(Frame *f)                                                                                         \
-    {                                                                                                                  \
-        __VA_ARGS__;                                                                                                   \
-    }
-#define AFTER(name, ...)                                                                                               \
-    static bool name(const Frame *f)                                                                                   \
-    {                                                                                                                  \
-        return __VA_ARGS__;                                                                                            \
-    }
 #define VME_ON WRITE_CR(4, READ_CR(4) | 1)
 #define PVI_ON WRITE_CR(4, READ_CR(4) | 2)
 BEFORE(vme, VME_ON; memset(tss.rest, 0xff, 32))

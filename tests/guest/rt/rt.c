@@ -8,7 +8,7 @@ Cpu      cpus[MAX_CPUS];
 unsigned n_cpus = 1;
 
 extern u8            stubs[], main_stacks[], trap_stacks[], trampoline[], trampoline_end[];
-extern u32           multiboot_info, next_cpu;
+extern u32           next_cpu;
 extern const Test    __start_tests[], __stop_tests[];
 static u64           idt[512] __attribute__((aligned(16)));
 static u64           window_pd[512] __attribute__((aligned(4096)));
@@ -46,17 +46,6 @@ void print(const char *format, ...)
     print_v(format, list);
     unlock_print();
     va_end(list);
-}
-
-void finish(int status)
-{
-    outb(0xf4, (u8)status);
-    for (const char *s = "Shutdown"; *s; s++) {
-        outb(0x8900, (u8)*s); /* Bochs */
-    }
-    for (;;) {
-        __asm__ volatile("hlt");
-    }
 }
 
 /* Only the first few of a test are shown. */
@@ -98,28 +87,6 @@ void equal_(u64 got, u64 want, const char *file, int line, const char *what)
 void skip(const char *why)
 {
     skipped = why;
-}
-
-u64 option(const char *name, u64 otherwise)
-{
-    if (!multiboot_info || !(*(u32 *)(u64)multiboot_info & 4)) {
-        return otherwise;
-    }
-    const char *line = (const char *)(u64) * (u32 *)(u64)(multiboot_info + 16);
-    for (; *line; line++) {
-        const char *a = line, *b = name;
-        while (*b && *a == *b) {
-            a++, b++;
-        }
-        if (!*b && *a == '=') {
-            u64 value = 0;
-            for (a++; *a >= '0' && *a <= '9'; a++) {
-                value = value * 10 + (u64)(*a - '0');
-            }
-            return value;
-        }
-    }
-    return otherwise;
 }
 
 /* --- exceptions --- */

@@ -9,7 +9,7 @@
 #ifndef QUERN_TESTS_GUEST_RT_H
 #define QUERN_TESTS_GUEST_RT_H
 
-#include "text.h"
+#include "insn.h"
 
 enum {
     PAGE     = 0x1000,
@@ -46,22 +46,6 @@ enum {
 };
 #define NX (1ull << 63)
 
-enum {
-    CF    = 1,
-    PF    = 4,
-    AF    = 0x10,
-    ZF    = 0x40,
-    SF    = 0x80,
-    TF    = 0x100,
-    IF    = 0x200,
-    DF    = 0x400,
-    OF    = 0x800,
-    NT    = 0x4000,
-    RF    = 0x10000,
-    AC    = 0x40000,
-    ARITH = CF | PF | AF | ZF | SF | OF
-};
-
 typedef struct Frame {
     u64 r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
     u64 vector, error;
@@ -84,7 +68,7 @@ struct Cpu {
     u32           apic_id;
     volatile bool up;
     void (*volatile work)(Cpu *cpu);
-    u64 gdt[16];
+    u64 gdt[20];
     u8  tss[104];
 };
 
@@ -109,10 +93,7 @@ void equal_(u64 got, u64 want, const char *file, int line, const char *what);
 /* Marks the test as skipped (a feature that the CPU does not have); the test then returns. */
 void skip(const char *why);
 
-void           print(const char *format, ...) __attribute__((format(printf, 1, 2)));
-_Noreturn void finish(int status);
-/* The number after "name=" on the command line. */
-u64 option(const char *name, u64 otherwise);
+void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* --- running code --- */
 
@@ -191,52 +172,10 @@ void send_ipi(unsigned index, u32 command);
 /* Ticks of the TSC a second, measured by the PIT's channel 2. */
 u64 tsc_hz(void);
 
-/* --- instructions --- */
-
-#define READ_CR(n)                                                                                                     \
-    ({                                                                                                                 \
-        u64 value_;                                                                                                    \
-        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(value_) : : "memory");                                            \
-        value_;                                                                                                        \
-    })
-#define WRITE_CR(n, x) __asm__ volatile("mov %0, %%cr" #n : : "r"((u64)(x)) : "memory")
-static inline void invlpg(u64 linear)
-{
-    __asm__ volatile("invlpg (%0)" : : "r"(linear) : "memory");
-}
-static inline u64 rdmsr(u32 n)
-{
-    u32 low, high;
-    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(n));
-    return (u64)high << 32 | low;
-}
-static inline void wrmsr(u32 n, u64 value)
-{
-    __asm__ volatile("wrmsr" : : "c"(n), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
-}
-static inline u64 rdtsc(void)
-{
-    u32 low, high;
-    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-    return (u64)high << 32 | low;
-}
 /* The TSC in so many milliseconds: loops that wait for other vCPUs are bounded by time. */
 static inline u64 after_ms(u64 ms)
 {
     return rdtsc() + ms * (tsc_hz() / 1000);
-}
-typedef struct Cpuid {
-    u32 a, b, c, d;
-} Cpuid;
-static inline Cpuid cpuid(u32 leaf, u32 sub)
-{
-    Cpuid r;
-    __asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(sub));
-    return r;
-}
-static inline void pause_(void)
-{
-    __asm__ volatile("pause" : : : "memory");
 }
 static inline void serialize(void)
 {
