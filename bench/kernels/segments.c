@@ -3,7 +3,6 @@
 
 unsigned WORK(unsigned *area, unsigned rounds);
 
-
 static __attribute__((noinline)) PLACE unsigned depth(unsigned *area, unsigned n)
 {
     unsigned local[4] = { n, area[n & 255], 1, 2 };
