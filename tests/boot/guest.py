@@ -14,12 +14,18 @@ def cached(script, *arguments):
 
 
 class Boot:
-    """One run of a guest script to power-off. `lines` are the console's, `times` when each came and `cpu` how much
+    """One run of a guest script to power-off; with `xen` in its first domain. `lines` are the console's, `times` when each came and `cpu` how much
     processor time the process had used then, `seconds` the wall time, `status` the exit status."""
 
-    def __init__(self, program, script, *options, memory="512M", append="", timeout=600, arch="amd64"):
-        command = [program, "-accel", "tcg", "-nographic", "-m", memory, "-kernel", cached("fetch-kernel.sh", arch), "-initrd",
-                   cached("make-initramfs.sh", arch), "-append", f"console=ttyS0 script={script} {append}".strip(), *options]
+    def __init__(self, program, script, *options, memory="512M", append="", timeout=600, arch="amd64", xen=False):
+        kernel, initramfs = cached("fetch-kernel.sh", arch), cached("make-initramfs.sh", arch)
+        command = [program, "-accel", "tcg", "-nographic", "-m", memory]
+        if xen:
+            command += ["-kernel", cached("fetch-xen.sh"), "-initrd", f"{kernel} console=hvc0 script={script},{initramfs}",
+                        "-append", f"console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all noreboot {append}".strip()]
+        else:
+            command += ["-kernel", kernel, "-initrd", initramfs, "-append", f"console=ttyS0 script={script} {append}".strip()]
+        command += options
         start = time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         watchdog = threading.Timer(timeout, process.kill)
