@@ -181,7 +181,7 @@ bool pc_fill_fw_cfg(PcBoard *pc, Error *err)
     fw_cfg_add_i32(fw, FW_CFG_IRQ0_OVERRIDE, 1);
     add_hpet_item(pc);
     add_numa_item(pc, limit);
-    if (!add_e820(pc, err) || !add_system_states(pc, err) || (!c->kernel && !add_tables(pc, err))) {
+    if (!add_e820(pc, err) || !add_system_states(pc, err) || (!pc_direct_boot(m) && !add_tables(pc, err))) {
         return false;
     }
     for (guint i = 0; c->fw_cfg && i < c->fw_cfg->len; i++) {
@@ -190,5 +190,9 @@ bool pc_fill_fw_cfg(PcBoard *pc, Error *err)
             return error_prefix(err, "-fw_cfg name=%s: ", blob->name);
         }
     }
-    return true;
+    if ((c->kernel && !pc_direct_boot(m) && !pc_add_firmware_kernel(pc, err)) || !pc_add_option_roms(pc, err)) {
+        return false;
+    }
+    g_autoptr(GBytes) order = boot_order_file(&pc->boot_order);
+    return !order || fw_cfg_add_file(fw, "bootorder", order, err);
 }

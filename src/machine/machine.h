@@ -36,6 +36,12 @@ typedef struct FwCfgBlob {
     GBytes *data;
 } FwCfgBlob;
 
+/* -option-rom */
+typedef struct OptionRom {
+    char *file;
+    int   bootindex; /* -1: none */
+} OptionRom;
+
 typedef enum RebootAction { REBOOT_RESET, REBOOT_SHUTDOWN } RebootAction;
 typedef enum ShutdownAction { SHUTDOWN_POWEROFF, SHUTDOWN_PAUSE } ShutdownAction;
 typedef enum PanicAction { PANIC_PAUSE, PANIC_SHUTDOWN, PANIC_EXIT_FAILURE, PANIC_NONE } PanicAction;
@@ -49,7 +55,7 @@ typedef struct MachineConfig {
     char          *cpu_model; /* -cpu text, NULL for the board's default */
     char          *kernel, *initrd, *append, *bios;
     GPtrArray     *fw_cfg;        /* FwCfgBlob * */
-    GPtrArray     *option_roms;   /* char * */
+    GPtrArray     *option_roms;   /* OptionRom * */
     GPtrArray     *smbios;        /* Json *: one -smbios each, in order */
     GPtrArray     *acpi_tables;   /* Json *: one -acpitable each */
     GPtrArray     *firmware_dirs; /* char *: -L, then the built-in ones */

@@ -264,9 +264,6 @@ static bool refuse_missing(const Machine *m, Error *err)
             return error_set_unsupported(err, "%s", missing[i].what);
         }
     }
-    if (m->config.kernel && m->config.bios) {
-        return error_set_unsupported(err, "-kernel together with -bios");
-    }
     return true;
 }
 
@@ -293,7 +290,7 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
     }
     choose_windows(pc);
     fill_cmos(pc);
-    return m->config.kernel || pc_load_bios(pc, err);
+    return pc_direct_boot(m) || pc_load_bios(pc, err);
 }
 
 /* ---- Tables ---- */
@@ -386,7 +383,7 @@ static bool build_tables(PcBoard *pc, Error *err)
                                 .product      = machine_type(m)->help,
                                 .version      = machine_type(m)->name,
                                 .cpu_version  = machine_type(m)->name,
-                                .bios         = m->config.kernel != NULL };
+                                .bios         = pc_direct_boot(m) };
 
     if (m->config.have_uuid) {
         memcpy(defaults.uuid, m->config.uuid, sizeof defaults.uuid);
@@ -414,7 +411,7 @@ static bool build_tables(PcBoard *pc, Error *err)
 bool pc_finish(Machine *m, Error *err)
 {
     PcBoard *pc = pc_board(m);
-    return build_tables(pc, err) && pc_fill_fw_cfg(pc, err) && (!m->config.kernel || pc_prepare_direct_boot(pc, err));
+    return build_tables(pc, err) && pc_fill_fw_cfg(pc, err) && (!pc_direct_boot(m) || pc_prepare_direct_boot(pc, err));
 }
 
 void pc_reset(Machine *m, ResetKind kind)
@@ -461,6 +458,7 @@ void pc_free(Machine *m)
     unmap(&pc->ram_low);
     ram_block_unref(pc->bios);
     boot_image_free(pc->boot);
+    boot_order_clear(&pc->boot_order);
     firmware_tables_free(pc->acpi);
     firmware_tables_free(pc->smbios);
     firmware_tables_free(pc->mp);

@@ -14,6 +14,7 @@
 #include "devices/timer/i8254.h"
 #include "devices/timer/mc146818rtc.h"
 #include "machine/boot.h"
+#include "machine/bootorder.h"
 #include "machine/hardware.h"
 #include "machine/machine.h"
 #include "machine/pcisetup.h"
@@ -68,6 +69,7 @@ struct PcBoard {
     uint32_t       *apic_ids;
     PciWindows      windows;
     FirmwareTables *acpi, *smbios, *mp; /* NULL: there are none */
+    BootOrder       boot_order;
 
     /* Direct boot. */
     MemoryMap  map;
@@ -78,6 +80,12 @@ struct PcBoard {
 static inline PcBoard *pc_board(const Machine *m)
 {
     return m->board;
+}
+
+/* Does the board start the kernel itself, without firmware? */
+static inline bool pc_direct_boot(const Machine *m)
+{
+    return m->config.kernel && !m->config.bios;
 }
 
 /* pc.c: the parts of a MachineType that boards share; pc_build() is for their own build. */
@@ -133,6 +141,10 @@ void pc_copy_bios(PcBoard *pc);
 
 /* firmware.c: fills fw_cfg in; `tables` are exported for firmware when there is no direct boot. */
 bool pc_fill_fw_cfg(PcBoard *pc, Error *err);
+
+/* optionrom.c: -option-rom, and a kernel given beside -bios. */
+bool pc_add_option_roms(PcBoard *pc, Error *err);
+bool pc_add_firmware_kernel(PcBoard *pc, Error *err);
 
 /* direct.c: places the tables in RAM and loads the kernel. */
 bool pc_prepare_direct_boot(PcBoard *pc, Error *err);
