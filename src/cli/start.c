@@ -90,6 +90,9 @@ static const char *const reboot_names[]   = { "reset", "shutdown", NULL };
 static const char *const shutdown_names[] = { "poweroff", "pause", NULL };
 static const char *const panic_names[]    = { "pause", "shutdown", "exit-failure", "none", NULL };
 
+static const char *const watchdog_names[] = { "reset", "shutdown", "poweroff", "inject-nmi",
+                                              "pause", "debug",    "none",     NULL };
+
 typedef struct RtcOptions {
     char *base;
     int   clock, driftfix;
@@ -103,8 +106,7 @@ static const Field rtc_options[] = {
 };
 
 typedef struct ActionOptions {
-    int   reboot, shutdown, panic;
-    char *watchdog;
+    int reboot, shutdown, panic, watchdog;
 } ActionOptions;
 
 static const Field action_options[] = {
@@ -112,7 +114,8 @@ static const Field action_options[] = {
     FIELD(ActionOptions, shutdown, "shutdown", .names = shutdown_names, .initial = SHUTDOWN_POWEROFF,
           .help = "guest powers off"),
     FIELD(ActionOptions, panic, "panic", .names = panic_names, .initial = PANIC_SHUTDOWN, .help = "guest panics"),
-    FIELD(ActionOptions, watchdog, "watchdog", .unsupported = true, .help = "watchdog fires"),
+    FIELD(ActionOptions, watchdog, "watchdog", .names = watchdog_names, .initial = WATCHDOG_RESET,
+          .help = "a watchdog fires"),
     {},
 };
 
@@ -253,6 +256,7 @@ static bool configure_actions(Start *s, MachineConfig *c, Error *err)
     c->reboot_action   = (RebootAction)o.reboot;
     c->shutdown_action = (ShutdownAction)o.shutdown;
     c->panic_action    = (PanicAction)o.panic;
+    c->watchdog_action = (WatchdogAction)o.watchdog;
     fields_clear(action_options, &o);
     return ok;
 }

@@ -51,6 +51,7 @@ struct Platform {
     void (*request_wakeup)(Platform *p);
     void (*guest_panicked)(Platform *p);
     void (*raise_nmi)(Platform *p);
+    void (*watchdog_fired)(Platform *p, const char *which); /* does what -action watchdog= says */
     bool (*is_running)(Platform *p);
     void (*send_msi)(Platform *p, uint64_t address, uint32_t data); /* to the local APICs; any thread; may be NULL */
 

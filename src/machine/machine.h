@@ -44,6 +44,15 @@ typedef struct OptionRom {
 
 typedef enum RebootAction { REBOOT_RESET, REBOOT_SHUTDOWN } RebootAction;
 typedef enum ShutdownAction { SHUTDOWN_POWEROFF, SHUTDOWN_PAUSE } ShutdownAction;
+typedef enum WatchdogAction {
+    WATCHDOG_RESET,
+    WATCHDOG_SHUTDOWN,
+    WATCHDOG_POWEROFF,
+    WATCHDOG_INJECT_NMI,
+    WATCHDOG_PAUSE,
+    WATCHDOG_DEBUG,
+    WATCHDOG_NONE
+} WatchdogAction;
 typedef enum PanicAction { PANIC_PAUSE, PANIC_SHUTDOWN, PANIC_EXIT_FAILURE, PANIC_NONE } PanicAction;
 
 /* What boards and firmware tables need from the command line. Strings are owned. */
@@ -71,6 +80,7 @@ typedef struct MachineConfig {
     RebootAction   reboot_action;
     ShutdownAction shutdown_action;
     PanicAction    panic_action;
+    WatchdogAction watchdog_action;
 } MachineConfig;
 
 /* A default that differs on an older board: as -global, but weaker than it. */
@@ -91,6 +101,7 @@ struct MachineType {
     bool (*build)(Machine *m, Error *err);
     bool (*finish)(Machine *m, Error *err);    /* all devices are there: kernel and firmware tables. May be NULL */
     void (*reset)(Machine *m, ResetKind kind); /* after devices and CPUs were reset: firmware's part of direct boot */
+    bool (*power_button)(Machine *m);          /* pressed; false: there is none. May be NULL */
     void (*detach)(Machine *m); /* before devices go: takes away what was mapped into them. May be NULL */
     void (*free)(Machine *m);   /* devices and vCPUs are gone. May be NULL */
 };
@@ -103,6 +114,7 @@ typedef enum RunState {
     RUN_STATE_SUSPENDED,
     RUN_STATE_SHUTDOWN,
     RUN_STATE_GUEST_PANICKED,
+    RUN_STATE_WATCHDOG,
     RUN_STATE_INTERNAL_ERROR
 } RunState;
 

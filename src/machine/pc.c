@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "cpu/x86/system.h"
+#include "devices/acpi/ged.h"
 #include "devices/misc/coprocessor.h"
 #include "devices/misc/port92.h"
 #include "machine/acpi.h"
@@ -84,18 +85,19 @@ static bool pc_has_smm(const Machine *m)
     return m->smm != ON_OFF_AUTO_OFF && !accel_type(m->accel)->no_smm;
 }
 
+/* Pin 0: to the boot processor; pin 1: to all. */
 static void send_smi(void *opaque, int n, int level)
 {
     PcBoard *pc = opaque;
-    if (level) {
-        vcpu_request(&((X86Cpu *)pc->machine->cpus->pdata[0])->vcpu, X86_REQUEST_SMI);
+    for (guint i = 0; level && i < (n ? pc->machine->cpus->len : 1); i++) {
+        vcpu_request(&((X86Cpu *)pc->machine->cpus->pdata[i])->vcpu, X86_REQUEST_SMI);
     }
 }
 
-IrqPin *pc_smi_pin(PcBoard *pc)
+IrqPin *pc_smi_pin(PcBoard *pc, bool all)
 {
-    pc->smi = (IrqPin){ .set = send_smi, .opaque = pc };
-    return pc_has_smm(pc->machine) ? &pc->smi : NULL;
+    pc->smi[all] = (IrqPin){ .set = send_smi, .opaque = pc, .n = all };
+    return pc_has_smm(pc->machine) ? &pc->smi[all] : NULL;
 }
 
 /* ISA interrupts go to the 8259 and to the I/O APIC: the timer to its pin 2, because pin 0 hears the 8259 on real
@@ -423,6 +425,17 @@ void pc_reset(Machine *m, ResetKind kind)
         pc_copy_bios(pc);
     }
     pc->ran_before = true;
+}
+
+bool pc_power_button(Machine *m)
+{
+    PcBoard *pc = pc_board(m);
+    if (pc->ged) {
+        ged_power_button(pc->ged);
+    } else if (pc->pm) {
+        pc->chipset->power_button(pc);
+    }
+    return pc->ged || pc->pm;
 }
 
 static void unmap(Region *r)

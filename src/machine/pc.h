@@ -36,6 +36,7 @@ typedef struct PcChipset {
     bool (*make_rest)(PcBoard *pc, Error *err); /* what comes after interrupt controllers and timers */
     void (*choose_windows)(PcBoard *pc);        /* hw.pci32_*; may be NULL: up to the end of the hole */
     void (*describe)(PcBoard *pc);              /* power management in hw */
+    void (*power_button)(PcBoard *pc);          /* pressed; only with pm */
     void (*set_up)(PcBoard *pc);                /* direct boot: registers as firmware leaves them */
 } PcChipset;
 
@@ -44,7 +45,7 @@ struct PcBoard {
     const PcChipset *chipset;
     Region           ram_low, ram_high; /* below and above 4 GiB */
     IrqPin           lint0;             /* the 8259's output, on the boot processor */
-    IrqPin           smi;               /* to the boot processor */
+    IrqPin           smi[2];            /* to the boot processor, to all */
     IrqSplit         isa[16];
 
     IoApic *ioapic2; /* NULL: none */
@@ -92,6 +93,7 @@ static inline bool pc_direct_boot(const Machine *m)
 bool pc_build(Machine *m, const PcChipset *chipset, Error *err);
 bool pc_finish(Machine *m, Error *err);
 void pc_reset(Machine *m, ResetKind kind);
+bool pc_power_button(Machine *m);
 void pc_detach(Machine *m);
 void pc_free(Machine *m);
 
@@ -130,8 +132,8 @@ void pc_free(Machine *m);
         FIELD(Machine, absent_text, "max-ram-below-4g", .unsupported = true, .help = "where the PCI hole begins"),     \
         FIELD(Machine, absent_text, "smbios-entry-point-type", .unsupported = true, .help = "32 or 64")
 
-/* pc.c: an SMI, for chipsets; NULL: this machine has no SMM. */
-IrqPin *pc_smi_pin(PcBoard *pc);
+/* pc.c: an SMI to the boot processor or to all, for chipsets; NULL: this machine has no SMM. */
+IrqPin *pc_smi_pin(PcBoard *pc, bool all);
 
 /* firmware.c: loads and maps -bios, or the default firmware. */
 bool pc_load_bios(PcBoard *pc, Error *err);

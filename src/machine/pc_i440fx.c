@@ -32,7 +32,7 @@ static bool make_rest(PcBoard *pc, Error *err)
         return true;
     }
     pc->pm = piix4_pm_create(&pc->machine->platform, pc->bus, pc->chipset->wiring->pm_devfn,
-                             piix3_sci_input(pc->bridge), pc_smi_pin(pc), err);
+                             piix3_sci_input(pc->bridge), pc_smi_pin(pc, false), err);
     return pc->pm != NULL;
 }
 
@@ -51,6 +51,11 @@ static void describe(PcBoard *pc)
     hw->s3_type    = PIIX4_S3_TYPE;
     hw->s4_type    = PIIX4_S4_TYPE;
     hw->s5_type    = PIIX4_S5_TYPE;
+}
+
+static void press_power_button(PcBoard *pc)
+{
+    piix4_pm_power_button(pc->pm);
 }
 
 static void set_up(PcBoard *pc)
@@ -76,6 +81,7 @@ static const PcChipset chipset = {
     .make_rest      = make_rest,
     .choose_windows = choose_windows,
     .describe       = describe,
+    .power_button   = press_power_button,
     .set_up         = set_up,
 };
 
@@ -102,6 +108,7 @@ MACHINE_TYPE(pc_9_1) = {
     .build        = build,
     .finish       = pc_finish,
     .reset        = pc_reset,
+    .power_button = pc_power_button,
     .detach       = pc_detach,
     .free         = pc_free,
 };

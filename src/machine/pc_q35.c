@@ -22,7 +22,7 @@ static bool make(PcBoard *pc, Error *err)
     pc->bus        = q35_bus(host);
     pc->pci_memory = q35_pci_memory(host);
     pc->smram      = q35_smram(host);
-    pc->bridge     = ich9_lpc_create(p, host, pc_smi_pin(pc), err);
+    pc->bridge     = ich9_lpc_create(p, host, pc_smi_pin(pc, false), pc_smi_pin(pc, true), err);
     return pc->bridge != NULL;
 }
 
@@ -30,6 +30,9 @@ static bool make_rest(PcBoard *pc, Error *err)
 {
     if (pc->machine->acpi != ON_OFF_AUTO_OFF) {
         pc->pm = ich9_lpc_pm(pc->bridge);
+    }
+    if (pc_smi_pin(pc, true) && !ich9_lpc_offer_smi_features(pc->bridge, pc->fw_cfg, err)) {
+        return false;
     }
     return !pc->machine->smbus || ich9_smbus_create(&pc->machine->platform, pc->bus, PCI_DEVFN(31, 3), err) != NULL;
 }
@@ -55,6 +58,11 @@ static void describe(PcBoard *pc)
     hw->s3_type    = ICH9_S3_TYPE;
     hw->s4_type    = ICH9_S4_TYPE;
     hw->s5_type    = ICH9_S5_TYPE;
+}
+
+static void press_power_button(PcBoard *pc)
+{
+    ich9_pm_power_button(pc->pm);
 }
 
 static void set_up(PcBoard *pc)
@@ -83,6 +91,7 @@ static const PcChipset chipset = {
     .make_rest      = make_rest,
     .choose_windows = choose_windows,
     .describe       = describe,
+    .power_button   = press_power_button,
     .set_up         = set_up,
 };
 
@@ -113,6 +122,7 @@ MACHINE_TYPE(q35_9_1) = {
     .build        = build,
     .finish       = pc_finish,
     .reset        = pc_reset,
+    .power_button = pc_power_button,
     .detach       = pc_detach,
     .free         = pc_free,
 };

@@ -6,8 +6,8 @@
 #include "machine/runstate.h"
 #include "machine/machine.h"
 
-static const char *const run_state_names[] = { "prelaunch", "running",  "paused",         "debug",
-                                               "suspended", "shutdown", "guest-panicked", "internal-error" };
+static const char *const run_state_names[] = { "prelaunch", "running",        "paused",   "debug",         "suspended",
+                                               "shutdown",  "guest-panicked", "watchdog", "internal-error" };
 
 const char *run_state_name(RunState state)
 {
@@ -61,18 +61,21 @@ static void request_reset(Platform *p, ResetCause cause)
     machine_unlock(p->lock);
 }
 
+static void request_pause(Machine *m, RunState state)
+{
+    machine_lock(m->platform.lock);
+    m->pause_requested = true;
+    m->pause_state     = state;
+    schedule(m);
+    machine_unlock(m->platform.lock);
+}
+
 static void guest_panicked(Platform *p)
 {
     Machine *m = (Machine *)p;
     switch (m->config.panic_action) {
     case PANIC_NONE: break;
-    case PANIC_PAUSE:
-        machine_lock(p->lock);
-        m->pause_requested = true;
-        m->pause_state     = RUN_STATE_GUEST_PANICKED;
-        schedule(m);
-        machine_unlock(p->lock);
-        break;
+    case PANIC_PAUSE: request_pause(m, RUN_STATE_GUEST_PANICKED); break;
     case PANIC_SHUTDOWN: request_shutdown(p, SHUTDOWN_GUEST_PANIC, 0); break;
     case PANIC_EXIT_FAILURE: request_shutdown(p, SHUTDOWN_GUEST_PANIC, 1); break;
     }
@@ -88,6 +91,24 @@ static void raise_nmi(Platform *p)
     }
 }
 
+static void watchdog_fired(Platform *p, const char *which)
+{
+    Machine *m = (Machine *)p;
+    switch (m->config.watchdog_action) {
+    case WATCHDOG_RESET: request_reset(p, RESET_GUEST); break;
+    case WATCHDOG_SHUTDOWN:
+        if (!machine_type(m)->power_button || !machine_type(m)->power_button(m)) {
+            warn_report("watchdog %s: there is no power button to press (acpi=off)", which);
+        }
+        break;
+    case WATCHDOG_POWEROFF: request_shutdown(p, SHUTDOWN_HOST_REQUEST, 0); break;
+    case WATCHDOG_INJECT_NMI: raise_nmi(p); break;
+    case WATCHDOG_PAUSE: request_pause(m, RUN_STATE_WATCHDOG); break;
+    case WATCHDOG_DEBUG: info_report("watchdog %s: timer fired", which); break;
+    case WATCHDOG_NONE: break;
+    }
+}
+
 static bool is_running(Platform *p)
 {
     return ((Machine *)p)->state == RUN_STATE_RUNNING;
@@ -99,6 +120,7 @@ void run_state_init(Machine *m)
     m->platform.request_shutdown = request_shutdown;
     m->platform.guest_panicked   = guest_panicked;
     m->platform.raise_nmi        = raise_nmi;
+    m->platform.watchdog_fired   = watchdog_fired;
     m->platform.is_running       = is_running;
     m->state                     = RUN_STATE_PRELAUNCH;
 }

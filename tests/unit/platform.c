@@ -53,6 +53,11 @@ static void raise_nmi(Platform *p)
     ((TestPlatform *)p)->nmis++;
 }
 
+static void watchdog_fired(Platform *p, const char *which)
+{
+    ((TestPlatform *)p)->watchdogs++;
+}
+
 static bool is_running(Platform *p)
 {
     return true;
@@ -104,6 +109,7 @@ void test_platform_open(TestPlatform *t)
     p->request_wakeup   = request_wakeup;
     p->guest_panicked   = guest_panicked;
     p->raise_nmi        = raise_nmi;
+    p->watchdog_fired   = watchdog_fired;
     p->is_running       = is_running;
     p->send_msi         = send_msi;
     clock_use_manual(p->clocks);

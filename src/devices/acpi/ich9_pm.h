@@ -30,10 +30,11 @@ typedef struct Ich9Pm {
     uint8_t   apm_cnt, apm_sts;
     uint8_t   disable_s3, disable_s4, s4_val; /* properties */
     bool      enable_tco;                     /* property */
-    IrqLine   smi;                            /* pulsed */
+    IrqLine   smi, smi_all;                   /* pulsed: to one processor, to all of them */
     Region    ports, apm_ports;
-    bool (*smi_locked)(void *opaque); /* GEN_PMCON_1 */
-    bool (*no_reboot)(void *opaque);  /* the watchdog only counts */
+    bool (*smi_locked)(void *opaque);    /* GEN_PMCON_1 */
+    bool (*no_reboot)(void *opaque);     /* the watchdog only counts */
+    bool (*smi_broadcast)(void *opaque); /* SMIs of the APM port go to all processors */
     void (*set_sci)(void *opaque, bool level);
     void *opaque;
 } Ich9Pm;
@@ -50,11 +51,14 @@ typedef struct Ich9Pm {
         FIELD(Type, pm.gpe_en, "gpe-en"), FIELD(Type, pm.smi_en, "smi-en"), FIELD(Type, pm.smi_sts, "smi-sts"),        \
         FIELD(Type, pm.apm_cnt, "apm-cnt"), FIELD(Type, pm.apm_sts, "apm-sts")
 
-/* `dev` owns the APM ports. Set smi_locked, no_reboot, set_sci and opaque first. */
+/* `dev` owns the APM ports. Set smi_locked, no_reboot, smi_broadcast, set_sci and opaque first. */
 void ich9_pm_init(Ich9Pm *pm, Device *dev);
 void ich9_pm_destroy(Ich9Pm *pm);
 void ich9_pm_reset(Ich9Pm *pm, ResetKind kind);
 void ich9_pm_post_load(Ich9Pm *pm);
+
+/* system_powerdown: the power button is pressed. */
+void ich9_pm_power_button(Ich9Pm *pm);
 
 /* What the guest may do: \_S3 and \_S4 belong into the DSDT only when these say so. */
 bool ich9_pm_has_s3(const Ich9Pm *pm);
