@@ -14,6 +14,7 @@
 #include "machine/acpi.h"
 #include "machine/mptable.h"
 #include "machine/smbios.h"
+#include "machine/vmport.h"
 
 #include <string.h>
 #include <time.h>
@@ -189,12 +190,24 @@ static bool make_char_device(PcBoard *pc, const char *type, Chardev *chr, int in
     return device_realize(dev, NULL, err);
 }
 
+static bool has_vmport(const PcBoard *pc)
+{
+    const Machine *m = pc->machine;
+    if (pc->chipset->no_control_ports || accel_type(m->accel)->no_io_registers) {
+        return false;
+    }
+    return m->vmport == ON_OFF_AUTO_AUTO ? m->i8042 : m->vmport == ON_OFF_AUTO_ON;
+}
+
 static bool make_isa_devices(PcBoard *pc, Error *err)
 {
     Machine  *m = pc->machine;
     Platform *p = &m->platform;
 
     if (m->i8042 && !i8042_create(p, machine_a20_gate(m, A20_KEYBOARD), err)) {
+        return false;
+    }
+    if (has_vmport(pc) && !vmport_create(m, err)) {
         return false;
     }
     if (!pc->chipset->no_control_ports) {
@@ -257,7 +270,8 @@ static bool refuse_missing(const Machine *m, Error *err)
         bool        asked;
         const char *what;
     } missing[] = {
-        { m->vmport == ON_OFF_AUTO_ON, "-machine vmport=on" },
+        { m->vmport == ON_OFF_AUTO_ON && accel_type(m->accel)->no_io_registers,
+          "-machine vmport=on with this accelerator" },
         { m->usb, "-machine usb=on" },
         { m->smm == ON_OFF_AUTO_ON && accel_type(m->accel)->no_smm, "-machine smm=on with this accelerator" },
     };
