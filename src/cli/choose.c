@@ -62,6 +62,13 @@ static bool blame(const Json *options, Error *err)
     return error_prefix(err, "-accel%s%s: ", name ? " " : "", name ? name : "");
 }
 
+static bool asks_for_cpu_pm(const Cli *cli)
+{
+    g_autoptr(Json) options = cli_merged(cli, "overcommit");
+    const char *value       = options ? json_get_string(options, "cpu-pm") : NULL;
+    return value && strcmp(value, "on") == 0;
+}
+
 /* What the machine's options say about KVM, and files by the names they are opened by. */
 static bool complete(const Cli *cli, const Machine *m, Json *options, Error *err)
 {
@@ -79,6 +86,9 @@ static bool complete(const Cli *cli, const Machine *m, Json *options, Error *err
     }
     if (m->kernel_irqchip && !json_get(options, "kernel-irqchip")) {
         json_set(options, "kernel-irqchip", json_new_string(m->kernel_irqchip));
+    }
+    if (asks_for_cpu_pm(cli) && !json_get(options, "cpu-pm")) {
+        json_set(options, "cpu-pm", json_new_string("on"));
     }
     const char *device = json_get_string(options, "device");
     if (device) {
@@ -123,6 +133,9 @@ static void want_what_suits(const Cli *cli, const Machine *m, GPtrArray *wanted)
 
 static bool tools_fit(const Cli *cli, const Machine *m, const char *name, Error *err)
 {
+    if (asks_for_cpu_pm(cli) && strcmp(name, "kvm") != 0) {
+        return error_set(err, "-overcommit cpu-pm=on is about the host's idle CPUs: it needs -accel kvm");
+    }
     for (size_t i = 0; strcmp(name, "tcg") != 0 && i < G_N_ELEMENTS(tcg_options); i++) {
         if (cli_has(cli, tcg_options[i])) {
             return error_set(err, "-%s is about translated code: it needs -accel tcg", tcg_options[i]);

@@ -60,8 +60,7 @@ static const Field run_options[] = {
 
 static const Field overcommit_options[] = {
     FIELD(OvercommitOptions, mem_lock, "mem-lock", .help = "locks all memory"),
-    FIELD(OvercommitOptions, cpu_pm, "cpu-pm", .unsupported = true,
-          .help = "lets the guest manage the host's idle states"),
+    FIELD(OvercommitOptions, cpu_pm, "cpu-pm", .help = "lets the guest manage the host's idle states"), /* choose.c's */
     {},
 };
 

@@ -23,6 +23,8 @@ static const char *const notify_names[]  = { "run", "internal-error", "disable",
 static const Field kvm_properties[] = {
     FIELD(Kvm, irqchip, "kernel-irqchip", .alias = "kernel_irqchip", .names = irqchip_names, .initial = KVM_IRQCHIP_ON,
           .help = "interrupt controllers in the kernel: all, only local APICs, or none"),
+    FIELD(Kvm, cpu_pm, "cpu-pm",
+          .help = "as -overcommit cpu-pm=: the guest waits on the host's CPU without leaving it"),
     FIELD(Kvm, shadow_mem, "kvm-shadow-mem", .size_unit = 1,
           .help = "most memory for shadow page tables; 0: the kernel's"),
     FIELD(Kvm, dirty_ring_size, "dirty-ring-size",
@@ -138,6 +140,21 @@ static bool set_up_vm(Kvm *kvm, Error *err)
     return true;
 }
 
+static bool set_up_idling(Kvm *kvm, Error *err)
+{
+    struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_DISABLE_EXITS };
+
+    if (!kvm->cpu_pm) {
+        return true;
+    }
+    cap.args[0] = (uint64_t)kvm_check(kvm, KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_VALID_EXITS;
+    if (!cap.args[0]) {
+        return error_set(err, "cpu-pm=on: this host's KVM keeps idle CPUs to itself (KVM_CAP_X86_DISABLE_EXITS)");
+    }
+    return kvm_ioctl(kvm->vm, KVM_ENABLE_CAP, &cap) == 0 ||
+           error_set_errno(err, errno, "cpu-pm=on: KVM does not take it");
+}
+
 static bool read_msr_list(Kvm *kvm, Error *err)
 {
     struct kvm_msr_list none = {};
@@ -176,7 +193,8 @@ static bool kvm_init(Accel *accel, Error *err)
     read_sizes(kvm);
     kvm_signal_init();
     return need_capabilities(kvm, err) && set_up_vm(kvm, err) && set_up_ring(kvm, err) && set_up_notify(kvm, err) &&
-           kvm_irqchip_create(kvm, err) && read_msr_list(kvm, err) && kvm_cpuid_init(kvm, err);
+           set_up_idling(kvm, err) && kvm_irqchip_create(kvm, err) && read_msr_list(kvm, err) &&
+           kvm_cpuid_init(kvm, err);
 }
 
 static void kvm_free(Accel *accel)
