@@ -16,7 +16,7 @@ static const Field fw_cfg_options[] = {
     FIELD(FwCfgOptions, name, "name", .required = true, .help = "name of the fw_cfg file"),
     FIELD(FwCfgOptions, file, "file", .help = "host file with its contents"),
     FIELD(FwCfgOptions, string, "string", .help = "its contents, without a final NUL"),
-    FIELD(FwCfgOptions, gen_id, "gen_id", .unsupported = true, .help = "object that generates its contents"),
+    FIELD(FwCfgOptions, gen_id, "gen_id", .help = "object that generates its contents"),
     {},
 };
 
@@ -36,6 +36,7 @@ static void free_fw_cfg_blob(gpointer data)
 {
     FwCfgBlob *blob = data;
     g_free(blob->name);
+    g_free(blob->gen_id);
     g_clear_pointer(&blob->data, g_bytes_unref);
     g_free(blob);
 }
@@ -48,8 +49,8 @@ static bool configure_fw_cfg(const Cli *cli, MachineConfig *c, Error *err)
         FwCfgOptions    o;
         fields_init(fw_cfg_options, &o);
         bool ok = fields_parse(fw_cfg_options, &o, entry->json, true, NULL, err);
-        if (ok && !o.file == !o.string) {
-            ok = error_set(err, "give either file= or string=");
+        if (ok && !!o.file + !!o.string + !!o.gen_id != 1) {
+            ok = error_set(err, "give one of file=, string= and gen_id=");
         } else if (ok && strlen(o.name) > 55) {
             ok = error_set(err, "the name is longer than 55 characters");
         }
@@ -76,7 +77,9 @@ static bool configure_fw_cfg(const Cli *cli, MachineConfig *c, Error *err)
                             o.name);
             }
             FwCfgBlob *blob = g_new0(FwCfgBlob, 1);
-            *blob           = (FwCfgBlob){ .name = g_strdup(o.name), .data = g_bytes_new_take(data, len) };
+            *blob           = (FwCfgBlob){ .name   = g_strdup(o.name),
+                                           .data   = o.gen_id ? NULL : g_bytes_new_take(data, len),
+                                           .gen_id = g_strdup(o.gen_id) };
             g_ptr_array_add(c->fw_cfg, blob);
         }
         fields_clear(fw_cfg_options, &o);

@@ -160,7 +160,7 @@ const Option cli_options[] = {
     { .name     = "fw_cfg",
       .form     = OPTION_KEYS,
       .implied  = "name",
-      .argument = "[name=]NAME,{file=FILE|string=TEXT}",
+      .argument = "[name=]NAME,{file=FILE|string=TEXT|gen_id=OBJECT}",
       .help     = "a file for the guest to read through fw_cfg; names start with opt/" },
     { .name     = "serial",
       .form     = OPTION_TEXT,

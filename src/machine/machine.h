@@ -30,10 +30,11 @@ typedef struct RtcConfig {
     bool      slew;  /* driftfix=slew */
 } RtcConfig;
 
-/* -fw_cfg name=,string=/file= */
+/* -fw_cfg name=,string=/file=/gen_id= */
 typedef struct FwCfgBlob {
     char   *name;
-    GBytes *data;
+    GBytes *data; /* NULL: the object `gen_id` makes it */
+    char   *gen_id;
 } FwCfgBlob;
 
 /* -option-rom */
