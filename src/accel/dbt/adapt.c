@@ -37,11 +37,14 @@ void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
 /* --- sites --- */
 
 enum {
-    RUNS     = 256, /* of a site that are counted */
-    ENOUGH   = 64,  /* so that another site of the unit can be judged too */
-    PERCENT  = 10,  /* of misses, for the TLB to be better */
-    PATIENCE = 64,  /* times that a site judged to be better off with its micro entry may miss DBT_MISSES times more */
+    RUNS     = 256,  /* of a site that are counted */
+    ENOUGH   = 64,   /* so that another site of the unit can be judged too */
+    PERCENT  = 10,   /* of misses, for the TLB to be better */
+    RUN_SOON = 16,   /* times that a run may miss DBT_RUN_MISSES times before it is judged, */
+    RUN_LATE = 8192, /* and after that */
+    PATIENCE = 64,   /* times that a site judged to be better off with its micro entry may miss DBT_MISSES times more */
     STATE    = 7,
+    SEEN     = STATE + 1, /* with ADVICE_COUNT: a run of pages is worth trying */
 };
 
 static uintptr_t known(const Dbt *dbt, const uint8_t *insn)
@@ -60,7 +63,7 @@ DbtAdvice dbt_advice(const Dbt *dbt, const uint8_t *insn)
 {
     uintptr_t value = known(dbt, insn);
     if (!value && dbt->mixed) {
-        return (DbtAdvice)(dbt_count_slot(insn) % (ADVICE_HOT + 1));
+        return (DbtAdvice)(dbt_count_slot(insn) % (ADVICE_COUNT_RUN + 1));
     }
     return (DbtAdvice)(value & STATE);
 }
@@ -72,12 +75,12 @@ void dbt_set_mixed(Dbt *dbt, bool on)
     g_mutex_unlock(&dbt->lock);
 }
 
-static void count(DbtFrame *f, const uint8_t *insn)
+static void count(DbtFrame *f, const uint8_t *insn, unsigned as)
 {
     unsigned slot   = dbt_count_slot(insn);
     f->left[slot]   = RUNS;
     f->missed[slot] = 0;
-    note(f->dbt, insn, ADVICE_COUNT);
+    note(f->dbt, insn, as);
 }
 
 /* The unit, and all that have instructions of it, at whatever address: a loop's first pass is often in another unit
@@ -94,13 +97,13 @@ static void make_anew(Dbt *dbt, const DbtUnit *u)
     }
 }
 
-bool dbt_note_missed(DbtFrame *f, const uint8_t *at)
+bool dbt_note_missed(DbtFrame *f, const uint8_t *at, bool side)
 {
-    Dbt    *dbt  = f->dbt;
-    DbtSite site = dbt_site_of(at);
-    bool    anew = false;
+    Dbt     *dbt  = f->dbt;
+    DbtSite  site = dbt_site_of(at);
+    bool     anew = false;
+    unsigned as   = side ? ADVICE_COUNT + SEEN : ADVICE_COUNT;
 
-    f->misses[site.micro] = DBT_MISSES;
     g_mutex_lock(&dbt->lock);
     DbtUnit *u = dbt_unit_at(dbt, at);
     if (u && !u->dead) {
@@ -112,7 +115,7 @@ bool dbt_note_missed(DbtFrame *f, const uint8_t *at)
             for (unsigned i = 0; i < u->n; i++) {
                 DbtAdvice other = dbt_advice(dbt, u->host + u->insn_off[i]);
                 if (u->checks >> i & 1 && (other == ADVICE_NONE || other == ADVICE_HOT)) {
-                    count(f, u->host + u->insn_off[i]);
+                    count(f, u->host + u->insn_off[i], as);
                 }
             }
             anew = known(dbt, insn);
@@ -120,14 +123,16 @@ bool dbt_note_missed(DbtFrame *f, const uint8_t *at)
         case ADVICE_MICRO:
             value += STATE + 1;
             if (value / (STATE + 1) == PATIENCE) {
-                count(f, insn);
+                count(f, insn, as);
                 anew = true;
             } else {
                 note(dbt, insn, value);
             }
             break;
-        case ADVICE_TLB: anew = true; break; /* this unit does not do it yet */
-        case ADVICE_COUNT: break;
+        case ADVICE_TLB:
+        case ADVICE_RUN: anew = true; break; /* this unit does not do it yet */
+        case ADVICE_COUNT:
+        case ADVICE_COUNT_RUN: break;
         }
         if (anew) {
             make_anew(dbt, u);
@@ -137,10 +142,63 @@ bool dbt_note_missed(DbtFrame *f, const uint8_t *at)
     return anew;
 }
 
-static void judge(DbtFrame *f, const uint8_t *insn, unsigned runs)
+bool dbt_note_run(DbtFrame *f, const uint8_t *at)
 {
-    bool often = f->missed[dbt_count_slot(insn)] * 100u >= runs * PERCENT;
-    note(f->dbt, insn, often ? ADVICE_TLB : ADVICE_MICRO);
+    Dbt    *dbt  = f->dbt;
+    DbtSite site = dbt_site_of(at);
+    bool    anew = false;
+
+    f->misses[site.micro] = DBT_RUN_MISSES;
+    g_mutex_lock(&dbt->lock);
+    DbtUnit *u = dbt_unit_at(dbt, at);
+    if (u && !u->dead) {
+        const uint8_t *insn  = u->host + u->insn_off[site.insn];
+        uintptr_t      value = known(dbt, insn);
+        switch ((DbtAdvice)(value & STATE)) {
+        case ADVICE_RUN:
+            value += STATE + 1;
+            anew = value / (STATE + 1) == RUN_SOON || value / (STATE + 1) == RUN_LATE;
+            if (anew) {
+                count(f, insn, ADVICE_COUNT_RUN);
+            } else {
+                note(dbt, insn, value);
+            }
+            break;
+        case ADVICE_TLB: anew = true; break; /* this unit does not do it yet */
+        case ADVICE_NONE:
+        case ADVICE_COUNT:
+        case ADVICE_MICRO:
+        case ADVICE_HOT:
+        case ADVICE_COUNT_RUN: break;
+        }
+        if (anew) {
+            make_anew(dbt, u);
+        }
+    }
+    g_mutex_unlock(&dbt->lock);
+    return anew;
+}
+
+static bool is_counted(DbtAdvice advice)
+{
+    return advice == ADVICE_COUNT || advice == ADVICE_COUNT_RUN;
+}
+
+/* From a micro entry to a run of pages if there may be one, or to the TLB, and from a run to the TLB. */
+static void judge(DbtFrame *f, const DbtUnit *u, unsigned n, unsigned runs)
+{
+    const uint8_t *insn  = u->host + u->insn_off[n];
+    uintptr_t      value = known(f->dbt, insn);
+    bool           often = f->missed[dbt_count_slot(insn)] * 100u >= runs * PERCENT;
+    if ((value & STATE) == ADVICE_COUNT_RUN) {
+        note(f->dbt, insn, often ? ADVICE_TLB : ADVICE_RUN + RUN_SOON * (STATE + 1));
+    } else if (often && value & SEEN && u->singles >> n & 1) {
+        note(f->dbt, insn, ADVICE_RUN);
+        f->dbt->counters.judged_run++;
+        often = false;
+    } else {
+        note(f->dbt, insn, often ? ADVICE_TLB : ADVICE_MICRO);
+    }
     f->dbt->counters.judged++;
     f->dbt->counters.judged_tlb += often;
 }
@@ -176,14 +234,14 @@ bool dbt_note_counted(DbtFrame *f, const uint8_t *at)
     DbtUnit *u = dbt_unit_at(dbt, at);
     if (u && !u->dead) {
         const uint8_t *insn = u->host + u->insn_off[site.insn];
-        if (dbt_advice(dbt, insn) == ADVICE_COUNT) {
-            judge(f, insn, RUNS);
+        if (is_counted(dbt_advice(dbt, insn))) {
+            judge(f, u, site.insn, RUNS);
         }
         for (unsigned i = 0; i < u->n; i++) {
             const uint8_t *other = u->host + u->insn_off[i];
             unsigned       left  = f->left[dbt_count_slot(other)];
-            if (dbt_advice(dbt, other) == ADVICE_COUNT && left <= RUNS - ENOUGH) {
-                judge(f, other, RUNS - left);
+            if (is_counted(dbt_advice(dbt, other)) && left <= RUNS - ENOUGH) {
+                judge(f, u, i, RUNS - left);
             }
         }
         make_anew(dbt, u);

@@ -30,6 +30,7 @@ static const CounterName names[] = {
     COUNTER(resets, "emptied", "regions of code memory that were emptied"),
     COUNTER(relocated, "relocated", "units copied to another linear address"),
     COUNTER(judged, "sites-judged", "memory accesses whose micro TLB entry missed often, counted and judged"),
+    COUNTER(judged_run, "sites-runs", "those that look into a run of pages since, at first at least"),
     COUNTER(judged_tlb, "sites-tlb", "those that look into the TLB themselves since"),
     CALL(access, "slow-access", "memory accesses that the TLB had to be filled for, or that C ran"),
     CALL(access_run, "slow-access-run", "those that C ran"),

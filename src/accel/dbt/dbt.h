@@ -32,6 +32,7 @@ enum {
     DBT_MODES = X86_N_TLB_MODES,
     DBT_MICRO = 256, /* entries of a micro TLB */
     DBT_LINE  = 4,   /* of them are dropped together: a cache line */
+    DBT_RUNS  = 32,  /* entries for runs of pages, in each mode and kind of access */
     /* Entries of jump caches: user programs are large. */
     DBT_JUMPS_USER   = 65536,
     DBT_JUMPS_KERNEL = 16384, /* in each mode */
@@ -42,7 +43,8 @@ enum {
     DBT_JUMP_MASK    = 2 * (DBT_JUMPS_USER - 1),
     DBT_ADDENDS      = 9,     /* groups of a unit that were looked up in the TLB */
     DBT_COUNTED      = 64,    /* sites that are counted at a time: adapt.c */
-    DBT_MISSES       = 4096,  /* of a micro entry, until its site is looked at */
+    DBT_MISSES       = 1024,  /* of a micro entry, until its site is looked at */
+    DBT_RUN_MISSES   = 32,    /* of a run's, until it is looked for again */
     DBT_HEATS        = 4096,  /* counters of units' runs */
     DBT_COLD_RUNS    = 16384, /* of a unit, until its sites are checked in line */
     DBT_SIZES        = 11,    /* of what look-ups in the TLB check: 1 << n bytes */
@@ -53,6 +55,15 @@ typedef struct DbtMicro {
     uint64_t  tag;
     uintptr_t addend;
 } DbtMicro;
+
+/* A run of linear pages that lie side by side in host memory, upwards or downwards (Linux hands out pages in either
+ * order): host = base + ((linear - start) ^ flip) when linear - start <= last and the access is aligned by its size.
+ * `flip` is 0, or all of a page's number. An empty one has a base that no address can be made of. */
+typedef struct DbtRun {
+    uint64_t  start, last;
+    uintptr_t base;
+    uint64_t  flip;
+} DbtRun;
 
 /* Slot of rip: dbt_jump_slot(), or the other one of the same pair, where the stubs of a miss look. Slot 0 is never
  * filled: kicking a vCPU makes every look-up end there. */
@@ -67,6 +78,14 @@ typedef struct DbtCalls {
         unparked, flushes;
 } DbtCalls;
 
+/* Where a micro entry has missed each DBT_MISSES times: is it always in one run of pages? */
+typedef struct DbtSample {
+    uint64_t start, last; /* of the run that it was in */
+    uint8_t  n, inside;   /* samples; those in the run of the one before */
+} DbtSample;
+
+enum { DBT_SAMPLES_WANTED = 4 };
+
 /* An access that C has made for translated code, remembered: sites that write beside code come again and again. */
 typedef struct DbtAccess {
     const uint8_t *at;
@@ -76,6 +95,9 @@ typedef struct DbtAccess {
 } DbtAccess;
 
 enum { DBT_ACCESSES = 16 };
+
+/* Numbers of what a site may look into: micro entries, then runs, all modes in one. */
+enum { DBT_MICROS = DBT_MODES * 2 * DBT_MICRO, DBT_ENTRIES = DBT_MICROS + DBT_MODES * 2 * DBT_RUNS };
 
 /* At RSP. Offsets are in emitted code. */
 typedef struct DbtFrame {
@@ -102,13 +124,15 @@ typedef struct DbtFrame {
     Dbt               *dbt;
 
     DbtMicro micro[DBT_MODES][2][DBT_MICRO];                                 /* by mode, then X86_READ or X86_WRITE */
+    DbtRun   runs[DBT_MODES][2][DBT_RUNS];                                   /* the same */
     DbtJump  jumps[DBT_JUMPS] __attribute__((aligned(2 * sizeof(DbtJump)))); /* pairs in one line of the cache */
 
-    uint16_t misses[DBT_MODES * 2 * DBT_MICRO]; /* of micro entries, counted down by the stubs */
-    uint16_t heat[DBT_HEATS];                   /* runs left, by where a look-up was called: the same */
+    uint16_t misses[DBT_ENTRIES]; /* of micro entries and runs, counted down by the stubs */
+    uint16_t heat[DBT_HEATS];     /* runs left, by where a look-up was called: the same */
 
     /* Not known to emitted code. */
     uint8_t  micro_used[DBT_MODES * 2 * DBT_MICRO / DBT_LINE] __attribute__((aligned(8))); /* lines that were filled */
+    uint32_t runs_used[DBT_MODES * 2];                                                     /* a bit each */
     uint64_t jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
     uint16_t jump_list[DBT_JUMPS]; /* slots filled since the last flush, by mode like `jumps` */
     unsigned jump_n[DBT_MODES];
@@ -117,6 +141,7 @@ typedef struct DbtFrame {
     bool     jump_local[DBT_MODES];      /* not all of them are global */
     const uint8_t *at;                   /* whose slow access may fault now */
     X86Insn        insn;                 /* that runs in C */
+    DbtSample      samples[DBT_MICROS];
     DbtAccess      accesses[DBT_ACCESSES];
     const uint8_t *fault_rip; /* signals.c */
     uint64_t       fault_eflags;
@@ -173,6 +198,8 @@ typedef enum DbtStub {
     STUB_WRITE,
     STUB_GROUP_READ,
     STUB_GROUP_WRITE,
+    STUB_RUN_READ, /* the same for a run, which does not cover it: RAX is the host address afterwards */
+    STUB_RUN_WRITE,
     STUB_COUNTED,   /* a site that is counted has run often enough; RCX = its description */
     STUB_INSN,      /* an instruction in C, and on */
     STUB_LINK,      /* a direct exit that has no link yet */
@@ -209,7 +236,7 @@ typedef struct DbtSite {
     uint8_t  size;
     uint8_t  flags;  /* SITE_* */
     uint8_t  stored; /* what a plain store writes: 0, or SITE_VECTOR or SITE_GPR and a guest register's number */
-    uint16_t micro;  /* index into the frame's micro entries, all modes in one */
+    uint16_t micro;  /* number of its entry, below DBT_ENTRIES */
 } DbtSite;
 
 static inline bool dbt_stub_has_site(DbtStub stub)
@@ -233,13 +260,14 @@ enum {
 };
 
 enum {
-    SITE_EXEC  = 1,  /* always by C: misaligned LOCK */
-    SITE_ALIGN = 2,  /* misaligned: #GP before anything else */
-    SITE_FPU   = 4,  /* an x87 exception that is pending comes before a page fault */
-    SITE_LOAD  = 8,  /* the instruction only reads there: what crosses a page can come from a copy */
-    SITE_PLAIN = 16, /* behind the check RCX takes the addend; otherwise RAX is added to */
-    SITE_TLB   = 32, /* the site looks into the TLB, not into a micro entry */
-    SITE_RETRY = 64, /* SITE_AGAIN leads to the check, not behind it */
+    SITE_EXEC  = 1,   /* always by C: misaligned LOCK */
+    SITE_ALIGN = 2,   /* misaligned: #GP before anything else */
+    SITE_FPU   = 4,   /* an x87 exception that is pending comes before a page fault */
+    SITE_LOAD  = 8,   /* the instruction only reads there: what crosses a page can come from a copy */
+    SITE_PLAIN = 16,  /* behind the check RCX takes the addend; otherwise RAX is added to */
+    SITE_TLB   = 32,  /* the site looks into the TLB, not into a micro entry */
+    SITE_RETRY = 64,  /* SITE_AGAIN leads to the check, not behind it */
+    SITE_RUN   = 128, /* it looks into a run, and SITE_AGAIN wants the host address in RAX */
 };
 
 enum { SITE_VECTOR = 16, SITE_GPR = 32 };
@@ -333,6 +361,7 @@ struct DbtUnit {
     uint16_t       n_places;
     uint16_t       range_start, range_len; /* bytes of the page that it depends on */
     uint64_t       checks;                 /* instructions that check an address, a bit each */
+    uint64_t       singles;                /* those that may look into a run */
     size_t         bytes;                  /* of this struct with what follows it: the arrays below */
     Reloc         *relocs;                 /* of one that can be moved: own memory */
     unsigned       n_relocs;
@@ -361,7 +390,8 @@ static inline unsigned dbt_insn_at(const DbtUnit *u, uint32_t offset)
 }
 
 typedef struct DbtCounters {
-    uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, judged, judged_tlb;
+    uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, judged, judged_tlb,
+        judged_run;
 } DbtCounters;
 
 enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 32 << 10, DBT_PIECE = HUGE_PAGE };
@@ -548,8 +578,10 @@ typedef enum DbtAdvice {
     ADVICE_NONE,
     ADVICE_COUNT, /* count how often it runs and how often its micro entry misses */
     ADVICE_MICRO,
-    ADVICE_TLB, /* it misses so often that it had better look into the TLB itself */
-    ADVICE_HOT, /* its unit runs often: a micro entry, until it is found to miss */
+    ADVICE_TLB,       /* it misses so often that it had better look into the TLB itself */
+    ADVICE_HOT,       /* its unit runs often: a micro entry, until it is found to miss */
+    ADVICE_RUN,       /* it goes through many pages: they may lie side by side */
+    ADVICE_COUNT_RUN, /* as that, and counted */
 } DbtAdvice;
 
 DbtAdvice              dbt_advice(const Dbt *dbt, const uint8_t *insn); /* lock held */
@@ -560,14 +592,18 @@ static inline unsigned dbt_count_slot(const uint8_t *insn)              /* in fr
 
 /* Parked, lock not held. `at`: where the site's call comes back to. true: the unit is gone, and made anew next time. */
 void dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* a group's range cannot be checked at once */
-bool dbt_note_missed(DbtFrame *f, const uint8_t *at); /* a micro entry has missed DBT_MISSES times */
+/* A micro entry has missed DBT_SAMPLES_WANTED times DBT_MISSES times; `side`: always in one run of pages. */
+bool dbt_note_missed(DbtFrame *f, const uint8_t *at, bool side);
+bool dbt_note_run(DbtFrame *f, const uint8_t *at); /* a run has missed DBT_RUN_MISSES times */
 bool dbt_note_counted(DbtFrame *f, const uint8_t *at);
 void dbt_note_hot(DbtFrame *f, const uint8_t *at); /* a look-up has been called often: from there */
 
 /* --- frame.c --- */
 void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
 void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
-void     dbt_micro_flush(DbtFrame *f, bool writes_only);
+void     dbt_micro_flush(DbtFrame *f, bool writes_only); /* runs too */
+DbtRun   dbt_run_around(X86Cpu *cpu, uint64_t linear, bool write);
+void     dbt_run_find(DbtFrame *f, unsigned entry, uint64_t linear, bool write); /* the page is in the TLB */
 uint64_t dbt_empty_tag(unsigned mode, unsigned slot);
 
 /* The jump cache's entry for rip; NULL: it has none. */

@@ -5,8 +5,13 @@
  *
  *     lea rax, ea;  sub rax, [tag];  cmp rax, 4096 - size;  ja slow;  mov rcx, [addend]
  *
- * Where that misses too often (adapt.c), the entry of the TLB that the address asks for is looked at, and in code that
- * has not run often yet a stub does:
+ * Where that misses too often (adapt.c), pages may lie side by side in host memory, upwards or downwards:
+ *
+ *     lea rax, ea;  test al, size - 1;  jne slow
+ *     sub rax, [start];  cmp rax, [last];  ja slow;  xor rax, [flip];  add rax, [base]
+ *
+ * Where that misses too, the entry of the TLB that the address asks for is looked at, and in code that has not run
+ * often yet a stub does:
  *
  *     lea rax, ea;  call tlb_read;  ja slow
  *
@@ -425,6 +430,7 @@ typedef struct Site {
     unsigned       size, micro;
     bool           tlb;     /* looked up in the TLB */
     bool           inlined; /* the same, without a stub */
+    bool           run;     /* looked up in a run of pages */
     bool           retry;   /* the slow side comes back to the check, not behind it */
     bool           counted; /* see adapt.c */
     uint32_t       start;   /* where the check begins in the hot part */
@@ -453,7 +459,9 @@ static DbtSite describe(const Tr *t, const Site *s, unsigned flags)
         .flags  = (uint8_t)(flags | (s->tlb ? SITE_TLB : 0) | (s->retry && !(flags & SITE_EXEC) ? SITE_RETRY : 0) |
                            (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
                            (!m->write && !m->no_copy && !s->group && !(flags & SITE_EXEC) ? SITE_LOAD : 0) |
-                           (is_plain(m) ? SITE_PLAIN : 0))
+                           (s->run        ? SITE_RUN
+                             : is_plain(m) ? SITE_PLAIN
+                                           : 0))
     };
 }
 
@@ -499,6 +507,8 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
     }
     if (exec || s->tlb) {
         stub = s->group ? (write ? STUB_GROUP_WRITE : STUB_GROUP_READ) : write ? STUB_WRITE : STUB_READ;
+    } else if (s->run) {
+        stub = write ? STUB_RUN_WRITE : STUB_RUN_READ;
     } else if (s->group) {
         stub = write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS;
     }
@@ -707,6 +717,40 @@ static void put_look_up(const Tr *t, Asm *a, bool write)
     asm_rm(a, true, 0x2b, H_RAX, asm_at(H_RCX, tlb_tag(write)));
 }
 
+/* May the check look into a run? Alone, and by its natural size; REP wants the addend. */
+static bool can_run(const Tr *t, const Site *s)
+{
+    const MemSpec *m = s->m;
+    return t->s->insns[t->i].t != T_REP && m->addrsize == 8 && !s->group && !m->locked && !m->bit_offset &&
+           m->size <= 32 && !(m->size & (m->size - 1)) && !is_x87(t, m);
+}
+
+/* RAX = the address becomes the host's. */
+static void put_run(Tr *t, Site *s)
+{
+    Asm     *a    = &t->hot;
+    unsigned n    = s->micro - DBT_MICROS;
+    int32_t  at   = DBT_FRAME(runs) + (int32_t)(n * sizeof(DbtRun));
+    uint32_t slow = asm_offset(&t->cold);
+
+    if (s->size > 1) { /* where pages go downwards, an access must not go on in the next one */
+        asm_8(a, 0xa8);
+        asm_8(a, s->size - 1u);
+        asm_jcc(a, CC_NZ, 0);
+        reloc(t, false, RELOC_COLD, slow);
+    }
+    asm_rm(a, true, 0x2b, H_RAX, asm_frame(at + (int32_t)offsetof(DbtRun, start)));
+    asm_rm(a, true, 0x3b, H_RAX, asm_frame(at + (int32_t)offsetof(DbtRun, last)));
+    asm_jcc(a, CC_A, 0);
+    reloc(t, false, RELOC_COLD, slow);
+    asm_rm(a, true, 0x33, H_RAX, asm_frame(at + (int32_t)offsetof(DbtRun, flip)));
+    asm_rm(a, true, 0x03, H_RAX, asm_frame(at + (int32_t)offsetof(DbtRun, base)));
+    put_slow(t, s, 0, true);
+    if (s->copy) {
+        t->s->relocs[s->copy].value = asm_offset(a);
+    }
+}
+
 static void put_compare(Asm *a, unsigned reg, unsigned size)
 {
     if (reg == H_RAX) { /* the short form */
@@ -730,7 +774,7 @@ Operand check(Tr *t, const MemSpec *m)
     DbtAdvice advice = dbt_advice(t->dbt, insn_bytes(t));
     bool      plain  = is_plain(m), fixed, near, segment;
     int64_t   into   = 0; /* from where the check begins to the operand */
-    Site      s      = { .m = &c, .group = g, .size = m->size, .counted = advice == ADVICE_COUNT };
+    Site      s      = { .m = &c, .group = g, .size = m->size };
     if (g) {
         g->checked = true;
         into       = m->group_off - g->lo;
@@ -739,15 +783,20 @@ Operand check(Tr *t, const MemSpec *m)
         c.disp     = (int32_t)(c.disp - into);
         c.linear -= (uint64_t)into;
     }
-    s.tlb     = (advice == ADVICE_NONE || advice == ADVICE_TLB) && !is_x87(t, m) && can_look_up(t, &s);
-    s.inlined = s.tlb && advice == ADVICE_TLB && plain;
-    fixed     = !s.tlb && is_fixed(&c, s.size);
+    bool runs = advice == ADVICE_RUN || advice == ADVICE_COUNT_RUN, single = can_run(t, &s);
+    s.run     = runs && single;
+    s.counted = advice == ADVICE_COUNT || (advice == ADVICE_COUNT_RUN && s.run);
+    runs &= !s.run; /* the TLB then */
+    s.tlb     = (advice == ADVICE_NONE || advice == ADVICE_TLB || runs) && !is_x87(t, m) && can_look_up(t, &s);
+    s.inlined = s.tlb && advice != ADVICE_NONE && plain;
+    fixed     = !s.tlb && !s.run && is_fixed(&c, s.size);
     near      = fixed && is_near(t, &c);
-    segment   = !s.tlb && is_segment(m);
+    segment   = !s.tlb && !s.run && is_segment(m);
     s.retry   = s.tlb || fixed || segment;
     c.no_copy |= fixed || segment;
     unsigned index = g ? g->micro : free_index(t, micro_index(t, m), m->write);
-    s.micro        = (t->f->mode * 2 + c.write) * DBT_MICRO + index;
+    unsigned table = t->f->mode * 2u + c.write;
+    s.micro        = s.run ? DBT_MICROS + table * DBT_RUNS + index % DBT_RUNS : table * DBT_MICRO + index;
     int32_t addend = entry_of(s.micro) + 8;
     if (g && s.tlb) {
         addend = DBT_FRAME(addends) + 8 * (int32_t)t->n_addends++;
@@ -757,6 +806,7 @@ Operand check(Tr *t, const MemSpec *m)
     }
 
     t->checks |= UINT64_C(1) << t->i;
+    t->singles |= (uint64_t)single << t->i;
     t->rcx_entry = 0;
     flags_save(t);
     if (s.counted) {
@@ -777,6 +827,10 @@ Operand check(Tr *t, const MemSpec *m)
         asm_jcc(a, CC_NZ, 0);
         reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
         put_slow(t, &s, SITE_EXEC, false);
+    }
+    if (s.run) {
+        put_run(t, &s);
+        return finish_operand(t, m, asm_at(H_RAX, 0), H_RCX);
     }
     if (s.inlined) {
         put_look_up(t, a, c.write);

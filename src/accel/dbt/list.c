@@ -25,6 +25,8 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_WRITE]                            = "write",
         [STUB_GROUP_READ]                       = "group_read",
         [STUB_GROUP_WRITE]                      = "group_write",
+        [STUB_RUN_READ]                         = "run_read",
+        [STUB_RUN_WRITE]                        = "run_write",
         [STUB_COUNTED]                          = "counted",
         [STUB_INSN]                             = "insn",
         [STUB_LINK]                             = "link",
@@ -315,6 +317,17 @@ static void put_micro(Listing *l, uint32_t offset)
     }
 }
 
+static void put_run(Listing *l, uint32_t offset)
+{
+    static const char *const members[] = { "start", "last", "base", "flip" };
+    unsigned                 n         = offset / (unsigned)sizeof(DbtRun);
+    g_string_append_printf(l->out, "%s run", n / DBT_RUNS & 1 ? "write" : "read");
+    if (l->flags & DBT_LIST_ADDRESSES) {
+        g_string_append_printf(l->out, "[%u](mode %u)", n % DBT_RUNS, n / (2 * DBT_RUNS));
+    }
+    g_string_append_printf(l->out, ".%s", members[offset % sizeof(DbtRun) / 8]);
+}
+
 static void put_jump(Listing *l, uint32_t offset, bool indexed)
 {
     const char *member = offset % sizeof(DbtJump) ? "code" : "rip";
@@ -340,6 +353,8 @@ static void put_frame(Listing *l, const ZydisDecodedOperand *op)
     g_string_append_printf(l->out, "%u[frame.", op->size);
     if (at - offsetof(DbtFrame, micro) < sizeof(((DbtFrame *)0)->micro)) {
         put_micro(l, at - (uint32_t)offsetof(DbtFrame, micro));
+    } else if (at - offsetof(DbtFrame, runs) < sizeof(((DbtFrame *)0)->runs)) {
+        put_run(l, at - (uint32_t)offsetof(DbtFrame, runs));
     } else if (at - offsetof(DbtFrame, jumps) < sizeof(((DbtFrame *)0)->jumps)) {
         put_jump(l, at - (uint32_t)offsetof(DbtFrame, jumps), index);
     } else {

@@ -194,9 +194,10 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
         f->heat[i] = DBT_COLD_RUNS;
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(f->misses); i++) {
-        f->misses[i] = DBT_MISSES;
+        f->misses[i] = i < DBT_MICROS ? DBT_MISSES : DBT_RUN_MISSES;
     }
     memset(f->micro_used, 1, sizeof f->micro_used);
+    memset(f->runs_used, 0xff, sizeof f->runs_used);
     dbt_micro_flush(f, false);
     g_mutex_lock(&dbt->lock);
     dbt_watch_from(dbt, cpu->vcpu.log);

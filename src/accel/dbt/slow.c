@@ -247,15 +247,32 @@ static bool store_operand(DbtFrame *f, uint64_t linear, const DbtSite *site)
     return true;
 }
 
-/* Has the stub counted down to 0? true: the unit is made anew, and the instruction runs in that one. */
-static bool has_missed_often(DbtFrame *f, const uint8_t *at, const DbtSite *site)
+/* The stub has counted down to 0. Enough samples? */
+static bool take_sample(DbtFrame *f, uint64_t linear, unsigned entry, bool write, bool *side)
 {
-    if (f->misses[site->micro]) {
+    DbtSample *s     = &f->samples[entry];
+    DbtRun     run   = dbt_run_around(f->cpu, linear, write);
+    unsigned   n     = s->n + 1u;
+    unsigned   again = n > 1 && linear - s->start <= s->last ? s->inside + 1u : 0;
+
+    f->misses[entry] = DBT_MISSES;
+    *side            = again == DBT_SAMPLES_WANTED - 1;
+    *s               = (DbtSample){
+                      .start = run.start, .last = run.last, .n = (uint8_t)(n % DBT_SAMPLES_WANTED), .inside = (uint8_t)again
+    };
+    return n == DBT_SAMPLES_WANTED;
+}
+
+/* Has the stub counted down to 0? true: the unit is made anew, and the instruction runs in that one. */
+static bool has_missed_often(DbtFrame *f, uint64_t linear, const uint8_t *at, const DbtSite *site, bool write)
+{
+    bool run = site->flags & SITE_RUN, side = false;
+    if (f->misses[site->micro] || (!run && !take_sample(f, linear, site->micro, write, &side))) {
         return false;
     }
     x86_park(f->cpu);
     uint64_t rip = dbt_rip_of_site(f, at);
-    if (!dbt_note_missed(f, at)) {
+    if (!(run ? dbt_note_run(f, at) : dbt_note_missed(f, at, side))) {
         return false;
     }
     f->cpu->rip = rip;
@@ -288,9 +305,13 @@ const uint8_t *dbt_slow_hot(DbtFrame *f, uint64_t unused, const uint8_t *at)
     return go(f, f->dbt->stubs[STUB_HOT_BACK]);
 }
 
-static void fill_micro(DbtFrame *f, const DbtSite *site, uint64_t tag, uintptr_t addend)
+/* What the site looks into. */
+static void fill_entry(DbtFrame *f, const DbtSite *site, uint64_t linear, uint64_t tag, uintptr_t addend)
 {
-    if (!(site->flags & SITE_TLB)) {
+    if (site->flags & SITE_RUN) {
+        dbt_run_find(f, site->micro, linear, site->micro / DBT_RUNS % 2 == X86_WRITE);
+        f->tmp[0] = linear + addend;
+    } else if (!(site->flags & SITE_TLB)) {
         DbtMicro *m = (DbtMicro *)f->micro + site->micro;
         m->tag      = tag;
         m->addend   = addend;
@@ -305,7 +326,7 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
     DbtSite site = dbt_site_of(at);
 
     f->calls.access++;
-    if (has_missed_often(f, at, &site)) {
+    if (has_missed_often(f, linear, at, &site, write)) {
         return leave(f);
     }
     bool odd = site.flags & SITE_ALIGN && linear & (site.size - 1u);
@@ -321,7 +342,7 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
         const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
         uint64_t           tag = write ? e->write : e->read;
         if (linear - tag <= site.limit) {
-            fill_micro(f, &site, tag, e->addend);
+            fill_entry(f, &site, linear, tag, e->addend);
             return go(f, at + SITE_AGAIN);
         }
     }
@@ -372,7 +393,7 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
     DbtSite site = dbt_site_of(at);
 
     f->calls.group++;
-    if (has_missed_often(f, at, &site)) {
+    if (has_missed_often(f, linear, at, &site, write)) {
         return leave(f);
     }
     if (!(site.flags & SITE_FPU) && (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear)) &&
@@ -380,7 +401,7 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
         const X86TlbEntry *e   = x86_tlb_slot(cpu, linear);
         uint64_t           tag = write ? e->write : e->read;
         if (linear - tag <= site.limit) {
-            fill_micro(f, &site, tag, e->addend);
+            fill_entry(f, &site, linear, tag, e->addend);
             return go(f, at + SITE_AGAIN);
         }
     }

@@ -137,9 +137,11 @@ static void put_here(const Asm *a, uint8_t *branch)
     memcpy(branch - 4, &rel, 4);
 }
 
-/* RAX = linear address, RCX = DbtSite. `look`: into the TLB, whose entry goes into the micro entry. RDX and RBX wait in
- * the frame meanwhile. */
-static void put_miss(Asm *a, bool write, bool group, bool look)
+typedef enum Miss { MISS_MICRO, MISS_RUN, MISS_TLB } Miss;
+
+/* RAX = linear address, RCX = DbtSite. Unless it is the TLB that has missed: looks there, and its entry goes into the
+ * micro entry, or for a run into RAX. RDX and RBX wait in the frame meanwhile. */
+static void put_miss(Asm *a, bool write, bool group, Miss what)
 {
     enum { D = 8 }; /* the return address */
     int32_t  tag     = (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
@@ -147,7 +149,7 @@ static void put_miss(Asm *a, bool write, bool group, bool look)
     HostMem  entry   = { .base = H_RSP, .index = H_RCX, .disp = D + DBT_FRAME(micro) };
     uint8_t *miss[2] = { NULL }, *often = NULL;
 
-    if (look) {
+    if (what != MISS_TLB) {
         asm_store(a, asm_frame(D + DBT_FRAME(tmp[1])), H_RDX);
         asm_store(a, asm_frame(D + DBT_FRAME(tmp[2])), H_RBX);
         asm_mov32(a, H_RDX, H_RAX);
@@ -166,18 +168,22 @@ static void put_miss(Asm *a, bool write, bool group, bool look)
         asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0xff, .reg = 1, .memory = true, .mem = counter });
         asm_jcc(a, CC_Z, 0);
         often = a->p;
-        asm_emit(a, &(Enc){ .op = 0xc1, .reg = 4, .rm = H_RCX, .imm = 4, .imm_size = 1 });
-        asm_load(a, H_RBX, asm_at(H_RDX, tag));
-        asm_store(a, entry, H_RBX);
-        asm_load(a, H_RBX, asm_at(H_RDX, (int32_t)offsetof(X86TlbEntry, addend)));
-        entry.disp += (int32_t)offsetof(DbtMicro, addend);
-        asm_store(a, entry, H_RBX);
-        asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = 6, .imm_size = 1 });
-        asm_emit(a, &(Enc){ .op       = 0xc6,
-                            .memory   = true,
-                            .mem      = { .base = H_RSP, .index = H_RCX, .disp = D + DBT_FRAME(micro_used) },
-                            .imm      = 1,
-                            .imm_size = 1 });
+        if (what == MISS_RUN) {
+            asm_rm(a, true, 0x03, H_RAX, asm_at(H_RDX, (int32_t)offsetof(X86TlbEntry, addend)));
+        } else {
+            asm_emit(a, &(Enc){ .op = 0xc1, .reg = 4, .rm = H_RCX, .imm = 4, .imm_size = 1 });
+            asm_load(a, H_RBX, asm_at(H_RDX, tag));
+            asm_store(a, entry, H_RBX);
+            asm_load(a, H_RBX, asm_at(H_RDX, (int32_t)offsetof(X86TlbEntry, addend)));
+            entry.disp += (int32_t)offsetof(DbtMicro, addend);
+            asm_store(a, entry, H_RBX);
+            asm_emit(a, &(Enc){ .op = 0xc1, .reg = 5, .rm = H_RCX, .imm = 6, .imm_size = 1 });
+            asm_emit(a, &(Enc){ .op       = 0xc6,
+                                .memory   = true,
+                                .mem      = { .base = H_RSP, .index = H_RCX, .disp = D + DBT_FRAME(micro_used) },
+                                .imm      = 1,
+                                .imm_size = 1 });
+        }
         asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(tmp[1])));
         asm_load(a, H_RBX, asm_frame(D + DBT_FRAME(tmp[2])));
         asm_8(a, 0xc3);
@@ -504,14 +510,16 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
     switch (stub) {
     case STUB_ENTER: put_enter(a); break;
     case STUB_LEAVE: put_leave(a); break;
-    case STUB_READ_MISS: put_miss(a, false, false, true); break;
-    case STUB_WRITE_MISS: put_miss(a, true, false, true); break;
-    case STUB_GROUP_READ_MISS: put_miss(a, false, true, true); break;
-    case STUB_GROUP_WRITE_MISS: put_miss(a, true, true, true); break;
-    case STUB_READ: put_miss(a, false, false, false); break;
-    case STUB_WRITE: put_miss(a, true, false, false); break;
-    case STUB_GROUP_READ: put_miss(a, false, true, false); break;
-    case STUB_GROUP_WRITE: put_miss(a, true, true, false); break;
+    case STUB_READ_MISS: put_miss(a, false, false, MISS_MICRO); break;
+    case STUB_WRITE_MISS: put_miss(a, true, false, MISS_MICRO); break;
+    case STUB_GROUP_READ_MISS: put_miss(a, false, true, MISS_MICRO); break;
+    case STUB_GROUP_WRITE_MISS: put_miss(a, true, true, MISS_MICRO); break;
+    case STUB_READ: put_miss(a, false, false, MISS_TLB); break;
+    case STUB_WRITE: put_miss(a, true, false, MISS_TLB); break;
+    case STUB_GROUP_READ: put_miss(a, false, true, MISS_TLB); break;
+    case STUB_GROUP_WRITE: put_miss(a, true, true, MISS_TLB); break;
+    case STUB_RUN_READ: put_miss(a, false, false, MISS_RUN); break;
+    case STUB_RUN_WRITE: put_miss(a, true, false, MISS_RUN); break;
     case STUB_COUNTED:
         put_pop_from(a);
         put_call(a, (const void *)dbt_slow_counted, 0);

@@ -25,7 +25,8 @@
 
 enum {
     N_SLOTS     = offsetof(DbtFrame, cpu) / 8, /* words of the frame that are followed */
-    N_MICRO     = DBT_MODES * 2 * DBT_MICRO,
+    N_MICRO     = DBT_MICROS,
+    N_RUNS      = DBT_ENTRIES - DBT_MICROS,
     MAX_LOOKUPS = 64,
     N_ENTRIES   = N_MICRO + 2 * MAX_LOOKUPS, /* with those of look-ups: for reads, for writes */
     MAX_FACTS   = 24,
@@ -44,8 +45,24 @@ enum {
     ROOT_TLB,
     ROOT_CPU,
     ROOT_INDEX = 0x40000, /* into the TLB, one of each look-up */
+    ROOT_RUN   = 0x48000, /* where a run starts */
     ROOT_FRESH = 0x50000,
 };
+
+/* After
+ *
+ *     test RAX, size - 1;  jne slow;  sub RAX, [run.start];  cmp RAX, [run.last];  ja slow
+ *     xor RAX, [run.flip];  add RAX, [run.base]
+ *
+ * RAX is where `size` bytes at the address that it was are. */
+typedef enum RunStage { RUN_NONE, RUN_TESTING, RUN_ALIGNED, RUN_COMPARED, RUN_FLIPPED } RunStage;
+
+typedef struct RunCheck {
+    RunStage stage;
+    unsigned size;
+    Expr     address; /* that is aligned */
+    unsigned run;     /* RUN_COMPARED and after */
+} RunCheck;
 
 /* [address, address + size) is checked for entry k. */
 typedef struct Fact {
@@ -81,6 +98,7 @@ typedef struct DbtVerifier {
     /* CMP with a tag in it: a branch must follow. */
     ZydisMnemonic pending; /* JA, or JNE where the page is known; 0: none */
     Fact          checking;
+    RunCheck      run;
     Fits          fits;
 
     const uint8_t          *at; /* instruction at hand */
@@ -287,6 +305,16 @@ static Expr tlb_value(DbtVerifier *v, const ZydisDecodedOperand *o)
     }
 }
 
+/* Which run's member the operand is; -1: none. */
+static int run_of(const ZydisDecodedOperand *o, size_t member)
+{
+    uint64_t at = (uint64_t)o->mem.disp.value - offsetof(DbtFrame, runs);
+    return is_frame(o) && o->mem.index == ZYDIS_REGISTER_NONE && o->size == 64 && at < N_RUNS * sizeof(DbtRun) &&
+                   at % sizeof(DbtRun) == member
+               ? (int)(at / sizeof(DbtRun))
+               : -1;
+}
+
 /* What a 64-bit read of the frame gives. */
 static Expr frame_value(DbtVerifier *v, const ZydisDecodedOperand *o)
 {
@@ -300,6 +328,9 @@ static Expr frame_value(DbtVerifier *v, const ZydisDecodedOperand *o)
     }
     if (o->mem.index == ZYDIS_REGISTER_NONE && o->size == 64 && at % 8 == 0 && at < N_MICRO * sizeof(DbtMicro)) {
         return expr_root((uint32_t)(at / sizeof(DbtMicro)) + (at % sizeof(DbtMicro) ? ROOT_ADDEND : ROOT_TAG));
+    }
+    if (run_of(o, offsetof(DbtRun, start)) >= 0) {
+        return expr_root(ROOT_RUN + (uint32_t)run_of(o, offsetof(DbtRun, start)));
     }
     return fresh(v);
 }
@@ -338,6 +369,7 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     }
     return inside(at, size, 0, offsetof(DbtFrame, cpu) + sizeof(X86Cpu *)) ||
            inside(at, size, offsetof(DbtFrame, micro), offsetof(DbtFrame, micro) + N_MICRO * sizeof(DbtMicro)) ||
+           inside(at, size, offsetof(DbtFrame, runs), offsetof(DbtFrame, runs) + N_RUNS * sizeof(DbtRun)) ||
            inside(at, size, table, table_end) || bad(v, "a read of the frame outside of what code may read");
 }
 
@@ -639,6 +671,76 @@ static bool is_tag_of_page(DbtVerifier *v)
     return true;
 }
 
+static bool is_rax(const ZydisDecodedOperand *o, unsigned bits)
+{
+    return o->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(o->reg.value) == H_RAX && o->size == bits &&
+           o->reg.value != ZYDIS_REGISTER_AH;
+}
+
+/* The next instruction of a look at a run? Sets what must follow. */
+static bool run_step(DbtVerifier *v)
+{
+    const ZydisDecodedOperand *to = &v->op[0], *from = &v->op[1];
+    Expr                      *rax   = &v->s.reg[H_RAX];
+    RunCheck                  *r     = &v->run;
+    RunStage                   stage = r->stage;
+
+    if (v->cold) {
+        return false;
+    }
+    switch (v->z.mnemonic) {
+    case ZYDIS_MNEMONIC_TEST: {
+        uint64_t mask = from->imm.value.u;
+        if (is_rax(to, 8) && from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && mask && mask < 32 && !(mask & (mask + 1))) {
+            *r = (RunCheck){ .stage = RUN_TESTING, .size = (unsigned)mask + 1, .address = *rax };
+        }
+        return false;
+    }
+    case ZYDIS_MNEMONIC_JNZ: r->stage = stage == RUN_TESTING ? RUN_ALIGNED : RUN_NONE; return false;
+    case ZYDIS_MNEMONIC_CMP: {
+        int  n = is_rax(to, 64) ? run_of(from, offsetof(DbtRun, last)) : -1;
+        Expr start, address;
+        if (n < 0) {
+            return false;
+        }
+        start   = expr_root(ROOT_RUN + (uint32_t)n);
+        address = sum(v, rax, &start, 1);
+        if ((unsigned)n / (2 * DBT_RUNS) != v->u->mode || v->n_lookups == MAX_LOOKUPS) {
+            return false;
+        }
+        unsigned size = stage == RUN_ALIGNED && expr_same(&r->address, &address) ? r->size : 1;
+        unsigned k    = N_MICRO + 2 * v->n_lookups++ + (unsigned)n / DBT_RUNS % 2;
+        *r            = (RunCheck){ .stage = RUN_COMPARED, .size = size, .address = address, .run = (unsigned)n };
+        v->checking   = (Fact){ .k = k, .size = size, .address = address };
+        v->pending    = ZYDIS_MNEMONIC_JNBE;
+        return true;
+    }
+    case ZYDIS_MNEMONIC_JNBE: return stage == RUN_COMPARED;
+    case ZYDIS_MNEMONIC_XOR:
+        if (stage == RUN_COMPARED && is_rax(to, 64) && run_of(from, offsetof(DbtRun, flip)) == (int)r->run) {
+            r->stage = RUN_FLIPPED;
+            return true;
+        }
+        break;
+    case ZYDIS_MNEMONIC_ADD:
+        if (stage == RUN_FLIPPED && is_rax(to, 64) && run_of(from, offsetof(DbtRun, base)) == (int)r->run) {
+            Expr addend = expr_root(addend_root(v->checking.k));
+            *rax        = sum(v, &r->address, &addend, 1);
+            r->stage    = RUN_NONE;
+            return true;
+        }
+        break;
+    case ZYDIS_MNEMONIC_SUB:
+        if (stage == RUN_ALIGNED && is_rax(to, 64)) {
+            return false;
+        }
+        break;
+    default: break;
+    }
+    r->stage = RUN_NONE;
+    return false;
+}
+
 /* Everything about an instruction but where it branches. */
 static bool step(DbtVerifier *v)
 {
@@ -651,6 +753,9 @@ static bool step(DbtVerifier *v)
     }
     if (v->pending && v->z.mnemonic != v->pending) {
         return bad(v, "a comparison with a tag, and no branch behind it");
+    }
+    if (run_step(v)) {
+        return true;
     }
     if (v->z.mnemonic == ZYDIS_MNEMONIC_CMP && !v->cold && is_tag_of_page(v)) {
         return true;
@@ -734,6 +839,8 @@ static bool branch(DbtVerifier *v)
     case STUB_WRITE:
     case STUB_GROUP_READ:
     case STUB_GROUP_WRITE:
+    case STUB_RUN_READ:
+    case STUB_RUN_WRITE:
     case STUB_COUNTED:
     case STUB_LINK:
     case STUB_RET_MISS ... STUB_RET_MISS_LAST:
@@ -763,8 +870,16 @@ static bool site_before(const DbtUnit *u, const uint8_t *p, DbtSite *site)
     return true;
 }
 
+static unsigned mode_of_entry(unsigned entry)
+{
+    return entry < DBT_MICROS ? entry / (2 * DBT_MICRO) : (entry - DBT_MICROS) / (2 * DBT_RUNS);
+}
+
 static DbtStub stub_for(const DbtSite *site, bool write, bool group)
 {
+    if (site->flags & SITE_RUN && !(site->flags & SITE_EXEC)) {
+        return write ? STUB_RUN_WRITE : STUB_RUN_READ;
+    }
     if (site->flags & (SITE_TLB | SITE_EXEC)) {
         return group ? (write ? STUB_GROUP_WRITE : STUB_GROUP_READ) : write ? STUB_WRITE : STUB_READ;
     }
@@ -795,11 +910,11 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
         to += v->z.length;
     } while (v->z.mnemonic != ZYDIS_MNEMONIC_CALL && ++n < 24);
     v->cold    = false;
-    bool write = is_write(f->k), tlb = f->k >= N_MICRO;
+    bool write = is_write(f->k), run = v->run.stage == RUN_COMPARED, tlb = f->k >= N_MICRO && !run;
     int  stub = branch_target(v) ? stub_at(v->dbt, branch_target(v)) : -1;
-    if (!site_before(u, to, &site) || (!tlb && site.micro != f->k) ||
-        (!page && site.limit != X86_PAGE_SIZE - f->size) || site.limit >= X86_PAGE_SIZE || site.insn != v->insn ||
-        !(site.flags & SITE_TLB) != !tlb) {
+    if (!site_before(u, to, &site) || (!tlb && site.micro != (run ? DBT_MICROS + v->run.run : f->k)) ||
+        !(site.flags & SITE_RUN) != !run || (!page && site.limit != X86_PAGE_SIZE - f->size) ||
+        site.limit >= X86_PAGE_SIZE || site.insn != v->insn || !(site.flags & SITE_TLB) != !tlb) {
         return bad(v, "a slow side whose description is not the check's");
     }
     if (stub != (int)stub_for(&site, write, false) && stub != (int)stub_for(&site, write, true)) {
@@ -812,9 +927,15 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
     if (!decode(v, to, end) || v->z.mnemonic != ZYDIS_MNEMONIC_JMP || !branch_target(v)) {
         return bad(v, "a slow side that does not come back");
     }
-    const uint8_t *again  = branch_target(v);
-    uint64_t       offset = (uint64_t)(again - u->hot);
-    bool           retry  = site.flags & SITE_RETRY;
+    const uint8_t *again = branch_target(v);
+    for (unsigned i = 0; run && i < 2; i++) { /* behind XOR and ADD, which follow */
+        if (!decode(v, back, u->hot + u->hot_size)) {
+            return false;
+        }
+        back += v->z.length;
+    }
+    uint64_t offset = (uint64_t)(again - u->hot);
+    bool     retry  = site.flags & SITE_RETRY;
     if (((tlb || page) && !retry) ||
         (retry ? again < u->hot + u->insn_host[v->insn] || again >= back || !begins(v->again_at, offset)
                : again != back)) {
@@ -994,7 +1115,7 @@ static bool cold_part(DbtVerifier *v)
             const uint8_t *next = p + v->z.length;
             int            stub = stub_at(v->dbt, branch_target(v));
             if (stub >= 0 && dbt_stub_has_site((DbtStub)stub) &&
-                (!site_before(u, next, &site) || site.micro / (2 * DBT_MICRO) != u->mode || site.insn >= u->n)) {
+                (!site_before(u, next, &site) || mode_of_entry(site.micro) != u->mode || site.insn >= u->n)) {
                 return bad(v, "a slow side with a wrong description");
             }
             if (stub == STUB_INSN && !c_call(v, next, end, end - next >= 10 ? next[9] : 0)) {
