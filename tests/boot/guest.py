@@ -48,6 +48,10 @@ class Boot:
         """The text after "NAME: " in the guest's output, or None."""
         return next(iter(self.values(name)), None)
 
+    def finished(self):
+        """Has the script ended well? A message of the kernel's may follow on the same line."""
+        return re.match(r"0(?!\d)", self.value("script-status") or "") is not None
+
     def values(self, name):
         return [m.group(1) for m in (re.match(rf"{re.escape(name)}: ?(.*)", line) for line in self.lines) if m]
 

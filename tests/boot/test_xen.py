@@ -22,7 +22,7 @@ def check(program, cpus, *options, timeout=300):
     if boot.status != 0:
         problems.append(f"exit status {boot.status}: {boot.messages}")
     problems += [line for line in boot.lines if re.search(XEN_BAD, line, re.I) and not re.search(XEN_HARMLESS, line)]
-    if boot.value("script-status") != "0":
+    if not boot.finished():
         return [*problems, "the script in dom0 did not finish; the last lines were:\n" + "\n".join(boot.lines[-15:])], boot
     if not any("*** Building a PV Dom0 ***" in line for line in boot.lines):
         problems.append("Xen does not say that it builds a PV dom0")
