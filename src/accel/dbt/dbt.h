@@ -40,7 +40,6 @@ enum {
     DBT_MAX_INSNS    = 64, /* in a unit */
     DBT_MAX_JCC      = 4,
     DBT_MAX_EXITS    = DBT_MAX_JCC + 2,
-    DBT_JUMP_MASK    = 2 * (DBT_JUMPS_USER - 1),
     DBT_ADDENDS      = 9,     /* groups of a unit that were looked up in the TLB */
     DBT_COUNTED      = 64,    /* sites that are counted at a time: adapt.c */
     DBT_MISSES       = 1024,  /* of a micro entry, until its site is looked at */
@@ -106,7 +105,7 @@ typedef struct DbtFrame {
     union {                    /* only read by code */
         _Atomic uint64_t kick; /* DBT_RUN or DBT_KICKED */
         struct {
-            uint32_t poll, jump_mask;
+            uint32_t kernel_mask, user_mask; /* of rip, for the jump caches; none is 0 but when kicked */
         };
     };
     uint64_t fs_base, gs_base;
@@ -169,10 +168,15 @@ static inline unsigned dbt_jump_slot(unsigned mode, uint64_t rip)
     return (unsigned)rip / 2 % dbt_n_jumps(mode);
 }
 
-#define DBT_RUN    ((uint64_t)DBT_JUMP_MASK << 32)
-#define DBT_KICKED UINT64_C(1)
+#define DBT_RUN    ((uint64_t)(2 * (DBT_JUMPS_USER - 1)) << 32 | 2 * (DBT_JUMPS_KERNEL - 1))
+#define DBT_KICKED UINT64_C(0)
 
 #define DBT_FRAME(member) ((int32_t)offsetof(DbtFrame, member))
+
+static inline int32_t dbt_mask_offset(unsigned mode)
+{
+    return mode == X86_TLB_USER ? DBT_FRAME(user_mask) : DBT_FRAME(kernel_mask);
+}
 
 /* Where in the frame the jump cache has rip. */
 static inline int32_t dbt_jump_offset(unsigned mode, uint64_t rip)
@@ -208,16 +212,17 @@ typedef enum DbtStub {
     STUB_JUMP_MISS_LAST = STUB_JUMP_MISS + DBT_MODES - 1,
     STUB_RET_MISS, /* by mode: the same behind RET and its like, whose target may be bad */
     STUB_RET_MISS_LAST = STUB_RET_MISS + DBT_MODES - 1,
-    STUB_KICK,     /* somebody wants the vCPU: RAX = rip */
-    STUB_STAC,     /* RAX = rip behind STAC in ring 0, SMAP in force: into units of the mode without it */
-    STUB_CLAC,     /* the way back */
-    STUB_SYSCALL,  /* called like STUB_INSN, in 64-bit code; RAX = rip behind it */
-    STUB_SYSRET,   /* the same */
-    STUB_PAGES,    /* a unit in two pages, the second of which is not known to be there: RAX = rip */
-    STUB_FAULT,    /* a host instruction has faulted: signals.c has filled frame.fault */
-    STUB_HOT,      /* a look-up that counts has been called often */
-    STUB_HOT_BACK, /* from C, back to there */
-    STUB_TLB,      /* look-ups in the TLB, see dbt_tlb_stub() */
+    STUB_CALL_MISS, /* an indirect call, before anything of it has happened: RAX = its target */
+    STUB_KICK,      /* somebody wants the vCPU: RAX = rip */
+    STUB_STAC,      /* RAX = rip behind STAC in ring 0, SMAP in force: into units of the mode without it */
+    STUB_CLAC,      /* the way back */
+    STUB_SYSCALL,   /* called like STUB_INSN, in 64-bit code; RAX = rip behind it */
+    STUB_SYSRET,    /* the same */
+    STUB_PAGES,     /* a unit in two pages, the second of which is not known to be there: RAX = rip */
+    STUB_FAULT,     /* a host instruction has faulted: signals.c has filled frame.fault */
+    STUB_HOT,       /* a look-up that counts has been called often */
+    STUB_HOT_BACK,  /* from C, back to there */
+    STUB_TLB,       /* look-ups in the TLB, see dbt_tlb_stub() */
     N_STUBS = STUB_TLB + 8 * DBT_SIZES,
 } DbtStub;
 
@@ -550,6 +555,7 @@ const uint8_t *dbt_slow_insn(DbtFrame *frame, uint64_t unused, const uint8_t *at
 const uint8_t *dbt_slow_link(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_lookup(DbtFrame *frame, uint64_t rip);
 const uint8_t *dbt_slow_ret(DbtFrame *frame, uint64_t rip, const uint8_t *at);
+const uint8_t *dbt_slow_call(DbtFrame *frame, uint64_t rip, const uint8_t *at);
 const uint8_t *dbt_slow_kick(DbtFrame *frame, uint64_t rip);
 const uint8_t *dbt_slow_smap(DbtFrame *frame, uint64_t rip, const uint8_t *unused, unsigned open);
 const uint8_t *dbt_slow_pages(DbtFrame *frame, uint64_t rip);

@@ -1,8 +1,8 @@
 /* Templates of control flow: branches, calls and returns, the ways out of a unit, and instructions run in C.
  *
  * A direct branch inside the page is one host branch once it is linked. Others look into the jump cache, whose slot is
- * known when translating if the target is. Loops poll: what branches backwards looks at the frame's poll word, and a
- * kick spoils the jump caches' mask. */
+ * known when translating if the target is. Loops poll: what branches backwards looks at whether the jump
+ * caches' masks are there: a kick takes them away. */
 
 #include "accel/dbt/emit.h"
 
@@ -61,8 +61,9 @@ static uint32_t put_entry_link(Tr *t, DraftExit *e)
 static void put_poll(Tr *t, uint64_t rip, bool lost)
 {
     Asm *a = &t->hot;
-    asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(poll)), .imm_size = 1 });
-    asm_jcc(a, CC_NZ, 0);
+    asm_emit(a,
+             &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(kernel_mask)), .imm_size = 1 });
+    asm_jcc(a, CC_Z, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
     if (lost) {
         flags_sync(t, &t->cold);
@@ -97,7 +98,7 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     rip         = cut_rip(t, rip);
     bool fl_reg = t->fl_reg, fl_mem = t->fl_mem;
     bool near = page_offset(t, rip) >= 0;
-    bool back = rip <= insn_rip(t, t->i);
+    bool back = rip <= insn_rip(t, t->i) && t->s->insns[t->i].t != T_CALL; /* a stack ends: slow.c */
     bool save = !fl_mem && (live || back || !near);
 
     if (near && !save && !back) {
@@ -183,32 +184,47 @@ done:
     t->fl_mem = fl_mem;
 }
 
+static HostMem jump_slot(const Tr *t, size_t member)
+{
+    return (
+        HostMem){ .base = H_RSP, .index = H_RCX, .scale = 3, .disp = dbt_jumps_offset(t->f->mode) + (int32_t)member };
+}
+
+/* RAX = where to. RCX = its slot of the jump cache; the branch that follows is taken when it has another one. */
+static void put_jump_slot(Tr *t)
+{
+    Asm *a = &t->hot;
+    asm_mov32(a, H_RCX, H_RAX);
+    asm_rm(a, false, 0x23, H_RCX, asm_frame(dbt_mask_offset(t->f->mode)));
+    asm_rm(a, true, 0x3b, H_RAX, jump_slot(t, offsetof(DbtJump, rip)));
+    asm_jcc(a, CC_NZ, 0);
+    reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+}
+
+static void put_jump_code(Tr *t)
+{
+    asm_emit(&t->hot, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = jump_slot(t, offsetof(DbtJump, code)) });
+}
+
+/* A call of a stub that wants to know whose it is, in the cold part. */
+static void put_miss(Tr *t, DbtStub stub, const DbtSite *site)
+{
+    uint64_t bits;
+    memcpy(&bits, site, 8);
+    asm_call(&t->cold, 0);
+    reloc(t, true, RELOC_STUB, stub);
+    asm_mov_imm64(&t->cold, H_RCX, bits);
+}
+
 /* RAX = where to; flags are saved. `undo`: bytes that RSP grows by again when the target is bad. */
 static void put_dispatch(Tr *t, int undo)
 {
-    Asm     *a     = &t->hot;
-    int32_t  table = dbt_jumps_offset(t->f->mode);
-    DbtSite  site  = { .insn  = (uint8_t)t->i,
-                       .size  = (uint8_t)(undo < 0 ? -undo : 0),
-                       .limit = (uint16_t)(undo > 0 ? undo : 0) };
-    uint64_t bits;
-    memcpy(&bits, &site, 8);
-
-    asm_mov32(a, H_RCX, H_RAX);
-    asm_rm(a, false, 0x23, H_RCX, asm_frame(DBT_FRAME(jump_mask)));
-    if (t->f->mode != X86_TLB_USER) {
-        asm_ri(a, false, 4, H_RCX, 2 * (DBT_JUMPS_KERNEL - 1));
-    }
-    asm_rm(a, true, 0x3b, H_RAX, (HostMem){ .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table });
-    asm_jcc(a, CC_NZ, 0);
-    reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-    asm_emit(a, &(Enc){ .op     = 0xff,
-                        .reg    = 4,
-                        .memory = true,
-                        .mem    = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = table + 8 } });
-    asm_call(&t->cold, 0);
-    reloc(t, true, RELOC_STUB, STUB_RET_MISS + t->f->mode);
-    asm_mov_imm64(&t->cold, H_RCX, bits);
+    DbtSite site = { .insn  = (uint8_t)t->i,
+                     .size  = (uint8_t)(undo < 0 ? -undo : 0),
+                     .limit = (uint16_t)(undo > 0 ? undo : 0) };
+    put_jump_slot(t);
+    put_jump_code(t);
+    put_miss(t, STUB_RET_MISS + t->f->mode, &site);
 }
 
 /* Into the frame, for what leaves the unit. */
@@ -232,27 +248,100 @@ static void load_target(Tr *t, const DbtInsn *in)
     }
 }
 
-/* Pushes the address behind the instruction. `keep`: what was there before goes to frame.keep[3]. */
+/* The address behind the instruction, and whether it can be stored at once. */
+static bool return_address(const Tr *t, const DbtInsn *in, uint64_t *next)
+{
+    *next = cut_rip(t, insn_rip(t, t->i) + in->len);
+    return in->opsize != 8 || (int64_t)*next == (int32_t)*next;
+}
+
+static void put_return_small(Asm *a, HostMem mem, bool wide, uint64_t next)
+{
+    asm_emit(a, &(Enc){ .w = wide, .op = 0xc7, .memory = true, .mem = mem, .imm = (int64_t)next, .imm_size = 4 });
+}
+
+/* Pushes it. `keep`: what was there before goes to frame.keep[3]. */
 static void push_return(Tr *t, const DbtInsn *in, bool keep)
 {
     Asm     *a    = &t->hot;
-    unsigned size = in->opsize;
-    bool     wide = size == 8;
-    uint64_t next = cut_rip(t, insn_rip(t, t->i) + in->len);
+    bool     wide = in->opsize == 8;
     MemSpec  m    = stack_spec(t, in);
     Operand  o    = check(t, &m);
+    uint64_t next;
     if (keep) {
         asm_rm(a, wide, 0x8b, o.free, o.mem);
         asm_store(a, asm_frame(DBT_FRAME(keep[3])), o.free);
     }
-    if (!wide || (int64_t)next == (int32_t)next) {
-        asm_emit(a, &(Enc){ .w = wide, .op = 0xc7, .memory = true, .mem = o.mem, .imm = (int64_t)next, .imm_size = 4 });
+    if (return_address(t, in, &next)) {
+        put_return_small(a, o.mem, wide, next);
     } else {
         put_linear(t, false, o.free, next);
         asm_store(a, o.mem, o.free);
     }
-    asm_lea(a, wide, H_R11, asm_at(H_R11, t->rsp_due - (int)size));
+    asm_lea(a, wide, H_R11, asm_at(H_R11, t->rsp_due - (int)in->opsize));
     t->rsp_due = 0;
+}
+
+/* The stack is checked first, then the target is loaded and looked up, and only then something happens: a target that
+ * is bad leaves all as it was. */
+static void call_small(Tr *t, const DbtInsn *in, uint64_t next)
+{
+    Asm    *a    = &t->hot;
+    bool    wide = in->opsize == 8;
+    MemSpec m    = stack_spec(t, in);
+    DbtSite site = { .insn = (uint8_t)t->i, .size = in->opsize };
+
+    m.fpu         = !m.group; /* what the stack's page needs C for is all C's: the target faults first */
+    Operand o     = check(t, &m);
+    bool    host  = o.mem.base == H_RAX;
+    int32_t waits = t->rcx_entry; /* what the operand takes, in the frame */
+    if (!waits) {
+        waits = DBT_FRAME(keep[2]);
+        asm_store(a, asm_frame(waits), host ? H_RAX : H_RCX);
+    }
+    load_target(t, in);
+    put_jump_slot(t);
+    uint32_t found = asm_offset(a);
+    if (!host) {
+        o.mem.index = H_RAX;
+    }
+    asm_load(a, H_RAX, asm_frame(waits));
+    put_return_small(a, o.mem, wide, next);
+    asm_lea(a, wide, H_R11, asm_at(H_R11, t->rsp_due - (int)in->opsize));
+    t->rsp_due = 0;
+    asm_load(a, H_RAX, jump_slot(t, offsetof(DbtJump, rip))); /* for a unit that is gone: frame.c */
+    put_jump_code(t);
+
+    /* The other slot of the pair; C when the vCPU is kicked, or for what is in neither. */
+    Asm *c = &t->cold;
+    asm_emit(c,
+             &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(kernel_mask)), .imm_size = 1 });
+    asm_jcc(c, CC_Z, 0);
+    uint32_t kicked = asm_offset(c);
+    asm_ri(c, false, 6, H_RCX, 2);
+    asm_rm(c, true, 0x3b, H_RAX, jump_slot(t, offsetof(DbtJump, rip)));
+    asm_jcc(c, CC_Z, 0);
+    reloc(t, true, RELOC_HOT, found);
+    if (!c->full) {
+        int32_t rel = (int32_t)(asm_offset(c) - kicked);
+        memcpy(c->start + kicked - 4, &rel, 4);
+    }
+    put_miss(t, STUB_CALL_MISS, &site);
+}
+
+static void emit_call_indirect(Tr *t, const DbtInsn *in)
+{
+    uint64_t next;
+    sync_flags(t);
+    if (return_address(t, in, &next)) {
+        call_small(t, in, next);
+        return;
+    }
+    load_target(t, in);
+    asm_store(&t->hot, asm_frame(DBT_FRAME(keep[2])), H_RAX);
+    push_return(t, in, true);
+    asm_load(&t->hot, H_RAX, asm_frame(DBT_FRAME(keep[2])));
+    put_dispatch(t, -(int)in->opsize);
 }
 
 void emit_flow(Tr *t, const DbtInsn *in)
@@ -272,14 +361,7 @@ void emit_flow(Tr *t, const DbtInsn *in)
         push_return(t, in, false);
         emit_exit(t, target, -1, t->live_taken[t->i]);
         break;
-    case T_CALLI:
-        sync_flags(t);
-        load_target(t, in);
-        asm_store(a, asm_frame(DBT_FRAME(keep[2])), H_RAX);
-        push_return(t, in, true);
-        asm_load(a, H_RAX, asm_frame(DBT_FRAME(keep[2])));
-        put_dispatch(t, -(int)in->opsize);
-        break;
+    case T_CALLI: emit_call_indirect(t, in); break;
     case T_JMPI:
         sync_flags(t); /* through RAX */
         load_target(t, in);

@@ -238,13 +238,18 @@ static uint8_t join(Tr *t, const Access *a, unsigned i)
     return (uint8_t)t->n_groups;
 }
 
+static bool is_jump(const DbtInsn *in)
+{
+    return in->t == T_CALLI || in->t == T_JMPI;
+}
+
 /* The memory operand, as far as it can be grouped. */
 static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access *a)
 {
     bool xchg = in->t == T_GEN && in->map == 0 && (in->op == 0x86 || in->op == 0x87);
     if (!in->memory || in->lock || xchg || in->addrsize != 8 ||
         (in->t != T_GEN && in->t != T_VECTOR && in->t != T_BMI && in->t != T_MULDIV && in->t != T_SHCL &&
-         in->t != T_SHDCL)) {
+         in->t != T_SHDCL && !is_jump(in))) {
         return false;
     }
     bool write = in->access & G_RM_W || in->t == T_SHCL;
@@ -252,13 +257,14 @@ static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access
         const Vec *v = &t->s->vec[in->extra];
         write        = v->spec.memory_write;
     }
-    if (in->t == T_BMI || in->t == T_MULDIV) {
+    bool whole = in->t == T_BMI || in->t == T_MULDIV || is_jump(in);
+    if (whole) {
         write = false;
     }
     MemSpec m = operand_spec(t, in, in->rm_size, write);
     *a        = (Access){ .index_root = ROOT_NONE,
                           .seg        = m.seg == X86_FS || m.seg == X86_GS ? m.seg : 0,
-                          .size       = in->t == T_BMI || in->t == T_MULDIV ? MAX(in->opsize, in->rm_size) : in->rm_size,
+                          .size       = whole ? MAX(in->opsize, in->rm_size) : in->rm_size,
                           .write      = write };
     if (m.constant) {
         a->root = ROOT_CONSTANT;

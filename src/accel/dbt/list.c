@@ -33,6 +33,7 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_LOOKUP]                           = "lookup",
         [STUB_JUMP_MISS... STUB_JUMP_MISS_LAST] = "jump_miss",
         [STUB_RET_MISS... STUB_RET_MISS_LAST]   = "ret_miss",
+        [STUB_CALL_MISS]                        = "call_miss",
         [STUB_KICK]                             = "kick",
         [STUB_STAC]                             = "stac",
         [STUB_CLAC]                             = "clac",
@@ -67,9 +68,9 @@ typedef struct FrameName {
     }
 
 static const FrameName frame_names[] = {
-    MEMBER(r9),        MEMBER(r10),     MEMBER(r11),     MEMBER(flags),  ARRAY(tmp),       ARRAY(keep),
-    MEMBER(copy),      ARRAY(addends),  MEMBER(left),    MEMBER(missed), MEMBER(poll),     MEMBER(jump_mask),
-    MEMBER(tlb),       MEMBER(fs_base), MEMBER(gs_base), MEMBER(cpu),    MEMBER(host_rsp), MEMBER(host_return),
+    MEMBER(r9),        MEMBER(r10),     MEMBER(r11),     MEMBER(flags),  ARRAY(tmp),          ARRAY(keep),
+    MEMBER(copy),      ARRAY(addends),  MEMBER(left),    MEMBER(missed), MEMBER(kernel_mask), MEMBER(user_mask),
+    MEMBER(tlb),       MEMBER(fs_base), MEMBER(gs_base), MEMBER(cpu),    MEMBER(host_rsp),    MEMBER(host_return),
     ARRAY(host_saved), MEMBER(from),    MEMBER(to),      MEMBER(dbt),
 };
 

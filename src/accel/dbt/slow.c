@@ -22,7 +22,7 @@ static const uint8_t *leave(DbtFrame *f)
 /* Does somebody want the vCPU? */
 static bool is_polled(const DbtFrame *f)
 {
-    return (uint32_t)atomic_load_explicit(&f->kick, memory_order_relaxed);
+    return atomic_load_explicit(&f->kick, memory_order_relaxed) == DBT_KICKED;
 }
 
 /* Back into translated code. */
@@ -334,7 +334,8 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
         (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear))) {
         f->at = at;
         x86_translate(cpu, cpu->tlb->mode, linear, write ? X86_WRITE : X86_READ);
-        if (cpu->tlb->changes.any) { /* a group may be open */
+        /* Calls backwards do not poll: going down a stack does, each time that it needs a page. */
+        if (cpu->tlb->changes.any || is_polled(f)) { /* a group may be open */
             x86_park(cpu);
             cpu->rip = dbt_rip_of_site(f, at);
             return leave(f);
@@ -471,6 +472,27 @@ const uint8_t *dbt_slow_ret(DbtFrame *f, uint64_t rip, const uint8_t *at)
         cpu->gpr[X86_RSP] -= site.limit;
         x86_raise(cpu, X86_GP);
     }
+    return go_to(f, rip);
+}
+
+const uint8_t *dbt_slow_call(DbtFrame *f, uint64_t rip, const uint8_t *at)
+{
+    X86Cpu  *cpu  = f->cpu;
+    uint64_t bits = read64(at + 2);
+    DbtSite  site;
+    __builtin_memcpy(&site, &bits, 8);
+
+    f->calls.ret++;
+    DbtUnit *u    = find_unit(f, at);
+    uint64_t next = x86_cut_rip(cpu, u->rip + u->insn_off[site.insn + 1]);
+    cpu->rip      = x86_cut_rip(cpu, u->rip + u->insn_off[site.insn]);
+    if (cpu->code_size == X86_CODE64 && !x86_canonical(cpu, rip)) {
+        x86_raise(cpu, X86_GP);
+    }
+    uint64_t rsp = cpu->gpr[X86_RSP] - site.size;
+    rsp          = site.size == 8 ? rsp : (uint32_t)rsp;
+    x86_store(cpu, rsp, next, site.size);
+    cpu->gpr[X86_RSP] = rsp;
     return go_to(f, rip);
 }
 

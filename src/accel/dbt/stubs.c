@@ -268,10 +268,7 @@ static void put_go_on(const Dbt *dbt, Asm *a, X86TlbMode mode)
     asm_load(a, H_RDX, asm_frame(DBT_FRAME(tmp[1])));
     asm_jcc(a, CC_NZ, (int32_t)(dbt->stubs[STUB_LOOKUP] - (a->p - dbt_writable(dbt)) - 6));
     asm_mov32(a, H_RCX, H_RAX);
-    asm_rm(a, false, 0x23, H_RCX, asm_frame(DBT_FRAME(jump_mask)));
-    if (mode != X86_TLB_USER) {
-        asm_ri(a, false, 4, H_RCX, 2 * (DBT_JUMPS_KERNEL - 1));
-    }
+    asm_rm(a, false, 0x23, H_RCX, asm_frame(dbt_mask_offset(mode)));
     asm_rm(a, true, 0x3b, H_RAX, entry);
     asm_jcc(a, CC_NZ, (int32_t)(dbt->stubs[STUB_JUMP_MISS + mode] - (a->p - dbt_writable(dbt)) - 6));
     entry.disp += (int32_t)offsetof(DbtJump, code);
@@ -449,8 +446,9 @@ static void put_jump_miss(Asm *a, unsigned mode, const void *function)
 {
     HostMem other = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = dbt_jumps_offset(mode) };
 
-    asm_emit(a, &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(poll)), .imm_size = 1 });
-    asm_jcc(a, CC_NZ, 0);
+    asm_emit(a,
+             &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(kernel_mask)), .imm_size = 1 });
+    asm_jcc(a, CC_Z, 0);
     uint8_t *kicked = a->p;
     asm_mov32(a, H_RCX, H_RAX);
     asm_ri(a, false, 4, H_RCX, (int32_t)(2 * (dbt_n_jumps(mode) - 1)));
@@ -547,6 +545,10 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
     case STUB_RET_MISS ... STUB_RET_MISS_LAST:
         put_pop_from(a);
         put_jump_miss(a, stub - STUB_RET_MISS, (const void *)dbt_slow_ret);
+        break;
+    case STUB_CALL_MISS:
+        put_pop_from(a);
+        put_call(a, (const void *)dbt_slow_call, 0);
         break;
     case STUB_KICK: put_call(a, (const void *)dbt_slow_kick, 0); break;
     case STUB_STAC:

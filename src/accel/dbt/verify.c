@@ -41,7 +41,6 @@ enum {
     ROOT_TAG    = 0x10000,
     ROOT_ADDEND = 0x20000, /* of look-ups: for reads and writes the same, an even number */
     ROOT_MASKED = 0x30000,
-    ROOT_MASKED_KERNEL,
     ROOT_TLB,
     ROOT_CPU,
     ROOT_INDEX = 0x40000, /* into the TLB, one of each look-up */
@@ -90,7 +89,8 @@ typedef struct DbtVerifier {
     State          s;
     Join           joins[MAX_JOINS];
     unsigned       n_joins;
-    uint8_t        again_at[CODE_MAX / 8]; /* bits: where it comes back to to try again */
+    uint8_t        masked_at[CODE_MAX / 8]; /* bits: the hot part branches there with ROOT_MASKED in RCX */
+    uint8_t        again_at[CODE_MAX / 8];  /* bits: where it comes back to to try again */
     uint32_t       next_root;
     unsigned       n_lookups;
     bool           cold;
@@ -348,9 +348,9 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     bool     jump      = v->z.mnemonic == ZYDIS_MNEMONIC_JMP;
 
     if (o->mem.index != ZYDIS_REGISTER_NONE) {
-        Expr masked = expr_root(v->u->mode == X86_TLB_USER ? ROOT_MASKED : ROOT_MASKED_KERNEL);
+        Expr masked = expr_root(ROOT_MASKED);
         if (gpr_of(o->mem.index) != H_RCX || o->mem.scale != 8 || !expr_same(&v->s.reg[H_RCX], &masked) || size != 8 ||
-            at != table + (jump ? 8 : 0) || writes(o)) {
+            at != table + (jump ? offsetof(DbtJump, code) : offsetof(DbtJump, rip)) || writes(o)) {
             return bad(v, "an index into the frame that is none into the jump cache");
         }
         return true;
@@ -559,7 +559,7 @@ static void transfer(DbtVerifier *v)
     case ZYDIS_MNEMONIC_AND:
         if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
             is_frame(from) && from->mem.index == ZYDIS_REGISTER_NONE &&
-            from->mem.disp.value == (ZyanI64)offsetof(DbtFrame, jump_mask)) {
+            from->mem.disp.value == (ZyanI64)dbt_mask_offset(v->u->mode)) {
             v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
             return;
         }
@@ -568,14 +568,15 @@ static void transfer(DbtVerifier *v)
             v->s.reg[gpr_of(to->reg.value)] = expr_root(ROOT_INDEX + v->n_lookups++);
             return;
         }
-        e = expr_root(ROOT_MASKED);
-        if (to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX && to->size == 32 &&
-            from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && from->imm.value.u == 2 * (DBT_JUMPS_KERNEL - 1) &&
-            expr_same(&v->s.reg[H_RCX], &e)) {
-            v->s.reg[H_RCX] = expr_root(ROOT_MASKED_KERNEL);
+        known = false;
+        break;
+    case ZYDIS_MNEMONIC_XOR: /* the other slot of a pair */
+        e     = expr_root(ROOT_MASKED);
+        known = to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value) == H_RCX &&
+                from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && from->imm.value.u == 2 && expr_same(&v->s.reg[H_RCX], &e);
+        if (known) {
             return;
         }
-        known = false;
         break;
     default: known = false; break;
     }
@@ -804,6 +805,12 @@ static const uint8_t *branch_target(const DbtVerifier *v)
     return v->at + v->z.length + o->imm.value.s;
 }
 
+static bool is_masked(const DbtVerifier *v)
+{
+    Expr masked = expr_root(ROOT_MASKED);
+    return expr_same(&v->s.reg[H_RCX], &masked);
+}
+
 static bool branch(DbtVerifier *v)
 {
     const DbtUnit *u    = v->u;
@@ -844,7 +851,7 @@ static bool branch(DbtVerifier *v)
     case STUB_COUNTED:
     case STUB_LINK:
     case STUB_RET_MISS ... STUB_RET_MISS_LAST:
-        return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
+    case STUB_CALL_MISS: return (call && v->cold) || bad(v, "a branch to a stub that is called from the cold part");
     case -1: break;
     default: return bad(v, "a branch to a stub that is C's");
     }
@@ -853,6 +860,12 @@ static bool branch(DbtVerifier *v)
     if (call ||
         !(hot ? begins(v->hot_at, (uint64_t)(to - u->hot)) : cold && begins(v->cold_at, (uint64_t)(to - u->cold)))) {
         return bad(v, "a branch to what is no instruction of the unit");
+    }
+    if (v->cold && hot && v->z.mnemonic != ZYDIS_MNEMONIC_JMP && !is_masked(v)) {
+        return bad(v, "a conditional branch out of the cold part");
+    }
+    if (!v->cold && cold && is_masked(v)) {
+        v->masked_at[(to - u->cold) / 8] |= (uint8_t)(1 << (to - u->cold) % 8);
     }
     if (!v->cold && hot && to <= v->at && to != u->hot) {
         return bad(v, "a branch backwards");
@@ -1044,6 +1057,7 @@ static bool hot_part(DbtVerifier *v)
 
     v->insn = 0;
     forget_all(v);
+    memset(v->masked_at, 0, sizeof v->masked_at);
     for (const uint8_t *p = u->hot; p < end;) {
         uint32_t offset = (uint32_t)(p - u->hot);
         for (unsigned i = 0; i < v->n_joins; i++) {
@@ -1099,14 +1113,25 @@ static bool hot_part(DbtVerifier *v)
     return !v->pending || bad(v, "a check without its end");
 }
 
+/* What follows a call is its description as well as not. */
+static bool is_constant(const DbtVerifier *v)
+{
+    return v->z.mnemonic == ZYDIS_MNEMONIC_MOV && v->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
 static bool cold_part(DbtVerifier *v)
 {
     const DbtUnit *u   = v->u;
     const uint8_t *end = u->cold + u->cold_size;
 
+    bool reached = false;
+
     v->cold = true;
     forget_all(v);
     for (const uint8_t *p = u->cold; p < end; p += v->z.length) {
+        if (begins(v->masked_at, (uint64_t)(p - u->cold)) && !reached) {
+            v->s.reg[H_RCX] = expr_root(ROOT_MASKED);
+        }
         if (!decode(v, p, end) || !step(v) || !branch(v)) {
             return false;
         }
@@ -1122,6 +1147,12 @@ static bool cold_part(DbtVerifier *v)
                 return false;
             }
             forget_all(v);
+            reached =
+                stub != STUB_LINK && stub != STUB_CALL_MISS && (stub < STUB_RET_MISS || stub > STUB_RET_MISS_LAST);
+        } else if (v->z.mnemonic == ZYDIS_MNEMONIC_JMP || v->z.mnemonic == ZYDIS_MNEMONIC_UD2) {
+            reached = false;
+        } else if (v->z.mnemonic != ZYDIS_MNEMONIC_NOP && !is_constant(v)) {
+            reached = true;
         }
     }
     v->cold = false;
