@@ -134,7 +134,10 @@ void log_print_help(FILE *to)
 bool log_open_file(Log *log, const char *path, Error *err)
 {
     g_autofree char *name   = g_strdup(path);
-    const char      *number = strstr(path, "%d");
+    const char      *number = strchr(path, '%');
+    if (number && (number[1] != 'd' || strchr(number + 2, '%'))) {
+        return error_set(err, "a %% can only be that of one %%d, which stands for the process id");
+    }
     if (number) {
         g_free(name);
         name = g_strdup_printf("%.*s%ld%s", (int)(number - path), path, (long)getpid(), number + 2);

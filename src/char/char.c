@@ -454,6 +454,10 @@ char *char_describe(Chardev *chr)
 
 bool char_attach(CharFrontend *fe, Chardev *chr, Error *err)
 {
+    if (char_type(chr)->port && !fe->takes_port) {
+        return error_set(
+            err, "chardev '%s' is a parallel port of the host, which only isa-parallel (-parallel) can use", chr->id);
+    }
     if (char_type(chr) == mux_char_type()) {
         if (!mux_attach(chr, fe, err)) {
             return false;
@@ -597,6 +601,16 @@ bool char_get_modem(CharFrontend *fe, unsigned *lines)
 {
     Chardev *chr = fe->chr;
     return chr && char_type(chr)->get_modem && char_type(chr)->get_modem(chr, lines);
+}
+
+bool char_is_port(const CharFrontend *fe)
+{
+    return fe->chr && char_type(fe->chr)->port;
+}
+
+bool char_port(CharFrontend *fe, CharPort what, uint8_t *value)
+{
+    return char_is_port(fe) && char_type(fe->chr)->port(fe->chr, what, value);
 }
 
 bool char_is_open(const CharFrontend *fe)

@@ -14,16 +14,37 @@ typedef struct CharFrontend CharFrontend;
 typedef struct CharType     CharType;
 typedef struct CharHub      CharHub; /* all chardevs of a process: id to Chardev, and what they need */
 
-typedef enum CharEvent { CHAR_OPENED, CHAR_CLOSED, CHAR_BREAK, CHAR_MUX_IN, CHAR_MUX_OUT } CharEvent;
+typedef enum CharEvent {
+    CHAR_OPENED,
+    CHAR_CLOSED,
+    CHAR_BREAK,
+    CHAR_MUX_IN,
+    CHAR_MUX_OUT,
+    CHAR_INTERRUPT, /* of a host's parallel port */
+} CharEvent;
 
 /* Line control, as a serial port asks for it. */
 typedef struct CharLine {
     unsigned baud;
-    char     parity; /* 'N', 'E', 'O' */
+    char     parity; /* 'N', 'E', 'O', 'M' (mark), 'S' (space) */
     uint8_t  data_bits, stop_bits;
 } CharLine;
 
 enum { CHAR_RTS = 1, CHAR_DTR = 2, CHAR_CTS = 4, CHAR_DSR = 8, CHAR_RI = 16, CHAR_DCD = 32 };
+
+/* What a host's parallel port does, a byte at a time. EPP cycles fail when nobody answers. */
+typedef enum CharPort {
+    CHAR_PORT_READ_DATA,
+    CHAR_PORT_WRITE_DATA,
+    CHAR_PORT_READ_STATUS,
+    CHAR_PORT_WRITE_CONTROL, /* strobe to select (bits 0 to 3) and CHAR_PORT_REVERSE, as in the register */
+    CHAR_PORT_READ_EPP_ADDRESS,
+    CHAR_PORT_WRITE_EPP_ADDRESS,
+    CHAR_PORT_READ_EPP_DATA,
+    CHAR_PORT_WRITE_EPP_DATA,
+} CharPort;
+
+enum { CHAR_PORT_REVERSE = 0x20 };
 
 struct CharType {
     struct ObjectType;   /* .name is the backend's: "socket"; .properties are its options */
@@ -38,6 +59,7 @@ struct CharType {
     void (*set_break)(Chardev *chr, bool on);             /* may be NULL */
     bool (*set_modem)(Chardev *chr, unsigned lines);      /* CHAR_RTS | CHAR_DTR; may be NULL */
     bool (*get_modem)(Chardev *chr, unsigned *lines);
+    bool (*port)(Chardev *chr, CharPort what, uint8_t *value); /* parallel ports of the host only: no stream */
     void (*close)(Chardev *chr);
     void (*set_echo)(Chardev *chr, bool on); /* terminals only; may be NULL */
     int (*write_fd)(Chardev *chr);           /* what to poll for writing when write returned 0; may be NULL */
@@ -61,6 +83,7 @@ struct Chardev {
 struct CharFrontend {
     Chardev *chr; /* NULL: not connected: output is dropped */
     int      mux_tag;
+    bool     takes_port; /* it can do with a parallel port of the host; other front ends are refused there */
     void    *opaque;
     size_t (*can_read)(void *opaque); /* how many bytes fit now */
     void (*read)(void *opaque, const uint8_t *buf, size_t len);
@@ -121,6 +144,8 @@ void    char_set_break(CharFrontend *fe, bool on);
 bool    char_set_modem(CharFrontend *fe, unsigned lines);
 bool    char_get_modem(CharFrontend *fe, unsigned *lines);
 bool    char_is_open(const CharFrontend *fe);
+bool    char_is_port(const CharFrontend *fe); /* a host's parallel port: char_port() works, char_write() does not */
+bool    char_port(CharFrontend *fe, CharPort what, uint8_t *value);
 
 /* Back end to front end. Front ends may detach in these, but not remove the chardev. */
 size_t char_can_read(Chardev *chr);

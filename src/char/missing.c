@@ -10,11 +10,8 @@
                               .missing = why,                                                                          \
                               __VA_ARGS__ }
 
-MISSING(vc, "vc", "text console of a display");
-MISSING(msmouse, "msmouse", "Microsoft serial mouse");
 MISSING(wctablet, "wctablet", "Wacom serial tablet");
 MISSING(braille, "braille", "Braille display");
-MISSING(parallel, "parallel", "host parallel port", .alias = "parport");
 MISSING(spicevmc, "spicevmc", "SPICE channel");
 MISSING(spiceport, "spiceport", "SPICE port");
 MISSING(vdagent, "qemu-vdagent", "clipboard agent");

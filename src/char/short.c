@@ -60,8 +60,12 @@ static bool add_options(Json *options, const char *text, Error *err)
     return true;
 }
 
-static Json *with_path(const char *backend, const char *path)
+static Json *with_path(const char *backend, const char *path, Error *err)
 {
+    if (!*path) {
+        error_set(err, "a path is missing");
+        return NULL;
+    }
     Json *o = json_new_object();
     json_set(o, "backend", json_new_string(backend));
     json_set(o, "path", json_new_string(path));
@@ -92,21 +96,44 @@ static bool parse_udp(Json *o, const char *rest, Error *err)
     return add_options(o, rest, err);
 }
 
-/* "vc:800x600" and the like, for the message that names the option. */
+/* "800" or "80C" up to one of `ends`. */
+static bool take_length(const char **text, char end, Json *options, const char *pixels, const char *cells)
+{
+    size_t           digits   = strspn(*text, "0123456789");
+    bool             in_cells = digits && (*text)[digits] == 'C';
+    g_autofree char *number   = g_strndup(*text, digits);
+    *text += digits + in_cells;
+    if (!digits || **text != end) {
+        return false;
+    }
+    json_set(options, in_cells ? cells : pixels, json_new_string(number));
+    *text += end != 0;
+    return true;
+}
+
+/* "800x600" in pixels, "80Cx24C" in characters */
+static bool parse_vc(Json *o, const char *rest, Error *err)
+{
+    const char *p = rest;
+    json_set(o, "backend", json_new_string("vc"));
+    return (take_length(&p, 'x', o, "width", "cols") && take_length(&p, 0, o, "height", "rows")) ||
+           error_set(err, "WIDTHxHEIGHT is expected, in pixels (800x600) or characters (80Cx24C), not '%s'", rest);
+}
+
 static Json *parse(const char *text, Error *err)
 {
     const char *rest;
     Json       *o = NULL;
     if ((rest = after(text, "file:"))) {
-        return with_path("file", rest);
+        return with_path("file", rest, err);
     } else if ((rest = after(text, "pipe:"))) {
-        return with_path("pipe", rest);
+        return with_path("pipe", rest, err);
     } else if ((rest = after(text, "pty:"))) {
-        return with_path("pty", rest);
+        return with_path("pty", rest, err);
     } else if (after(text, "/dev/parport")) {
-        return with_path("parallel", text);
+        return with_path("parallel", text, err);
     } else if (after(text, "/dev/")) {
-        return with_path("serial", text);
+        return with_path("serial", text, err);
     } else if ((rest = after(text, "unix:"))) {
         o = optstr_parse(rest, "path", err);
         if (o) {
@@ -127,14 +154,15 @@ static Json *parse(const char *text, Error *err)
         ok = parse_stream(o, rest, "websocket", err);
     } else if ((rest = after(text, "udp:"))) {
         ok = parse_udp(o, rest, err);
+    } else if ((rest = after(text, "vc:"))) {
+        ok = parse_vc(o, rest, err);
     } else {
         /* A backend that needs no address: "stdio", "null", "pty", "ringbuf,size=1K". */
         size_t           len  = strcspn(text, ",:");
         g_autofree char *name = g_strndup(text, len);
         json_set(o, "backend", json_new_string(name));
-        if (text[len] == ',') {
-            ok = add_options(o, text + len, err);
-        }
+        ok = text[len] != ':' ? add_options(o, text + len, err)
+                              : error_set(err, "%s takes nothing behind a ':' ('%s')", name, text + len + 1);
     }
     if (!ok) {
         json_free(o);
@@ -144,10 +172,9 @@ static Json *parse(const char *text, Error *err)
 }
 
 /* Words that begin a short form, for did-you-mean. */
-static const char *const known[] = { "none",     "null",    "stdio",   "pty",     "vc",    "file:",
-                                     "pipe:",    "tcp:",    "udp:",    "telnet:", "unix:", "websocket:",
-                                     "chardev:", "mon:",    "msmouse", "braille", "con:",  "wctablet",
-                                     "tn3270:",  "ringbuf", "/dev/",   NULL };
+static const char *const known[] = { "none",    "null",    "stdio",    "pty",     "vc",         "file:",    "pipe:",
+                                     "tcp:",    "udp:",    "telnet:",  "unix:",   "websocket:", "chardev:", "mon:",
+                                     "msmouse", "braille", "wctablet", "tn3270:", "ringbuf",    "/dev/",    NULL };
 
 static bool unknown(const char *text, Error *err)
 {
@@ -166,11 +193,17 @@ static bool unknown(const char *text, Error *err)
     return error_set(err, "no such character device '%s'%s", text, text_did_you_mean(&match, hint));
 }
 
+/* "COM1", "con:" */
+static bool is_windows(const char *text)
+{
+    return !strcmp(text, "con") || after(text, "con:") || !strcmp(text, "console") ||
+           (after(text, "COM") && g_ascii_isdigit(text[3]));
+}
+
 static bool is_short_form(const char *text)
 {
-    static const char *const alone[] = { "null",         "stdio",    "pty",     "vc",      "msmouse",
-                                         "braille",      "wctablet", "testdev", "ringbuf", "memory",
-                                         "qemu-vdagent", "console",  "con",     "gtk" };
+    static const char *const alone[] = { "null",     "stdio",   "pty",     "vc",     "msmouse",     "braille",
+                                         "wctablet", "testdev", "ringbuf", "memory", "qemu-vdagent" };
     if (after(text, "/dev/")) {
         return true;
     }
@@ -204,13 +237,19 @@ Chardev *char_create_short(CharHub *hub, const char *id, const char *text, bool 
     if ((rest = after(text, "mon:"))) {
         monitor = true;
         text    = rest;
+        if (!strcmp(text, "none") || after(text, "chardev:") || after(text, "mon:")) {
+            error_set(err, "mon: needs a device to be made for it, such as stdio or telnet:..., not '%s'", text);
+            return NULL;
+        }
+    }
+    if (is_windows(text)) {
+        error_set(err, "%s is a device of Windows hosts; here it is %s", text,
+                  text[2] == 'M' ? "/dev/ttyS0 and so on" : "stdio");
+        return NULL;
     }
     if (!is_short_form(text)) {
         unknown(text, err);
         return NULL;
-    }
-    if (after(text, "con:")) {
-        text = "console";
     }
     g_autoptr(Json) options = parse(text, err);
     if (!options) {

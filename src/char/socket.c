@@ -1,6 +1,9 @@
 /* The socket back end: TCP and unix stream sockets, listening or connecting, plain, with telnet commands or in
  * WebSocket frames. One connection at a time. Main loop, or machine lock held; connections that are tried again are
- * made in a thread of their own, because name servers and firewalls can take long to answer. */
+ * made in a thread of their own, because name servers and firewalls can take long to answer.
+ *
+ * A connection that we end (a WebSocket client that breaks the protocol) lingers: closed at once with unread input it
+ * would be reset, and the client might not see why. */
 
 #include "char/address.h"
 #include "char/char.h"
@@ -17,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CHUNK = 4096, ENCODE_MAX = 16384 };
+enum { CHUNK = 4096, ENCODE_MAX = 16384, LINGER_MS = 1000, HANDSHAKE_MS = 30000 };
 
 typedef struct Listener {
     int     fd;
@@ -44,7 +47,7 @@ struct SocketChar {
     char    *host, *port, *path, *fd_text;
     uint16_t to;
     bool     have_ipv4, ipv4, have_ipv6, ipv6;
-    bool     abstract, have_abstract, tight, have_tight;
+    bool     abstract, tight;
     bool     server, have_wait, wait, nodelay, telnet, websocket;
     bool     have_reconnect_s, have_reconnect_ms;
     uint32_t reconnect_s;
@@ -63,9 +66,11 @@ struct SocketChar {
     int         fd; /* -1: no connection */
     Source     *source;
     bool        reading, want_writable;
-    bool        closing; /* close when `out` has been sent */
-    GByteArray *out;     /* handshakes and encoded data that were not sent yet */
-    Telnet      telnet_in;
+    bool        closing;  /* close when `out` has been sent and the other side has seen it */
+    bool        shut;     /* that was sent */
+    Timer       deadline; /* for the handshake, and for the other side to close */
+    GByteArray *out;      /* handshakes and encoded data that were not sent yet */
+    Telnet      telnet_state;
     WebSocket  *ws;
     char       *local, *peer;
 };
@@ -78,10 +83,8 @@ static const Field socket_properties[] = {
     FIELD(SocketChar, ipv6, "ipv6", .has_offset = 1 + offsetof(SocketChar, have_ipv6), .help = "TCP: use IPv6"),
     FIELD(SocketChar, nodelay, "nodelay", .help = "TCP: send small packets at once"),
     FIELD(SocketChar, path, "path", .help = "unix: path of the socket"),
-    FIELD(SocketChar, abstract, "abstract", .has_offset = 1 + offsetof(SocketChar, have_abstract),
-          .help = "unix: the path is a name in the abstract namespace"),
-    FIELD(SocketChar, tight, "tight", .initial = true, .has_offset = 1 + offsetof(SocketChar, have_tight),
-          .help = "unix, abstract: the address is as long as the name"),
+    FIELD(SocketChar, abstract, "abstract", .help = "unix: the path is a name in the abstract namespace"),
+    FIELD(SocketChar, tight, "tight", .initial = true, .help = "unix, abstract: the address is as long as the name"),
     FIELD(SocketChar, fd_text, "fd", .help = "number of an inherited socket, connected or (server) listening"),
     FIELD(SocketChar, server, "server", .help = "listen"),
     FIELD(SocketChar, wait, "wait", .initial = true, .has_offset = 1 + offsetof(SocketChar, have_wait),
@@ -155,10 +158,23 @@ static bool flush_out(SocketChar *s)
     return true;
 }
 
-static void become_open(SocketChar *s)
+static void set_deadline(SocketChar *s, int64_t ms)
 {
-    if (!s->chr.is_open) {
-        char_event(&s->chr, CHAR_OPENED);
+    timer_set(&s->deadline, clock_now(loop_clocks(loop_of(s)), REALTIME_CLOCK) + ms * NS_PER_MS);
+}
+
+static void deadline_due(void *opaque)
+{
+    socket_disconnect(opaque);
+}
+
+/* We end the connection: nothing more comes from it, `out` is still sent. */
+static void begin_closing(SocketChar *s)
+{
+    s->closing = s->reading = true;
+    set_deadline(s, LINGER_MS);
+    if (s->chr.is_open) {
+        char_event(&s->chr, CHAR_CLOSED);
     }
 }
 
@@ -169,7 +185,7 @@ static void take_input(SocketChar *s, uint8_t *buf, size_t len)
     if (s->telnet) {
         for (size_t used = 0; used < len && s->fd >= 0;) {
             bool broke;
-            used += telnet_decode(&s->telnet_in, buf + used, len - used, data, &n, &broke, s->out);
+            used += telnet_decode(&s->telnet_state, buf + used, len - used, data, &n, &broke, s->out);
             char_push(&s->chr, data, n);
             if (broke) {
                 char_event(&s->chr, CHAR_BREAK);
@@ -177,13 +193,13 @@ static void take_input(SocketChar *s, uint8_t *buf, size_t len)
         }
     } else if (s->ws) {
         bool go_on = websocket_decode(s->ws, buf, len, data, &n, s->out);
-        if (websocket_is_open(s->ws)) {
-            become_open(s);
+        if (websocket_is_open(s->ws) && !s->chr.is_open) {
+            timer_cancel(&s->deadline);
+            char_event(&s->chr, CHAR_OPENED);
         }
         char_push(&s->chr, data, n);
         if (!go_on && s->fd >= 0) {
-            s->closing = true;
-            s->reading = false;
+            begin_closing(s);
         }
     } else {
         char_push(&s->chr, buf, len);
@@ -200,12 +216,14 @@ static void input_ready(SocketChar *s)
     }
     uint8_t buf[CHUNK];
     size_t  want = MIN(room, CHUNK);
-    if (s->ws && !s->chr.is_open) {
+    if (s->ws && !s->chr.is_open && !s->closing) {
         want = 1; /* frames may follow the request at once: they are for the front end */
     }
     ssize_t n = recv(s->fd, buf, want, MSG_DONTWAIT);
     if (n > 0) {
-        take_input(s, buf, (size_t)n);
+        if (!s->closing) {
+            take_input(s, buf, (size_t)n);
+        }
     } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
         socket_disconnect(s);
     }
@@ -215,7 +233,7 @@ static void connection_ready(void *opaque, unsigned events)
 {
     SocketChar *s = opaque;
     if (events & LOOP_WRITE) {
-        if (!flush_out(s) || (s->closing && !s->out->len)) {
+        if (!flush_out(s)) {
             socket_disconnect(s);
             return;
         }
@@ -227,8 +245,9 @@ static void connection_ready(void *opaque, unsigned events)
     if (s->fd >= 0 && events & LOOP_READ) {
         input_ready(s);
     }
-    if (s->fd >= 0 && s->closing && !s->out->len) {
-        socket_disconnect(s);
+    if (s->fd >= 0 && s->closing && !s->shut && flush_out(s) && !s->out->len) {
+        s->shut = true;
+        shutdown(s->fd, SHUT_WR);
     }
     update_watch(s);
 }
@@ -241,23 +260,26 @@ static void begin_connection(SocketChar *s, int fd)
         int on = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
-    s->fd         = fd;
-    s->reading    = true;
-    s->closing    = false;
-    s->retry_told = false;
-    s->telnet_in  = (Telnet){};
-    s->local      = socket_name(fd, false);
-    s->peer       = socket_name(fd, true);
+    s->fd      = fd;
+    s->reading = true;
+    s->closing = s->shut = false;
+    s->retry_told        = false;
+    s->local             = socket_name(fd, false);
+    s->peer              = socket_name(fd, true);
     set_listening(s, false);
     s->source = loop_watch(loop_of(s), fd, 0, connection_ready, s);
     if (s->websocket) {
         s->ws = websocket_new();
+        set_deadline(s, HANDSHAKE_MS);
     } else {
         if (s->telnet) {
-            telnet_begin(s->out);
+            /* The data mark of a "synch" is urgent, and would be missing from the stream. */
+            int on = 1;
+            setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+            telnet_begin(&s->telnet_state, !s->server, s->out);
             flush_out(s);
         }
-        become_open(s);
+        char_event(&s->chr, CHAR_OPENED);
     }
     update_watch(s);
 }
@@ -265,6 +287,7 @@ static void begin_connection(SocketChar *s, int fd)
 /* Lets go of the connection without a word to anybody. */
 static void drop_connection(SocketChar *s)
 {
+    timer_cancel(&s->deadline);
     loop_unwatch(s->source);
     s->source = NULL;
     close(s->fd);
@@ -447,13 +470,22 @@ static bool check_options(SocketChar *s, int *given_fd, Error *err)
         return error_set(err, "to is for servers (server=on)");
     }
     if (!s->server && s->websocket) {
-        return error_set_unsupported(err, "websocket without server=on");
+        return error_set(err, "websocket is for servers (server=on)");
     }
     if (s->websocket && s->telnet) {
         return error_set(err, "telnet and websocket exclude one another");
     }
     if (s->abstract && !s->path) {
         return error_set(err, "abstract is for unix sockets (path)");
+    }
+    if (!s->tight && !s->abstract) {
+        return error_set(err, "tight is for abstract sockets (path, abstract=on)");
+    }
+    if (!s->port && (s->to || s->have_ipv4 || s->have_ipv6)) {
+        return error_set(err, "%s is for TCP (host, port)", s->to ? "to" : s->have_ipv4 ? "ipv4" : "ipv6");
+    }
+    if (s->path && s->nodelay) {
+        return error_set(err, "nodelay is for TCP (host, port)");
     }
     if (s->fd_text && s->reconnect_ms) {
         return error_set(err, "with fd there is nothing to connect to again");
@@ -490,6 +522,9 @@ static void socket_close(Chardev *chr)
     cancel_attempt(s);
     timer_cancel(&s->retry);
     if (s->fd >= 0) {
+        if (s->ws) {
+            websocket_close(s->ws, s->out);
+        }
         flush_out(s);
         drop_connection(s);
     }
@@ -515,6 +550,7 @@ static bool socket_open(Chardev *chr, Error *err)
     }
     s->out = g_byte_array_new();
     timer_init(&s->retry, loop_clocks(loop_of(s)), REALTIME_CLOCK, retry_due, s);
+    timer_init(&s->deadline, loop_clocks(loop_of(s)), REALTIME_CLOCK, deadline_due, s);
 
     SocketAddress address = address_of(s);
     bool          ok      = true;
@@ -558,7 +594,7 @@ static ssize_t socket_write(Chardev *chr, const uint8_t *buf, size_t len)
     if (!broken && !s->out->len && coded) {
         done = MIN(len, ENCODE_MAX);
         if (s->telnet) {
-            telnet_encode(buf, done, s->out);
+            telnet_encode(&s->telnet_state, buf, done, s->out);
         } else {
             websocket_encode(buf, done, s->out);
         }
@@ -591,6 +627,16 @@ static void socket_accept_input(Chardev *chr)
     SocketChar *s = (SocketChar *)chr;
     if (s->fd >= 0 && !s->reading && !s->closing && char_can_read(chr)) {
         s->reading = true;
+        update_watch(s);
+    }
+}
+
+/* A server's break would be news to its client: only the calling side of telnet sends one. */
+static void socket_set_break(Chardev *chr, bool on)
+{
+    SocketChar *s = (SocketChar *)chr;
+    if (on && s->telnet && !s->server && s->fd >= 0) {
+        telnet_break(s->out);
         update_watch(s);
     }
 }
@@ -632,6 +678,7 @@ CHAR_TYPE(socket) = {
     .open         = socket_open,
     .write        = socket_write,
     .accept_input = socket_accept_input,
+    .set_break    = socket_set_break,
     .write_fd     = socket_write_fd,
     .describe     = socket_describe,
     .close        = socket_close,

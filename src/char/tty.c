@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@ typedef struct Tty {
     char          *path;
     CharFd         fd;
     int            tty;
+    bool           line; /* it has one: null devices and the like do not */
     struct termios before;
 } Tty;
 
@@ -34,7 +36,12 @@ static const struct {
 
 static void input_ended(Chardev *chr)
 {
-    char_fd_stop(&((Tty *)chr)->fd);
+    Tty *t = (Tty *)chr;
+    if (!t->line) {
+        char_fd_stop_input(&t->fd); /* a null device takes on what it is given */
+        return;
+    }
+    char_fd_stop(&t->fd);
     char_event(chr, CHAR_CLOSED);
 }
 
@@ -57,11 +64,13 @@ static bool tty_set_line(Chardev *chr, const CharLine *line)
     }
     cfsetispeed(&now, code);
     cfsetospeed(&now, code);
-    now.c_cflag &= ~(tcflag_t)(CSIZE | CSTOPB | PARENB | PARODD);
+    now.c_cflag &= ~(tcflag_t)(CSIZE | CSTOPB | PARENB | PARODD | CMSPAR);
     now.c_cflag |= CLOCAL | CREAD;
     now.c_cflag |= line->data_bits == 5 ? CS5 : line->data_bits == 6 ? CS6 : line->data_bits == 7 ? CS7 : CS8;
     now.c_cflag |= line->stop_bits == 2 ? CSTOPB : 0;
-    now.c_cflag |= line->parity == 'E' ? PARENB : line->parity == 'O' ? PARENB | PARODD : 0;
+    now.c_cflag |= line->parity == 'N' ? 0 : PARENB;
+    now.c_cflag |= line->parity == 'O' || line->parity == 'M' ? PARODD : 0;
+    now.c_cflag |= line->parity == 'M' || line->parity == 'S' ? CMSPAR : 0;
     return tcsetattr(t->tty, TCSANOW, &now) == 0;
 }
 
@@ -72,17 +81,21 @@ static bool tty_open(Chardev *chr, Error *err)
     if (t->tty < 0) {
         return error_set_errno(err, errno, "path=%s", t->path);
     }
-    if (tcgetattr(t->tty, &t->before) < 0) {
-        error_set_errno(err, errno, "path=%s", t->path);
+    struct stat st = {};
+    t->line        = tcgetattr(t->tty, &t->before) == 0;
+    if (!t->line && (fstat(t->tty, &st) < 0 || !S_ISCHR(st.st_mode))) {
+        error_set(err, "path=%s is no terminal or serial port", t->path);
         close(t->tty);
         return false;
     }
-    struct termios raw = t->before;
-    cfmakeraw(&raw);
-    raw.c_cc[VMIN]  = 1;
-    raw.c_cc[VTIME] = 0;
-    tcsetattr(t->tty, TCSANOW, &raw);
-    tty_set_line(chr, &(CharLine){ .baud = 115200, .parity = 'N', .data_bits = 8, .stop_bits = 1 });
+    if (t->line) {
+        struct termios raw = t->before;
+        cfmakeraw(&raw);
+        raw.c_cc[VMIN]  = 1;
+        raw.c_cc[VTIME] = 0;
+        tcsetattr(t->tty, TCSANOW, &raw);
+        tty_set_line(chr, &(CharLine){ .baud = 115200, .parity = 'N', .data_bits = 8, .stop_bits = 1 });
+    }
     char_fd_start(&t->fd, chr, t->tty, t->tty, input_ended);
     char_event(chr, CHAR_OPENED);
     return true;
@@ -92,7 +105,9 @@ static void tty_close(Chardev *chr)
 {
     Tty *t = (Tty *)chr;
     char_fd_stop(&t->fd);
-    tcsetattr(t->tty, TCSANOW, &t->before);
+    if (t->line) {
+        tcsetattr(t->tty, TCSANOW, &t->before);
+    }
     close(t->tty);
 }
 

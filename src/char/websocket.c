@@ -3,6 +3,8 @@
 
 #include "char/websocket.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 
 enum {
@@ -13,23 +15,33 @@ enum {
     OP_PING     = 9,
     OP_PONG     = 10,
 
-    FIN            = 0x80,
-    MASKED         = 0x80,
-    CONTROL_MAX    = 125,
-    REQUEST_MAX    = 8192,
-    ANSWERS_MAX    = 4096,
+    FIN         = 0x80,
+    RESERVED    = 0x70,
+    MASKED      = 0x80,
+    CONTROL_MAX = 125,
+    REQUEST_MAX = 8192,
+    ANSWERS_MAX = 4096,
+    KEY_BYTES   = 16,
+
+    CLOSE_NORMAL   = 1000,
+    CLOSE_AWAY     = 1001,
     CLOSE_PROTOCOL = 1002,
+    CLOSE_DATA     = 1007,
 };
 
 static const char accept_guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 struct WebSocket {
     bool     open;
+    bool     closing; /* a close frame was sent or answered */
     GString *request; /* until open */
     uint8_t  header[14];
     unsigned header_len;
     bool     in_payload;
-    uint8_t  opcode;
+    bool     final;   /* of the frame */
+    uint8_t  opcode;  /* of the frame */
+    uint8_t  message; /* OP_TEXT or OP_BINARY between the fragments of one; 0: none has begun */
+    Utf8     text;
     uint64_t left; /* payload bytes to come */
     uint8_t  mask[4];
     unsigned mask_at;
@@ -100,35 +112,63 @@ static bool has_word(const char *list, const char *word)
 
 static bool refuse(GByteArray *out, const char *status)
 {
-    g_autofree char *text =
-        g_strdup_printf("HTTP/1.1 %s\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n\r\n", status);
+    g_autofree char *text = g_strdup_printf("HTTP/1.1 %s\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n"
+                                            "Sec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n",
+                                            status);
     g_byte_array_append(out, (const uint8_t *)text, (guint)strlen(text));
     return false;
+}
+
+/* The lines of a request after the first one: names in lower case to values; of repeated names the values are one list.
+ * NULL: not HTTP. */
+static GHashTable *read_fields(char **lines)
+{
+    g_autoptr(GHashTable) fields = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    for (char **line = lines; line[0] && line[0][0]; line++) {
+        char *colon = strchr(*line, ':');
+        if (!colon || colon == *line || strcspn(*line, " \t\r\n") < (size_t)(colon - *line)) {
+            return NULL;
+        }
+        *colon             = 0;
+        char       *name   = g_ascii_strdown(*line, -1);
+        const char *value  = g_strstrip(colon + 1);
+        const char *before = g_hash_table_lookup(fields, name);
+        g_hash_table_insert(fields, name, before ? g_strconcat(before, ", ", value, NULL) : g_strdup(value));
+    }
+    return g_steal_pointer(&fields);
+}
+
+/* "GET /path HTTP/1.1" or a later 1.x */
+static bool is_get(const char *line)
+{
+    g_auto(GStrv) words = g_strsplit(line, " ", 0);
+    return g_strv_length(words) == 3 && !strcmp(words[0], "GET") && words[1][0] == '/' &&
+           g_str_has_prefix(words[2], "HTTP/1.") && g_ascii_isdigit(words[2][7]) && words[2][7] > '0' && !words[2][8];
+}
+
+static bool key_ok(const char *key)
+{
+    gsize              len;
+    g_autofree guchar *bytes = key && strlen(key) == 24 ? g_base64_decode(key, &len) : NULL;
+    g_autofree char   *again = bytes && len == KEY_BYTES ? g_base64_encode(bytes, len) : NULL;
+    return again && !strcmp(again, key);
 }
 
 static bool take_request(WebSocket *ws, GByteArray *out)
 {
     g_auto(GStrv) lines          = g_strsplit(ws->request->str, "\r\n", 0);
-    g_autoptr(GHashTable) fields = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    for (char **line = lines + 1; line[0] && line[0][0]; line++) {
-        char *colon = strchr(*line, ':');
-        if (colon) {
-            *colon = 0;
-            g_hash_table_insert(fields, g_ascii_strdown(*line, -1), g_strstrip(colon + 1));
-        }
-    }
-    if (!g_str_has_prefix(lines[0], "GET ") || !g_str_has_suffix(lines[0], " HTTP/1.1")) {
+    g_autoptr(GHashTable) fields = is_get(lines[0]) ? read_fields(lines + 1) : NULL;
+    if (!fields || !g_hash_table_lookup(fields, "host")) {
         return refuse(out, "400 Bad Request");
     }
     const char *key      = g_hash_table_lookup(fields, "sec-websocket-key");
     const char *version  = g_hash_table_lookup(fields, "sec-websocket-version");
     const char *protocol = g_hash_table_lookup(fields, "sec-websocket-protocol");
     if (!has_word(g_hash_table_lookup(fields, "upgrade"), "websocket") ||
-        !has_word(g_hash_table_lookup(fields, "connection"), "upgrade") || !key || strlen(key) > 64 || !version ||
-        strcmp(version, "13") != 0) {
+        !has_word(g_hash_table_lookup(fields, "connection"), "upgrade") || !version || strcmp(version, "13") != 0) {
         return refuse(out, "426 Upgrade Required");
     }
-    if (protocol && !has_word(protocol, "binary")) {
+    if (!key_ok(key) || (protocol && !has_word(protocol, "binary"))) {
         return refuse(out, "400 Bad Request");
     }
 
@@ -149,11 +189,20 @@ static bool take_request(WebSocket *ws, GByteArray *out)
 
 /* --- frames --- */
 
-static bool protocol_error(GByteArray *out)
+/* Ends the connection with this code. */
+static bool close_with(WebSocket *ws, unsigned code, GByteArray *out)
 {
-    static const uint8_t code[] = { CLOSE_PROTOCOL >> 8, CLOSE_PROTOCOL & 0xff };
-    append_frame(out, OP_CLOSE, code, sizeof code);
+    uint8_t bytes[] = { (uint8_t)(code >> 8), (uint8_t)code };
+    ws->closing     = true;
+    append_frame(out, OP_CLOSE, bytes, sizeof bytes);
     return false;
+}
+
+void websocket_close(WebSocket *ws, GByteArray *out)
+{
+    if (ws->open && !ws->closing) {
+        close_with(ws, CLOSE_AWAY, out);
+    }
 }
 
 static unsigned header_size(const WebSocket *ws)
@@ -165,6 +214,24 @@ static unsigned header_size(const WebSocket *ws)
     return 2 + (len == 127 ? 8 : len == 126 ? 2 : 0) + 4;
 }
 
+/* Sections 5.2, 5.4 and 5.5: what a frame may be, and where it may stand. */
+static bool frame_ok(const WebSocket *ws, uint8_t first, unsigned short_len)
+{
+    if (first & RESERVED || ws->left >> 63 || (short_len == 126 && ws->left < 126) ||
+        (short_len == 127 && ws->left <= UINT16_MAX)) {
+        return false;
+    }
+    switch (ws->opcode) {
+    case OP_CONTINUE: return ws->message;
+    case OP_TEXT:
+    case OP_BINARY: return !ws->message;
+    case OP_CLOSE:
+    case OP_PING:
+    case OP_PONG: return ws->final && ws->left <= CONTROL_MAX;
+    default: return false;
+    }
+}
+
 static bool begin_payload(WebSocket *ws, GByteArray *out)
 {
     unsigned short_len = ws->header[1] & 0x7f, bytes = short_len == 127 ? 8 : short_len == 126 ? 2 : 0;
@@ -174,27 +241,70 @@ static bool begin_payload(WebSocket *ws, GByteArray *out)
     }
     memcpy(ws->mask, ws->header + 2 + bytes, 4);
     ws->opcode      = ws->header[0] & 0xf;
+    ws->final       = ws->header[0] & FIN;
     ws->mask_at     = 0;
     ws->control_len = 0;
     ws->header_len  = 0;
-    ws->in_payload  = true;
-    bool control    = ws->opcode >= OP_CLOSE;
-    if (ws->header[0] & 0x70 || (ws->opcode > OP_BINARY && ws->opcode < OP_CLOSE) || ws->opcode > OP_PONG ||
-        (control && (!(ws->header[0] & FIN) || ws->left > CONTROL_MAX)) || ws->left >> 63) {
-        return protocol_error(out);
+    if (!frame_ok(ws, ws->header[0], short_len)) {
+        return close_with(ws, CLOSE_PROTOCOL, out);
+    }
+    ws->in_payload = true;
+    if (ws->opcode == OP_TEXT || ws->opcode == OP_BINARY) {
+        ws->message = ws->opcode;
+        ws->text    = (Utf8){};
     }
     return true;
+}
+
+/* Section 7.4: the codes that may be sent. */
+static bool code_ok(unsigned code)
+{
+    return (code >= CLOSE_NORMAL && code <= 1014 && code != 1004 && code != 1005 && code != 1006) ||
+           (code >= 3000 && code <= 4999);
+}
+
+static bool take_close(WebSocket *ws, GByteArray *out)
+{
+    unsigned code = ws->control_len >= 2 ? (unsigned)ws->control[0] << 8 | ws->control[1] : CLOSE_NORMAL;
+    if (ws->control_len == 1 || !code_ok(code)) {
+        return close_with(ws, CLOSE_PROTOCOL, out);
+    }
+    if (ws->control_len > 2 && !g_utf8_validate((const char *)ws->control + 2, ws->control_len - 2, NULL)) {
+        return close_with(ws, CLOSE_DATA, out);
+    }
+    ws->closing = true;
+    append_frame(out, OP_CLOSE, ws->control, MIN(ws->control_len, 2));
+    return false;
 }
 
 static bool end_payload(WebSocket *ws, GByteArray *out)
 {
     ws->in_payload = false;
+    if (ws->opcode == OP_CLOSE) {
+        return take_close(ws, out);
+    }
     if (ws->opcode == OP_PING && out->len < ANSWERS_MAX) {
         append_frame(out, OP_PONG, ws->control, ws->control_len);
-    } else if (ws->opcode == OP_CLOSE) {
-        append_frame(out, OP_CLOSE, ws->control, MIN(ws->control_len, 2));
-        return false;
+    } else if (ws->opcode < OP_CLOSE && ws->final) {
+        bool whole  = ws->message != OP_TEXT || !ws->text.left;
+        ws->message = 0;
+        return whole || close_with(ws, CLOSE_DATA, out);
     }
+    return true;
+}
+
+static bool take_payload(WebSocket *ws, uint8_t byte, uint8_t *data, size_t *n, GByteArray *out)
+{
+    byte ^= ws->mask[ws->mask_at++ & 3];
+    ws->left--;
+    if (ws->opcode >= OP_CLOSE) {
+        ws->control[ws->control_len++] = byte;
+        return true;
+    }
+    if (ws->message == OP_TEXT && utf8_feed(&ws->text, byte) >= UTF8_WRONG) {
+        return close_with(ws, CLOSE_DATA, out);
+    }
+    data[(*n)++] = byte;
     return true;
 }
 
@@ -204,7 +314,8 @@ bool websocket_decode(WebSocket *ws, const uint8_t *in, size_t len, uint8_t *dat
     for (size_t i = 0; i < len; i++) {
         if (!ws->open) {
             g_string_append_c(ws->request, (char)in[i]);
-            if (!in[i] || ws->request->len > REQUEST_MAX) {
+            size_t at = ws->request->len;
+            if (!in[i] || at > REQUEST_MAX || (in[i] == '\n' && (at < 2 || ws->request->str[at - 2] != '\r'))) {
                 return refuse(out, "400 Bad Request");
             }
             if (in[i] == '\n' && g_str_has_suffix(ws->request->str, "\r\n\r\n") && !take_request(ws, out)) {
@@ -213,17 +324,13 @@ bool websocket_decode(WebSocket *ws, const uint8_t *in, size_t len, uint8_t *dat
             continue;
         }
         if (ws->in_payload) {
-            uint8_t byte = in[i] ^ ws->mask[ws->mask_at++ & 3];
-            if (ws->opcode < OP_CLOSE) {
-                data[(*n)++] = byte;
-            } else {
-                ws->control[ws->control_len++] = byte;
+            if (!take_payload(ws, in[i], data, n, out)) {
+                return false;
             }
-            ws->left--;
         } else {
             ws->header[ws->header_len++] = in[i];
             if (ws->header_len == 2 && !(in[i] & MASKED)) {
-                return protocol_error(out);
+                return close_with(ws, CLOSE_PROTOCOL, out);
             }
             if (ws->header_len < header_size(ws)) {
                 continue;

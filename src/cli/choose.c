@@ -62,15 +62,8 @@ static bool blame(const Json *options, Error *err)
     return error_prefix(err, "-accel%s%s: ", name ? " " : "", name ? name : "");
 }
 
-static bool asks_for_cpu_pm(const Cli *cli)
-{
-    g_autoptr(Json) options = cli_merged(cli, "overcommit");
-    const char *value       = options ? json_get_string(options, "cpu-pm") : NULL;
-    return value && strcmp(value, "on") == 0;
-}
-
 /* What the machine's options say about KVM, and files by the names they are opened by. */
-static bool complete(const Cli *cli, const Machine *m, Json *options, Error *err)
+static bool complete(const Cli *cli, const Machine *m, Json *options, bool cpu_pm, Error *err)
 {
     const char *name = json_get_string(options, "accel");
     for (size_t i = 0; name && strcmp(name, "tcg") == 0 && i < G_N_ELEMENTS(tcg_options); i++) {
@@ -87,7 +80,7 @@ static bool complete(const Cli *cli, const Machine *m, Json *options, Error *err
     if (m->kernel_irqchip && !json_get(options, "kernel-irqchip")) {
         json_set(options, "kernel-irqchip", json_new_string(m->kernel_irqchip));
     }
-    if (asks_for_cpu_pm(cli) && !json_get(options, "cpu-pm")) {
+    if (cpu_pm && !json_get(options, "cpu-pm")) {
         json_set(options, "cpu-pm", json_new_string("on"));
     }
     const char *device = json_get_string(options, "device");
@@ -131,10 +124,10 @@ static void want_what_suits(const Cli *cli, const Machine *m, GPtrArray *wanted)
     }
 }
 
-static bool tools_fit(const Cli *cli, const Machine *m, const char *name, Error *err)
+static bool tools_fit(const Cli *cli, const Machine *m, const char *name, bool cpu_pm, Error *err)
 {
-    if (asks_for_cpu_pm(cli) && strcmp(name, "kvm") != 0) {
-        return error_set(err, "-overcommit cpu-pm=on is about the host's idle CPUs: it needs -accel kvm");
+    if (cpu_pm && strcmp(name, "kvm") != 0) {
+        return error_set(err, "-overcommit cpu-pm=on: only with -accel kvm");
     }
     for (size_t i = 0; strcmp(name, "tcg") != 0 && i < G_N_ELEMENTS(tcg_options); i++) {
         if (cli_has(cli, tcg_options[i])) {
@@ -146,18 +139,18 @@ static bool tools_fit(const Cli *cli, const Machine *m, const char *name, Error 
 }
 
 /* Mistakes are errors also where another accelerator would follow. */
-static bool check_all(const Cli *cli, const Machine *m, const GPtrArray *wanted, Error *err)
+static bool check_all(const Cli *cli, const Machine *m, const GPtrArray *wanted, bool cpu_pm, Error *err)
 {
     for (guint i = 0; i < wanted->len; i++) {
         Json *options = wanted->pdata[i];
-        if (!complete(cli, m, options, err) || !accel_check(options, true, err)) {
+        if (!complete(cli, m, options, cpu_pm, err) || !accel_check(options, true, err)) {
             return blame(options, err);
         }
     }
     return check_irqchip(m, wanted, err);
 }
 
-bool choose_accel(const Cli *cli, Machine *m, Error *err)
+bool choose_accel(const Cli *cli, Machine *m, bool cpu_pm, Error *err)
 {
     AccelHost host              = run_state_accel_host(m);
     g_autoptr(GPtrArray) wanted = listed_accels(cli, m);
@@ -167,13 +160,13 @@ bool choose_accel(const Cli *cli, Machine *m, Error *err)
         }
         want_what_suits(cli, m, wanted);
     }
-    if (!check_all(cli, m, wanted, err)) {
+    if (!check_all(cli, m, wanted, cpu_pm, err)) {
         return false;
     }
     for (guint i = 0; i < wanted->len && !m->accel; i++) {
         const char *name = json_get_string(wanted->pdata[i], "accel");
         error_clear(err);
-        if (tools_fit(cli, m, name, err)) {
+        if (tools_fit(cli, m, name, cpu_pm, err)) {
             m->accel = accel_new(wanted->pdata[i], true, m->platform.lock, m->platform.clocks, &host, err);
         }
         if (!m->accel) {

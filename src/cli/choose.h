@@ -7,7 +7,8 @@
 #include "machine/machine.h"
 
 /* Makes m->accel: of -accel, -enable-kvm and -machine accel= the first that works, with a line for each that does not;
- * else KVM where it runs at hardware speed and the translator elsewhere, with a line on a terminal. */
-bool choose_accel(const Cli *cli, Machine *m, Error *err);
+ * else KVM where it runs at hardware speed and the translator elsewhere, with a line on a terminal. `cpu_pm` is that of
+ * -overcommit. */
+bool choose_accel(const Cli *cli, Machine *m, bool cpu_pm, Error *err);
 
 #endif

@@ -86,14 +86,9 @@ static bool add_entry(Cli *cli, const Option *option, const char *text, Json *js
 
 bool cli_add(Cli *cli, const char *name, const char *text, Error *err)
 {
-    const Option    *option   = cli_option_find(name);
-    g_autofree char *extended = NULL;
+    const Option *option = cli_option_find(name);
     if (option->means) {
-        if (option->meaning && g_str_has_suffix(option->meaning, "=")) {
-            text = extended = g_strconcat(option->meaning, text, NULL);
-        } else if (option->meaning) {
-            text = option->meaning;
-        }
+        text   = option->meaning ? option->meaning : text;
         option = cli_option_find(option->means);
     }
     return add_entry(cli, option, text, NULL, err);

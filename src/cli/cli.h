@@ -22,7 +22,7 @@ typedef struct Option {
     const char *implied;  /* first key of OPTION_KEYS; NULL for none */
     const char *group;    /* name in -readconfig and -set; NULL: the option's own */
     const char *means;    /* this option is short for that one ... */
-    const char *meaning;  /* ... with this argument; NULL: the same argument; ends with '=': in front of it */
+    const char *meaning;  /* ... with this argument; NULL: the same argument */
     bool        missing;  /* not built yet */
     const char *absent;   /* missing, but these values (separated by '|') ask for nothing and work */
     const char *section;  /* starts a section of the help text */

@@ -6,6 +6,7 @@
 
 #include "cli/confine.h"
 
+#include "base/text.h"
 #include "desc/field.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ typedef enum Rule { RULE_DENY, RULE_ALLOW, RULE_CHILDREN } Rule;
 
 typedef struct SandboxOptions {
     bool enable;
+    bool have_obsolete, have_elevate, have_spawn, have_resource;
     int  obsolete, elevate, spawn, resource;
 } SandboxOptions;
 
@@ -42,12 +44,14 @@ static const char *const rules_three[] = { "deny", "allow", "children", NULL };
 
 static const Field sandbox_options[] = {
     FIELD(SandboxOptions, enable, "enable", .help = "filters system calls"),
-    FIELD(SandboxOptions, obsolete, "obsolete", .names = rules, .help = "system calls that nobody needs any more"),
+    FIELD(SandboxOptions, obsolete, "obsolete", .names = rules,
+          .has_offset = 1 + offsetof(SandboxOptions, have_obsolete), .help = "system calls that nobody needs any more"),
     FIELD(SandboxOptions, elevate, "elevateprivileges", .names = rules_three, .initial = RULE_ALLOW,
-          .help = "set*uid and set*gid calls"),
-    FIELD(SandboxOptions, spawn, "spawn", .names = rules, .initial = RULE_ALLOW, .help = "fork and execve"),
+          .has_offset = 1 + offsetof(SandboxOptions, have_elevate), .help = "set*uid and set*gid calls"),
+    FIELD(SandboxOptions, spawn, "spawn", .names = rules, .initial = RULE_ALLOW,
+          .has_offset = 1 + offsetof(SandboxOptions, have_spawn), .help = "fork and execve"),
     FIELD(SandboxOptions, resource, "resourcecontrol", .names = rules, .initial = RULE_ALLOW,
-          .help = "process affinity and scheduler priority"),
+          .has_offset = 1 + offsetof(SandboxOptions, have_resource), .help = "process affinity and scheduler priority"),
     {},
 };
 
@@ -60,7 +64,7 @@ static const Field run_options[] = {
 
 static const Field overcommit_options[] = {
     FIELD(OvercommitOptions, mem_lock, "mem-lock", .help = "locks all memory"),
-    FIELD(OvercommitOptions, cpu_pm, "cpu-pm", .help = "lets the guest manage the host's idle states"), /* choose.c's */
+    FIELD(OvercommitOptions, cpu_pm, "cpu-pm", .help = "lets the guest manage the host's idle states"),
     {},
 };
 
@@ -69,6 +73,8 @@ struct Confine {
     RunOptions        run;
     OvercommitOptions overcommit;
     bool              has_user;
+    const char       *said;  /* "-runas X", "-run-with user=X" without X: for errors */
+    const char       *given; /* X, borrowed */
     uid_t             uid;
     gid_t             gid;
     char             *user; /* with the supplementary groups of that name */
@@ -83,20 +89,27 @@ static bool parse(const Cli *cli, const char *name, const Field *fields, void *t
     return !json || fields_parse(fields, to, json, true, NULL, err) || error_prefix(err, "-%s: ", name);
 }
 
-/* "name" or "uid:gid" */
-static bool find_user(Confine *c, const char *text, Error *err)
+/* "name" or "uid:gid"; 4294967295 means "none" to the kernel. */
+static bool find_user(Confine *c, const char *said, const char *text, Error *err)
 {
-    unsigned long uid, gid;
-    char          end;
+    g_auto(GStrv) ids = g_strsplit(text, ":", 0);
+    uint64_t uid, gid;
     c->has_user = true;
-    if (sscanf(text, "%lu:%lu%c", &uid, &gid, &end) == 2) {
+    c->said     = said;
+    c->given    = text;
+    if (g_strv_length(ids) == 2 && g_ascii_isdigit(ids[0][0])) {
+        if (!text_parse_uint(ids[0], UINT32_MAX - 1, &uid, err) ||
+            !text_parse_uint(ids[1], UINT32_MAX - 1, &gid, err)) {
+            return error_prefix(err, "%s%s: ", said, text);
+        }
         c->uid = (uid_t)uid;
         c->gid = (gid_t)gid;
         return true;
     }
     const struct passwd *user = getpwnam(text);
     if (!user) {
-        return error_set(err, "User \"%s\" doesn't exist (give a name that the host knows, or UID:GID)", text);
+        return error_set(err, "%s%s: User \"%s\" doesn't exist (give a name that the host knows, or UID:GID)", said,
+                         text, text);
     }
     c->uid  = user->pw_uid;
     c->gid  = user->pw_gid;
@@ -104,10 +117,22 @@ static bool find_user(Confine *c, const char *text, Error *err)
     return true;
 }
 
+/* Rules for a filter that is off would be ignored. */
+static bool check_sandbox(const SandboxOptions *o, Error *err)
+{
+    const char *rule = o->have_obsolete   ? "obsolete"
+                       : o->have_elevate  ? "elevateprivileges"
+                       : o->have_spawn    ? "spawn"
+                       : o->have_resource ? "resourcecontrol"
+                                          : NULL;
+    return o->enable || !rule ||
+           error_set(err, "-sandbox: %s has no effect while the sandbox is off: -sandbox on,%s=...", rule, rule);
+}
+
 static bool read_options(Confine *c, const Cli *cli, Error *err)
 {
     const char *runas = cli_text(cli, "runas");
-    if (!parse(cli, "sandbox", sandbox_options, &c->sandbox, err) ||
+    if (!parse(cli, "sandbox", sandbox_options, &c->sandbox, err) || !check_sandbox(&c->sandbox, err) ||
         !parse(cli, "run-with", run_options, &c->run, err) ||
         !parse(cli, "overcommit", overcommit_options, &c->overcommit, err)) {
         return false;
@@ -116,9 +141,9 @@ static bool read_options(Confine *c, const Cli *cli, Error *err)
         return error_set(err, "-runas and -run-with user= say the same; give one of them");
     }
     if (runas) {
-        return find_user(c, runas, err) || error_prefix(err, "-runas %s: ", runas);
+        return find_user(c, "-runas ", runas, err);
     }
-    return !c->run.user || find_user(c, c->run.user, err) || error_prefix(err, "-run-with user=%s: ", c->run.user);
+    return !c->run.user || find_user(c, "-run-with user=", c->run.user, err);
 }
 
 Confine *confine_new(const Cli *cli, Error *err)
@@ -138,6 +163,11 @@ void confine_free(Confine *c)
         g_free(c->user);
         g_free(c);
     }
+}
+
+bool confine_wants_cpu_pm(const Confine *c)
+{
+    return c->overcommit.cpu_pm;
 }
 
 /* --- asynchronous teardown --- */
@@ -197,7 +227,8 @@ static bool change_user(const Confine *c, Error *err)
     }
     int groups = c->user ? initgroups(c->user, c->gid) : setgroups(1, &c->gid);
     if (groups < 0 || setgid(c->gid) < 0 || setuid(c->uid) < 0) {
-        return error_set_errno(err, errno, "cannot become user %u, group %u", (unsigned)c->uid, (unsigned)c->gid);
+        return error_set_errno(err, errno, "%s%s: cannot become user %u, group %u%s", c->said, c->given,
+                               (unsigned)c->uid, (unsigned)c->gid, errno == EPERM ? " (only root can)" : "");
     }
     /* The way back must be closed. */
     return c->uid == 0 || setuid(0) < 0 || error_set(err, "dropping privileges failed");

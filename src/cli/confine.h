@@ -11,6 +11,9 @@ typedef struct Confine Confine;
 Confine *confine_new(const Cli *cli, Error *err);
 void     confine_free(Confine *confine);
 
+/* -overcommit cpu-pm=on */
+bool confine_wants_cpu_pm(const Confine *confine);
+
 /* Before there are threads: the process that frees the memory after this one has gone (async-teardown). */
 bool confine_start(Confine *confine, Error *err);
 

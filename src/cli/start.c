@@ -90,9 +90,6 @@ static const char *const reboot_names[]   = { "reset", "shutdown", NULL };
 static const char *const shutdown_names[] = { "poweroff", "pause", NULL };
 static const char *const panic_names[]    = { "pause", "shutdown", "exit-failure", "none", NULL };
 
-static const char *const watchdog_names[] = { "reset", "shutdown", "poweroff", "inject-nmi",
-                                              "pause", "debug",    "none",     NULL };
-
 typedef struct RtcOptions {
     char *base;
     int   clock, driftfix;
@@ -105,6 +102,9 @@ static const Field rtc_options[] = {
     {},
 };
 
+static const char *const watchdog_names[] = { "reset", "shutdown", "poweroff",   "pause",
+                                              "debug", "none",     "inject-nmi", NULL };
+
 typedef struct ActionOptions {
     int reboot, shutdown, panic, watchdog;
 } ActionOptions;
@@ -114,8 +114,7 @@ static const Field action_options[] = {
     FIELD(ActionOptions, shutdown, "shutdown", .names = shutdown_names, .initial = SHUTDOWN_POWEROFF,
           .help = "guest powers off"),
     FIELD(ActionOptions, panic, "panic", .names = panic_names, .initial = PANIC_SHUTDOWN, .help = "guest panics"),
-    FIELD(ActionOptions, watchdog, "watchdog", .names = watchdog_names, .initial = WATCHDOG_RESET,
-          .help = "a watchdog fires"),
+    FIELD(ActionOptions, watchdog, "watchdog", .names = watchdog_names, .help = "a watchdog fires"),
     {},
 };
 
@@ -137,6 +136,9 @@ static bool set_names_and_messages(Start *s, Error *err)
     NameOptions    name;
     MessageOptions message;
     bool           ok = parse_group(s->cli, "name", name_options, &name, err);
+    if (ok && name.process && !*name.process) {
+        ok = error_set(err, "-name process=: a name is missing");
+    }
     if (ok && name.process && prctl(PR_SET_NAME, name.process) < 0) {
         ok = error_set_errno(err, errno, "-name process=%s", name.process);
     }
@@ -182,7 +184,7 @@ static bool write_pidfile(Start *s, Error *err)
     if (!path) {
         return true;
     }
-    int          fd   = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+    int          fd   = char_hub_open(s->machine->chars, path, O_CREAT | O_WRONLY, 0644);
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     if (fd < 0) {
         return error_set_errno(err, errno, "-pidfile %s: cannot create it", path);
@@ -196,7 +198,9 @@ static bool write_pidfile(Start *s, Error *err)
     if (ftruncate(fd, 0) < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
         return error_set_errno(err, errno, "-pidfile %s", path);
     }
-    s->pidfile = g_canonicalize_filename(path, NULL);
+    if (!g_str_has_prefix(path, "/dev/fdset/")) {
+        s->pidfile = g_canonicalize_filename(path, NULL);
+    }
     return true;
 }
 
@@ -211,6 +215,7 @@ static bool configure_memory(Start *s, MachineConfig *c, const MachineType *type
     if (o.slots || o.maxmem) {
         return error_set_unsupported(err, "-m: memory hotplug (slots, maxmem)");
     }
+    c->prealloc = cli_has(s->cli, "mem-prealloc");
     c->ram_size = o.has_size ? o.size : type->default_ram;
     if (c->ram_size < MiB && (o.has_size || type->default_ram)) {
         return error_set(err, "-m %s: a guest needs at least 1 MiB of memory", cli_text(s->cli, "m"));
@@ -237,22 +242,42 @@ static bool configure_rtc(Start *s, MachineConfig *c, Error *err)
             tm  = (struct tm){ 0 };
             end = strptime(o.base, "%Y-%m-%d", &tm);
         }
-        if (!end || *end) {
+        struct tm as_given = tm;
+        c->rtc.start       = end ? timegm(&tm) : 0;
+        if (!end || *end || tm.tm_mday != as_given.tm_mday || tm.tm_sec != as_given.tm_sec) {
             ok = error_set(
                 err, "-rtc base=%s: expected utc, localtime, or a date like 2006-06-17T16:01:21 or 2006-06-17", o.base);
         } else {
             c->rtc.fixed = true;
-            c->rtc.start = timegm(&tm);
         }
     }
     fields_clear(rtc_options, &o);
     return ok;
 }
 
+/* -watchdog-action X is -action watchdog=X. */
+static bool parse_actions(Start *s, ActionOptions *o, Error *err)
+{
+    const char *text = cli_text(s->cli, "watchdog-action");
+    if (!parse_group(s->cli, "action", action_options, o, err)) {
+        return false;
+    }
+    if (!text) {
+        return true;
+    }
+    g_autoptr(Json) both = cli_merged(s->cli, "action");
+    if (both && json_get(both, "watchdog")) {
+        return error_set(err, "-watchdog-action and -action watchdog= say the same; give one of them");
+    }
+    g_autoptr(Json) one = json_new_object();
+    json_set(one, "watchdog", json_new_string(text));
+    return fields_parse(action_options, o, one, true, NULL, err) || error_prefix(err, "-watchdog-action: ");
+}
+
 static bool configure_actions(Start *s, MachineConfig *c, Error *err)
 {
     ActionOptions o;
-    bool          ok   = parse_group(s->cli, "action", action_options, &o, err);
+    bool          ok   = parse_actions(s, &o, err);
     c->reboot_action   = (RebootAction)o.reboot;
     c->shutdown_action = (ShutdownAction)o.shutdown;
     c->panic_action    = (PanicAction)o.panic;
@@ -559,9 +584,10 @@ static bool build(Start *s, Error *err)
     if (!s->confine || !confine_start(s->confine, err)) {
         return false;
     }
-    return configure(s, type, err) && choose_accel(s->cli, s->machine, err) && make_chardevs(s, err) &&
-           make_all_ports(s, err) && add_globals(s, err) && add_objects(s, err) && machine_build(s->machine, err) &&
-           add_devices(s, err) && machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
+    return configure(s, type, err) && choose_accel(s->cli, s->machine, confine_wants_cpu_pm(s->confine), err) &&
+           make_chardevs(s, err) && make_all_ports(s, err) && add_globals(s, err) && add_objects(s, err) &&
+           machine_build(s->machine, err) && add_devices(s, err) && machine_finish(s->machine, err) &&
+           make_debuggers(s, err) && write_pidfile(s, err);
 }
 
 int start_machine(const Cli *cli)

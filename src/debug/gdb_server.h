@@ -11,7 +11,7 @@ typedef enum GdbAction { GDB_STAY, GDB_CONTINUE, GDB_STEP } GdbAction;
 enum { GDB_REGISTER_MAX = 16, GDB_CPUS_MAX = 4096 }; /* bytes of one register */
 
 /* Signals as stop replies name them. */
-enum { GDB_SIGNAL_INT = 2, GDB_SIGNAL_QUIT = 3, GDB_SIGNAL_TRAP = 5, GDB_SIGNAL_ABORT = 6, GDB_SIGNAL_ALRM = 14 };
+enum { GDB_SIGNAL_INT = 2, GDB_SIGNAL_QUIT = 3, GDB_SIGNAL_TRAP = 5, GDB_SIGNAL_ABORT = 6 };
 
 /* CPUs count from 0. All run control is for stopped CPUs but stop(), which comes back when all have stopped. */
 typedef struct GdbTarget {

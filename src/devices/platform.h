@@ -50,10 +50,14 @@ struct Platform {
     void (*request_suspend)(Platform *p); /* ACPI S3 */
     void (*request_wakeup)(Platform *p);
     void (*guest_panicked)(Platform *p);
+    void (*watchdog_expired)(Platform *p); /* -watchdog-action says what that means */
     void (*raise_nmi)(Platform *p);
-    void (*watchdog_fired)(Platform *p, const char *which); /* does what -action watchdog= says */
     bool (*is_running)(Platform *p);
     void (*send_msi)(Platform *p, uint64_t address, uint32_t data); /* to the local APICs; any thread; may be NULL */
+
+    /* Set by the device that has the power button; NULL: there is none. Machine lock. */
+    void (*press_power_button)(void *opaque);
+    void *power_button;
 
     uint64_t random_seed; /* -seed, when given */
     bool     have_seed;

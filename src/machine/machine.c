@@ -217,6 +217,9 @@ bool machine_build(Machine *m, Error *err)
             return error_prefix(err, "-m: ");
         }
         ram_block_advise(m->ram, m->dump_guest_core, m->mem_merge);
+        if (c->prealloc && !ram_block_populate(m->ram, err)) {
+            return error_prefix(err, "-mem-prealloc: ");
+        }
     }
     bool no_cpus = !machine_type(m)->default_cpu && !c->cpu_model;
     return (no_cpus || machine_add_cpus(m, err)) && machine_type(m)->build(m, err);

@@ -47,12 +47,12 @@ typedef enum RebootAction { REBOOT_RESET, REBOOT_SHUTDOWN } RebootAction;
 typedef enum ShutdownAction { SHUTDOWN_POWEROFF, SHUTDOWN_PAUSE } ShutdownAction;
 typedef enum WatchdogAction {
     WATCHDOG_RESET,
-    WATCHDOG_SHUTDOWN,
+    WATCHDOG_SHUTDOWN, /* by the power button */
     WATCHDOG_POWEROFF,
-    WATCHDOG_INJECT_NMI,
     WATCHDOG_PAUSE,
-    WATCHDOG_DEBUG,
-    WATCHDOG_NONE
+    WATCHDOG_DEBUG, /* only says so */
+    WATCHDOG_NONE,
+    WATCHDOG_INJECT_NMI
 } WatchdogAction;
 typedef enum PanicAction { PANIC_PAUSE, PANIC_SHUTDOWN, PANIC_EXIT_FAILURE, PANIC_NONE } PanicAction;
 
@@ -60,6 +60,7 @@ typedef enum PanicAction { PANIC_PAUSE, PANIC_SHUTDOWN, PANIC_EXIT_FAILURE, PANI
 typedef struct MachineConfig {
     uint64_t       ram_size;
     uint64_t       ram_slots, max_ram; /* 0: no hotplug */
+    bool           prealloc;           /* all of it at the start */
     SmpConfig      smp;
     RtcConfig      rtc;
     char          *cpu_model; /* -cpu text, NULL for the board's default */
@@ -102,7 +103,6 @@ struct MachineType {
     bool (*build)(Machine *m, Error *err);
     bool (*finish)(Machine *m, Error *err);    /* all devices are there: kernel and firmware tables. May be NULL */
     void (*reset)(Machine *m, ResetKind kind); /* after devices and CPUs were reset: firmware's part of direct boot */
-    bool (*power_button)(Machine *m);          /* pressed; false: there is none. May be NULL */
     void (*detach)(Machine *m); /* before devices go: takes away what was mapped into them. May be NULL */
     void (*free)(Machine *m);   /* devices and vCPUs are gone. May be NULL */
 };

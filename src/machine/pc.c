@@ -8,7 +8,6 @@
 
 #include "base/text.h"
 #include "cpu/x86/system.h"
-#include "devices/acpi/ged.h"
 #include "devices/misc/coprocessor.h"
 #include "devices/misc/port92.h"
 #include "machine/acpi.h"
@@ -439,17 +438,6 @@ void pc_reset(Machine *m, ResetKind kind)
         pc_copy_bios(pc);
     }
     pc->ran_before = true;
-}
-
-bool pc_power_button(Machine *m)
-{
-    PcBoard *pc = pc_board(m);
-    if (pc->ged) {
-        ged_power_button(pc->ged);
-    } else if (pc->pm) {
-        pc->chipset->power_button(pc);
-    }
-    return pc->ged || pc->pm;
 }
 
 static void unmap(Region *r)

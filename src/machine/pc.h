@@ -36,7 +36,6 @@ typedef struct PcChipset {
     bool (*make_rest)(PcBoard *pc, Error *err); /* what comes after interrupt controllers and timers */
     void (*choose_windows)(PcBoard *pc);        /* hw.pci32_*; may be NULL: up to the end of the hole */
     void (*describe)(PcBoard *pc);              /* power management in hw */
-    void (*power_button)(PcBoard *pc);          /* pressed; only with pm */
     void (*set_up)(PcBoard *pc);                /* direct boot: registers as firmware leaves them */
 } PcChipset;
 
@@ -93,7 +92,6 @@ static inline bool pc_direct_boot(const Machine *m)
 bool pc_build(Machine *m, const PcChipset *chipset, Error *err);
 bool pc_finish(Machine *m, Error *err);
 void pc_reset(Machine *m, ResetKind kind);
-bool pc_power_button(Machine *m);
 void pc_detach(Machine *m);
 void pc_free(Machine *m);
 

@@ -53,11 +53,6 @@ static void describe(PcBoard *pc)
     hw->s5_type    = PIIX4_S5_TYPE;
 }
 
-static void press_power_button(PcBoard *pc)
-{
-    piix4_pm_power_button(pc->pm);
-}
-
 static void set_up(PcBoard *pc)
 {
     const PcWiring *w = pc->chipset->wiring;
@@ -81,7 +76,6 @@ static const PcChipset chipset = {
     .make_rest      = make_rest,
     .choose_windows = choose_windows,
     .describe       = describe,
-    .power_button   = press_power_button,
     .set_up         = set_up,
 };
 
@@ -108,7 +102,6 @@ MACHINE_TYPE(pc_9_1) = {
     .build        = build,
     .finish       = pc_finish,
     .reset        = pc_reset,
-    .power_button = pc_power_button,
     .detach       = pc_detach,
     .free         = pc_free,
 };

@@ -60,11 +60,6 @@ static void describe(PcBoard *pc)
     hw->s5_type    = ICH9_S5_TYPE;
 }
 
-static void press_power_button(PcBoard *pc)
-{
-    ich9_pm_power_button(pc->pm);
-}
-
 static void set_up(PcBoard *pc)
 {
     const PcWiring *w = pc->chipset->wiring;
@@ -91,7 +86,6 @@ static const PcChipset chipset = {
     .make_rest      = make_rest,
     .choose_windows = choose_windows,
     .describe       = describe,
-    .power_button   = press_power_button,
     .set_up         = set_up,
 };
 
@@ -122,7 +116,6 @@ MACHINE_TYPE(q35_9_1) = {
     .build        = build,
     .finish       = pc_finish,
     .reset        = pc_reset,
-    .power_button = pc_power_button,
     .detach       = pc_detach,
     .free         = pc_free,
 };

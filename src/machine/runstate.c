@@ -91,21 +91,23 @@ static void raise_nmi(Platform *p)
     }
 }
 
-static void watchdog_fired(Platform *p, const char *which)
+static void watchdog_expired(Platform *p)
 {
     Machine *m = (Machine *)p;
     switch (m->config.watchdog_action) {
     case WATCHDOG_RESET: request_reset(p, RESET_GUEST); break;
     case WATCHDOG_SHUTDOWN:
-        if (!machine_type(m)->power_button || !machine_type(m)->power_button(m)) {
-            warn_report("watchdog %s: there is no power button to press (acpi=off)", which);
+        if (p->press_power_button) {
+            machine_lock(p->lock);
+            p->press_power_button(p->power_button);
+            machine_unlock(p->lock);
         }
         break;
     case WATCHDOG_POWEROFF: request_shutdown(p, SHUTDOWN_HOST_REQUEST, 0); break;
-    case WATCHDOG_INJECT_NMI: raise_nmi(p); break;
     case WATCHDOG_PAUSE: request_pause(m, RUN_STATE_WATCHDOG); break;
-    case WATCHDOG_DEBUG: info_report("watchdog %s: timer fired", which); break;
+    case WATCHDOG_DEBUG: info_report("watchdog: timer fired"); break;
     case WATCHDOG_NONE: break;
+    case WATCHDOG_INJECT_NMI: raise_nmi(p); break;
     }
 }
 
@@ -119,8 +121,8 @@ void run_state_init(Machine *m)
     m->platform.request_reset    = request_reset;
     m->platform.request_shutdown = request_shutdown;
     m->platform.guest_panicked   = guest_panicked;
+    m->platform.watchdog_expired = watchdog_expired;
     m->platform.raise_nmi        = raise_nmi;
-    m->platform.watchdog_fired   = watchdog_fired;
     m->platform.is_running       = is_running;
     m->state                     = RUN_STATE_PRELAUNCH;
 }

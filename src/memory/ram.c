@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 /* Transparent huge pages pay where a guest has megabytes to spread over. */
 #define HUGE_PAGE (2 * MiB)
@@ -58,6 +59,10 @@ static void ram_block_free(RamBlock *ram)
     if (ram->mapping) {
         munmap(ram->mapping, ram->mapping_size);
     }
+    if (ram->alias_fd >= 0) {
+        close(ram->alias_fd);
+    }
+    g_free(ram->alias_bits);
     g_free(ram->name);
     g_free(ram);
 }
@@ -80,6 +85,7 @@ RamBlock *ram_block_new(const char *name, uint64_t size, Error *err)
     ram->name     = g_strdup(name);
     ram->refs     = 1;
     ram->fd       = -1;
+    ram->alias_fd = -1;
     ram->size     = size > UINT64_MAX - RAM_PAGE_SIZE ? align_down(size, RAM_PAGE_SIZE) : align_up(size, RAM_PAGE_SIZE);
 
     bool ok = ram_check_host(ram->size, err);
@@ -109,8 +115,31 @@ void ram_block_unref(RamBlock *ram)
     }
 }
 
+bool ram_block_populate(RamBlock *ram, Error *err)
+{
+    uint64_t physical = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    if (ram->size > physical) {
+        g_autofree char *wanted = text_format_size(ram->size), *there = text_format_size(physical);
+        return error_set(err, "cannot allocate %s of guest memory: this host has %s", wanted, there);
+    }
+    if (madvise(ram->host, ram->size, MADV_POPULATE_WRITE) == 0) {
+        return true;
+    }
+    if (errno != EINVAL) {
+        int              code = errno;
+        g_autofree char *text = text_format_size(ram->size);
+        return error_set_errno(err, code, "cannot allocate %s of guest memory", text);
+    }
+    for (uint64_t at = 0; at < ram->size; at += RAM_PAGE_SIZE) { /* before Linux 5.14 */
+        volatile uint8_t *byte = ram->host + at;
+        *byte                  = *byte;
+    }
+    return true;
+}
+
 void ram_block_advise(RamBlock *ram, bool dump, bool merge)
 {
+    ram->no_dump = !dump;
     madvise(ram->host, ram->size, dump ? MADV_DODUMP : MADV_DONTDUMP);
     madvise(ram->host, ram->size, merge ? MADV_MERGEABLE : MADV_UNMERGEABLE);
 }

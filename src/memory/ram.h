@@ -43,6 +43,10 @@ struct RamBlock {
     uint64_t         mapping_size;
     int              fd; /* -1 for anonymous memory */
     bool             shared;
+    bool             no_dump;       /* kept out of core dumps */
+    int              alias_fd;      /* what pages that were made aliases of lie in, at their offsets; -1: none yet */
+    uint64_t        *alias_bits;    /* those pages; NULL: none yet */
+    uint64_t         n_apart;       /* huge pages with some of them */
     _Atomic uint32_t dirty_clients; /* clients that log now; then writes must come through ram_block_written */
     const RamCodeListener *_Atomic code_listener; /* lives as long as the block */
 };
@@ -60,6 +64,21 @@ bool ram_check_host(uint64_t total, Error *err);
 
 /* Keeps guest RAM out of the host's core dumps (dump-guest-core=off), or offers it for merging (mem-merge). */
 void ram_block_advise(RamBlock *ram, bool dump, bool merge);
+
+/* Pages that are mapped a second time, to lie side by side in host memory as they do for the guest (ram_alias.c).
+ *
+ * ram_block_make_alias() moves a page's contents to where that is possible; meanwhile nobody may access the block:
+ * vCPUs are outside, and devices write from vCPUs' threads only. It stays at its host address. false: the host does not
+ * let us, or enough has been moved; nothing has changed. Nothing happens to a page that has been moved before. */
+bool ram_block_make_alias(RamBlock *ram, uint64_t offset);
+bool ram_block_has_alias(const RamBlock *ram, uint64_t offset);
+
+/* Maps it at `at` as well: page aligned, in a mapping of the caller's. */
+bool ram_block_map_alias(RamBlock *ram, uint64_t offset, void *at);
+
+/* Has the host give all of it now (-mem-prealloc) instead of page by page when the guest gets there. Before vCPUs run.
+ */
+bool ram_block_populate(RamBlock *ram, Error *err);
 
 static inline RamPage *ram_block_page(RamBlock *ram, uint64_t offset)
 {

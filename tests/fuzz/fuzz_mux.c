@@ -1,13 +1,8 @@
-/* What is typed into a mux with front ends that read and do not read, and the telnet and WebSocket decoders. The first
- * byte of the input says which. */
+/* What is typed into a mux with front ends that read and do not read. */
 
 #include "fuzz.h"
 
 #include "char/char.h"
-#include "char/telnet.h"
-#include "char/websocket.h"
-
-#include <string.h>
 
 typedef struct Ear {
     CharFrontend fe;
@@ -73,53 +68,10 @@ static void type_into_mux(const uint8_t *data, size_t size)
     machine_lock_destroy(&lock);
 }
 
-static void decode_telnet(const uint8_t *data, size_t size)
-{
-    Telnet              t     = {};
-    g_autofree uint8_t *text  = g_malloc(size + 1);
-    g_autoptr(GByteArray) out = g_byte_array_new();
-    for (size_t used = 0; used < size;) {
-        size_t n;
-        bool   broke;
-        size_t step = telnet_decode(&t, data + used, size - used, text, &n, &broke, out);
-        g_assert(step && n <= step && (broke || used + step == size));
-        used += step;
-    }
-    /* What we encode decodes to itself. */
-    Telnet peer = { .binary = true };
-    size_t n;
-    bool   broke;
-    g_byte_array_set_size(out, 0);
-    telnet_encode(data, size, out);
-    g_autofree uint8_t *again   = g_malloc(out->len + 1);
-    g_autoptr(GByteArray) reply = g_byte_array_new();
-    telnet_decode(&peer, out->data, out->len, again, &n, &broke, reply);
-    g_assert(n == size && !broke && !memcmp(again, data, size) && !reply->len);
-}
-
-static void decode_websocket(const uint8_t *data, size_t size)
-{
-    static const char   request[] = "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                                    "Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    g_autofree uint8_t *text      = g_malloc(size + sizeof request);
-    size_t              n;
-    for (int open = 0; open < 2; open++) {
-        WebSocket *ws             = websocket_new();
-        g_autoptr(GByteArray) out = g_byte_array_new();
-        if (open) {
-            bool ok = websocket_decode(ws, (const uint8_t *)request, sizeof request - 1, text, &n, out);
-            g_assert(ok && websocket_is_open(ws) && !n);
-        }
-        websocket_decode(ws, data, size, text, &n, out);
-        g_assert(n <= size);
-        websocket_free(ws);
-    }
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size) {
-        (data[0] % 3 == 0 ? type_into_mux : data[0] % 3 == 1 ? decode_telnet : decode_websocket)(data + 1, size - 1);
+        type_into_mux(data, size);
     }
     return 0;
 }

@@ -539,3 +539,67 @@ TEST(chains, "hot loops over three pages in two address spaces")
     }
     WRITE_CR(3, own);
 }
+
+/* An array whose pages are scattered in memory, walked until its accesses are judged by it: whatever the translator
+ * remembers of such pages goes when one is mapped to another place, or only to be read. */
+enum { ARRAY = WINDOW + 0x30000, ARRAY_PAGES = 8, WALK = 60000 };
+
+/* Adds up, and adds 1 to, one word of the array after the other, a page and a bit farther each time. */
+static u64 walk(unsigned n)
+{
+    u64 sum = 0, at = 0;
+    for (unsigned i = 0; i < n; i++) {
+        volatile u64 *p = (volatile u64 *)((u64)ARRAY + at);
+        sum += *p;
+        *p = *p + 1;
+        at = (at + PAGE + 8 * 37) % (ARRAY_PAGES * PAGE);
+    }
+    return sum;
+}
+
+static u64 array_sum(const u64 *pages)
+{
+    u64 sum = 0;
+    for (unsigned i = 0; i < ARRAY_PAGES * PAGE / 8; i++) {
+        sum += ((volatile u64 *)pages[i / (PAGE / 8)])[i % (PAGE / 8)];
+    }
+    return sum;
+}
+
+TEST(scattered, "pages in no order, walked, swapped, taken away and made read-only")
+{
+    static const u8 order[ARRAY_PAGES] = { 5, 2, 7, 0, 6, 1, 4, 3 };
+    u64             pages[ARRAY_PAGES], at[ARRAY_PAGES];
+    for (unsigned i = 0; i < ARRAY_PAGES; i++) {
+        at[i] = page();
+    }
+    for (unsigned i = 0; i < ARRAY_PAGES; i++) {
+        pages[i] = at[order[i]];
+        map((u64)ARRAY + i * PAGE, pages[i], P | W);
+    }
+    for (unsigned round = 0; round < 4; round++) {
+        u64 before = array_sum(pages);
+        walk(WALK);
+        equal(array_sum(pages), before + WALK);
+
+        /* Two pages change places: what is written through the array must be found in the right one. */
+        unsigned a = round, b = ARRAY_PAGES - 1 - round;
+        u64      swap = pages[a];
+        pages[a]      = pages[b];
+        pages[b]      = swap;
+        map((u64)ARRAY + a * PAGE, pages[a], P | W);
+        map((u64)ARRAY + b * PAGE, pages[b], P | W);
+        invlpg(ARRAY + a * PAGE);
+        invlpg(ARRAY + b * PAGE);
+        *(volatile u64 *)(pages[a] + 64) = 0xa000 + round;
+        *(volatile u64 *)(pages[b] + 64) = 0xb000 + round;
+        equal(*(volatile u64 *)((u64)ARRAY + a * PAGE + 64), 0xa000 + round);
+        equal(*(volatile u64 *)((u64)ARRAY + b * PAGE + 64), 0xb000 + round);
+    }
+    map((u64)ARRAY + 3 * PAGE, pages[3], P | U);
+    invlpg(ARRAY + 3 * PAGE);
+    expect_fault(probe(WRITES, ARRAY + 3 * PAGE + 8, 1, true), 7, ARRAY + 3 * PAGE + 8);
+    map((u64)ARRAY + 4 * PAGE, 0, 0);
+    invlpg(ARRAY + 4 * PAGE);
+    expect_fault(probe(READS, ARRAY + 4 * PAGE, 0, false), 0, ARRAY + 4 * PAGE);
+}

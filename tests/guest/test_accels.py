@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-ACCELS = ["tcg", "kvm", "kvm,kernel-irqchip=split", "kvm,kernel-irqchip=off", "kvm,dirty-ring-size=1024"]
+ACCELS = ["tcg", "kvm", "kvm,kernel-irqchip=split", "kvm,kernel-irqchip=off", "kvm,dirty-ring-size=1024", "kvm,cpu-pm=on"]
 STEPS = ["8259", "I/O APIC", "level", "timer", "self", "message", "second processor"]
 
 

@@ -52,7 +52,7 @@ def check(program):
             assert bool(pressed) == (action == "shutdown"), pressed
             guest.process.terminate()
             errors = guest.end()[1]
-            assert ("watchdog TCO: timer fired" in errors) == (action == "debug"), errors
+            assert ("watchdog: timer fired" in errors) == (action == "debug"), errors
         return run
 
     def ends(*options):

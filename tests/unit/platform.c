@@ -2,6 +2,8 @@
 
 #include "platform.h"
 
+#include "char/char.h"
+
 static void pin_set(void *opaque, int n, int level)
 {
     TestPin *pin = opaque;
@@ -48,6 +50,11 @@ static void request_wakeup(Platform *p)
     ((TestPlatform *)p)->wakeups++;
 }
 
+static void watchdog_expired(Platform *p)
+{
+    ((TestPlatform *)p)->watchdogs++;
+}
+
 static void guest_panicked(Platform *p)
 {
     ((TestPlatform *)p)->panics++;
@@ -56,11 +63,6 @@ static void guest_panicked(Platform *p)
 static void raise_nmi(Platform *p)
 {
     ((TestPlatform *)p)->nmis++;
-}
-
-static void watchdog_fired(Platform *p, const char *which)
-{
-    ((TestPlatform *)p)->watchdogs++;
 }
 
 static bool is_running(Platform *p)
@@ -112,9 +114,9 @@ void test_platform_open(TestPlatform *t)
     p->request_shutdown = request_shutdown;
     p->request_suspend  = request_suspend;
     p->request_wakeup   = request_wakeup;
+    p->watchdog_expired = watchdog_expired;
     p->guest_panicked   = guest_panicked;
     p->raise_nmi        = raise_nmi;
-    p->watchdog_fired   = watchdog_fired;
     p->is_running       = is_running;
     p->send_msi         = send_msi;
     clock_use_manual(p->clocks);
@@ -125,6 +127,7 @@ void test_platform_close(TestPlatform *t)
 {
     Platform *p = &t->p;
     devices_free(p);
+    char_hub_free(p->chars);
     object_unref(p->objects);
     address_space_free(p->io_space);
     address_space_free(p->memory_space);

@@ -27,7 +27,7 @@ typedef struct TestPlatform {
     Region      ram_region; /* TEST_RAM_SIZE bytes at 0 */
     TestPin     isa[16], gsi[24];
 
-    unsigned      resets, shutdowns, suspends, wakeups, panics, nmis, watchdogs;
+    unsigned      resets, shutdowns, suspends, wakeups, panics, watchdogs, nmis;
     ShutdownCause shutdown_cause;
     int           exit_code;
     unsigned      msis;

@@ -3,8 +3,6 @@
 #include "char/address.h"
 #include "char/char.h"
 #include "char/fdset.h"
-#include "char/telnet.h"
-#include "char/websocket.h"
 
 #include "base/optstr.h"
 
@@ -144,7 +142,10 @@ static void test_options(Fixture *f, gconstpointer unused)
 {
     make_fails(f, "nul,id=a", "*nul*did you mean 'null'*");
     make_fails(f, "null", "no id given");
-    make_fails(f, "vc,id=a", "*vc*not supported yet*");
+    make_fails(f, "braille,id=a", "*braille*not supported yet*");
+    make_fails(f, "vc,id=a,cols=80,width=640", "width and cols*");
+    make_fails(f, "vc,id=a,height=15", "15 pixels are too few: *16");
+    make_fails(f, "vc,id=a,rows=1000", "*rows*256*");
     make_fails(f, "null,id=a,size=1", "*size*");
     make_fails(f, "null,id=1a", "*'1a' is no id*");
     make_fails(f, "null,id=a,logappend=on", "*logfile*");
@@ -156,7 +157,26 @@ static void test_options(Fixture *f, gconstpointer unused)
     make_fails(f, "socket,id=a,port=70000,server=on", "*70000*65535*");
     make_fails(f, "socket,id=a,port=1,wait=off", "*server=on*");
     make_fails(f, "socket,id=a,port=1,server=on,reconnect-ms=1", "reconnect-ms is for clients*");
-    make_fails(f, "socket,id=a,port=1,tls-creds=x", "*not supported yet*");
+    make_fails(f, "socket,id=a,port=1,tls-creds=x", "*tls-creds*not supported yet*");
+    make_fails(f, "socket,id=a,port=1,tls-authz=x", "*tls-authz*not supported yet*");
+    make_fails(f, "socket,id=a,port=1,tn3270=on", "*tn3270*not supported yet*");
+    make_fails(f, "socket,id=a,port=1,to=5", "to is for servers*");
+    make_fails(f, "socket,id=a,path=x,to=5,server=on", "to is for TCP*");
+    make_fails(f, "socket,id=a,path=x,ipv4=on", "ipv4 is for TCP*");
+    make_fails(f, "socket,id=a,fd=7,ipv6=off", "ipv6 is for TCP*");
+    make_fails(f, "socket,id=a,path=x,nodelay=on", "nodelay is for TCP*");
+    make_fails(f, "socket,id=a,port=1,abstract=on", "abstract is for unix*");
+    make_fails(f, "socket,id=a,path=x,tight=off", "tight is for abstract*");
+    make_fails(f, "socket,id=a,port=1,websocket=on", "websocket is for servers*");
+    make_fails(f, "socket,id=a,port=1,server=on,websocket=on,telnet=on", "*exclude*");
+    make_fails(f, "socket,id=a,host=127.0.0.1,server=on", "no port*");
+    make_fails(f, "socket,id=a,port=no-such-service,host=127.0.0.1", "127.0.0.1:no-such-service:*");
+    make_fails(f, "socket,id=a,port=1,ipv4=off,ipv6=off", "*nothing to use*");
+    make_fails(f, "socket,id=a,host=127.0.0.1,port=1,ipv4=off", "127.0.0.1:1: *");
+    make_fails(f, "socket,id=a,host=127.0.0.1,port=100,to=50,server=on", "to=50 is below port 100");
+    make_fails(f, "socket,id=a,fd=x", "*fd*");
+    make_fails(f, "socket,id=a,fd=0,reconnect-ms=5", "*fd*connect*");
+    make_fails(f, "socket,id=a,port=1,reconnect=-1", "*reconnect*");
     make_fails(f, "udp,id=a", "*port*");
     make_fails(f, "mux,id=a,chardev=b", "no chardev 'b'");
 
@@ -213,6 +233,10 @@ static void test_short(Fixture *f, gconstpointer unused)
     g_assert_false(monitor);
 
     check_short(f, "null", "null");
+    check_short(f, "vc", "vc:100Cx37C");
+    check_short(f, "vc:80Cx24C", "vc:80Cx24C");
+    check_short(f, "vc:640x24C", "vc:80Cx24C");
+    check_short(f, "vc,rows=10", "vc:100Cx10C");
     check_short(f, "ringbuf,size=4K", "ringbuf");
     check_short(f, "udp:127.0.0.1:4555@127.0.0.1:0", "udp:127.0.0.1:4555");
     check_short(f, "udp:[::1]:4555", "udp:[::1]:4555");
@@ -242,10 +266,19 @@ static void test_short(Fixture *f, gconstpointer unused)
     short_fails(f, "tcp:[::1:4", "*]*");
     short_fails(f, "tcp::1,sever=on", "*did you mean 'server'*");
     short_fails(f, "udp:a:1@b", "HOST:PORT*");
-    short_fails(f, "vc:80Cx24C", "*not supported yet*");
-    short_fails(f, "mon:vc", "*not supported yet*");
+    short_fails(f, "vc:80Cx", "WIDTHxHEIGHT*");
+    short_fails(f, "vc:80x24C,x", "WIDTHxHEIGHT*");
+    short_fails(f, "vc:Cx24C", "WIDTHxHEIGHT*");
+    short_fails(f, "null:x", "null takes nothing*");
+    short_fails(f, "COM1", "COM1*Windows*");
+    short_fails(f, "con:", "con:*Windows*");
+    short_fails(f, "mon:chardev:x", "mon: needs a device*");
+    short_fails(f, "mon:none", "mon: needs a device*");
+    short_fails(f, "file:", "a path is missing");
+    check_short(f, "/dev/null", "serial");
+    make_fails(f, "serial,id=t,path=/proc/version", "path=/proc/version*");
     short_fails(f, "chardev:zz", "no chardev 'zz'");
-    short_fails(f, "websocket:127.0.0.1:1", "*websocket*not supported yet*");
+    short_fails(f, "websocket:127.0.0.1:1", "websocket is for servers*");
 }
 
 static void quit_called(void *opaque)
@@ -637,82 +670,6 @@ static void test_udp(Fixture *f, gconstpointer unused)
     ear_clear(&ear);
 }
 
-static void test_telnet(void)
-{
-    static const uint8_t in[] = { 'a', 255, 255, 'b', 255, 253, 1,   255, 253, 24,  '\r', 0, 'c',  255,
-                                  250, 24,  1,   255, 240, 'd', 255, 243, 'e', 255, 251,  0, '\r', 0 };
-    Telnet               t    = {};
-    uint8_t              data[sizeof in];
-    size_t               n, used;
-    bool                 broke;
-    g_autoptr(GByteArray) out = g_byte_array_new();
-    used                      = telnet_decode(&t, in, sizeof in, data, &n, &broke, out);
-    g_assert_true(broke);
-    g_assert_cmpmem(data, n, "a\377b\rcd", 6);
-    g_assert_cmpmem(out->data, out->len, "\377\374\030", 3); /* WONT terminal type */
-    telnet_decode(&t, in + used, sizeof in - used, data, &n, &broke, out);
-    g_assert_false(broke);
-    g_assert_cmpmem(data, n, "e\r\0", 3); /* binary by now */
-    g_byte_array_set_size(out, 0);
-    telnet_encode((const uint8_t *)"x\377", 2, out);
-    g_assert_cmpmem(out->data, out->len, "x\377\377", 3);
-
-    /* Byte by byte it comes to the same. */
-    t                      = (Telnet){};
-    g_autoptr(GString) all = g_string_new(NULL);
-    for (size_t i = 0; i < sizeof in; i++) {
-        telnet_decode(&t, in + i, 1, data, &n, &broke, out);
-        g_string_append_len(all, (char *)data, (gssize)n);
-    }
-    g_assert_cmpmem(all->str, all->len, "a\377b\rcde\r\0", 9);
-}
-
-static void test_websocket(void)
-{
-    /* The handshake of RFC 6455, section 1.3. */
-    static const char request[] = "GET /chat HTTP/1.1\r\nHost: x\r\nupgrade: WebSocket\r\n"
-                                  "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                                  "Sec-WebSocket-Protocol: chat, binary\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    WebSocket        *ws        = websocket_new();
-    g_autoptr(GByteArray) out   = g_byte_array_new();
-    uint8_t data[512];
-    size_t  n;
-    g_assert_true(websocket_decode(ws, (const uint8_t *)request, sizeof request - 1, data, &n, out));
-    g_assert_true(websocket_is_open(ws));
-    g_byte_array_append(out, (const uint8_t *)"", 1);
-    g_assert_nonnull(strstr((char *)out->data, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
-
-    /* "Hello" in two masked fragments with a ping between them (section 5.7). */
-    static const uint8_t frames[] = { 0x02,    0x83, 1,    2,    3,    4,    'H' ^ 1,    'e' ^ 2,
-                                      'l' ^ 3, 0x89, 0x81, 9,    9,    9,    9,          'p' ^ 9,
-                                      0x80,    0x82, 0x37, 0xfa, 0x21, 0x3d, 'l' ^ 0x37, 'o' ^ 0xfa };
-    g_byte_array_set_size(out, 0);
-    size_t total = 0;
-    for (size_t i = 0; i < sizeof frames; i++) {
-        g_assert_true(websocket_decode(ws, frames + i, 1, data + total, &n, out));
-        total += n;
-    }
-    g_assert_cmpmem(data, total, "Hello", 5);
-    g_assert_cmpmem(out->data, out->len, "\x8a\x01p", 3);
-
-    /* A frame without a mask ends the connection with code 1002. */
-    g_byte_array_set_size(out, 0);
-    g_assert_false(websocket_decode(ws, (const uint8_t *)"\x82\x01x", 3, data, &n, out));
-    g_assert_cmpmem(out->data, out->len, "\x88\x02\x03\xea", 4);
-    websocket_free(ws);
-
-    ws = websocket_new();
-    g_assert_false(websocket_decode(ws, (const uint8_t *)"GET / HTTP/1.1\r\n\r\n", 18, data, &n, out));
-    websocket_free(ws);
-
-    g_byte_array_set_size(out, 0);
-    uint8_t *big = g_malloc0(70000);
-    websocket_encode(big, 70000, out);
-    g_assert_cmpmem(out->data, 10, "\x82\x7f\0\0\0\0\0\x01\x11\x70", 10);
-    g_assert_cmpuint(out->len, ==, 70010);
-    g_free(big);
-}
-
 #define TEST(name, function) g_test_add("/char/" name, Fixture, NULL, setup, function, teardown)
 
 int main(int argc, char **argv)
@@ -731,7 +688,5 @@ int main(int argc, char **argv)
     TEST("reconnect", test_reconnect);
     TEST("wait", test_wait);
     TEST("udp", test_udp);
-    g_test_add_func("/char/telnet", test_telnet);
-    g_test_add_func("/char/websocket", test_websocket);
     return g_test_run();
 }

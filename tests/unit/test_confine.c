@@ -8,10 +8,22 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-typedef enum Deed { DEED_NOTHING, DEED_MOUNT, DEED_SETUID, DEED_FORK, DEED_EXEC, DEED_THREAD, DEED_NICE } Deed;
+typedef enum Deed {
+    DEED_NOTHING,
+    DEED_MOUNT,
+    DEED_LDT,
+    DEED_SETUID,
+    DEED_SETSID,
+    DEED_FORK,
+    DEED_EXEC,
+    DEED_THREAD,
+    DEED_NICE,
+    DEED_AFFINITY,
+} Deed;
 
 typedef struct Case {
     const char *sandbox;
@@ -22,16 +34,23 @@ typedef struct Case {
 static const Case cases[] = {
     { "on", DEED_NOTHING, 0 },
     { "on", DEED_MOUNT, SIGSYS },
+    { "on", DEED_LDT, SIGSYS },
+    { "on,obsolete=deny", DEED_LDT, SIGSYS },
+    { "on,obsolete=allow", DEED_LDT, 0 },
     { "on", DEED_SETUID, 0 },
     { "on", DEED_FORK, 0 },
     { "on", DEED_THREAD, 0 },
     { "on,elevateprivileges=deny", DEED_SETUID, SIGSYS },
+    { "on,elevateprivileges=deny", DEED_SETSID, SIGSYS },
+    { "on,elevateprivileges=allow", DEED_SETUID, 0 },
     { "on,elevateprivileges=children", DEED_SETUID, 0 },
     { "on,spawn=deny", DEED_FORK, SIGSYS },
     { "on,spawn=deny", DEED_EXEC, SIGSYS },
     { "on,spawn=deny", DEED_THREAD, 0 },
+    { "on,spawn=allow", DEED_FORK, 0 },
     { "on,resourcecontrol=deny", DEED_NICE, 0 },
-    { "off,spawn=deny", DEED_FORK, 0 },
+    { "on,resourcecontrol=deny", DEED_AFFINITY, 0 },
+    { "off", DEED_FORK, 0 },
 };
 
 static gpointer in_thread(gpointer argument)
@@ -45,6 +64,8 @@ static int act(Deed deed)
     switch (deed) {
     case DEED_NOTHING: return 0;
     case DEED_MOUNT: return mount("none", "/nonexistent", "tmpfs", 0, NULL) < 0 ? 0 : 1;
+    case DEED_LDT: return syscall(SYS_modify_ldt, 0, NULL, 0UL) < 0 ? 1 : 0;
+    case DEED_SETSID: return setsid() < 0;
     case DEED_SETUID: return setuid(getuid());
     case DEED_FORK: {
         int   status;
@@ -57,6 +78,12 @@ static int act(Deed deed)
     case DEED_EXEC: return execv("/bin/true", arguments);
     case DEED_THREAD: return GPOINTER_TO_INT(g_thread_join(g_thread_new("t", in_thread, NULL))) == 42 ? 0 : 1;
     case DEED_NICE: return setpriority(PRIO_PROCESS, 0, 1) < 0 && errno == EPERM ? 0 : 1;
+    case DEED_AFFINITY: {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(0, &set);
+        return sched_setaffinity(0, sizeof set, &set) < 0 && errno == EPERM ? 0 : 1;
+    }
     }
     return 1;
 }

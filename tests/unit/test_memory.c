@@ -7,6 +7,7 @@
 #include "memory/ram.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 /* A machine with one address space of 2^64 bytes; everything under the machine lock unless a test says otherwise. */
 typedef struct Rig {
@@ -1239,6 +1240,41 @@ static void test_random(void)
     rig_close(&rig);
 }
 
+/* Pages mapped a second time show the same memory, both ways; not more of them than the host can bear. */
+static void test_ram_aliases(void)
+{
+    enum { PAGE = 4096, HUGE = 2 << 20, HUGES = 8 };
+    g_auto(Error) err = { 0 };
+    RamBlock *ram     = ram_block_new("ram", HUGES * HUGE, &err);
+    uint8_t  *at      = mmap(NULL, 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    g_assert_true(at != MAP_FAILED);
+    ram->host[5 * PAGE + 7] = 1;
+    ram->host[3 * PAGE + 9] = 2;
+    g_assert_false(ram_block_has_alias(ram, 5 * PAGE));
+    g_assert_true(ram_block_make_alias(ram, 5 * PAGE));
+    g_assert_true(ram_block_make_alias(ram, 3 * PAGE));
+    g_assert_true(ram_block_make_alias(ram, 3 * PAGE));
+    g_assert_true(ram_block_has_alias(ram, 5 * PAGE));
+    g_assert_false(ram_block_has_alias(ram, 4 * PAGE));
+    g_assert_true(ram_block_map_alias(ram, 5 * PAGE, at));
+    g_assert_true(ram_block_map_alias(ram, 3 * PAGE, at + PAGE));
+    g_assert_cmpint(at[7], ==, 1);
+    g_assert_cmpint(at[PAGE + 9], ==, 2);
+    at[8]                   = 3;
+    ram->host[3 * PAGE + 1] = 4;
+    g_assert_cmpint(ram->host[5 * PAGE + 8], ==, 3);
+    g_assert_cmpint(at[PAGE + 1], ==, 4);
+
+    unsigned n = 0;
+    for (unsigned i = 0; i < HUGES; i++) {
+        n += ram_block_make_alias(ram, (uint64_t)i * HUGE);
+    }
+    g_assert_cmpint(n, ==, 4);
+    munmap(at, 2 * PAGE);
+    ram_block_unref(ram);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -1258,6 +1294,7 @@ int main(int argc, char **argv)
     g_test_add_func("/memory/listeners", test_listeners);
     g_test_add_func("/memory/destroy-in-batch", test_destroy_in_batch);
     g_test_add_func("/memory/ram", test_ram);
+    g_test_add_func("/memory/ram-aliases", test_ram_aliases);
     g_test_add_func("/memory/code", test_code);
     g_test_add_func("/memory/code-writers", test_code_writers);
     g_test_add_func("/memory/destroy-waits", test_destroy_waits);

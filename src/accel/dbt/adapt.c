@@ -37,12 +37,16 @@ void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
 /* --- sites --- */
 
 enum {
-    RUNS     = 256,  /* of a site that are counted */
-    ENOUGH   = 64,   /* so that another site of the unit can be judged too */
-    PERCENT  = 10,   /* of misses, for the TLB to be better */
-    RUN_SOON = 16,   /* times that a run may miss DBT_RUN_MISSES times before it is judged, */
-    RUN_LATE = 8192, /* and after that */
-    PATIENCE = 64,   /* times that a site judged to be better off with its micro entry may miss DBT_MISSES times more */
+    RUNS        = 256,  /* of a site that are counted */
+    ENOUGH      = 64,   /* so that another site of the unit can be judged too */
+    PERCENT     = 10,   /* of misses, for the TLB to be better */
+    RUN_PERCENT = 3,    /* the same for a run, which cost more */
+    RUN_SOON    = 16,   /* times that a run may miss DBT_RUN_MISSES times before it is judged, */
+    RUN_LATE    = 1024, /* and after that, with RUN_SLOW times as many misses each */
+    RUN_SLOW    = 8,
+    LOOK_SOON   = 2,  /* of those times, before a window is made, */
+    LOOK_LATE   = 64, /* and before others are */
+    PATIENCE = 64, /* times that a site judged to be better off with its micro entry may miss DBT_MISSES times more */
     STATE    = 7,
     SEEN     = STATE + 1, /* with ADVICE_COUNT: a run of pages is worth trying */
 };
@@ -142,7 +146,7 @@ bool dbt_note_missed(DbtFrame *f, const uint8_t *at, bool side)
     return anew;
 }
 
-bool dbt_note_run(DbtFrame *f, const uint8_t *at)
+bool dbt_note_run(DbtFrame *f, const uint8_t *at, bool *look)
 {
     Dbt    *dbt  = f->dbt;
     DbtSite site = dbt_site_of(at);
@@ -157,7 +161,9 @@ bool dbt_note_run(DbtFrame *f, const uint8_t *at)
         switch ((DbtAdvice)(value & STATE)) {
         case ADVICE_RUN:
             value += STATE + 1;
-            anew = value / (STATE + 1) == RUN_SOON || value / (STATE + 1) == RUN_LATE;
+            f->misses[site.micro] *= value / (STATE + 1) > RUN_SOON ? RUN_SLOW : 1;
+            *look = value / (STATE + 1) == LOOK_SOON || value / (STATE + 1) % LOOK_LATE == 0;
+            anew  = value / (STATE + 1) == RUN_SOON || value / (STATE + 1) == RUN_LATE;
             if (anew) {
                 count(f, insn, ADVICE_COUNT_RUN);
             } else {
@@ -189,10 +195,11 @@ static void judge(DbtFrame *f, const DbtUnit *u, unsigned n, unsigned runs)
 {
     const uint8_t *insn  = u->host + u->insn_off[n];
     uintptr_t      value = known(f->dbt, insn);
-    bool           often = f->missed[dbt_count_slot(insn)] * 100u >= runs * PERCENT;
-    if ((value & STATE) == ADVICE_COUNT_RUN) {
+    bool           run   = (value & STATE) == ADVICE_COUNT_RUN;
+    bool           often = f->missed[dbt_count_slot(insn)] * 100u >= runs * (run ? RUN_PERCENT : PERCENT);
+    if (run) {
         note(f->dbt, insn, often ? ADVICE_TLB : ADVICE_RUN + RUN_SOON * (STATE + 1));
-    } else if (often && value & SEEN && u->singles >> n & 1) {
+    } else if (often && value & SEEN && u->may_run >> n & 1) {
         note(f->dbt, insn, ADVICE_RUN);
         f->dbt->counters.judged_run++;
         often = false;

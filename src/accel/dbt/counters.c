@@ -31,6 +31,8 @@ static const CounterName names[] = {
     COUNTER(relocated, "relocated", "units copied to another linear address"),
     COUNTER(judged, "sites-judged", "memory accesses whose micro TLB entry missed often, counted and judged"),
     COUNTER(judged_run, "sites-runs", "those that look into a run of pages since, at first at least"),
+    COUNTER(windows, "windows", "times that scattered pages were mapped as a run"),
+    COUNTER(window_pages, "window-pages", "those pages"),
     COUNTER(judged_tlb, "sites-tlb", "those that look into the TLB themselves since"),
     CALL(access, "slow-access", "memory accesses that the TLB had to be filled for, or that C ran"),
     CALL(access_run, "slow-access-run", "those that C ran"),

@@ -26,7 +26,8 @@
 #include "cpu/x86/x86.h"
 #include "memory/ram.h"
 
-typedef struct DbtUnit DbtUnit;
+typedef struct DbtUnit    DbtUnit;
+typedef struct DbtWindows DbtWindows;
 
 enum {
     DBT_MODES = X86_N_TLB_MODES,
@@ -55,13 +56,12 @@ typedef struct DbtMicro {
     uintptr_t addend;
 } DbtMicro;
 
-/* A run of linear pages that lie side by side in host memory, upwards or downwards (Linux hands out pages in either
- * order): host = base + ((linear - start) ^ flip) when linear - start <= last and the access is aligned by its size.
- * `flip` is 0, or all of a page's number. An empty one has a base that no address can be made of. */
+/* A run of linear pages that lie side by side in host memory (runs.c): host = linear + addend when linear - start <=
+ * last, for the size of the access. Empty ones start where no address is, as micro entries do. */
 typedef struct DbtRun {
-    uint64_t  start, last;
-    uintptr_t base;
-    uint64_t  flip;
+    uint64_t  start;
+    uint64_t  last8, last64; /* of accesses of up to 8 and up to 64 bytes */
+    uintptr_t addend;
 } DbtRun;
 
 /* Slot of rip: dbt_jump_slot(), or the other one of the same pair, where the stubs of a miss look. Slot 0 is never
@@ -141,6 +141,7 @@ typedef struct DbtFrame {
     const uint8_t *at;                   /* whose slow access may fault now */
     X86Insn        insn;                 /* that runs in C */
     DbtSample      samples[DBT_MICROS];
+    DbtWindows    *windows; /* NULL: none yet */
     DbtAccess      accesses[DBT_ACCESSES];
     const uint8_t *fault_rip; /* signals.c */
     uint64_t       fault_eflags;
@@ -202,8 +203,10 @@ typedef enum DbtStub {
     STUB_WRITE,
     STUB_GROUP_READ,
     STUB_GROUP_WRITE,
-    STUB_RUN_READ, /* the same for a run, which does not cover it: RAX is the host address afterwards */
+    STUB_RUN_READ, /* a run does not cover it: RCX is the addend afterwards */
     STUB_RUN_WRITE,
+    STUB_RUN_GROUP_READ,
+    STUB_RUN_GROUP_WRITE,
     STUB_COUNTED,   /* a site that is counted has run often enough; RCX = its description */
     STUB_INSN,      /* an instruction in C, and on */
     STUB_LINK,      /* a direct exit that has no link yet */
@@ -272,7 +275,7 @@ enum {
     SITE_PLAIN = 16,  /* behind the check RCX takes the addend; otherwise RAX is added to */
     SITE_TLB   = 32,  /* the site looks into the TLB, not into a micro entry */
     SITE_RETRY = 64,  /* SITE_AGAIN leads to the check, not behind it */
-    SITE_RUN   = 128, /* it looks into a run, and SITE_AGAIN wants the host address in RAX */
+    SITE_RUN   = 128, /* it looks into a run, and SITE_AGAIN wants the addend in RCX */
 };
 
 enum { SITE_VECTOR = 16, SITE_GPR = 32 };
@@ -366,7 +369,7 @@ struct DbtUnit {
     uint16_t       n_places;
     uint16_t       range_start, range_len; /* bytes of the page that it depends on */
     uint64_t       checks;                 /* instructions that check an address, a bit each */
-    uint64_t       singles;                /* those that may look into a run */
+    uint64_t       may_run;                /* those that may look into a run */
     size_t         bytes;                  /* of this struct with what follows it: the arrays below */
     Reloc         *relocs;                 /* of one that can be moved: own memory */
     unsigned       n_relocs;
@@ -396,7 +399,7 @@ static inline unsigned dbt_insn_at(const DbtUnit *u, uint32_t offset)
 
 typedef struct DbtCounters {
     uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, judged, judged_tlb,
-        judged_run;
+        judged_run, windows, window_pages;
 } DbtCounters;
 
 enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 32 << 10, DBT_PIECE = HUGE_PAGE };
@@ -600,7 +603,8 @@ static inline unsigned dbt_count_slot(const uint8_t *insn)              /* in fr
 void dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* a group's range cannot be checked at once */
 /* A micro entry has missed DBT_SAMPLES_WANTED times DBT_MISSES times; `side`: always in one run of pages. */
 bool dbt_note_missed(DbtFrame *f, const uint8_t *at, bool side);
-bool dbt_note_run(DbtFrame *f, const uint8_t *at); /* a run has missed DBT_RUN_MISSES times */
+/* A run has missed DBT_RUN_MISSES times; *look: it is worth while to make a window. */
+bool dbt_note_run(DbtFrame *f, const uint8_t *at, bool *look);
 bool dbt_note_counted(DbtFrame *f, const uint8_t *at);
 void dbt_note_hot(DbtFrame *f, const uint8_t *at); /* a look-up has been called often: from there */
 
@@ -608,9 +612,40 @@ void dbt_note_hot(DbtFrame *f, const uint8_t *at); /* a look-up has been called 
 void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
 void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
 void     dbt_micro_flush(DbtFrame *f, bool writes_only); /* runs too */
-DbtRun   dbt_run_around(X86Cpu *cpu, uint64_t linear, bool write);
-void     dbt_run_find(DbtFrame *f, unsigned entry, uint64_t linear, bool write); /* the page is in the TLB */
 uint64_t dbt_empty_tag(unsigned mode, unsigned slot);
+
+/* --- runs.c --- */
+void dbt_runs_flush(DbtFrame *f, bool writes_only);
+void dbt_runs_flush_page(DbtFrame *f, uint64_t page);
+
+/* The longest run around an address, as far as the TLB knows its pages; empty when it does not know that one. */
+DbtRun dbt_run_around(DbtFrame *f, uint64_t linear, bool write);
+void   dbt_run_find(DbtFrame *f, unsigned entry, uint64_t linear, bool write); /* that into an entry */
+
+/* The pages around an address that the TLB knows, wherever they lie: a window could show them. */
+DbtRun dbt_run_possible(DbtFrame *f, uint64_t linear, bool write);
+
+/* --- windows.c: pages that do not lie side by side are mapped that way a second time --- */
+enum { DBT_WINDOW_PAGES = 64, DBT_WINDOWS = 32 };
+
+typedef struct DbtWindow {
+    uint64_t       start; /* linear */
+    unsigned       n;     /* pages; 0: unused */
+    uint8_t       *host;
+    const uint8_t *pages[DBT_WINDOW_PAGES]; /* where they lie, as X86TlbPage.host */
+    RamBlock      *ram;                     /* a reference: all are its */
+} DbtWindow;
+
+struct DbtWindows {
+    uint8_t  *area;
+    unsigned  next;
+    DbtWindow window[DBT_WINDOWS];
+};
+
+/* Makes a window of what is possible around an address, if that is better than the run there. Parked, lock not held;
+ * true: others may have run meanwhile. */
+bool dbt_window_make(DbtFrame *f, uint64_t linear, bool write);
+void dbt_windows_free(DbtFrame *f);
 
 /* The jump cache's entry for rip; NULL: it has none. */
 DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode, uint64_t rip);

@@ -74,7 +74,7 @@ typedef struct Tr {
     int32_t         rcx_entry;    /* the addend in the frame that RCX has; 0: none */
     unsigned        n_addends;    /* of frame.addends in use */
     uint64_t        checks;       /* instructions that check an address, a bit each */
-    uint64_t        singles;      /* those that may look into a run */
+    uint64_t        may_run;      /* those that may look into a run */
     bool            counts;       /* one of its look-ups counts runs */
     uint32_t        tails[MAX_TAILS];
     unsigned        n_tails;

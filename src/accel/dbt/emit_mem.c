@@ -5,10 +5,9 @@
  *
  *     lea rax, ea;  sub rax, [tag];  cmp rax, 4096 - size;  ja slow;  mov rcx, [addend]
  *
- * Where that misses too often (adapt.c), pages may lie side by side in host memory, upwards or downwards:
+ * Where that misses too often (adapt.c), the pages may lie side by side in host memory:
  *
- *     lea rax, ea;  test al, size - 1;  jne slow
- *     sub rax, [start];  cmp rax, [last];  ja slow;  xor rax, [flip];  add rax, [base]
+ *     lea rax, ea;  sub rax, [start];  cmp rax, [last8];  ja slow;  mov rcx, [addend]
  *
  * Where that misses too, the entry of the TLB that the address asks for is looked at, and in code that has not run
  * often yet a stub does:
@@ -459,9 +458,7 @@ static DbtSite describe(const Tr *t, const Site *s, unsigned flags)
         .flags  = (uint8_t)(flags | (s->tlb ? SITE_TLB : 0) | (s->retry && !(flags & SITE_EXEC) ? SITE_RETRY : 0) |
                            (m->aligned ? SITE_ALIGN : 0) | (m->fpu ? SITE_FPU : 0) |
                            (!m->write && !m->no_copy && !s->group && !(flags & SITE_EXEC) ? SITE_LOAD : 0) |
-                           (s->run        ? SITE_RUN
-                             : is_plain(m) ? SITE_PLAIN
-                                           : 0))
+                           (s->run ? SITE_RUN : 0) | (is_plain(m) ? SITE_PLAIN : 0))
     };
 }
 
@@ -508,7 +505,7 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
     if (exec || s->tlb) {
         stub = s->group ? (write ? STUB_GROUP_WRITE : STUB_GROUP_READ) : write ? STUB_WRITE : STUB_READ;
     } else if (s->run) {
-        stub = write ? STUB_RUN_WRITE : STUB_RUN_READ;
+        stub = s->group ? (write ? STUB_RUN_GROUP_WRITE : STUB_RUN_GROUP_READ) : write ? STUB_RUN_WRITE : STUB_RUN_READ;
     } else if (s->group) {
         stub = write ? STUB_GROUP_WRITE_MISS : STUB_GROUP_READ_MISS;
     }
@@ -717,38 +714,16 @@ static void put_look_up(const Tr *t, Asm *a, bool write)
     asm_rm(a, true, 0x2b, H_RAX, asm_at(H_RCX, tlb_tag(write)));
 }
 
-/* May the check look into a run? Alone, and by its natural size; REP wants the addend. */
+/* May the check look into a run? What it needs of an addend must be kept, as with the TLB. */
 static bool can_run(const Tr *t, const Site *s)
 {
-    const MemSpec *m = s->m;
-    return t->s->insns[t->i].t != T_REP && m->addrsize == 8 && !s->group && !m->locked && !m->bit_offset &&
-           m->size <= 32 && !(m->size & (m->size - 1)) && !is_x87(t, m);
+    return s->m->addrsize == 8 && !s->m->locked && s->size <= 64 && (!s->group || t->n_addends < DBT_ADDENDS) &&
+           !is_x87(t, s->m);
 }
 
-/* RAX = the address becomes the host's. */
-static void put_run(Tr *t, Site *s)
+static int32_t run_member(const Site *s, size_t member)
 {
-    Asm     *a    = &t->hot;
-    unsigned n    = s->micro - DBT_MICROS;
-    int32_t  at   = DBT_FRAME(runs) + (int32_t)(n * sizeof(DbtRun));
-    uint32_t slow = asm_offset(&t->cold);
-
-    if (s->size > 1) { /* where pages go downwards, an access must not go on in the next one */
-        asm_8(a, 0xa8);
-        asm_8(a, s->size - 1u);
-        asm_jcc(a, CC_NZ, 0);
-        reloc(t, false, RELOC_COLD, slow);
-    }
-    asm_rm(a, true, 0x2b, H_RAX, asm_frame(at + (int32_t)offsetof(DbtRun, start)));
-    asm_rm(a, true, 0x3b, H_RAX, asm_frame(at + (int32_t)offsetof(DbtRun, last)));
-    asm_jcc(a, CC_A, 0);
-    reloc(t, false, RELOC_COLD, slow);
-    asm_rm(a, true, 0x33, H_RAX, asm_frame(at + (int32_t)offsetof(DbtRun, flip)));
-    asm_rm(a, true, 0x03, H_RAX, asm_frame(at + (int32_t)offsetof(DbtRun, base)));
-    put_slow(t, s, 0, true);
-    if (s->copy) {
-        t->s->relocs[s->copy].value = asm_offset(a);
-    }
+    return DBT_FRAME(runs) + (int32_t)((s->micro - DBT_MICROS) * sizeof(DbtRun) + member);
 }
 
 static void put_compare(Asm *a, unsigned reg, unsigned size)
@@ -783,8 +758,8 @@ Operand check(Tr *t, const MemSpec *m)
         c.disp     = (int32_t)(c.disp - into);
         c.linear -= (uint64_t)into;
     }
-    bool runs = advice == ADVICE_RUN || advice == ADVICE_COUNT_RUN, single = can_run(t, &s);
-    s.run     = runs && single;
+    bool runs = advice == ADVICE_RUN || advice == ADVICE_COUNT_RUN, may_run = can_run(t, &s);
+    s.run     = runs && may_run;
     s.counted = advice == ADVICE_COUNT || (advice == ADVICE_COUNT_RUN && s.run);
     runs &= !s.run; /* the TLB then */
     s.tlb     = (advice == ADVICE_NONE || advice == ADVICE_TLB || runs) && !is_x87(t, m) && can_look_up(t, &s);
@@ -798,7 +773,7 @@ Operand check(Tr *t, const MemSpec *m)
     unsigned table = t->f->mode * 2u + c.write;
     s.micro        = s.run ? DBT_MICROS + table * DBT_RUNS + index % DBT_RUNS : table * DBT_MICRO + index;
     int32_t addend = entry_of(s.micro) + 8;
-    if (g && s.tlb) {
+    if (g && (s.tlb || s.run)) {
         addend = DBT_FRAME(addends) + 8 * (int32_t)t->n_addends++;
     }
     if (g) {
@@ -806,7 +781,7 @@ Operand check(Tr *t, const MemSpec *m)
     }
 
     t->checks |= UINT64_C(1) << t->i;
-    t->singles |= (uint64_t)single << t->i;
+    t->may_run |= (uint64_t)may_run << t->i;
     t->rcx_entry = 0;
     flags_save(t);
     if (s.counted) {
@@ -827,10 +802,6 @@ Operand check(Tr *t, const MemSpec *m)
         asm_jcc(a, CC_NZ, 0);
         reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
         put_slow(t, &s, SITE_EXEC, false);
-    }
-    if (s.run) {
-        put_run(t, &s);
-        return finish_operand(t, m, asm_at(H_RAX, 0), H_RCX);
     }
     if (s.inlined) {
         put_look_up(t, a, c.write);
@@ -855,17 +826,35 @@ Operand check(Tr *t, const MemSpec *m)
         if (reg == H_RCX) {
             asm_mov(a, H_RCX, H_RAX);
         }
-        asm_rm(a, true, 0x2b, reg, asm_frame(addend - 8));
-        put_compare(a, reg, s.size);
+        asm_rm(a, true, 0x2b, reg, asm_frame(s.run ? run_member(&s, offsetof(DbtRun, start)) : addend - 8));
+        if (s.run) {
+            size_t last = s.size <= 8 ? offsetof(DbtRun, last8) : offsetof(DbtRun, last64);
+            asm_rm(a, true, 0x3b, reg, asm_frame(run_member(&s, last)));
+        } else {
+            put_compare(a, reg, s.size);
+        }
     }
     asm_jcc(a, fixed ? CC_NZ : CC_A, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+    if (s.run) { /* the slow side comes back behind it, with the addend for this time */
+        asm_load(a, H_RCX, asm_frame(run_member(&s, offsetof(DbtRun, addend))));
+    }
     put_slow(t, &s, 0, plain || fixed || segment);
 
     if (s.inlined) {
         asm_load(a, H_RCX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
     }
-    if (!s.tlb && (plain || near)) {
+    if (s.run) {
+        if (s.copy) {
+            t->s->relocs[s.copy].value = asm_offset(a);
+        }
+        if (g) {
+            asm_store(a, asm_frame(addend), H_RCX);
+        }
+        if (!plain) {
+            asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
+        }
+    } else if (!s.tlb && (plain || near)) {
         asm_load(a, H_RCX, asm_frame(addend));
     } else if (segment) {
         asm_rm(a, true, 0x03, H_RCX, asm_frame(addend));
@@ -875,7 +864,7 @@ Operand check(Tr *t, const MemSpec *m)
     } else if (g) { /* for the members */
         asm_store(a, asm_frame(addend), H_RCX);
     }
-    if (s.copy) {
+    if (s.copy && !s.run) {
         t->s->relocs[s.copy].value = asm_offset(a);
     }
     if (near) {
@@ -888,6 +877,6 @@ Operand check(Tr *t, const MemSpec *m)
     if (!plain) {
         return finish_operand(t, m, asm_at(H_RAX, (int32_t)into), H_RCX);
     }
-    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch && (g || !s.tlb) ? addend : 0;
+    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch && (g || !(s.tlb || s.run)) ? addend : 0;
     return finish_operand(t, m, plain_operand(a, m), H_RAX);
 }

@@ -187,133 +187,9 @@ static uint64_t *used_word(DbtFrame *f, unsigned line)
     return (uint64_t *)(void *)(f->micro_used + line);
 }
 
-/* --- runs of pages --- */
-
-static void empty_run(DbtRun *r)
-{
-    *r = (DbtRun){ .start = DBT_NO_TAG, .base = DBT_NO_TAG };
-}
-
-static void runs_flush(DbtFrame *f, bool writes_only)
-{
-    for (unsigned table = 0; table < DBT_MODES * 2; table++) {
-        while (f->runs_used[table] && (!writes_only || table % 2 == X86_WRITE)) {
-            unsigned i = (unsigned)__builtin_ctz(f->runs_used[table]);
-            f->runs_used[table] &= f->runs_used[table] - 1;
-            empty_run(&f->runs[table / 2][table % 2][i]);
-        }
-    }
-}
-
-static void runs_flush_page(DbtFrame *f, uint64_t page)
-{
-    for (unsigned table = 0; table < DBT_MODES * 2; table++) {
-        for (uint32_t left = f->runs_used[table]; left; left &= left - 1) {
-            unsigned i = (unsigned)__builtin_ctz(left);
-            DbtRun  *r = &f->runs[table / 2][table % 2][i];
-            if (page - r->start <= r->last) {
-                f->runs_used[table] &= ~(1u << i);
-                empty_run(r);
-            }
-        }
-    }
-}
-
-/* How many pages go on from `page` in steps of `by` bytes, on the host in steps of `host_by`, as far as the TLB knows
- * them. */
-static unsigned run_length(const X86Cpu *cpu, uint64_t page, int64_t by, int64_t host_by, bool write)
-{
-    enum { FAR = 256 };
-    uintptr_t addend = x86_tlb_slot(cpu, page)->addend;
-    unsigned  n      = 0;
-    for (;;) {
-        page += (uint64_t)by;
-        addend += (uintptr_t)(host_by - by);
-        const X86TlbEntry *e = x86_tlb_slot(cpu, page);
-        if (n == FAR || (write ? e->write : e->read) != page || e->addend != addend) {
-            return n;
-        }
-        n++;
-    }
-}
-
-/* The page at `linear` of a larger mapping: how many pages before and behind it are as good, though the TLB need not
- * know them: guest memory that lies side by side, and may be written. */
-static void large_run(X86Cpu *cpu, uint64_t linear, bool write, unsigned *before, unsigned *behind)
-{
-    enum { PAGES = 1 << (21 - X86_PAGE_BITS) };
-    const TlbTable   *t = (const TlbTable *)(const void *)cpu->tlb_entries;
-    const X86TlbPage *p = &t->pages[linear >> X86_PAGE_BITS & (X86_TLB_SIZE - 1)];
-    const TlbRange   *r = cpu->tlb->ranges;
-    while (r < cpu->tlb->ranges + TLB_RANGES && p->physical - r->start >= r->len) {
-        r++;
-    }
-    if (p->shift < 21 || r == cpu->tlb->ranges + TLB_RANGES || cpu->tlb->n_breakpoints) {
-        return;
-    }
-    unsigned at   = (unsigned)(linear >> X86_PAGE_BITS) % PAGES;
-    uint64_t down = (p->physical - r->start) >> X86_PAGE_BITS, up = (r->len >> X86_PAGE_BITS) - down - 1;
-    *before = (unsigned)MIN(down, (uint64_t)at);
-    *behind = (unsigned)MIN(up, (uint64_t)(PAGES - 1 - at));
-    for (unsigned n = 0; write && n < *before; n++) {
-        *before = ram_page_watched(p->ram, p->ram_offset - (uint64_t)(n + 1) * X86_PAGE_SIZE) ? n : *before;
-    }
-    for (unsigned n = 0; write && n < *behind; n++) {
-        *behind = ram_page_watched(p->ram, p->ram_offset + (uint64_t)(n + 1) * X86_PAGE_SIZE) ? n : *behind;
-    }
-}
-
-typedef struct Found {
-    unsigned down, up; /* pages before and behind it */
-    bool     flips;    /* they lie downwards */
-} Found;
-
-/* The page is in the TLB. */
-static Found find_pages(X86Cpu *cpu, uint64_t page, bool write)
-{
-    enum { PAGE = X86_PAGE_SIZE };
-    Found r = { .down = run_length(cpu, page, -PAGE, -PAGE, write), .up = run_length(cpu, page, PAGE, PAGE, write) };
-    if (r.down + r.up == 0) {
-        large_run(cpu, page, write, &r.down, &r.up);
-    }
-    if (r.down + r.up == 0) {
-        r.down  = run_length(cpu, page, -PAGE, PAGE, write);
-        r.up    = run_length(cpu, page, PAGE, -PAGE, write);
-        r.flips = r.down + r.up;
-    }
-    return r;
-}
-
-DbtRun dbt_run_around(X86Cpu *cpu, uint64_t linear, bool write)
-{
-    uint64_t           page = linear & ~(uint64_t)X86_PAGE_MASK;
-    const X86TlbEntry *e    = x86_tlb_slot(cpu, page);
-    if ((write ? e->write : e->read) != page) {
-        return (DbtRun){ .start = DBT_NO_TAG, .base = DBT_NO_TAG };
-    }
-    Found r = find_pages(cpu, page, write);
-    /* Downwards: the first page lies highest, and -1 - i is ~i. */
-    uint64_t before = (uint64_t)r.down * X86_PAGE_SIZE;
-    return (DbtRun){
-        .start = page - before,
-        .last  = (uint64_t)(r.up + r.down + 1) * X86_PAGE_SIZE - 1,
-        .base  = page + e->addend + (r.flips ? before + X86_PAGE_SIZE : -before),
-        .flip  = r.flips ? ~(uint64_t)X86_PAGE_MASK : 0,
-    };
-}
-
-void dbt_run_find(DbtFrame *f, unsigned entry, uint64_t linear, bool write)
-{
-    unsigned n                                                  = entry - DBT_MICROS;
-    f->runs[n / (2 * DBT_RUNS)][n / DBT_RUNS % 2][n % DBT_RUNS] = dbt_run_around(f->cpu, linear, write);
-    f->runs_used[n / DBT_RUNS] |= 1u << n % DBT_RUNS;
-}
-
-/* --- micro TLBs --- */
-
 void dbt_micro_flush(DbtFrame *f, bool writes_only)
 {
-    runs_flush(f, writes_only);
+    dbt_runs_flush(f, writes_only);
     DbtMicro *micro = f->micro[0][0];
     for (unsigned line = 0; line < sizeof f->micro_used; line += WORD) {
         uint64_t *word = used_word(f, line);
@@ -333,7 +209,7 @@ void dbt_micro_flush(DbtFrame *f, bool writes_only)
 static void micro_flush_page(DbtFrame *f, uint64_t page)
 {
     DbtMicro *micro = f->micro[0][0];
-    runs_flush_page(f, page);
+    dbt_runs_flush_page(f, page);
     for (unsigned line = 0; line < sizeof f->micro_used; line += WORD) {
         for (unsigned i = line; *used_word(f, line) && i < line + WORD; i++) {
             for (unsigned k = 0; f->micro_used[i] && k < DBT_LINE; k++) {

@@ -27,6 +27,8 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_GROUP_WRITE]                      = "group_write",
         [STUB_RUN_READ]                         = "run_read",
         [STUB_RUN_WRITE]                        = "run_write",
+        [STUB_RUN_GROUP_READ]                   = "run_group_read",
+        [STUB_RUN_GROUP_WRITE]                  = "run_group_write",
         [STUB_COUNTED]                          = "counted",
         [STUB_INSN]                             = "insn",
         [STUB_LINK]                             = "link",
@@ -320,7 +322,7 @@ static void put_micro(Listing *l, uint32_t offset)
 
 static void put_run(Listing *l, uint32_t offset)
 {
-    static const char *const members[] = { "start", "last", "base", "flip" };
+    static const char *const members[] = { "start", "last8", "last64", "addend" };
     unsigned                 n         = offset / (unsigned)sizeof(DbtRun);
     g_string_append_printf(l->out, "%s run", n / DBT_RUNS & 1 ? "write" : "read");
     if (l->flags & DBT_LIST_ADDRESSES) {

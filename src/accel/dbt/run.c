@@ -211,6 +211,7 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
 static void frame_done(DbtFrame *f)
 {
     f->cpu->map_fpu_pointers = NULL;
+    dbt_windows_free(f);
     atomic_store_explicit(&f->cpu->vcpu.kick_word, NULL, memory_order_release);
     g_mutex_lock(&f->dbt->lock);
     g_ptr_array_remove(f->dbt->frames, f);

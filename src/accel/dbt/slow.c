@@ -250,15 +250,16 @@ static bool store_operand(DbtFrame *f, uint64_t linear, const DbtSite *site)
 /* The stub has counted down to 0. Enough samples? */
 static bool take_sample(DbtFrame *f, uint64_t linear, unsigned entry, bool write, bool *side)
 {
-    DbtSample *s     = &f->samples[entry];
-    DbtRun     run   = dbt_run_around(f->cpu, linear, write);
+    DbtSample *s   = &f->samples[entry];
+    DbtRun     has = dbt_run_around(f, linear, write), may = dbt_run_possible(f, linear, write);
+    DbtRun     run   = may.last8 > has.last8 ? may : has;
     unsigned   n     = s->n + 1u;
     unsigned   again = n > 1 && linear - s->start <= s->last ? s->inside + 1u : 0;
 
     f->misses[entry] = DBT_MISSES;
     *side            = again == DBT_SAMPLES_WANTED - 1;
     *s               = (DbtSample){
-                      .start = run.start, .last = run.last, .n = (uint8_t)(n % DBT_SAMPLES_WANTED), .inside = (uint8_t)again
+                      .start = run.start, .last = run.last8, .n = (uint8_t)(n % DBT_SAMPLES_WANTED), .inside = (uint8_t)again
     };
     return n == DBT_SAMPLES_WANTED;
 }
@@ -266,13 +267,14 @@ static bool take_sample(DbtFrame *f, uint64_t linear, unsigned entry, bool write
 /* Has the stub counted down to 0? true: the unit is made anew, and the instruction runs in that one. */
 static bool has_missed_often(DbtFrame *f, uint64_t linear, const uint8_t *at, const DbtSite *site, bool write)
 {
-    bool run = site->flags & SITE_RUN, side = false;
+    bool run = site->flags & SITE_RUN, side = false, look = false;
     if (f->misses[site->micro] || (!run && !take_sample(f, linear, site->micro, write, &side))) {
         return false;
     }
     x86_park(f->cpu);
-    uint64_t rip = dbt_rip_of_site(f, at);
-    if (!(run ? dbt_note_run(f, at) : dbt_note_missed(f, at, side))) {
+    uint64_t rip  = dbt_rip_of_site(f, at);
+    bool     anew = run ? dbt_note_run(f, at, &look) : dbt_note_missed(f, at, side);
+    if (!anew && !(look && dbt_window_make(f, linear, write))) {
         return false;
     }
     f->cpu->rip = rip;
@@ -310,7 +312,7 @@ static void fill_entry(DbtFrame *f, const DbtSite *site, uint64_t linear, uint64
 {
     if (site->flags & SITE_RUN) {
         dbt_run_find(f, site->micro, linear, site->micro / DBT_RUNS % 2 == X86_WRITE);
-        f->tmp[0] = linear + addend;
+        f->tmp[1] = addend;
     } else if (!(site->flags & SITE_TLB)) {
         DbtMicro *m = (DbtMicro *)f->micro + site->micro;
         m->tag      = tag;

@@ -140,7 +140,7 @@ static void put_here(const Asm *a, uint8_t *branch)
 typedef enum Miss { MISS_MICRO, MISS_RUN, MISS_TLB } Miss;
 
 /* RAX = linear address, RCX = DbtSite. Unless it is the TLB that has missed: looks there, and its entry goes into the
- * micro entry, or for a run into RAX. RDX and RBX wait in the frame meanwhile. */
+ * micro entry, or for a run into RCX. RDX and RBX wait in the frame meanwhile. */
 static void put_miss(Asm *a, bool write, bool group, Miss what)
 {
     enum { D = 8 }; /* the return address */
@@ -169,7 +169,7 @@ static void put_miss(Asm *a, bool write, bool group, Miss what)
         asm_jcc(a, CC_Z, 0);
         often = a->p;
         if (what == MISS_RUN) {
-            asm_rm(a, true, 0x03, H_RAX, asm_at(H_RDX, (int32_t)offsetof(X86TlbEntry, addend)));
+            asm_load(a, H_RCX, asm_at(H_RDX, (int32_t)offsetof(X86TlbEntry, addend)));
         } else {
             asm_emit(a, &(Enc){ .op = 0xc1, .reg = 4, .rm = H_RCX, .imm = 4, .imm_size = 1 });
             asm_load(a, H_RBX, asm_at(H_RDX, tag));
@@ -518,6 +518,8 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
     case STUB_GROUP_WRITE: put_miss(a, true, true, MISS_TLB); break;
     case STUB_RUN_READ: put_miss(a, false, false, MISS_RUN); break;
     case STUB_RUN_WRITE: put_miss(a, true, false, MISS_RUN); break;
+    case STUB_RUN_GROUP_READ: put_miss(a, false, true, MISS_RUN); break;
+    case STUB_RUN_GROUP_WRITE: put_miss(a, true, true, MISS_RUN); break;
     case STUB_COUNTED:
         put_pop_from(a);
         put_call(a, (const void *)dbt_slow_counted, 0);

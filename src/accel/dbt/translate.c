@@ -198,7 +198,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->entry       = t->f->entry;
     u->n_c         = (uint8_t)t->n_c;
     u->checks      = t->checks;
-    u->singles     = t->singles;
+    u->may_run     = t->may_run;
     u->n_places    = (uint16_t)t->n_places;
     u->range_start = (uint16_t)t->range_start;
     u->range_len   = (uint16_t)(t->range_end - t->range_start);

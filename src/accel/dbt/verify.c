@@ -48,21 +48,6 @@ enum {
     ROOT_FRESH = 0x50000,
 };
 
-/* After
- *
- *     test RAX, size - 1;  jne slow;  sub RAX, [run.start];  cmp RAX, [run.last];  ja slow
- *     xor RAX, [run.flip];  add RAX, [run.base]
- *
- * RAX is where `size` bytes at the address that it was are. */
-typedef enum RunStage { RUN_NONE, RUN_TESTING, RUN_ALIGNED, RUN_COMPARED, RUN_FLIPPED } RunStage;
-
-typedef struct RunCheck {
-    RunStage stage;
-    unsigned size;
-    Expr     address; /* that is aligned */
-    unsigned run;     /* RUN_COMPARED and after */
-} RunCheck;
-
 /* [address, address + size) is checked for entry k. */
 typedef struct Fact {
     unsigned k, size;
@@ -98,7 +83,7 @@ typedef struct DbtVerifier {
     /* CMP with a tag in it: a branch must follow. */
     ZydisMnemonic pending; /* JA, or JNE where the page is known; 0: none */
     Fact          checking;
-    RunCheck      run;
+    int           run; /* what is checked is in that run: its addend must be loaded next; -1: not */
     Fits          fits;
 
     const uint8_t          *at; /* instruction at hand */
@@ -672,73 +657,38 @@ static bool is_tag_of_page(DbtVerifier *v)
     return true;
 }
 
-static bool is_rax(const ZydisDecodedOperand *o, unsigned bits)
-{
-    return o->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(o->reg.value) == H_RAX && o->size == bits &&
-           o->reg.value != ZYDIS_REGISTER_AH;
-}
-
-/* The next instruction of a look at a run? Sets what must follow. */
+/* The look at a run, `CMP register, [last]` and the branch behind it, and the load of the addend? Sets what must
+ * follow. */
 static bool run_step(DbtVerifier *v)
 {
     const ZydisDecodedOperand *to = &v->op[0], *from = &v->op[1];
-    Expr                      *rax   = &v->s.reg[H_RAX];
-    RunCheck                  *r     = &v->run;
-    RunStage                   stage = r->stage;
 
     if (v->cold) {
         return false;
     }
-    switch (v->z.mnemonic) {
-    case ZYDIS_MNEMONIC_TEST: {
-        uint64_t mask = from->imm.value.u;
-        if (is_rax(to, 8) && from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && mask && mask < 32 && !(mask & (mask + 1))) {
-            *r = (RunCheck){ .stage = RUN_TESTING, .size = (unsigned)mask + 1, .address = *rax };
-        }
-        return false;
-    }
-    case ZYDIS_MNEMONIC_JNZ: r->stage = stage == RUN_TESTING ? RUN_ALIGNED : RUN_NONE; return false;
-    case ZYDIS_MNEMONIC_CMP: {
-        int  n = is_rax(to, 64) ? run_of(from, offsetof(DbtRun, last)) : -1;
-        Expr start, address;
-        if (n < 0) {
+    if (v->z.mnemonic == ZYDIS_MNEMONIC_CMP && is_whole(to)) {
+        int n8 = run_of(from, offsetof(DbtRun, last8)), n64 = run_of(from, offsetof(DbtRun, last64));
+        int n = MAX(n8, n64);
+        if (n < 0 || (unsigned)n / (2 * DBT_RUNS) != v->u->mode || v->n_lookups == MAX_LOOKUPS) {
             return false;
         }
-        start   = expr_root(ROOT_RUN + (uint32_t)n);
-        address = sum(v, rax, &start, 1);
-        if ((unsigned)n / (2 * DBT_RUNS) != v->u->mode || v->n_lookups == MAX_LOOKUPS) {
-            return false;
-        }
-        unsigned size = stage == RUN_ALIGNED && expr_same(&r->address, &address) ? r->size : 1;
-        unsigned k    = N_MICRO + 2 * v->n_lookups++ + (unsigned)n / DBT_RUNS % 2;
-        *r            = (RunCheck){ .stage = RUN_COMPARED, .size = size, .address = address, .run = (unsigned)n };
-        v->checking   = (Fact){ .k = k, .size = size, .address = address };
-        v->pending    = ZYDIS_MNEMONIC_JNBE;
+        Expr start  = expr_root(ROOT_RUN + (uint32_t)n);
+        v->checking = (Fact){ .k       = N_MICRO + 2 * v->n_lookups++ + (unsigned)n / DBT_RUNS % 2,
+                              .size    = n8 >= 0 ? 8 : 64,
+                              .address = sum(v, &v->s.reg[gpr_of(to->reg.value)], &start, 1) };
+        v->pending  = ZYDIS_MNEMONIC_JNBE;
+        v->run      = n;
         return true;
     }
-    case ZYDIS_MNEMONIC_JNBE: return stage == RUN_COMPARED;
-    case ZYDIS_MNEMONIC_XOR:
-        if (stage == RUN_COMPARED && is_rax(to, 64) && run_of(from, offsetof(DbtRun, flip)) == (int)r->run) {
-            r->stage = RUN_FLIPPED;
-            return true;
+    if (v->run >= 0 && v->z.mnemonic != ZYDIS_MNEMONIC_JNBE) {
+        bool addend = v->z.mnemonic == ZYDIS_MNEMONIC_MOV && is_whole(to) && gpr_of(to->reg.value) == H_RCX &&
+                      run_of(from, offsetof(DbtRun, addend)) == v->run;
+        v->run = -1;
+        if (addend) {
+            v->s.reg[H_RCX] = expr_root(addend_root(v->checking.k));
         }
-        break;
-    case ZYDIS_MNEMONIC_ADD:
-        if (stage == RUN_FLIPPED && is_rax(to, 64) && run_of(from, offsetof(DbtRun, base)) == (int)r->run) {
-            Expr addend = expr_root(addend_root(v->checking.k));
-            *rax        = sum(v, &r->address, &addend, 1);
-            r->stage    = RUN_NONE;
-            return true;
-        }
-        break;
-    case ZYDIS_MNEMONIC_SUB:
-        if (stage == RUN_ALIGNED && is_rax(to, 64)) {
-            return false;
-        }
-        break;
-    default: break;
+        return addend;
     }
-    r->stage = RUN_NONE;
     return false;
 }
 
@@ -848,6 +798,8 @@ static bool branch(DbtVerifier *v)
     case STUB_GROUP_WRITE:
     case STUB_RUN_READ:
     case STUB_RUN_WRITE:
+    case STUB_RUN_GROUP_READ:
+    case STUB_RUN_GROUP_WRITE:
     case STUB_COUNTED:
     case STUB_LINK:
     case STUB_RET_MISS ... STUB_RET_MISS_LAST:
@@ -891,7 +843,7 @@ static unsigned mode_of_entry(unsigned entry)
 static DbtStub stub_for(const DbtSite *site, bool write, bool group)
 {
     if (site->flags & SITE_RUN && !(site->flags & SITE_EXEC)) {
-        return write ? STUB_RUN_WRITE : STUB_RUN_READ;
+        return group ? (write ? STUB_RUN_GROUP_WRITE : STUB_RUN_GROUP_READ) : write ? STUB_RUN_WRITE : STUB_RUN_READ;
     }
     if (site->flags & (SITE_TLB | SITE_EXEC)) {
         return group ? (write ? STUB_GROUP_WRITE : STUB_GROUP_READ) : write ? STUB_WRITE : STUB_READ;
@@ -905,7 +857,7 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
 {
     const DbtUnit *u     = v->u;
     const uint8_t *end   = u->cold + u->cold_size;
-    const Fact    *f     = &v->checking;
+    Fact          *f     = &v->checking;
     State          saved = v->s;
     DbtSite        site;
 
@@ -923,9 +875,13 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
         to += v->z.length;
     } while (v->z.mnemonic != ZYDIS_MNEMONIC_CALL && ++n < 24);
     v->cold    = false;
-    bool write = is_write(f->k), run = v->run.stage == RUN_COMPARED, tlb = f->k >= N_MICRO && !run;
-    int  stub = branch_target(v) ? stub_at(v->dbt, branch_target(v)) : -1;
-    if (!site_before(u, to, &site) || (!tlb && site.micro != (run ? DBT_MICROS + v->run.run : f->k)) ||
+    bool write = is_write(f->k), run = v->run >= 0, tlb = f->k >= N_MICRO && !run;
+    int  stub      = branch_target(v) ? stub_at(v->dbt, branch_target(v)) : -1;
+    bool described = site_before(u, to, &site);
+    if (described && run) { /* the way back from here has it for that size */
+        f->size = MIN(f->size, X86_PAGE_SIZE - (unsigned)site.limit);
+    }
+    if (!described || (!tlb && site.micro != (run ? DBT_MICROS + (unsigned)v->run : f->k)) ||
         !(site.flags & SITE_RUN) != !run || (!page && site.limit != X86_PAGE_SIZE - f->size) ||
         site.limit >= X86_PAGE_SIZE || site.insn != v->insn || !(site.flags & SITE_TLB) != !tlb) {
         return bad(v, "a slow side whose description is not the check's");
@@ -941,7 +897,7 @@ static bool slow_side(DbtVerifier *v, const uint8_t *to, const uint8_t *back)
         return bad(v, "a slow side that does not come back");
     }
     const uint8_t *again = branch_target(v);
-    for (unsigned i = 0; run && i < 2; i++) { /* behind XOR and ADD, which follow */
+    if (run) { /* behind the load of the addend */
         if (!decode(v, back, u->hot + u->hot_size)) {
             return false;
         }
@@ -1238,6 +1194,7 @@ void dbt_verify(Dbt *dbt, const DbtUnit *u)
     v->n_joins   = 0;
     v->n_lookups = 0;
     v->pending   = 0;
+    v->run       = -1;
     v->cold      = false;
     v->problem   = NULL;
     if (!verify(v, u)) {

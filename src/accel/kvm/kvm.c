@@ -23,13 +23,12 @@ static const char *const notify_names[]  = { "run", "internal-error", "disable",
 static const Field kvm_properties[] = {
     FIELD(Kvm, irqchip, "kernel-irqchip", .alias = "kernel_irqchip", .names = irqchip_names, .initial = KVM_IRQCHIP_ON,
           .help = "interrupt controllers in the kernel: all, only local APICs, or none"),
-    FIELD(Kvm, cpu_pm, "cpu-pm",
-          .help = "as -overcommit cpu-pm=: the guest waits on the host's CPU without leaving it"),
     FIELD(Kvm, shadow_mem, "kvm-shadow-mem", .size_unit = 1,
           .help = "most memory for shadow page tables; 0: the kernel's"),
     FIELD(Kvm, dirty_ring_size, "dirty-ring-size",
           .help = "entries of each vCPU's ring of written pages, a power of two from 1024; 0: a bitmap instead"),
     FIELD(Kvm, device, "device", .text = "/dev/kvm", .help = "KVM's device, or /dev/fdset/N"),
+    FIELD(Kvm, cpu_pm, "cpu-pm", .help = "guests idle in the processor itself (-overcommit cpu-pm=on)"),
     FIELD(Kvm, notify, "notify-vmexit", .names = notify_names, .initial = KVM_NOTIFY_RUN,
           .help = "when a guest keeps its CPU from taking events: go on, stop, or do not watch"),
     FIELD(Kvm, notify_window, "notify-window", .help = "for how many cycles it may; 0: the hardware's"),
@@ -122,6 +121,23 @@ static bool set_up_notify(Kvm *kvm, Error *err)
     return kvm_ioctl(kvm->vm, KVM_ENABLE_CAP, &cap) == 0 || error_set_errno(err, errno, "notify-vmexit");
 }
 
+/* HLT, MWAIT, PAUSE and C-states do not leave the guest: quick to wake up, and the host's processor looks busy. */
+static bool set_up_cpu_pm(Kvm *kvm, Error *err)
+{
+    uint64_t wanted = KVM_X86_DISABLE_EXITS_MWAIT | KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE |
+                      KVM_X86_DISABLE_EXITS_CSTATE;
+    int there = kvm->cpu_pm ? kvm_check(kvm, KVM_CAP_X86_DISABLE_EXITS) : 0;
+    if (!kvm->cpu_pm) {
+        return true;
+    }
+    if (there <= 0 || !(there & KVM_X86_DISABLE_EXITS_HLT)) {
+        return error_set(err,
+                         "cpu-pm: KVM of this kernel cannot let guests halt the processor (Linux 4.17 and later do)");
+    }
+    struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_DISABLE_EXITS, .args = { wanted & (uint64_t)there } };
+    return kvm_ioctl(kvm->vm, KVM_ENABLE_CAP, &cap) == 0 || error_set_errno(err, errno, "cpu-pm");
+}
+
 static bool set_up_vm(Kvm *kvm, Error *err)
 {
     uint64_t identity = IDENTITY_MAP;
@@ -138,21 +154,6 @@ static bool set_up_vm(Kvm *kvm, Error *err)
         }
     }
     return true;
-}
-
-static bool set_up_idling(Kvm *kvm, Error *err)
-{
-    struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_DISABLE_EXITS };
-
-    if (!kvm->cpu_pm) {
-        return true;
-    }
-    cap.args[0] = (uint64_t)kvm_check(kvm, KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_VALID_EXITS;
-    if (!cap.args[0]) {
-        return error_set(err, "cpu-pm=on: this host's KVM keeps idle CPUs to itself (KVM_CAP_X86_DISABLE_EXITS)");
-    }
-    return kvm_ioctl(kvm->vm, KVM_ENABLE_CAP, &cap) == 0 ||
-           error_set_errno(err, errno, "cpu-pm=on: KVM does not take it");
 }
 
 static bool read_msr_list(Kvm *kvm, Error *err)
@@ -193,7 +194,7 @@ static bool kvm_init(Accel *accel, Error *err)
     read_sizes(kvm);
     kvm_signal_init();
     return need_capabilities(kvm, err) && set_up_vm(kvm, err) && set_up_ring(kvm, err) && set_up_notify(kvm, err) &&
-           set_up_idling(kvm, err) && kvm_irqchip_create(kvm, err) && read_msr_list(kvm, err) &&
+           set_up_cpu_pm(kvm, err) && kvm_irqchip_create(kvm, err) && read_msr_list(kvm, err) &&
            kvm_cpuid_init(kvm, err);
 }
 
@@ -277,26 +278,25 @@ static const X86Hypervisor *kvm_hypervisor(Accel *accel)
 }
 
 ACCEL_TYPE(kvm) = {
-    .name            = "kvm",
-    .parent          = "accel",
-    .help            = "the host's CPU runs the guest's code (Linux KVM)",
-    .class           = OBJECT_CLASS_ACCEL,
-    .size            = sizeof(Kvm),
-    .properties      = kvm_properties,
-    .no_smm          = true,
-    .no_io_registers = true,
-    .suits           = kvm_probe,
-    .init            = kvm_init,
-    .free            = kvm_free,
-    .vcpu_init       = kvm_vcpu_init,
-    .vcpu_free       = kvm_vcpu_free,
-    .vcpu_thread     = kvm_vcpu_thread,
-    .attach          = kvm_attach,
-    .detach          = kvm_detach,
-    .resuming        = kvm_resuming,
-    .paused          = kvm_paused,
-    .hypervisor      = kvm_hypervisor,
-    .breakpoint      = kvm_breakpoint,
-    .dirty_log       = kvm_dirty_log,
-    .dirty_sync      = kvm_dirty_sync,
+    .name        = "kvm",
+    .parent      = "accel",
+    .help        = "the host's CPU runs the guest's code (Linux KVM)",
+    .class       = OBJECT_CLASS_ACCEL,
+    .size        = sizeof(Kvm),
+    .properties  = kvm_properties,
+    .no_smm      = true,
+    .suits       = kvm_probe,
+    .init        = kvm_init,
+    .free        = kvm_free,
+    .vcpu_init   = kvm_vcpu_init,
+    .vcpu_free   = kvm_vcpu_free,
+    .vcpu_thread = kvm_vcpu_thread,
+    .attach      = kvm_attach,
+    .detach      = kvm_detach,
+    .resuming    = kvm_resuming,
+    .paused      = kvm_paused,
+    .hypervisor  = kvm_hypervisor,
+    .breakpoint  = kvm_breakpoint,
+    .dirty_log   = kvm_dirty_log,
+    .dirty_sync  = kvm_dirty_sync,
 };

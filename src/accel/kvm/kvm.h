@@ -30,11 +30,11 @@ typedef struct Kvm {
     /* Properties. */
     char    *device;
     int      irqchip; /* KvmIrqchip */
-    bool     cpu_pm;  /* the guest's HLT, MWAIT and PAUSE are the host's */
     uint64_t shadow_mem;
     uint32_t dirty_ring_size;
     int      notify; /* KvmNotify */
     uint32_t notify_window;
+    bool     cpu_pm;
     uint64_t eager_split;
 
     /* Constant once initialized. */

@@ -78,6 +78,11 @@ static const IoOps selector_ops = {
 };
 static const IoOps regs_ops = { .name = "acpi-ged-regs", .access = IO_BYTE, .read = regs_read, .write = regs_write };
 
+static void press_power_button(void *ged)
+{
+    ged_power_button(ged);
+}
+
 static bool ged_realize(Device *dev, Error *err)
 {
     Ged    *ged = (Ged *)dev;
@@ -87,12 +92,15 @@ static bool ged_realize(Device *dev, Error *err)
     region_map(dev->platform->system_memory, ged->base, &ged->selector, 0);
     region_map(dev->platform->system_memory, ged->base + GED_REGS_OFFSET, &ged->regs, 0);
     device_add_outputs(dev, NULL, &ged->irq, 1);
+    dev->platform->press_power_button = press_power_button;
+    dev->platform->power_button       = ged;
     return true;
 }
 
 static void ged_unrealize(Device *dev)
 {
-    Ged *ged = (Ged *)dev;
+    Ged *ged                          = (Ged *)dev;
+    dev->platform->press_power_button = NULL;
     region_unmap(&ged->selector);
     region_unmap(&ged->regs);
     region_destroy(&ged->selector);

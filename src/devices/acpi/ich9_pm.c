@@ -210,11 +210,6 @@ void ich9_pm_post_load(Ich9Pm *pm)
     update_sci(pm);
 }
 
-void ich9_pm_power_button(Ich9Pm *pm)
-{
-    pm1_power_button(&pm->pm1);
-}
-
 bool ich9_pm_has_s3(const Ich9Pm *pm)
 {
     return !pm->disable_s3 && pm->platform->request_suspend;

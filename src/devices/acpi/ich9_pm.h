@@ -57,9 +57,6 @@ void ich9_pm_destroy(Ich9Pm *pm);
 void ich9_pm_reset(Ich9Pm *pm, ResetKind kind);
 void ich9_pm_post_load(Ich9Pm *pm);
 
-/* system_powerdown: the power button is pressed. */
-void ich9_pm_power_button(Ich9Pm *pm);
-
 /* What the guest may do: \_S3 and \_S4 belong into the DSDT only when these say so. */
 bool ich9_pm_has_s3(const Ich9Pm *pm);
 bool ich9_pm_has_s4(const Ich9Pm *pm);

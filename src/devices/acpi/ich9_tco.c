@@ -1,5 +1,6 @@
-/* TCO (total cost of ownership) logic of the ICH9: a watchdog that counts twice, then does what -action watchdog= says
- * (reset). Specification: Intel I/O Controller Hub 9 Family data sheet, order 316972-004 (August 2008), section 13.9.
+/* TCO (total cost of ownership) logic of the ICH9: a watchdog that counts twice, then resets the machine (or does
+ * what -watchdog-action says).
+ * Specification: Intel I/O Controller Hub 9 Family data sheet, order 316972-004 (August 2008), section 13.9.
  * Machine lock; the timer fires on the main loop.
  *
  * On a board the timer counts from power-on until firmware halts it. Here it stands until software writes TCO_RLD or
@@ -72,7 +73,7 @@ static void fired(void *opaque)
     tco->sts2 |= STS2_SECOND_TO;
     if (!tco->no_reboot(tco->opaque)) {
         tco->sts2 |= STS2_BOOT;
-        tco->platform->watchdog_fired(tco->platform, "TCO");
+        tco->platform->watchdog_expired(tco->platform);
     }
 }
 

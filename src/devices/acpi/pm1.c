@@ -50,15 +50,26 @@ bool pm1_update(AcpiPm1 *pm1, bool gpe)
     return (gpe || (pm1->sts & pm1->en & EVENTS)) && (pm1->cnt & SCI_EN);
 }
 
+static void press_power_button(void *pm1)
+{
+    pm1_power_button(pm1);
+}
+
 void pm1_init(AcpiPm1 *pm1, Platform *platform)
 {
     pm1->platform = platform;
     timer_init(&pm1->overflow, platform->clocks, VIRTUAL_CLOCK, overflow_fired, pm1);
+    platform->press_power_button = press_power_button;
+    platform->power_button       = pm1;
 }
 
 void pm1_destroy(AcpiPm1 *pm1)
 {
     timer_cancel(&pm1->overflow);
+    if (pm1->platform->power_button == pm1) {
+        pm1->platform->press_power_button = NULL;
+        pm1->platform->power_button       = NULL;
+    }
 }
 
 void pm1_reset(AcpiPm1 *pm1)

@@ -43,6 +43,7 @@ enum {
     LCR_STOP   = 0x04,
     LCR_PARITY = 0x08,
     LCR_EVEN   = 0x10,
+    LCR_STICK  = 0x20,
     LCR_BREAK  = 0x40,
     LCR_DLAB   = 0x80,
 
@@ -171,6 +172,7 @@ static void update_line(Uart *u)
     CharLine line = {
         .baud      = MAX(u->baudbase / u->divisor, 1),
         .parity    = !(u->lcr & LCR_PARITY) ? 'N'
+                     : u->lcr & LCR_STICK   ? (u->lcr & LCR_EVEN ? 'S' : 'M')
                      : u->lcr & LCR_EVEN    ? 'E'
                                             : 'O',
         .data_bits = (uint8_t)(5 + (u->lcr & LCR_BITS)),
@@ -367,7 +369,7 @@ static void write_lcr(Uart *u, uint8_t value)
 {
     uint8_t changed = (uint8_t)(value ^ u->lcr);
     u->lcr          = value;
-    if (changed & (LCR_BITS | LCR_STOP | LCR_PARITY | LCR_EVEN)) {
+    if (changed & (LCR_BITS | LCR_STOP | LCR_PARITY | LCR_EVEN | LCR_STICK)) {
         update_line(u);
     }
     if (changed & LCR_BREAK) {
@@ -383,12 +385,19 @@ static void write_lcr(Uart *u, uint8_t value)
     }
 }
 
+/* In loop mode the outputs are off. */
+static void update_modem_outputs(Uart *u)
+{
+    uint8_t mcr = u->mcr & MCR_LOOP ? 0 : u->mcr;
+    char_set_modem(&u->fe, (mcr & MCR_RTS ? CHAR_RTS : 0) | (mcr & MCR_DTR ? CHAR_DTR : 0));
+}
+
 static void write_mcr(Uart *u, uint8_t value)
 {
     uint8_t changed = (uint8_t)(value ^ u->mcr);
     u->mcr          = value & 0x1f;
-    if (!(u->mcr & MCR_LOOP) && changed & (MCR_DTR | MCR_RTS | MCR_LOOP)) {
-        char_set_modem(&u->fe, (u->mcr & MCR_RTS ? CHAR_RTS : 0) | (u->mcr & MCR_DTR ? CHAR_DTR : 0));
+    if (changed & (MCR_DTR | MCR_RTS | MCR_LOOP)) {
+        update_modem_outputs(u);
     }
     update_modem_inputs(u);
     if (changed & MCR_LOOP) {
@@ -512,6 +521,9 @@ void uart_reset(Uart *u)
     if (u->breaking) {
         char_set_break(&u->fe, false);
     }
+    if (u->mcr & (MCR_DTR | MCR_RTS)) {
+        char_set_modem(&u->fe, 0); /* master reset clears MCR: the other side sees the lines go */
+    }
     timer_cancel(&u->timeout);
     timer_cancel(&u->poll);
     u->ier = u->fcr = u->lcr = u->mcr = u->scr = 0;
@@ -529,6 +541,7 @@ void uart_loaded(Uart *u)
 {
     bool pending = u->timeout_pending;
     update_line(u);
+    update_modem_outputs(u);
     start_timeout(u);
     u->timeout_pending = pending;
     if (u->ier & IER_MSI && u->has_modem) {

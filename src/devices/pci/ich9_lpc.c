@@ -117,7 +117,7 @@ static unsigned pirq_of_line(const Ich9Lpc *lpc, unsigned line)
     if (slot == 0) {
         return PCI_N_PINS + line;
     }
-    uint16_t routes = load_le16(lpc->rcba + registers[slot - 1] - RCBA_FIRST);
+    uint16_t routes = load_le16(lpc->rcba + (registers[slot - 1] - RCBA_FIRST));
     return routes >> (4 * (line % PCI_N_PINS)) & 7;
 }
 
@@ -184,7 +184,7 @@ static void set_sci(void *opaque, bool level)
 static uint64_t rcba_read(void *opaque, uint64_t offset, unsigned size)
 {
     const Ich9Lpc *lpc = opaque;
-    return offset >= RCBA_FIRST && offset < RCBA_FIRST + RCBA_BYTES ? load_le(lpc->rcba + offset - RCBA_FIRST, size)
+    return offset >= RCBA_FIRST && offset < RCBA_FIRST + RCBA_BYTES ? load_le(lpc->rcba + (offset - RCBA_FIRST), size)
                                                                     : 0;
 }
 
@@ -279,7 +279,7 @@ static bool smi_locked(void *opaque)
 
 static bool no_reboot(void *opaque)
 {
-    return load_le32(((Ich9Lpc *)opaque)->rcba + RCBA_GCS - RCBA_FIRST) & GCS_NOREBOOT;
+    return load_le32(((Ich9Lpc *)opaque)->rcba + (RCBA_GCS - RCBA_FIRST)) & GCS_NOREBOOT;
 }
 
 static bool smi_broadcast(void *opaque)
