@@ -32,6 +32,7 @@ test: build guest build-asan/build.ninja
 
 test-long: build guest
 	@tools/setup.sh build guest test
+	@tools/guest/fetch-xen.sh >/dev/null
 	@tools/guest/make-root.sh >/dev/null
 	@tools/run-tests.py --build $(BUILD) --long $(TESTS)
 

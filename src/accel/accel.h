@@ -42,7 +42,8 @@ struct AccelType {
     void *(*vcpu_thread)(X86Cpu *cpu); /* the thread's function: NULL: this accelerator runs no guest code */
     const char *missing;               /* not NULL: known but not built */
 
-    bool no_smm; /* system management mode is not there: boards do without SMIs */
+    bool no_smm;          /* system management mode is not there: boards do without SMIs */
+    bool no_io_registers; /* callbacks of ports do not see the registers of the vCPU that reads */
 
     /* All may be NULL: nothing to do. */
     bool (*suits)(char **why); /* see accel_suits() */

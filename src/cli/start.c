@@ -5,6 +5,7 @@
 
 #include "base/optstr.h"
 #include "base/text.h"
+#include "cli/bootopts.h"
 #include "cli/choose.h"
 #include "cli/confine.h"
 #include "cli/daemon.h"
@@ -114,18 +115,6 @@ static const Field action_options[] = {
           .help = "guest powers off"),
     FIELD(ActionOptions, panic, "panic", .names = panic_names, .initial = PANIC_SHUTDOWN, .help = "guest panics"),
     FIELD(ActionOptions, watchdog, "watchdog", .names = watchdog_names, .help = "a watchdog fires"),
-    {},
-};
-
-typedef struct FwCfgOptions {
-    char *name, *file, *string, *gen_id;
-} FwCfgOptions;
-
-static const Field fw_cfg_options[] = {
-    FIELD(FwCfgOptions, name, "name", .required = true, .help = "name of the fw_cfg file"),
-    FIELD(FwCfgOptions, file, "file", .help = "host file with its contents"),
-    FIELD(FwCfgOptions, string, "string", .help = "its contents, without a final NUL"),
-    FIELD(FwCfgOptions, gen_id, "gen_id", .unsupported = true, .help = "object that generates its contents"),
     {},
 };
 
@@ -297,61 +286,6 @@ static bool configure_actions(Start *s, MachineConfig *c, Error *err)
     return ok;
 }
 
-static void free_fw_cfg_blob(gpointer data)
-{
-    FwCfgBlob *blob = data;
-    g_free(blob->name);
-    g_clear_pointer(&blob->data, g_bytes_unref);
-    g_free(blob);
-}
-
-static bool configure_fw_cfg(Start *s, MachineConfig *c, Error *err)
-{
-    c->fw_cfg = g_ptr_array_new_with_free_func(free_fw_cfg_blob);
-    for (size_t i = 0; cli_nth(s->cli, "fw_cfg", i); i++) {
-        const CliEntry *entry = cli_nth(s->cli, "fw_cfg", i);
-        FwCfgOptions    o;
-        fields_init(fw_cfg_options, &o);
-        bool ok = fields_parse(fw_cfg_options, &o, entry->json, true, NULL, err);
-        if (ok && !o.file == !o.string) {
-            ok = error_set(err, "give either file= or string=");
-        } else if (ok && strlen(o.name) > 55) {
-            ok = error_set(err, "the name is longer than 55 characters");
-        }
-        for (guint k = 0; ok && k < c->fw_cfg->len; k++) {
-            if (!strcmp(((FwCfgBlob *)c->fw_cfg->pdata[k])->name, o.name)) {
-                ok = error_set(err, "an earlier -fw_cfg has the name '%s' already", o.name);
-            }
-        }
-        char *data                = NULL;
-        gsize len                 = 0;
-        g_autoptr(GError) failure = NULL;
-        g_autofree char *path     = ok && o.file ? cli_path(s->cli, o.file, O_RDONLY, err) : NULL;
-        if (ok && o.file && !path) {
-            ok = false;
-        } else if (path && !g_file_get_contents(path, &data, &len, &failure)) {
-            ok = error_set(err, "%s", failure->message);
-        } else if (ok && o.string) {
-            data = g_strdup(o.string);
-            len  = strlen(data);
-        }
-        if (ok) {
-            if (!g_str_has_prefix(o.name, "opt/")) {
-                warn_report("-fw_cfg name=%s: names that do not start with opt/ may clash with the machine's own",
-                            o.name);
-            }
-            FwCfgBlob *blob = g_new0(FwCfgBlob, 1);
-            *blob           = (FwCfgBlob){ .name = g_strdup(o.name), .data = g_bytes_new_take(data, len) };
-            g_ptr_array_add(c->fw_cfg, blob);
-        }
-        fields_clear(fw_cfg_options, &o);
-        if (!ok) {
-            return cli_blame(entry, err);
-        }
-    }
-    return true;
-}
-
 static void free_json(gpointer json)
 {
     json_free(json);
@@ -375,14 +309,6 @@ static GPtrArray *collect_text(const Cli *cli, const char *name)
     return list;
 }
 
-/* The file that an option names; NULL when it was not given. */
-static bool take_path(Start *s, const char *option, char **path, Error *err)
-{
-    const char *text = cli_text(s->cli, option);
-    *path            = text ? cli_path(s->cli, text, O_RDONLY, err) : NULL;
-    return *path || !text || error_prefix(err, "-%s: ", option);
-}
-
 /* The files that entries of -smbios and -acpitable name. */
 static bool take_paths(Start *s, const char *option, GPtrArray *entries, Error *err)
 {
@@ -402,33 +328,6 @@ static bool take_paths(Start *s, const char *option, GPtrArray *entries, Error *
     return true;
 }
 
-static bool configure_boot(Start *s, MachineConfig *c, Error *err)
-{
-    c->append = g_strdup(cli_text(s->cli, "append"));
-    if (!take_path(s, "kernel", &c->kernel, err) || !take_path(s, "initrd", &c->initrd, err) ||
-        !take_path(s, "bios", &c->bios, err)) {
-        return false;
-    }
-    if (!c->kernel && (c->initrd || c->append)) {
-        return error_set(err, "-%s needs a -kernel", c->initrd ? "initrd" : "append");
-    }
-    const char *uuid = cli_text(s->cli, "uuid");
-    if (uuid) {
-        c->have_uuid = true;
-        if (!text_parse_uuid(uuid, c->uuid, err)) {
-            return error_prefix(err, "-uuid %s: ", uuid);
-        }
-    }
-    const char *seed = cli_text(s->cli, "seed");
-    if (seed) {
-        s->machine->platform.have_seed = true;
-        if (!text_parse_uint(seed, UINT64_MAX, &s->machine->platform.random_seed, err)) {
-            return error_prefix(err, "-seed %s: ", seed);
-        }
-    }
-    return true;
-}
-
 static bool configure(Start *s, const MachineType *type, Error *err)
 {
     MachineConfig *c    = &s->machine->config;
@@ -439,7 +338,6 @@ static bool configure(Start *s, const MachineType *type, Error *err)
     c->smbios           = collect_json(s->cli, "smbios");
     c->acpi_tables      = collect_json(s->cli, "acpitable");
     c->firmware_dirs    = collect_text(s->cli, "L");
-    c->option_roms      = g_ptr_array_new_with_free_func(g_free);
     if (smp && !smp_parse(smp, true, true, type->max_cpus, type->name, &c->smp, err)) {
         const char *text = cli_text(s->cli, "smp");
         return error_prefix(err, "-smp%s%s: ", text ? " " : "", text ? text : "");
@@ -452,7 +350,7 @@ static bool configure(Start *s, const MachineType *type, Error *err)
     }
     return take_paths(s, "smbios", c->smbios, err) && take_paths(s, "acpitable", c->acpi_tables, err) &&
            configure_memory(s, c, type, err) && configure_rtc(s, c, err) && configure_actions(s, c, err) &&
-           configure_fw_cfg(s, c, err) && configure_boot(s, c, err);
+           bootopts_configure(s->cli, &s->machine->platform, c, err);
 }
 
 /* --- character devices --- */

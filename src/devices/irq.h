@@ -6,10 +6,19 @@
 #ifndef QUERN_DEVICES_IRQ_H
 #define QUERN_DEVICES_IRQ_H
 
+/* What would become of an edge that came now. Timers ask: beats that a busy host kept the guest from taking come later
+ * instead of falling into one. */
+typedef enum IrqHearing {
+    IRQ_HEARS, /* it is heard, or nobody knows */
+    IRQ_WAITS, /* an earlier one has not been taken yet: it would be lost in that */
+    IRQ_DEAF,  /* masked: it would be lost */
+} IrqHearing;
+
 typedef struct IrqPin {
     void (*set)(void *opaque, int n, int level);
     void *opaque;
     int   n;
+    IrqHearing (*hearing)(void *opaque, int n); /* NULL: IRQ_HEARS */
 } IrqPin;
 
 typedef struct IrqLine {
@@ -21,6 +30,11 @@ static inline void irq_set(const IrqLine *line, int level)
     if (line->to) {
         line->to->set(line->to->opaque, line->to->n, level);
     }
+}
+
+static inline IrqHearing irq_hearing(const IrqLine *line)
+{
+    return line->to && line->to->hearing ? line->to->hearing(line->to->opaque, line->to->n) : IRQ_HEARS;
 }
 
 static inline void irq_raise(const IrqLine *line)

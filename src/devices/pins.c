@@ -72,6 +72,15 @@ void device_add_inputs(Device *dev, const char *name, unsigned n, void (*set)(vo
     }
 }
 
+void device_inputs_hear(Device *dev, const char *name, IrqHearing (*hearing)(void *dev, int n))
+{
+    PinGroup *group = find_group(dev->inputs, name);
+    g_assert(group);
+    for (unsigned i = 0; i < group->n; i++) {
+        group->pins[i].hearing = hearing;
+    }
+}
+
 IrqPin *device_find_input(Device *dev, const char *name, unsigned n)
 {
     PinGroup *group = find_group(dev->inputs, name);

@@ -117,6 +117,20 @@ bool linux_load(BootImage *image, const BootFile *kernel, const BootOptions *opt
 /* The compressed ELF file inside a bzImage; error when there is none or its compression is unknown. */
 bool linux_payload(const BootFile *kernel, const uint8_t **payload, size_t *len, Error *err);
 
+/* A bzImage in the parts that its 16-bit entry wants, for firmware to load: `ram` is the end of RAM below 4 GiB. The
+ * entry is 32 bytes behind setup_addr's segment. linux16_clear() gives it all back. */
+typedef struct Linux16 {
+    BootFile      *file, *initrd; /* initrd NULL: none */
+    uint8_t       *setup;
+    size_t         setup_size;
+    char          *cmdline;
+    const uint8_t *kernel; /* in `file` */
+    size_t         kernel_size;
+    uint64_t       setup_addr, cmdline_addr, kernel_addr, initrd_addr;
+} Linux16;
+bool linux16_load(Linux16 *parts, const BootOptions *options, uint64_t ram, Error *err);
+void linux16_clear(Linux16 *parts);
+
 bool multiboot_detect(const BootFile *kernel);
 bool multiboot_load(BootImage *image, const BootFile *kernel, const BootOptions *options, Error *err);
 

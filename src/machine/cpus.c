@@ -266,6 +266,8 @@ static bool add_cpu(Machine *m, unsigned index, const X86Topology *topology, Err
     cpu->vcpu.lock   = m->platform.lock;
     cpu->vcpu.log    = m->platform.log;
     g_ptr_array_add(m->cpus, cpu);
+    cpu->random_seeded = m->platform.have_seed;
+    cpu->random_state  = m->platform.random_seed + index * UINT64_C(0xd1342543de82ef95); /* far apart */
     if (!x86_cpu_init(cpu, m->cpu_model, topology, id, err)) {
         return false;
     }

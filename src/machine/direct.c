@@ -13,6 +13,7 @@
 #include "cpu/x86/mem.h"
 #include "cpu/x86/system.h"
 #include "machine/acpi.h"
+#include "machine/bios16.h"
 
 #include <errno.h>
 #include <string.h>
@@ -26,7 +27,7 @@ enum {
     BDA_ADDRESS  = 0x400,
     BDA_SIZE     = 0x100,
     FSEG_ADDRESS = 0xf0000,
-    FSEG_END     = 0x100000,
+    FSEG_END     = 0x100000 - BIOS16_SIZE,
     PAGE         = 4096,
 };
 
@@ -108,7 +109,7 @@ bool pc_prepare_direct_boot(PcBoard *pc, Error *err)
     /* A0000h to EFFFFh is left out: it shows devices and ROMs. */
     memory_map_add(&pc->map, 0, EBDA_ADDRESS, MEMORY_RAM);
     memory_map_add(&pc->map, EBDA_ADDRESS, EBDA_SIZE, MEMORY_RESERVED);
-    memory_map_add(&pc->map, FSEG_ADDRESS, FSEG_END - FSEG_ADDRESS, MEMORY_RESERVED);
+    memory_map_add(&pc->map, FSEG_ADDRESS, MiB - FSEG_ADDRESS, MEMORY_RESERVED);
     memory_map_add(&pc->map, MiB, pc->hw.ram_below_4g - MiB, MEMORY_RAM);
     memory_map_add(&pc->map, 4 * GiB, pc->hw.ram_above_4g, MEMORY_RAM);
     if (pc->hw.ecam_size) {
@@ -244,20 +245,13 @@ static void write_bios_data(PcBoard *pc)
     write_ram(pc, EBDA_ADDRESS, ebda, sizeof ebda);
 }
 
-/* A kernel that knows no better way to reboot jumps to the reset vector in real mode. Where there is nothing but RAM,
- * code lies there that makes a triple fault. */
-static void write_reset_vector(PcBoard *pc)
+static void write_bios_services(PcBoard *pc)
 {
-    enum { VECTOR = 0xffff0, NO_IDT = 0xfffe8 };
-    static const uint8_t code[] = {
-        0xb8, 0x00, 0xf0,             /* mov ax, 0xf000 */
-        0x8e, 0xd8,                   /* mov ds, ax */
-        0x0f, 0x01, 0x1e, 0xe8, 0xff, /* lidt [0xffe8] */
-        0xcc,                         /* int3 */
-    };
-    static const uint8_t no_idt[6] = { 0 };
-    write_ram(pc, VECTOR, code, sizeof code);
-    write_ram(pc, NO_IDT, no_idt, sizeof no_idt);
+    uint8_t image[BIOS16_SIZE], vectors[BIOS16_VECTORS_SIZE];
+
+    bios16_make(image, vectors, &pc->map);
+    write_ram(pc, 0, vectors, sizeof vectors);
+    write_ram(pc, MiB - BIOS16_SIZE, image, sizeof image);
 }
 
 /* ---- Chipset ---- */
@@ -456,9 +450,7 @@ void pc_start_direct_boot(PcBoard *pc)
     }
     set_up_chipset(pc);
     write_bios_data(pc);
-    if (pc->chipset->bios_in_ram) {
-        write_reset_vector(pc);
-    }
+    write_bios_services(pc);
     write_tables(pc);
     write_pieces(pc);
     for (guint i = 0; i < pc->machine->cpus->len; i++) {

@@ -165,6 +165,27 @@ static void add_numa_item(PcBoard *pc, unsigned apic_limit)
     fw_cfg_add_data(pc->fw_cfg, FW_CFG_NUMA, item, len);
 }
 
+/* -fw_cfg gen_id= */
+static GBytes *generate(Machine *m, const char *id, Error *err)
+{
+    Object *obj = object_child(object_container(m->platform.objects, "objects"), id);
+
+    if (!obj) {
+        error_set(err, "gen_id=%s: no object with that id", id);
+        return NULL;
+    }
+    if (!obj->type->generate) {
+        error_set(err, "gen_id=%s: objects of type %s do not generate fw_cfg files (tls-cipher-suites does)", id,
+                  obj->type->name);
+        return NULL;
+    }
+    GBytes *bytes = obj->type->generate(obj, err);
+    if (!bytes) {
+        error_prefix(err, "gen_id=%s: ", id);
+    }
+    return bytes;
+}
+
 bool pc_fill_fw_cfg(PcBoard *pc, Error *err)
 {
     Machine             *m     = pc->machine;
@@ -181,14 +202,19 @@ bool pc_fill_fw_cfg(PcBoard *pc, Error *err)
     fw_cfg_add_i32(fw, FW_CFG_IRQ0_OVERRIDE, 1);
     add_hpet_item(pc);
     add_numa_item(pc, limit);
-    if (!add_e820(pc, err) || !add_system_states(pc, err) || (!c->kernel && !add_tables(pc, err))) {
+    if (!add_e820(pc, err) || !add_system_states(pc, err) || (!pc_direct_boot(m) && !add_tables(pc, err))) {
         return false;
     }
     for (guint i = 0; c->fw_cfg && i < c->fw_cfg->len; i++) {
-        const FwCfgBlob *blob = c->fw_cfg->pdata[i];
-        if (!fw_cfg_add_file(fw, blob->name, blob->data, err)) {
+        const FwCfgBlob *blob   = c->fw_cfg->pdata[i];
+        g_autoptr(GBytes) bytes = blob->data ? g_bytes_ref(blob->data) : generate(m, blob->gen_id, err);
+        if (!bytes || !fw_cfg_add_file(fw, blob->name, bytes, err)) {
             return error_prefix(err, "-fw_cfg name=%s: ", blob->name);
         }
     }
-    return true;
+    if ((c->kernel && !pc_direct_boot(m) && !pc_add_firmware_kernel(pc, err)) || !pc_add_option_roms(pc, err)) {
+        return false;
+    }
+    g_autoptr(GBytes) order = boot_order_file(&pc->boot_order);
+    return !order || fw_cfg_add_file(fw, "bootorder", order, err);
 }

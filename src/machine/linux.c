@@ -8,6 +8,7 @@
 #include "base/text.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Offsets in the file, and in boot_params, which takes the setup header over at the same place. */
@@ -29,6 +30,7 @@ enum {
     CODE32_START      = 0x214,
     RAMDISK_IMAGE     = 0x218,
     RAMDISK_SIZE      = 0x21c,
+    HEAP_END_PTR      = 0x224,
     CMD_LINE_PTR      = 0x228,
     INITRD_ADDR_MAX   = 0x22c,
     KERNEL_ALIGNMENT  = 0x230,
@@ -50,6 +52,7 @@ enum {
 
 enum {
     LOADED_HIGH         = 1 << 0,
+    CAN_USE_HEAP        = 1 << 7,
     XLF_KERNEL_64       = 1 << 0,
     LOADER_UNDEFINED    = 0xff,
     SETUP_RNG_SEED      = 9,
@@ -57,6 +60,16 @@ enum {
     SETUP_DATA_HEADER   = 16,
     OLD_CMDLINE_SIZE    = 255,
     OLD_INITRD_ADDR_MAX = 0x37ffffff,
+};
+
+/* The 16-bit entry: where what goes. */
+enum {
+    SETUP_ADDRESS    = 0x10000,
+    CMDLINE_ADDRESS  = 0x20000, /* heap and stack of the setup code end below it */
+    KERNEL_ADDRESS   = 0x100000,
+    SETUP_MAX        = 0x9000,
+    STACK_RESERVE    = 0x200,
+    FIRMWARE_RESERVE = 0x20000, /* at the end of RAM: firmware's tables */
 };
 
 /* The setup header of a kernel, by value. */
@@ -252,4 +265,86 @@ bool linux_load(BootImage *image, const BootFile *kernel, const BootOptions *opt
     image->entry      = s.is_64bit ? addr + ENTRY_64 : addr;
     image->rsi        = piece.addr;
     return true;
+}
+
+/* ---- The 16-bit entry ---- */
+
+/* "vga=" is the loader's business: normal, ext, ask, or a number. */
+static uint16_t video_mode(const char *cmdline)
+{
+    static const struct {
+        const char *name;
+        uint16_t    mode;
+    } names[]       = { { "normal", 0xffff }, { "ext", 0xfffe }, { "ask", 0xfffd } };
+    const char *vga = strstr(cmdline, "vga=");
+
+    for (unsigned i = 0; vga && i < sizeof names / sizeof names[0]; i++) {
+        if (g_str_has_prefix(vga + 4, names[i].name)) {
+            return names[i].mode;
+        }
+    }
+    return vga ? (uint16_t)strtoul(vga + 4, NULL, 0) : 0xffff;
+}
+
+static bool place_initrd16(Linux16 *parts, const Setup *s, const BootOptions *options, uint64_t ram, Error *err)
+{
+    parts->initrd = boot_file_open(options->initrd, err);
+    if (!parts->initrd) {
+        return error_prefix(err, "-initrd: ");
+    }
+    uint64_t size = parts->initrd->size, end = MIN((uint64_t)s->initrd_max + 1, ram - MIN(ram, FIRMWARE_RESERVE));
+    uint64_t first = MAX(s->preferred, KERNEL_ADDRESS) + s->init_size;
+    if (end < size || align_down(end - size, 4096) < first) {
+        g_autofree char *text = text_format_size(size);
+        return error_set(err, "no room in guest RAM for the initrd of %s (a larger -m?)", text);
+    }
+    parts->initrd_addr = align_down(end - size, 4096);
+    return true;
+}
+
+bool linux16_load(Linux16 *parts, const BootOptions *options, uint64_t ram, Error *err)
+{
+    Setup s;
+
+    *parts = (Linux16){ .setup_addr = SETUP_ADDRESS, .cmdline_addr = CMDLINE_ADDRESS, .kernel_addr = KERNEL_ADDRESS };
+    parts->file = boot_file_open(options->kernel, err);
+    if (!parts->file) {
+        return error_prefix(err, "-kernel: ");
+    }
+    bool ok = linux_detect(parts->file) ? read_setup(parts->file, &s, err)
+                                        : error_set_unsupported(err, "a kernel that is no bzImage together with -bios");
+    if (ok && s.setup_size > SETUP_MAX) {
+        ok = error_set(err, "a Linux kernel with %" PRIu64 " bytes of set-up code", s.setup_size);
+    }
+    size_t len = options->append ? strlen(options->append) : 0;
+    if (ok && len > s.cmdline_max) {
+        ok = error_set(err, "-append has %zu characters, this kernel takes %u", len, s.cmdline_max);
+    }
+    if (!ok || (options->initrd && !place_initrd16(parts, &s, options, ram, err))) {
+        error_prefix(err, "-kernel %s: ", options->kernel);
+        linux16_clear(parts);
+        return false;
+    }
+    parts->cmdline               = g_strdup(options->append ? options->append : "");
+    parts->setup                 = g_memdup2(parts->file->data, s.setup_size);
+    parts->setup_size            = s.setup_size;
+    parts->kernel                = parts->file->data + s.setup_size;
+    parts->kernel_size           = s.kernel_size;
+    parts->setup[TYPE_OF_LOADER] = LOADER_UNDEFINED;
+    parts->setup[LOADFLAGS] |= CAN_USE_HEAP;
+    store_le16(parts->setup + HEAP_END_PTR, CMDLINE_ADDRESS - SETUP_ADDRESS - STACK_RESERVE);
+    store_le16(parts->setup + VID_MODE, video_mode(parts->cmdline));
+    store_le32(parts->setup + CMD_LINE_PTR, CMDLINE_ADDRESS);
+    store_le32(parts->setup + RAMDISK_IMAGE, (uint32_t)parts->initrd_addr);
+    store_le32(parts->setup + RAMDISK_SIZE, parts->initrd ? (uint32_t)parts->initrd->size : 0);
+    return true;
+}
+
+void linux16_clear(Linux16 *parts)
+{
+    boot_file_close(parts->file);
+    boot_file_close(parts->initrd);
+    g_free(parts->setup);
+    g_free(parts->cmdline);
+    *parts = (Linux16){ 0 };
 }

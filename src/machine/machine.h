@@ -30,11 +30,18 @@ typedef struct RtcConfig {
     bool      slew;  /* driftfix=slew */
 } RtcConfig;
 
-/* -fw_cfg name=,string=/file= */
+/* -fw_cfg name=,string=/file=/gen_id= */
 typedef struct FwCfgBlob {
     char   *name;
-    GBytes *data;
+    GBytes *data; /* NULL: the object `gen_id` makes it */
+    char   *gen_id;
 } FwCfgBlob;
+
+/* -option-rom */
+typedef struct OptionRom {
+    char *file;
+    int   bootindex; /* -1: none */
+} OptionRom;
 
 typedef enum RebootAction { REBOOT_RESET, REBOOT_SHUTDOWN } RebootAction;
 typedef enum ShutdownAction { SHUTDOWN_POWEROFF, SHUTDOWN_PAUSE } ShutdownAction;
@@ -59,7 +66,7 @@ typedef struct MachineConfig {
     char          *cpu_model; /* -cpu text, NULL for the board's default */
     char          *kernel, *initrd, *append, *bios;
     GPtrArray     *fw_cfg;        /* FwCfgBlob * */
-    GPtrArray     *option_roms;   /* char * */
+    GPtrArray     *option_roms;   /* OptionRom * */
     GPtrArray     *smbios;        /* Json *: one -smbios each, in order */
     GPtrArray     *acpi_tables;   /* Json *: one -acpitable each */
     GPtrArray     *firmware_dirs; /* char *: -L, then the built-in ones */

@@ -17,6 +17,10 @@ static bool build(Machine *m, Error *err)
     if (c->bios) {
         return error_set(err, "-bios: the machine 'none' has no place for firmware");
     }
+    if ((c->option_roms && c->option_roms->len) || (c->fw_cfg && c->fw_cfg->len)) {
+        return error_set(err, "-%s: the machine 'none' has no fw_cfg device",
+                         c->fw_cfg && c->fw_cfg->len ? "fw_cfg" : "option-rom");
+    }
     if (m->ram) {
         NoneBoard *board = g_new0(NoneBoard, 1);
         m->board         = board;
@@ -33,7 +37,9 @@ static void reset(Machine *m, ResetKind kind)
 
 static void detach(Machine *m)
 {
-    accel_detach(m->accel);
+    if (m->accel) {
+        accel_detach(m->accel);
+    }
 }
 
 static void none_free(Machine *m)

@@ -13,6 +13,7 @@
 #include "machine/acpi.h"
 #include "machine/mptable.h"
 #include "machine/smbios.h"
+#include "machine/vmport.h"
 
 #include <string.h>
 #include <time.h>
@@ -84,18 +85,19 @@ static bool pc_has_smm(const Machine *m)
     return m->smm != ON_OFF_AUTO_OFF && !accel_type(m->accel)->no_smm;
 }
 
+/* Pin 0: to the boot processor; pin 1: to all. */
 static void send_smi(void *opaque, int n, int level)
 {
     PcBoard *pc = opaque;
-    if (level) {
-        vcpu_request(&((X86Cpu *)pc->machine->cpus->pdata[0])->vcpu, X86_REQUEST_SMI);
+    for (guint i = 0; level && i < (n ? pc->machine->cpus->len : 1); i++) {
+        vcpu_request(&((X86Cpu *)pc->machine->cpus->pdata[i])->vcpu, X86_REQUEST_SMI);
     }
 }
 
-IrqPin *pc_smi_pin(PcBoard *pc)
+IrqPin *pc_smi_pin(PcBoard *pc, bool all)
 {
-    pc->smi = (IrqPin){ .set = send_smi, .opaque = pc };
-    return pc_has_smm(pc->machine) ? &pc->smi : NULL;
+    pc->smi[all] = (IrqPin){ .set = send_smi, .opaque = pc, .n = all };
+    return pc_has_smm(pc->machine) ? &pc->smi[all] : NULL;
 }
 
 /* ISA interrupts go to the 8259 and to the I/O APIC: the timer to its pin 2, because pin 0 hears the 8259 on real
@@ -187,12 +189,24 @@ static bool make_char_device(PcBoard *pc, const char *type, Chardev *chr, int in
     return device_realize(dev, NULL, err);
 }
 
+static bool has_vmport(const PcBoard *pc)
+{
+    const Machine *m = pc->machine;
+    if (pc->chipset->no_control_ports || accel_type(m->accel)->no_io_registers) {
+        return false;
+    }
+    return m->vmport == ON_OFF_AUTO_AUTO ? m->i8042 : m->vmport == ON_OFF_AUTO_ON;
+}
+
 static bool make_isa_devices(PcBoard *pc, Error *err)
 {
     Machine  *m = pc->machine;
     Platform *p = &m->platform;
 
     if (m->i8042 && !i8042_create(p, machine_a20_gate(m, A20_KEYBOARD), err)) {
+        return false;
+    }
+    if (has_vmport(pc) && !vmport_create(m, err)) {
         return false;
     }
     if (!pc->chipset->no_control_ports) {
@@ -255,7 +269,8 @@ static bool refuse_missing(const Machine *m, Error *err)
         bool        asked;
         const char *what;
     } missing[] = {
-        { m->vmport == ON_OFF_AUTO_ON, "-machine vmport=on" },
+        { m->vmport == ON_OFF_AUTO_ON && accel_type(m->accel)->no_io_registers,
+          "-machine vmport=on with this accelerator" },
         { m->usb, "-machine usb=on" },
         { m->smm == ON_OFF_AUTO_ON && accel_type(m->accel)->no_smm, "-machine smm=on with this accelerator" },
     };
@@ -263,9 +278,6 @@ static bool refuse_missing(const Machine *m, Error *err)
         if (missing[i].asked) {
             return error_set_unsupported(err, "%s", missing[i].what);
         }
-    }
-    if (m->config.kernel && m->config.bios) {
-        return error_set_unsupported(err, "-kernel together with -bios");
     }
     return true;
 }
@@ -293,7 +305,7 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
     }
     choose_windows(pc);
     fill_cmos(pc);
-    return m->config.kernel || pc_load_bios(pc, err);
+    return pc_direct_boot(m) || pc_load_bios(pc, err);
 }
 
 /* ---- Tables ---- */
@@ -400,7 +412,7 @@ static bool build_tables(PcBoard *pc, Error *err)
                                 .product      = machine_type(m)->help,
                                 .version      = machine_type(m)->name,
                                 .cpu_version  = machine_type(m)->name,
-                                .bios         = m->config.kernel != NULL };
+                                .bios         = pc_direct_boot(m) };
 
     if (m->config.have_uuid) {
         memcpy(defaults.uuid, m->config.uuid, sizeof defaults.uuid);
@@ -428,7 +440,7 @@ static bool build_tables(PcBoard *pc, Error *err)
 bool pc_finish(Machine *m, Error *err)
 {
     PcBoard *pc = pc_board(m);
-    return build_tables(pc, err) && pc_fill_fw_cfg(pc, err) && (!m->config.kernel || pc_prepare_direct_boot(pc, err));
+    return build_tables(pc, err) && pc_fill_fw_cfg(pc, err) && (!pc_direct_boot(m) || pc_prepare_direct_boot(pc, err));
 }
 
 void pc_reset(Machine *m, ResetKind kind)
@@ -475,6 +487,7 @@ void pc_free(Machine *m)
     unmap(&pc->ram_low);
     ram_block_unref(pc->bios);
     boot_image_free(pc->boot);
+    boot_order_clear(&pc->boot_order);
     firmware_tables_free(pc->acpi);
     firmware_tables_free(pc->smbios);
     firmware_tables_free(pc->mp);

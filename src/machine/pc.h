@@ -16,6 +16,7 @@
 #include "devices/timer/i8254.h"
 #include "devices/timer/mc146818rtc.h"
 #include "machine/boot.h"
+#include "machine/bootorder.h"
 #include "machine/hardware.h"
 #include "machine/machine.h"
 #include "machine/pcisetup.h"
@@ -45,7 +46,7 @@ struct PcBoard {
     const PcChipset *chipset;
     Region           ram_low, ram_high; /* below and above 4 GiB */
     IrqPin           lint0;             /* the 8259's output, on the boot processor */
-    IrqPin           smi;               /* to the boot processor */
+    IrqPin           smi[2];            /* to the boot processor, to all */
     IrqSplit         isa[16];
 
     IoApic *ioapic2; /* NULL: none */
@@ -71,6 +72,7 @@ struct PcBoard {
     uint32_t       *apic_ids;
     PciWindows      windows;
     FirmwareTables *acpi, *smbios, *mp; /* NULL: there are none */
+    BootOrder       boot_order;
 
     /* Direct boot. */
     MemoryMap  map;
@@ -81,6 +83,12 @@ struct PcBoard {
 static inline PcBoard *pc_board(const Machine *m)
 {
     return m->board;
+}
+
+/* Does the board start the kernel itself, without firmware? */
+static inline bool pc_direct_boot(const Machine *m)
+{
+    return m->config.kernel && !m->config.bios;
 }
 
 /* pc.c: the parts of a MachineType that boards share; pc_build() is for their own build. */
@@ -127,8 +135,8 @@ void pc_use_host(PcBoard *pc, PciHost *host);
         FIELD(Machine, absent_text, "max-ram-below-4g", .unsupported = true, .help = "where the PCI hole begins"),     \
         FIELD(Machine, absent_text, "smbios-entry-point-type", .unsupported = true, .help = "32 or 64")
 
-/* pc.c: an SMI, for chipsets; NULL: this machine has no SMM. */
-IrqPin *pc_smi_pin(PcBoard *pc);
+/* pc.c: an SMI to the boot processor or to all, for chipsets; NULL: this machine has no SMM. */
+IrqPin *pc_smi_pin(PcBoard *pc, bool all);
 
 /* firmware.c: loads and maps -bios, or the default firmware. */
 bool pc_load_bios(PcBoard *pc, Error *err);
@@ -138,6 +146,10 @@ void pc_copy_bios(PcBoard *pc);
 
 /* firmware.c: fills fw_cfg in; `tables` are exported for firmware when there is no direct boot. */
 bool pc_fill_fw_cfg(PcBoard *pc, Error *err);
+
+/* optionrom.c: -option-rom, and a kernel given beside -bios. */
+bool pc_add_option_roms(PcBoard *pc, Error *err);
+bool pc_add_firmware_kernel(PcBoard *pc, Error *err);
 
 /* direct.c: places the tables in RAM and loads the kernel. */
 bool pc_prepare_direct_boot(PcBoard *pc, Error *err);

@@ -29,7 +29,7 @@ static bool make_rest(PcBoard *pc, Error *err)
         return true;
     }
     pc->pm  = piix4_pm_create(&pc->machine->platform, pc->bus, pc->chipset->wiring->pm_devfn,
-                              piix3_sci_input(pc->bridge), pc_smi_pin(pc), err);
+                              piix3_sci_input(pc->bridge), pc_smi_pin(pc, false), err);
     pc->pm1 = pc->pm ? piix4_pm_pm1(pc->pm) : NULL;
     return pc->pm != NULL;
 }

@@ -19,7 +19,7 @@ static bool make(PcBoard *pc, Error *err)
         return false;
     }
     pc_use_host(pc, host);
-    pc->bridge = ich9_lpc_create(p, host, pc_smi_pin(pc), err);
+    pc->bridge = ich9_lpc_create(p, host, pc_smi_pin(pc, false), pc_smi_pin(pc, true), err);
     return pc->bridge != NULL;
 }
 
@@ -28,6 +28,9 @@ static bool make_rest(PcBoard *pc, Error *err)
     if (pc->machine->acpi != ON_OFF_AUTO_OFF) {
         pc->pm  = ich9_lpc_pm(pc->bridge);
         pc->pm1 = &ich9_lpc_pm(pc->bridge)->pm1;
+    }
+    if (pc_smi_pin(pc, true) && !ich9_lpc_offer_smi_features(pc->bridge, pc->fw_cfg, err)) {
+        return false;
     }
     return !pc->machine->smbus || ich9_smbus_create(&pc->machine->platform, pc->bus, PCI_DEVFN(31, 3), err) != NULL;
 }

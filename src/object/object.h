@@ -33,6 +33,7 @@ struct ObjectType {
     bool (*complete)(Object *obj, Error *err);   /* user objects: all properties are set; may be NULL */
     bool (*can_delete)(Object *obj, Error *err); /* user objects: NULL for "always" */
     void (*changed)(Object *obj, const char *property); /* a .live property was set after completion; may be NULL */
+    GBytes *(*generate)(Object *obj, Error *err);       /* what -fw_cfg gen_id= gives to the guest; NULL: nothing */
     void (*finalize)(Object *obj);                      /* frees what properties do not own; may be NULL */
 };
 

@@ -14,12 +14,18 @@ def cached(script, *arguments):
 
 
 class Boot:
-    """One run of a guest script to power-off. `lines` are the console's, `times` when each came and `cpu` how much
+    """One run of a guest script to power-off; with `xen` in its first domain. `lines` are the console's, `times` when each came and `cpu` how much
     processor time the process had used then, `seconds` the wall time, `status` the exit status."""
 
-    def __init__(self, program, script, *options, memory="512M", append="", timeout=600, arch="amd64"):
-        command = [program, "-accel", "tcg", "-nographic", "-m", memory, "-kernel", cached("fetch-kernel.sh", arch), "-initrd",
-                   cached("make-initramfs.sh", arch), "-append", f"console=ttyS0 script={script} {append}".strip(), *options]
+    def __init__(self, program, script, *options, memory="512M", append="", timeout=600, arch="amd64", xen=False):
+        kernel, initramfs = cached("fetch-kernel.sh", arch), cached("make-initramfs.sh", arch)
+        command = [program, "-accel", "tcg", "-nographic", "-m", memory]
+        if xen:
+            command += ["-kernel", cached("fetch-xen.sh"), "-initrd", f"{kernel} console=hvc0 script={script},{initramfs}",
+                        "-append", f"console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all noreboot {append}".strip()]
+        else:
+            command += ["-kernel", kernel, "-initrd", initramfs, "-append", f"console=ttyS0 script={script} {append}".strip()]
+        command += options
         start = time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         watchdog = threading.Timer(timeout, process.kill)
@@ -41,6 +47,10 @@ class Boot:
     def value(self, name):
         """The text after "NAME: " in the guest's output, or None."""
         return next(iter(self.values(name)), None)
+
+    def finished(self):
+        """Has the script ended well? A message of the kernel's may follow on the same line."""
+        return re.match(r"0(?!\d)", self.value("script-status") or "") is not None
 
     def values(self, name):
         return [m.group(1) for m in (re.match(rf"{re.escape(name)}: ?(.*)", line) for line in self.lines) if m]

@@ -21,7 +21,7 @@ def main():
     problems = []
     if boot.status != 0:
         problems.append(f"exit status {boot.status}: {boot.messages}")
-    if boot.value("script-status") != "0":
+    if not boot.finished():
         problems.append("the guest's script did not finish; the last lines were:\n" + "\n".join(boot.lines[-15:]))
     else:
         if boot.value("check-cpus") != str(cpus):

@@ -2,6 +2,7 @@
 """Bare-metal programs: a ROM at the reset vector and a multiboot kernel. Usage: test_programs.py PROGRAM ROM MULTIBOOT"""
 
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -40,13 +41,37 @@ def multiboot_modules(program, kernel, tmp):
     assert result.stdout == f"!{kernel} \n{paths[0]} a,b c\n1\n{paths[1]}\n2\n".encode(), result.stdout
 
 
+def multiboot_kludge(program, tmp):
+    """No ELF file: the header says where the file goes, what of it, and how much behind it is cleared."""
+    load, header_at, length = 0x200000, 64, 0x100
+    cleared = load + length  # where the file goes on with other bytes, which must not be there
+    code = (b"\x3d\x02\xb0\xad\x2b"  # cmp eax, 2badb002h
+            b"\x75\x0d"              # jne fail
+            b"\x83\x3d" + struct.pack("<I", cleared) + b"\x00"  # cmp dword [cleared], 0
+            b"\x75\x04"              # jne fail
+            b"\x30\xc0\xeb\x02"      # xor al, al; jmp end
+            b"\xb0\x01"              # fail: mov al, 1
+            b"\xe6\xf4\xf4\xeb\xfd")  # end: out 0f4h, al; hlt
+    flags = 1 << 16 | 3
+    for load_end, bss_end, status in ((load + length, load + 0x3000, 1), (load + length, 0, 1), (0, 0, 3)):
+        header = struct.pack("<8I", 0x1badb002, flags, -(0x1badb002 + flags) & 0xffffffff, load + header_at, load, load_end, bss_end,
+                             load + header_at + 32)
+        image = (b"\xcc" * header_at + header + code).ljust(length, b"\xcc") + b"\xff" * 256
+        path = os.path.join(tmp, "kludge")
+        with open(path, "wb") as f:
+            f.write(image)
+        result = run(program, "-kernel", path)
+        assert result.returncode == status, (load_end, bss_end, result.returncode, result.stderr)
+
+
 def main():
     program, rom, kernel = (os.path.abspath(p) for p in sys.argv[1:4])
     failures = 0
     with tempfile.TemporaryDirectory() as tmp:
         tests = [("rom says hello", lambda: rom_says_hello(program, rom, tmp)),
                  ("multiboot starts", lambda: multiboot_starts(program, kernel)),
-                 ("multiboot modules", lambda: multiboot_modules(program, kernel, tmp))]
+                 ("multiboot modules", lambda: multiboot_modules(program, kernel, tmp)),
+                 ("multiboot without ELF", lambda: multiboot_kludge(program, tmp))]
         for number, (name, test) in enumerate(tests, 1):
             try:
                 test()

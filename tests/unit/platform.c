@@ -12,9 +12,14 @@ static void pin_set(void *opaque, int n, int level)
     pin->level = level;
 }
 
+static IrqHearing pin_hearing(void *opaque, int n)
+{
+    return ((TestPin *)opaque)->hearing;
+}
+
 void test_pin_init(TestPin *pin)
 {
-    *pin = (TestPin){ .pin = { pin_set, pin, 0 } };
+    *pin = (TestPin){ .pin = { pin_set, pin, 0, pin_hearing } };
 }
 
 void test_pin_forget(TestPin *pin)

@@ -11,9 +11,10 @@ enum { TEST_RAM_SIZE = 4 << 20 };
 
 /* One wire's end: what arrived. */
 typedef struct TestPin {
-    IrqPin   pin;
-    int      level;
-    unsigned rises, falls;
+    IrqPin     pin;
+    int        level;
+    unsigned   rises, falls;
+    IrqHearing hearing; /* what it says of an edge */
 } TestPin;
 
 /* Everything is under the machine lock, which test_platform_open() takes. The virtual clock is manual, at 0. */

@@ -754,6 +754,28 @@ static void test_ioapic_edge(void)
     close_rig(&r);
 }
 
+static void test_ioapic_hearing(void)
+{
+    Rig     r;
+    IrqLine line;
+    open_rig(&r);
+    line.to = ioapic_input(r.io, 4);
+    g_assert_cmpint(irq_hearing(&line), ==, IRQ_DEAF); /* masked */
+    set_rte(&r, 4, 0x44, 1);
+    g_assert_cmpint(irq_hearing(&line), ==, IRQ_HEARS);
+    irq_pulse(&line);
+    g_assert_cmpint(irq_hearing(&line), ==, IRQ_WAITS);
+    g_assert_cmpint(take(&r, 1), ==, 0x44); /* one in service, another may wait */
+    g_assert_cmpint(irq_hearing(&line), ==, IRQ_HEARS);
+    irq_pulse(&line);
+    g_assert_cmpint(irq_hearing(&line), ==, IRQ_WAITS);
+    set_rte(&r, 4, 0x400, 1); /* NMI: nobody keeps an edge from it */
+    g_assert_cmpint(irq_hearing(&line), ==, IRQ_HEARS);
+    set_rte(&r, 4, 0x8044, 1); /* level */
+    g_assert_cmpint(irq_hearing(&line), ==, IRQ_HEARS);
+    close_rig(&r);
+}
+
 static void test_ioapic_level(void)
 {
     Rig r;
@@ -847,6 +869,7 @@ int main(int argc, char **argv)
     g_test_add_func("/apic/threads", test_threads);
     g_test_add_func("/ioapic/registers", test_ioapic_registers);
     g_test_add_func("/ioapic/edge", test_ioapic_edge);
+    g_test_add_func("/ioapic/hearing", test_ioapic_hearing);
     g_test_add_func("/ioapic/level", test_ioapic_level);
     g_test_add_func("/ioapic/storm", test_ioapic_storm);
     g_test_add_func("/ioapic/state", test_ioapic_state);

@@ -107,6 +107,35 @@ static void test_periodic_legacy(void)
     test_platform_close(&r.t);
 }
 
+/* Beats that the guest cannot take come later, and none is lost within a second. */
+static void test_late(void)
+{
+    Rig r;
+    open_rig(&r);
+    mem_store(&r.t, timer_reg(0, 0), 1 << 2 | 1 << 3 | 1 << 6, 4);
+    mem_store(&r.t, timer_reg(0, 8), 1000000, 4);
+    mem_store(&r.t, timer_reg(0, 8), 1000000, 4); /* 100 Hz */
+    mem_store(&r.t, CONF, 3, 8);
+    test_step(&r.t, 105 * NS_PER_MS);
+    g_assert_cmpuint(r.t.isa[0].rises, ==, 10);
+    r.t.isa[0].hearing = IRQ_WAITS;
+    test_step(&r.t, 200 * NS_PER_MS);
+    g_assert_cmpuint(r.t.isa[0].rises, ==, 10);
+    test_save_load((Device *)r.hpet);
+    r.t.isa[0].hearing = IRQ_HEARS;
+    test_step(&r.t, 2 * NS_PER_MS);
+    g_assert_cmpuint(r.t.isa[0].rises, >, 10);
+    test_step(&r.t, 98 * NS_PER_MS);
+    g_assert_cmpuint(r.t.isa[0].rises, ==, 40);
+    r.t.isa[0].hearing = IRQ_WAITS;
+    test_step(&r.t, 5 * NS_PER_SECOND); /* it never takes any: old ones are given up */
+    g_assert_cmpuint(r.t.isa[0].rises, ==, 40);
+    r.t.isa[0].hearing = IRQ_HEARS;
+    test_step(&r.t, NS_PER_SECOND);
+    g_assert_cmpuint(r.t.isa[0].rises, <=, 240);
+    test_platform_close(&r.t);
+}
+
 static void test_storm_is_bounded(void)
 {
     Rig r;
@@ -254,6 +283,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hpet/one-shot", test_one_shot);
     g_test_add_func("/hpet/level", test_level);
     g_test_add_func("/hpet/periodic-legacy", test_periodic_legacy);
+    g_test_add_func("/hpet/late", test_late);
     g_test_add_func("/hpet/storm-is-bounded", test_storm_is_bounded);
     g_test_add_func("/hpet/wrap", test_wrap);
     g_test_add_func("/hpet/once", test_once);

@@ -323,6 +323,38 @@ static void test_rates(void)
     close_rig(&r);
 }
 
+/* Beats that the guest cannot take come later, and none is lost within a second. */
+static void test_late(void)
+{
+    Rig r;
+    open_rig(&r);
+    program(&r, 0, 2, 11932, false); /* 100 Hz */
+    test_step(&r.t, 105 * NS_PER_MS);
+    g_assert_cmpuint(r.irq.rises, ==, 10);
+    r.irq.hearing = IRQ_WAITS;
+    test_step(&r.t, 200 * NS_PER_MS);
+    g_assert_cmpuint(r.irq.rises, ==, 10);
+    r.irq.hearing = IRQ_HEARS;
+    test_step(&r.t, 2 * NS_PER_MS);
+    g_assert_cmpuint(r.irq.rises, >, 10);
+    test_step(&r.t, 98 * NS_PER_MS);
+    g_assert_cmpuint(r.irq.rises, ==, 40);
+    test_step(&r.t, 100 * NS_PER_MS);
+    g_assert_cmpuint(r.irq.rises, ==, 50);
+    r.irq.hearing = IRQ_WAITS;
+    test_step(&r.t, 900 * NS_PER_MS);
+    g_assert_cmpuint(r.irq.rises, ==, 50);
+    test_step(&r.t, 4100 * NS_PER_MS); /* it never takes any: old ones are given up, and no others are kept */
+    g_assert_cmpuint(r.irq.rises, >=, 440);
+    g_assert_cmpuint(r.irq.rises, <=, 460);
+    test_pin_forget(&r.irq);
+    r.irq.hearing = IRQ_DEAF;
+    test_step(&r.t, NS_PER_SECOND);
+    g_assert_cmpuint(r.irq.rises, >=, 99);
+    g_assert_cmpuint(r.irq.rises, <=, 101);
+    close_rig(&r);
+}
+
 static void test_state(void)
 {
     Rig r;
@@ -369,6 +401,7 @@ int main(int argc, char **argv)
     g_test_add_func("/i8254/reading", test_reading);
     g_test_add_func("/i8254/port61", test_port61);
     g_test_add_func("/i8254/rates", test_rates);
+    g_test_add_func("/i8254/late", test_late);
     g_test_add_func("/i8254/state", test_state);
     g_test_add_func("/i8254/state/put-off", test_state_put_off);
     return g_test_run();

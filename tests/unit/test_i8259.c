@@ -1,5 +1,6 @@
 /* 8259A pair: priorities, initialization, end of interrupt, special modes, cascade, ELCR. */
 
+#include "devices/irq/gates.h"
 #include "devices/irq/i8259.h"
 #include "platform.h"
 
@@ -228,6 +229,38 @@ static void test_elcr(void)
     close_rig(&r);
 }
 
+static IrqHearing hearing(Rig *r, unsigned irq)
+{
+    return irq_hearing(&(IrqLine){ i8259_input(r->pic, irq) });
+}
+
+static void test_hearing(void)
+{
+    Rig r;
+    open_rig(&r);
+    g_assert_cmpint(hearing(&r, 0), ==, IRQ_HEARS);
+    pulse(&r, 0);
+    g_assert_cmpint(hearing(&r, 0), ==, IRQ_WAITS);
+    i8259_ack(r.pic); /* one in service, another may wait */
+    g_assert_cmpint(hearing(&r, 0), ==, IRQ_HEARS);
+    out8(&r.t, 0x21, 1);
+    g_assert_cmpint(hearing(&r, 0), ==, IRQ_DEAF);
+    g_assert_cmpint(hearing(&r, 8), ==, IRQ_HEARS);
+    out8(&r.t, 0x21, 4); /* the cascade */
+    g_assert_cmpint(hearing(&r, 8), ==, IRQ_DEAF);
+    IrqSplit split;
+    TestPin  other;
+    test_pin_init(&other);
+    irq_split_init(&split, i8259_input(r.pic, 8), &other.pin);
+    other.hearing = IRQ_WAITS;
+    g_assert_cmpint(irq_hearing(&(IrqLine){ &split.in }), ==, IRQ_WAITS);
+    out8(&r.t, 0x21, 0); /* who hears counts */
+    g_assert_cmpint(irq_hearing(&(IrqLine){ &split.in }), ==, IRQ_HEARS);
+    irq_split_init(&split, NULL, NULL);
+    g_assert_cmpint(irq_hearing(&(IrqLine){ &split.in }), ==, IRQ_DEAF);
+    close_rig(&r);
+}
+
 static void test_icw1(void)
 {
     Rig r;
@@ -279,6 +312,7 @@ int main(int argc, char **argv)
     g_test_add_func("/i8259/special-mask", test_special_mask);
     g_test_add_func("/i8259/poll", test_poll);
     g_test_add_func("/i8259/elcr", test_elcr);
+    g_test_add_func("/i8259/hearing", test_hearing);
     g_test_add_func("/i8259/icw1", test_icw1);
     g_test_add_func("/i8259/state", test_state);
     return g_test_run();

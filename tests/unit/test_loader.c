@@ -3,6 +3,7 @@
  * must never do worse than an error. */
 
 #include "machine/boot.h"
+#include "machine/bootorder.h"
 #include "machine/elf.h"
 
 #include "base/bytes.h"
@@ -254,6 +255,60 @@ static void test_linux_refusals(void)
     expect_failure(kernel, size, &plain, 12 * MiB, "not all RAM");
     expect_failure("hello, world", 12, &plain, 64 * MiB, "none of bzImage");
     expect_failure("\x1f\x8b\x08\x00", 4, &plain, 64 * MiB, "gzip");
+}
+
+/* The parts that firmware loads. */
+static void test_linux16(void)
+{
+    g_auto(Error) err = { 0 };
+    size_t              size;
+    g_autofree uint8_t *data    = make_bzimage(&size);
+    g_autofree char    *initrd  = temporary_file("initial RAM disk");
+    g_autofree char    *kernel  = temporary_file("");
+    BootOptions         options = { .kernel = kernel, .append = "vga=ext quiet", .initrd = initrd };
+    Linux16             parts;
+
+    g_assert_true(g_file_set_contents(kernel, (const char *)data, (gssize)size, NULL));
+    g_assert_true(linux16_load(&parts, &options, 64 * MiB, &err));
+    g_assert_cmpuint(parts.setup_size, ==, 5 * 512);
+    g_assert_cmpmem(parts.kernel, parts.kernel_size, data + 5 * 512, 8192);
+    g_assert_cmpuint(load_le32(parts.setup + 0x228), ==, parts.cmdline_addr);
+    g_assert_cmpuint(load_le32(parts.setup + 0x218), ==, parts.initrd_addr);
+    g_assert_cmpuint(load_le32(parts.setup + 0x21c), ==, 16);
+    g_assert_cmpuint(parts.initrd_addr, ==, 64 * MiB - 0x20000 - 4096);
+    g_assert_cmpuint(load_le16(parts.setup + 0x1fa), ==, 0xfffe);
+    g_assert_cmpuint(parts.setup[0x211], ==, 0x81);
+    g_assert_cmpstr(parts.cmdline, ==, "vga=ext quiet");
+    linux16_clear(&parts);
+
+    g_assert_false(linux16_load(&parts, &options, 16 * MiB, &err));
+    g_assert_nonnull(strstr(err.text, "no room in guest RAM for the initrd"));
+    error_clear(&err);
+    data[0x1f1] = 255; /* more set-up code than there is room for, or than the file has */
+    g_assert_true(g_file_set_contents(kernel, (const char *)data, (gssize)size, NULL));
+    g_assert_false(linux16_load(&parts, &options, 64 * MiB, &err));
+    g_assert_nonnull(strstr(err.text, "truncated"));
+    g_unlink(initrd);
+    g_unlink(kernel);
+}
+
+static void test_boot_order(void)
+{
+    g_auto(Error) err = { 0 };
+    BootOrder order   = { 0 };
+
+    g_assert_null(boot_order_file(&order));
+    g_assert_true(boot_order_add(&order, -1, "never", &err));
+    g_assert_true(boot_order_add(&order, 7, "last", &err));
+    g_assert_true(boot_order_add(&order, 0, "first", &err));
+    g_assert_true(boot_order_add(&order, 3, "middle", &err));
+    g_assert_false(boot_order_add(&order, 3, "other", &err));
+    g_assert_cmpstr(err.text, ==, "bootindex=3 is that of middle already");
+    g_autoptr(GBytes) file = boot_order_file(&order);
+    gsize       len;
+    const char *text = g_bytes_get_data(file, &len);
+    g_assert_cmpmem(text, len, "first\nmiddle\nlast", 18);
+    boot_order_clear(&order);
 }
 
 /* ---- PVH ---- */
@@ -520,6 +575,8 @@ int main(int argc, char **argv)
     g_test_add_func("/loader/memory-map", test_memory_map);
     g_test_add_func("/loader/linux", test_linux);
     g_test_add_func("/loader/linux-refusals", test_linux_refusals);
+    g_test_add_func("/loader/linux16", test_linux16);
+    g_test_add_func("/loader/boot-order", test_boot_order);
     g_test_add_func("/loader/pvh", test_pvh);
     g_test_add_func("/loader/multiboot-elf", test_multiboot_elf);
     g_test_add_func("/loader/multiboot-kludge", test_multiboot_kludge);

@@ -2,7 +2,12 @@
 
 #include "devices/acpi/ich9_smbus.h"
 #include "devices/pci/ich9_lpc.h"
+#include "memory/dma.h"
 #include "platform.h"
+
+#include "base/bytes.h"
+
+#include <string.h>
 
 enum {
     LPC    = PCI_DEVFN(31, 0),
@@ -19,7 +24,8 @@ enum {
 
 typedef struct Rig {
     TestPlatform t;
-    TestPin      smi;
+    TestPin      smi, smi_all;
+    FwCfg       *fw; /* where a test makes one */
     PciHost     *host;
     Ich9Lpc     *lpc;
     Ich9Smbus   *smb;
@@ -65,9 +71,10 @@ static void open_rig(Rig *r)
     *r                = (Rig){};
     test_platform_open(&r->t);
     test_pin_init(&r->smi);
+    test_pin_init(&r->smi_all);
     r->host = q35_create(&r->t.p, &r->t.ram_region, &err);
     g_assert_nonnull(r->host);
-    r->lpc = ich9_lpc_create(&r->t.p, r->host, &r->smi.pin, &err);
+    r->lpc = ich9_lpc_create(&r->t.p, r->host, &r->smi.pin, &r->smi_all.pin, &err);
     g_assert_nonnull(r->lpc);
     r->smb = ich9_smbus_create(&r->t.p, r->host->bus, SMB, &err);
     g_assert_nonnull(r->smb);
@@ -226,6 +233,79 @@ static void test_smi(void)
     test_platform_close(&r.t);
 }
 
+/* Features that firmware asks for through fw_cfg. */
+static uint64_t read_file(Rig *r, const char *name, unsigned size)
+{
+    uint16_t key = 0;
+    for (unsigned n = 0; n < fw_cfg_n_files(r->fw); n++) {
+        uint16_t this;
+        if (!strcmp(fw_cfg_file_name(r->fw, n, &this), name)) {
+            key = this;
+        }
+    }
+    g_assert_cmpuint(key, !=, 0);
+    out16(&r->t, 0x510, key);
+    uint64_t value = 0;
+    for (unsigned i = 0; i < size; i++) {
+        value |= (uint64_t)in8(&r->t, 0x511) << (8 * i);
+    }
+    return value;
+}
+
+static void ask_for(Rig *r, uint64_t features)
+{
+    enum { REQUEST = 0x1000, DATA = 0x1100 };
+    uint16_t key = 0;
+    for (unsigned n = 0; n < fw_cfg_n_files(r->fw); n++) {
+        uint16_t this;
+        if (!strcmp(fw_cfg_file_name(r->fw, n, &this), "etc/smi/requested-features")) {
+            key = this;
+        }
+    }
+    uint8_t request[16] = { 0 }, data[8];
+    store_be32(request, (uint32_t)key << 16 | 8 | 16); /* select, write */
+    store_be32(request + 4, 8);
+    store_be64(request + 8, DATA);
+    store_le64(data, features);
+    g_assert_cmpint(dma_write(r->t.p.memory_space, REQUEST, request, sizeof request), ==, MEM_OK);
+    g_assert_cmpint(dma_write(r->t.p.memory_space, DATA, data, sizeof data), ==, MEM_OK);
+    out32(&r->t, 0x514, 0);
+    out32(&r->t, 0x518, GUINT32_TO_BE(REQUEST));
+}
+
+static void test_smi_features(void)
+{
+    g_auto(Error) err = { 0 };
+    Rig r;
+    open_rig(&r);
+    r.fw = fw_cfg_create(&r.t.p, &err);
+    g_assert_true(ich9_lpc_offer_smi_features(r.lpc, r.fw, &err));
+    devices_reset(&r.t.p, RESET_COLD);
+    set(&r, LPC, ICH9_PMBASE, ICH9_PM_BASE, 4);
+    set(&r, LPC, ICH9_ACPI_CNTL, ICH9_ACPI_ENABLED, 1);
+    out32(&r.t, SMI_EN, 1 << 5 | 1);
+    g_assert_cmphex(read_file(&r, "etc/smi/supported-features", 8), ==, 1);
+    ask_for(&r, 3); /* more than there is */
+    g_assert_cmphex(read_file(&r, "etc/smi/features-ok", 1), ==, 0);
+    out8(&r.t, ICH9_APM_CNT, 0x55);
+    g_assert_cmpuint(r.smi.rises, ==, 1);
+    g_assert_cmpuint(r.smi_all.rises, ==, 0);
+    ask_for(&r, 1);
+    g_assert_cmphex(read_file(&r, "etc/smi/features-ok", 1), ==, 1);
+    out8(&r.t, ICH9_APM_CNT, 0x55);
+    g_assert_cmpuint(r.smi.rises, ==, 1);
+    g_assert_cmpuint(r.smi_all.rises, ==, 1);
+    ask_for(&r, 0); /* too late */
+    g_assert_cmphex(read_file(&r, "etc/smi/features-ok", 1), ==, 1);
+    test_save_load(r.t.p.devices->pdata[2]);
+    out8(&r.t, ICH9_APM_CNT, 0x55);
+    g_assert_cmpuint(r.smi_all.rises, ==, 2);
+    devices_reset(&r.t.p, RESET_WARM);
+    g_assert_cmphex(read_file(&r, "etc/smi/requested-features", 8), ==, 0);
+    g_assert_cmphex(fw_cfg_file(r.fw, "etc/smi/features-ok", &(size_t){ 0 })[0], ==, 0);
+    test_platform_close(&r.t);
+}
+
 static void test_tco(void)
 {
     Rig r;
@@ -362,6 +442,7 @@ int main(int argc, char **argv)
     g_test_add_func("/q35/routing", test_routing);
     g_test_add_func("/q35/power", test_power);
     g_test_add_func("/q35/smi", test_smi);
+    g_test_add_func("/q35/smi-features", test_smi_features);
     g_test_add_func("/q35/tco", test_tco);
     g_test_add_func("/q35/reset-control", test_reset_control);
     g_test_add_func("/q35/smbus", test_smbus);

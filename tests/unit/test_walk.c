@@ -5,6 +5,7 @@
 #include "walk.h"
 
 static const WalkNeed needs[] = {
+    { .type = "guest-loader", .refused = "x86 machines have no device tree" },
     { .type = "loader", .options = "addr=0x1000,data=0,data-len=1" },
     {},
 };

@@ -100,7 +100,12 @@ static void walk_type(const WalkMachine *machine, const DeviceType *type, const 
     Platform        *p      = machine->open();
     g_autofree char *before = memory_map(p);
     Device          *dev    = device_create(p, options, true, &err);
-    if (dev) {
+    if (need->refused) {
+        if (dev || !strstr(err.text, need->refused)) {
+            g_test_message("-device %s is not refused: %s", text, err.text);
+            g_test_fail();
+        }
+    } else if (dev) {
         walk_device(dev, need);
         device_unrealize(dev);
         g_autofree char *after = memory_map(p);

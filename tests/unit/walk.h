@@ -15,6 +15,7 @@ typedef struct WalkMachine {
 typedef struct WalkNeed {
     const char *type;
     const char *options;     /* "chardev=c0" */
+    const char *refused;     /* the type exists to say this */
     bool        keeps_state; /* reset does not bring everything back (battery-backed memory ...) */
 } WalkNeed;
 

@@ -483,6 +483,8 @@ static const Msr msrs[] = {
     { 0xc0000100, 2, "FS_BASE, GS_BASE", WITH(LM), CALLS(get_segment_base, set_segment_base) },
     { 0xc0000102, 1, "KERNEL_GS_BASE", WITH(LM), CANONICAL(kernel_gs_base) },
     { 0xc0000103, 1, "TSC_AUX", ANY, CALLS(get_tsc_aux, set_tsc_aux) },
+    /* Every AMD processor has these four counters. They count nothing and say so: what is written does not stay. */
+    { 0xc0010000, 8, "PERFEVTSEL, PERFCTR", AMD, CONSTANT(0) },
     { 0xc0010010, 1, "SYSCFG", AMD, MEMBER(syscfg), .reserved = ~UINT64_C(0x007c0000) },
     { 0xc0010015, 1, "HWCR", AMD, MEMBER(hwcr), .reserved = ~UINT64_C(0x43040159) },
     { 0xc001001f, 1, "NB_CFG", AMD, MEMBER(nb_cfg), .reserved = ~NB_CFG_EXTENDED_CF8 },

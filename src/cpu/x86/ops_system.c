@@ -377,11 +377,20 @@ static void rdpmc(X86Cpu *cpu, const X86Insn *in)
     x86_raise(cpu, X86_GP);
 }
 
+/* With -seed: SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014). */
+static uint64_t next_random(X86Cpu *cpu)
+{
+    uint64_t z = cpu->random_state += UINT64_C(0x9e3779b97f4a7c15);
+    z          = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z          = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
 #define RANDOM(op, bits)                                                                                               \
     static void op##bits(X86Cpu *cpu, const X86Insn *in)                                                               \
     {                                                                                                                  \
-        uint##bits##_t value;                                                                                          \
-        bool           ok = false;                                                                                     \
+        uint##bits##_t value = cpu->random_seeded ? (uint##bits##_t)next_random(cpu) : 0;                              \
+        bool           ok    = cpu->random_seeded;                                                                     \
         for (unsigned i = 0; i < 10 && !ok; i++) {                                                                     \
             __asm__ volatile(#op " %0" : "=r"(value), "=@ccc"(ok));                                                    \
         }                                                                                                              \

@@ -325,6 +325,9 @@ struct X86Cpu {
      */
     void (*smm_changed)(void *opaque, bool smm);
     void *board;
+
+    uint64_t random_state;  /* RDRAND and RDSEED ... */
+    bool     random_seeded; /* ... follow -seed */
 };
 
 /* segment_key's bits. */

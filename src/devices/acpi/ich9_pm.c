@@ -24,17 +24,17 @@ static void update_sci(void *opaque)
 }
 
 /* An event that firmware may want to hear of. */
-static void smi_event(Ich9Pm *pm, uint32_t bit)
+static void smi_event(Ich9Pm *pm, uint32_t bit, bool all)
 {
     pm->smi_sts |= bit;
     if (pm->smi_en & SMI_GBL && pm->smi_en & bit) {
-        irq_pulse(&pm->smi);
+        irq_pulse(all ? &pm->smi_all : &pm->smi);
     }
 }
 
 static void tco_smi(void *opaque)
 {
-    smi_event(opaque, SMI_TCO);
+    smi_event(opaque, SMI_TCO, false);
 }
 
 static bool tco_no_reboot(void *opaque)
@@ -141,7 +141,7 @@ static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
     if (value == ICH9_ACPI_ENABLE || value == ICH9_ACPI_DISABLE) {
         pm1_set_acpi_enabled(&pm->pm1, value == ICH9_ACPI_ENABLE);
     }
-    smi_event(pm, SMI_APMC);
+    smi_event(pm, SMI_APMC, pm->smi_broadcast(pm->opaque));
 }
 
 static const IoOps apm_ops = { .name = "ich9-apm", .access = IO_BYTE, .read = apm_read, .write = apm_write };

@@ -25,11 +25,12 @@ typedef struct Ich9Pm {
     uint64_t  gpe_sts, gpe_en;
     uint32_t  smi_en, smi_sts;
     uint8_t   apm_cnt, apm_sts;
-    bool      enable_tco; /* property */
-    IrqLine   smi;        /* pulsed */
+    bool      enable_tco;   /* property */
+    IrqLine   smi, smi_all; /* pulsed: to one processor, to all of them */
     Region    ports, apm_ports;
-    bool (*smi_locked)(void *opaque); /* GEN_PMCON_1 */
-    bool (*no_reboot)(void *opaque);  /* the watchdog only counts */
+    bool (*smi_locked)(void *opaque);    /* GEN_PMCON_1 */
+    bool (*no_reboot)(void *opaque);     /* the watchdog only counts */
+    bool (*smi_broadcast)(void *opaque); /* SMIs of the APM port go to all processors */
     void (*set_sci)(void *opaque, bool level);
     void *opaque;
 } Ich9Pm;
@@ -42,7 +43,7 @@ typedef struct Ich9Pm {
         FIELD(Type, pm.gpe_en, "gpe-en"), FIELD(Type, pm.smi_en, "smi-en"), FIELD(Type, pm.smi_sts, "smi-sts"),        \
         FIELD(Type, pm.apm_cnt, "apm-cnt"), FIELD(Type, pm.apm_sts, "apm-sts")
 
-/* `dev` owns the APM ports. Set smi_locked, no_reboot, set_sci and opaque first. */
+/* `dev` owns the APM ports. Set smi_locked, no_reboot, smi_broadcast, set_sci and opaque first. */
 void ich9_pm_init(Ich9Pm *pm, Device *dev);
 void ich9_pm_destroy(Ich9Pm *pm);
 void ich9_pm_reset(Ich9Pm *pm, ResetKind kind);

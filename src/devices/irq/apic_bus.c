@@ -190,6 +190,24 @@ void apic_bus_send(ApicBus *bus, const ApicMessage *message)
     send(bus, &t, message->delivery, message->vector, message->level);
 }
 
+bool apic_bus_waits(ApicBus *bus, const ApicMessage *message)
+{
+    Target t = { .destination = message->destination,
+                 .logical     = message->logical,
+                 .wide        = message->destination > BROADCAST8 };
+    if (bus->sink || (message->delivery != APIC_FIXED && message->delivery != APIC_LOWEST)) {
+        return false;
+    }
+    unsigned end = atomic_load_explicit(&bus->end, memory_order_acquire);
+    for (unsigned i = 0; i < end; i++) {
+        const Apic *apic = atomic_load_explicit(&bus->apics[i], memory_order_acquire);
+        if (apic && matches(apic, &t) && apic_load32(&apic->irr[message->vector / 32]) >> message->vector % 32 & 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void apic_bus_send_msi(ApicBus *bus, uint64_t address, uint32_t data)
 {
     if ((address & ~UINT64_C(0xfffff)) != 0xfee00000) {

@@ -11,9 +11,17 @@ static void split_set(void *opaque, int n, int level)
     irq_set(&split->out[1], level);
 }
 
+static IrqHearing split_hearing(void *opaque, int n)
+{
+    IrqSplit  *split = opaque;
+    IrqHearing first = split->out[0].to ? irq_hearing(&split->out[0]) : IRQ_DEAF;
+    IrqHearing other = split->out[1].to ? irq_hearing(&split->out[1]) : IRQ_DEAF;
+    return first == IRQ_DEAF ? other : other == IRQ_DEAF || first < other ? first : other;
+}
+
 void irq_split_init(IrqSplit *split, IrqPin *first, IrqPin *second)
 {
-    *split = (IrqSplit){ .in = { split_set, split, 0 }, .out = { { first }, { second } } };
+    *split = (IrqSplit){ .in = { split_set, split, 0, split_hearing }, .out = { { first }, { second } } };
 }
 
 static void or_set(void *opaque, int n, int level)

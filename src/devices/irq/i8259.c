@@ -379,6 +379,21 @@ static const Field chip_state[] = {
 
 static const Field i8259_state[] = { FIELD_ARRAY(I8259, chips, "chips", .sub = chip_state), {} };
 
+static IrqHearing input_hearing(void *opaque, int n)
+{
+    const I8259 *pic = opaque;
+    const Chip  *c   = &pic->chips[n / 8];
+    uint8_t      bit = (uint8_t)(1 << n % 8);
+
+    if (pic->external || c->elcr & bit) {
+        return IRQ_HEARS;
+    }
+    if (c->imr & bit || (n >= 8 && pic->chips[MASTER].imr & 1 << CASCADE)) {
+        return IRQ_DEAF;
+    }
+    return c->irr & bit ? IRQ_WAITS : IRQ_HEARS;
+}
+
 static bool i8259_realize(Device *dev, Error *err)
 {
     static const uint16_t ports[N_CHIPS] = { 0x20, 0xa0 };
@@ -390,6 +405,7 @@ static bool i8259_realize(Device *dev, Error *err)
     region_init_io(&pic->elcr_ports, dev->platform->memory, "elcr", 2, &elcr_ops, pic);
     isa_map_ports(dev, &pic->elcr_ports, 0x4d0);
     device_add_inputs(dev, NULL, 16, set_input);
+    device_inputs_hear(dev, NULL, input_hearing);
     device_add_outputs(dev, NULL, &pic->out, 1);
     return true;
 }

@@ -263,6 +263,21 @@ static const Field ioapic_state[] = {
     {},
 };
 
+static IrqHearing pin_hearing(void *opaque, int n)
+{
+    const IoApic *io  = opaque;
+    uint64_t      rte = io->rte[n];
+
+    if (io->external || (rte & (RTE_LEVEL | RTE_MASKED)) == RTE_LEVEL) {
+        return IRQ_HEARS;
+    }
+    if (rte & RTE_MASKED) {
+        return IRQ_DEAF;
+    }
+    ApicMessage message = message_of(rte);
+    return apic_bus_waits(io->bus, &message) ? IRQ_WAITS : IRQ_HEARS;
+}
+
 static bool ioapic_realize(Device *dev, Error *err)
 {
     IoApic *io = (IoApic *)dev;
@@ -270,6 +285,7 @@ static bool ioapic_realize(Device *dev, Error *err)
     region_init_io(&io->region, dev->platform->memory, "ioapic", REGION_SIZE, &ioapic_ops, io);
     region_map(dev->platform->system_memory, io->address, &io->region, 0);
     device_add_inputs(dev, NULL, IOAPIC_PINS, set_pin);
+    device_inputs_hear(dev, NULL, pin_hearing);
     apic_bus_on_eoi(io->bus, on_eoi, io);
     return true;
 }

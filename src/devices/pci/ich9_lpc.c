@@ -74,17 +74,18 @@ static const struct {
 };
 
 struct Ich9Lpc {
-    PciDevice pci;
-    PciHost  *host;
-    Bus      *isa;
-    Ich9Pm    pm;
-    bool      noreboot; /* property: strap that keeps the watchdog from resetting */
-    uint32_t  lines;    /* of the bus: 0..3 of slots 0 to 24 and 30, then four for each of slots 25 to 31 */
-    bool      sci_level;
-    uint32_t  gsi_levels; /* bit n: what interrupt n hears from here: 0 to 15 ISA, 16 to 23 I/O APIC alone */
-    uint8_t   rc;         /* CF9h */
-    uint8_t   rcba[RCBA_BYTES], rcba_mask[RCBA_BYTES];
-    Region    rcba_region;
+    PciDevice       pci;
+    PciHost        *host;
+    Bus            *isa;
+    Ich9Pm          pm;
+    Ich9SmiFeatures smi;
+    bool            noreboot; /* property: strap that keeps the watchdog from resetting */
+    uint32_t        lines;    /* of the bus: 0..3 of slots 0 to 24 and 30, then four for each of slots 25 to 31 */
+    bool            sci_level;
+    uint32_t        gsi_levels; /* bit n: what interrupt n hears from here: 0 to 15 ISA, 16 to 23 I/O APIC alone */
+    uint8_t         rc;         /* CF9h */
+    uint8_t         rcba[RCBA_BYTES], rcba_mask[RCBA_BYTES];
+    Region          rcba_region;
 };
 
 /* ---- Interrupts ---- */
@@ -281,6 +282,11 @@ static bool no_reboot(void *opaque)
     return load_le32(((Ich9Lpc *)opaque)->rcba + (RCBA_GCS - RCBA_FIRST)) & GCS_NOREBOOT;
 }
 
+static bool smi_broadcast(void *opaque)
+{
+    return ((Ich9Lpc *)opaque)->smi.features & ICH9_SMI_BROADCAST;
+}
+
 /* ---- Life ---- */
 
 static bool lpc_realize(Device *dev, Error *err)
@@ -314,13 +320,15 @@ static bool lpc_realize(Device *dev, Error *err)
         store_le(lpc->pci.config + registers[i].offset, registers[i].value, registers[i].size);
         store_le(lpc->pci.wmask + registers[i].offset, registers[i].mask, registers[i].size);
     }
-    lpc->isa           = bus_new(BUS_ISA, "isa.0", dev, p);
-    lpc->pm.smi_locked = smi_locked;
-    lpc->pm.no_reboot  = no_reboot;
-    lpc->pm.set_sci    = set_sci;
-    lpc->pm.opaque     = lpc;
+    lpc->isa              = bus_new(BUS_ISA, "isa.0", dev, p);
+    lpc->pm.smi_locked    = smi_locked;
+    lpc->pm.no_reboot     = no_reboot;
+    lpc->pm.smi_broadcast = smi_broadcast;
+    lpc->pm.set_sci       = set_sci;
+    lpc->pm.opaque        = lpc;
     ich9_pm_init(&lpc->pm, dev);
     device_add_outputs(dev, "smi", &lpc->pm.smi, 1);
+    device_add_outputs(dev, "smi-all", &lpc->pm.smi_all, 1);
     region_init_io(&lpc->rcba_region, p->memory, rcba_ops.name, ICH9_RCBA_SIZE, &rcba_ops, lpc);
     reset_rcba(lpc);
     pci_bus_set_router(lpc->pci.pci_bus, map_pin, set_line, lpc);
@@ -347,6 +355,7 @@ static void lpc_reset(Device *dev, ResetKind kind)
     lpc->rc = 0;
     reset_rcba(lpc);
     ich9_pm_reset(&lpc->pm, kind);
+    ich9_smi_reset(&lpc->smi);
     update_windows(lpc);
     update_interrupts(lpc);
 }
@@ -354,7 +363,7 @@ static void lpc_reset(Device *dev, ResetKind kind)
 static bool lpc_post_load(Device *dev, Error *err)
 {
     Ich9Lpc *lpc = (Ich9Lpc *)dev;
-    if (!pci_device_post_load(dev, err)) {
+    if (!pci_device_post_load(dev, err) || !ich9_smi_post_load(&lpc->smi, err)) {
         return false;
     }
     lpc->rc &= RC_SYS | RC_FULL;
@@ -373,6 +382,7 @@ static bool lpc_post_load(Device *dev, Error *err)
 static const Field lpc_properties[] = {
     PCI_PROPERTIES(Ich9Lpc, pci),
     ICH9_PM_PROPERTIES(Ich9Lpc, pm),
+    ICH9_SMI_PROPERTIES(Ich9Lpc, smi),
     FIELD(Ich9Lpc, noreboot, "noreboot", .help = "the watchdog does not reset the machine unless the guest allows it"),
     {},
 };
@@ -380,6 +390,7 @@ static const Field lpc_properties[] = {
 static const Field lpc_state[] = {
     PCI_STATE(Ich9Lpc, pci),
     ICH9_PM_STATE(Ich9Lpc, pm),
+    ICH9_SMI_STATE(Ich9Lpc, smi),
     FIELD(Ich9Lpc, lines, "lines"),
     FIELD(Ich9Lpc, sci_level, "sci-level"),
     FIELD(Ich9Lpc, rc, "rc"),
@@ -414,11 +425,12 @@ DEVICE_TYPE(ich9_lpc) = {
     .post_load  = lpc_post_load,
 };
 
-Ich9Lpc *ich9_lpc_create(Platform *platform, PciHost *host, IrqPin *smi, Error *err)
+Ich9Lpc *ich9_lpc_create(Platform *platform, PciHost *host, IrqPin *smi, IrqPin *smi_all, Error *err)
 {
     Ich9Lpc *lpc           = device_new(platform, "ICH9-LPC");
     lpc->host              = host;
     lpc->pm.smi.to         = smi;
+    lpc->pm.smi_all.to     = smi_all;
     lpc->pci.addr          = 1 + PCI_DEVFN(31, 0);
     lpc->pci.multifunction = true;
     return device_realize(&lpc->pci.dev, pci_bus_base(host->bus), err) ? lpc : NULL;
@@ -427,4 +439,9 @@ Ich9Lpc *ich9_lpc_create(Platform *platform, PciHost *host, IrqPin *smi, Error *
 Ich9Pm *ich9_lpc_pm(Ich9Lpc *lpc)
 {
     return &lpc->pm;
+}
+
+bool ich9_lpc_offer_smi_features(Ich9Lpc *lpc, FwCfg *fw_cfg, Error *err)
+{
+    return ich9_smi_offer(&lpc->smi, fw_cfg, err);
 }

@@ -5,6 +5,7 @@
 #define QUERN_DEVICES_PCI_ICH9_LPC_H
 
 #include "devices/acpi/ich9_pm.h"
+#include "devices/acpi/ich9_smi.h"
 #include "devices/pci/q35.h"
 
 typedef struct Ich9Lpc Ich9Lpc; /* "ICH9-LPC" at 1f.0, multifunction, with the bus "isa.0" */
@@ -26,8 +27,11 @@ enum {
 unsigned ich9_pirq(unsigned slot, unsigned pin);
 
 /* Makes it at 1f.0, offers "isa.0", takes over the bus's interrupt lines and CF9h. platform->isa_irq and gsi must be
- * there by then. `smi` may be NULL: it is pulsed for an SMI. */
-Ich9Lpc *ich9_lpc_create(Platform *platform, PciHost *host, IrqPin *smi, Error *err);
+ * there by then. `smi` may be NULL: it is pulsed for an SMI; `smi_all` for one that goes to all processors. */
+Ich9Lpc *ich9_lpc_create(Platform *platform, PciHost *host, IrqPin *smi, IrqPin *smi_all, Error *err);
 Ich9Pm  *ich9_lpc_pm(Ich9Lpc *lpc);
+
+/* Lets firmware ask for SMIs to all processors. Before the first reset. */
+bool ich9_lpc_offer_smi_features(Ich9Lpc *lpc, FwCfg *fw_cfg, Error *err);
 
 #endif

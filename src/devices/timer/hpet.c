@@ -38,6 +38,10 @@ enum { TICK_NS = HPET_PERIOD_FS / 1000000, HPET_VENDOR = 0x8086, HPET_REVISION =
 /* Beats of a shorter period are left out: the main loop could do nothing else. */
 enum { MIN_BEAT_TICKS = 10000 / TICK_NS };
 
+/* Beats that came due while the guest had not taken the one before, or nobody was there to make them: they come later,
+ * this many in a period, if they are not older than OWED_TICKS. */
+enum { RETRIES = 32, OWED_TICKS = 1000000000 / TICK_NS };
+
 #define LATE_TICKS (INT64_C(1) << 31)  /* a comparator written so much too late still matches */
 #define FAR_TICKS  (UINT64_C(1) << 58) /* nobody will see it */
 
@@ -45,8 +49,10 @@ typedef struct HpetTimer {
     Hpet    *hpet;
     uint8_t  n;
     uint64_t conf, comparator, period, fsb;
-    Timer    timer;  /* runs towards the next match */
-    IrqPin  *driven; /* level-triggered: the pin held high */
+    Timer    timer;    /* runs towards the next match */
+    IrqPin  *driven;   /* level-triggered: the pin held high */
+    uint32_t owed;     /* beats */
+    bool     given_up; /* beats are not taken: no more tries until one is */
 } HpetTimer;
 
 struct Hpet {
@@ -195,24 +201,48 @@ static void timer_update(HpetTimer *t)
 {
     if (!running(t->hpet) || !(t->conf & (INT_ENB_CNF | INT_TYPE_CNF))) {
         timer_cancel(&t->timer);
+        t->owed = 0;
     } else if (!timer_armed(&t->timer) || t->timer.deadline > now_ns(t->hpet)) {
         advance(t);
         arm(t, ticks_left(t, counter_now(t->hpet)));
     }
 }
 
+/* The beats of a periodic timer. Those of level-triggered ones show in the status register, where one hides another. */
+static void beat(HpetTimer *t)
+{
+    bool     edge = !(t->conf & INT_TYPE_CNF) && !uses_messages(t) && t->period >= MIN_BEAT_TICKS;
+    int64_t  late = ticks_late(t, counter_now(t->hpet));
+    uint64_t most = edge ? MAX(OWED_TICKS / t->period, 1) : 1;
+
+    if (late >= 0) {
+        t->owed = (uint32_t)MIN(t->owed + (uint64_t)late / t->period + 1, most);
+    }
+    bool waits = edge && irq_hearing(&(IrqLine){ timer_pin(t) }) == IRQ_WAITS;
+    if (t->owed && !waits) {
+        t->owed--;
+        timer_matched(t);
+    }
+    t->given_up = waits && (t->given_up || t->owed >= most);
+    advance(t);
+    uint64_t left = ticks_left(t, counter_now(t->hpet));
+    if (t->owed && !t->given_up) {
+        left = MIN(left, MAX(t->period / RETRIES, MIN_BEAT_TICKS));
+    } else if (left < MIN_BEAT_TICKS) {
+        left += (MIN_BEAT_TICKS - left + t->period - 1) / t->period * t->period;
+    }
+    arm(t, left);
+}
+
 static void timer_fired(void *opaque)
 {
     HpetTimer *t = opaque;
-    timer_matched(t);
     if (is_periodic(t)) {
-        advance(t);
-        uint64_t left = ticks_left(t, counter_now(t->hpet));
-        if (left < MIN_BEAT_TICKS) {
-            left += (MIN_BEAT_TICKS - left + t->period - 1) / t->period * t->period;
-        }
-        arm(t, left);
-    } else if (is32(t)) {
+        beat(t);
+        return;
+    }
+    timer_matched(t);
+    if (is32(t)) {
         arm(t, UINT64_C(1) << 32); /* the low half comes round */
     }
 }
@@ -405,6 +435,12 @@ static void legacy_input(void *opaque, int n, int level)
     }
 }
 
+static IrqHearing legacy_hearing(void *opaque, int n)
+{
+    Hpet *hpet = opaque;
+    return legacy(hpet) ? IRQ_DEAF : irq_hearing(&(IrqLine){ hpet->dev.platform->isa_irq[n ? 8 : 0] });
+}
+
 static bool hpet_realize(Device *dev, Error *err)
 {
     Hpet *hpet = (Hpet *)dev;
@@ -416,6 +452,7 @@ static bool hpet_realize(Device *dev, Error *err)
     region_init_io(&hpet->registers, dev->platform->memory, "hpet", HPET_SIZE, &hpet_ops, hpet);
     region_map(dev->platform->system_memory, HPET_ADDRESS, &hpet->registers, 0);
     device_add_inputs(dev, "legacy", 2, legacy_input);
+    device_inputs_hear(dev, "legacy", legacy_hearing);
     return true;
 }
 
@@ -439,6 +476,7 @@ static void hpet_reset(Device *dev, ResetKind kind)
         HpetTimer *t = &hpet->timers[i];
         timer_cancel(&t->timer);
         t->conf = t->period = t->fsb = 0;
+        t->owed                      = 0;
         t->comparator                = UINT64_MAX;
         update_line(t);
     }
@@ -479,6 +517,7 @@ static const Field hpet_timer_state[] = {
     FIELD(HpetTimer, comparator, "comparator"),
     FIELD(HpetTimer, period, "period"),
     FIELD(HpetTimer, fsb, "fsb"),
+    FIELD(HpetTimer, owed, "owed", .max = OWED_TICKS),
     FIELD(HpetTimer, timer, "timer", .custom = &timer_field),
     {},
 };

@@ -34,6 +34,10 @@ enum {
 
     /* An interrupt rate that no guest could follow: below this many ticks beats are left out. */
     MIN_IRQ_TICKS = 24,
+
+    /* A beat that the guest cannot take yet, because it has not taken the one before (its CPU does not get the host's),
+     * is tried again after this part of a period. */
+    RETRIES = 32,
 };
 
 /* The interrupt is late by more than this: what was missed stays missed. */
@@ -61,6 +65,7 @@ struct I8254 {
     uint8_t port61;
     bool    irq_level;
     int64_t irq_tick; /* at which the interrupt line rises next; -1: never */
+    bool    given_up; /* beats are not taken: no more tries until one is */
     IrqLine irq;
     Timer   timer;
     Region  ports, speaker;
@@ -347,6 +352,12 @@ static void irq_timer(void *opaque)
     if (from < 0 || now < from) {
         return;
     }
+    bool waits = is_periodic(c) && c->count >= MIN_IRQ_TICKS && irq_hearing(&pit->irq) == IRQ_WAITS;
+    if (waits && !pit->given_up && now - from <= MAX_LATE_TICKS) {
+        timer_set(&pit->timer, ns_of(now + MAX(c->count / RETRIES, MIN_IRQ_TICKS)));
+        return;
+    }
+    pit->given_up = waits;
     if (pit->irq_level) {
         irq_lower(&pit->irq);
     }

@@ -1,0 +1,58 @@
+/* The order in which firmware tries what it can boot from. Machine lock held.
+ * Specification: SeaBIOS 1.16, docs/Runtime_config (bootorder). */
+
+#include "machine/bootorder.h"
+
+#include <string.h>
+
+typedef struct BootEntry {
+    int   index;
+    char *path;
+} BootEntry;
+
+static void clear_entry(gpointer entry)
+{
+    g_free(((BootEntry *)entry)->path);
+}
+
+void boot_order_clear(BootOrder *order)
+{
+    g_clear_pointer(&order->entries, g_array_unref);
+}
+
+bool boot_order_add(BootOrder *order, int index, const char *path, Error *err)
+{
+    if (index < 0) {
+        return true;
+    }
+    if (!order->entries) {
+        order->entries = g_array_new(FALSE, FALSE, sizeof(BootEntry));
+        g_array_set_clear_func(order->entries, clear_entry);
+    }
+    guint at = 0;
+    for (; at < order->entries->len; at++) {
+        const BootEntry *e = &g_array_index(order->entries, BootEntry, at);
+        if (e->index == index) {
+            return error_set(err, "bootindex=%d is that of %s already", index, e->path);
+        }
+        if (e->index > index) {
+            break;
+        }
+    }
+    BootEntry entry = { .index = index, .path = g_strdup(path) };
+    g_array_insert_val(order->entries, at, entry);
+    return true;
+}
+
+GBytes *boot_order_file(const BootOrder *order)
+{
+    if (!order->entries) {
+        return NULL;
+    }
+    GString *text = g_string_new(NULL);
+    for (guint i = 0; i < order->entries->len; i++) {
+        g_string_append_printf(text, "%s%s", i ? "\n" : "", g_array_index(order->entries, BootEntry, i).path);
+    }
+    gsize len = text->len + 1;
+    return g_bytes_new_take(g_string_free(text, FALSE), len);
+}
