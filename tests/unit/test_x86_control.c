@@ -257,7 +257,8 @@ static void test_msr_writes(void)
         { 0x8b, 0, true },
         { 0x12345, 0, false },
         { 0x4b564d00, 0, false },
-        { 0xc0010000, 0, false },
+        { 0xc0010000, 0, true },
+        { 0xc0010008, 0, false },
     };
     Stub *s = protected_mode(0);
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
