@@ -82,7 +82,8 @@ typedef struct DbtCalls {
 /* Where a micro entry has missed each DBT_MISSES times: is it always in one run of pages? */
 typedef struct DbtSample {
     uint64_t start, last; /* of the run that it was in */
-    uint8_t  n, inside;   /* samples; those in the run of the one before */
+    uint64_t flushes;     /* of the vCPU's TLB until then */
+    uint8_t  n, inside;   /* samples; those in the run of the one before, with few flushes in between */
 } DbtSample;
 
 enum { DBT_SAMPLES_WANTED = 4 };

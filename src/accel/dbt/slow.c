@@ -258,13 +258,16 @@ static bool take_sample(DbtFrame *f, uint64_t linear, unsigned entry, bool write
     DbtRun     has = dbt_run_around(f, linear, write), may = dbt_run_possible(f, linear, write);
     DbtRun     run   = may.last8 > has.last8 ? may : has;
     unsigned   n     = s->n + 1u;
-    unsigned   again = n > 1 && linear - s->start <= s->last ? s->inside + 1u : 0;
+    bool       calm  = f->calls.flushes - s->flushes <= DBT_MISSES / 128; /* a flush takes the run away */
+    unsigned   again = n > 1 && calm && linear - s->start <= s->last ? s->inside + 1u : 0;
 
     f->misses[entry] = DBT_MISSES;
     *side            = again == DBT_SAMPLES_WANTED - 1;
-    *s               = (DbtSample){
-                      .start = run.start, .last = run.last8, .n = (uint8_t)(n % DBT_SAMPLES_WANTED), .inside = (uint8_t)again
-    };
+    *s               = (DbtSample){ .start   = run.start,
+                                    .last    = run.last8,
+                                    .flushes = f->calls.flushes,
+                                    .n       = (uint8_t)(n % DBT_SAMPLES_WANTED),
+                                    .inside  = (uint8_t)again };
     return n == DBT_SAMPLES_WANTED;
 }
 
