@@ -5,7 +5,8 @@
  * Sites whose micro entry misses: an access that goes through many pages in turn had better look into the TLB itself
  * than have its micro entry refilled, each time with a branch that is predicted wrongly. By number of misses alone that
  * cannot be told, so a site that has missed often is translated anew to be counted, and judged by the ratio of misses
- * to executions. What is decided is kept by the instruction's place in RAM: units that hold the same instruction, and
+ * to executions. One whose misses all were among a few pages tries a run of them (runs.c) before the TLB, and is judged
+ * again. What is decided is kept by the instruction's place in RAM: units that hold the same instruction, and
  * copies of a unit for other processes, find it there.
  *
  * vCPU threads, parked. */
