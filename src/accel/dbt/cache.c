@@ -89,6 +89,7 @@ Dbt *dbt_new(size_t size, Error *err)
         };
     }
     dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtUnit *));
+    dbt->sources = huge_new0(DBT_SOURCES * sizeof(DbtUnit *));
     dbt->pages   = g_hash_table_new(NULL, NULL);
     dbt->misfits = g_hash_table_new(NULL, NULL);
     dbt->advice  = g_hash_table_new(NULL, NULL);
@@ -136,6 +137,7 @@ void dbt_free(Dbt *dbt)
         g_array_free(dbt->regions[i].starts, true);
     }
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtUnit *));
+    huge_free(dbt->sources, DBT_SOURCES * sizeof(DbtUnit *));
     g_hash_table_destroy(dbt->pages);
     g_hash_table_destroy(dbt->misfits);
     g_hash_table_destroy(dbt->advice);
@@ -249,6 +251,11 @@ void dbt_insert(Dbt *dbt, DbtUnit *u)
     DbtUnit **slot = dbt_hash_slot(dbt, u->host, u->key, u->rip);
     u->hash_next   = *slot;
     __atomic_store_n(slot, u, __ATOMIC_RELEASE);
+    if (u->relocs && !u->copied) {
+        slot           = dbt_source_slot(dbt, u->host);
+        u->source_next = *slot;
+        *slot          = u;
+    }
     page_insert(dbt, u);
     if (u->second) {
         page_insert(dbt, u->second);
@@ -337,6 +344,13 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
         slot = &(*slot)->hash_next;
     }
     __atomic_store_n(slot, u->hash_next, __ATOMIC_RELEASE);
+    if (u->relocs && !u->copied) {
+        slot = dbt_source_slot(dbt, u->host);
+        while (*slot != u) {
+            slot = &(*slot)->source_next;
+        }
+        *slot = u->source_next;
+    }
     page_remove(dbt, u);
     if (u->second) {
         page_remove(dbt, u->second);

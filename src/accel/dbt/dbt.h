@@ -412,6 +412,8 @@ struct DbtUnit {
     DbtPlace      *places;
     DbtExit       *incoming;
     DbtUnit       *hash_next, *page_next, *page_prev;
+    DbtUnit       *source_next; /* of one that copies are made from */
+    bool           copied;      /* this is a copy */
     /* One instruction in two pages: the second, and what stands for the unit in that page's list. */
     const uint8_t *host2;
     DbtUnit       *second;
@@ -434,7 +436,7 @@ typedef struct DbtCounters {
         judged_run, windows, window_pages;
 } DbtCounters;
 
-enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 32 << 10, DBT_PIECE = HUGE_PAGE };
+enum { DBT_HASH = 1 << 19, DBT_SOURCES = 1 << 17, DBT_STUB_SPACE = 32 << 10, DBT_PIECE = HUGE_PAGE };
 
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
@@ -467,7 +469,8 @@ struct Dbt {
     GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
     GPtrArray          *frames;
-    DbtUnit           **hash; /* DBT_HASH lists */
+    DbtUnit           **hash;    /* DBT_HASH lists */
+    DbtUnit           **sources; /* DBT_SOURCES lists: units that can be moved, by their code alone */
     DbtCounters         counters;
     DbtCalls            calls; /* of vCPUs that are gone */
     bool                full;  /* a region must be emptied before the next unit */
@@ -506,6 +509,12 @@ static inline DbtUnit **dbt_hash_slot(Dbt *dbt, const uint8_t *host, uint64_t ke
     uint64_t h = (uint64_t)(uintptr_t)host * UINT64_C(0x9e3779b97f4a7c15) ^ key * UINT64_C(0xc2b2ae3d27d4eb4f) ^
                  (rip >> X86_PAGE_BITS) * UINT64_C(0x165667b19e3779f9);
     return &dbt->hash[h >> 32 & (DBT_HASH - 1)];
+}
+
+static inline DbtUnit **dbt_source_slot(Dbt *dbt, const uint8_t *host)
+{
+    uint64_t h = (uint64_t)(uintptr_t)host * UINT64_C(0x9e3779b97f4a7c15);
+    return &dbt->sources[h >> 32 & (DBT_SOURCES - 1)];
 }
 
 /* By vCPU threads that are inside, without the lock: units are freed only while nobody is. One that is just being

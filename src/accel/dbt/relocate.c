@@ -34,10 +34,10 @@ void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n)
 
 static DbtUnit *find_source(Dbt *dbt, const DbtFetch *f)
 {
-    DbtUnit *u = dbt_page_units(dbt, f->host);
-    while (u && (u->host != f->host || u->key != f->key || u->groups != f->groups || !u->relocs ||
-                 !recipe_same(&u->entry, &f->entry))) {
-        u = u->page_next;
+    DbtUnit *u = *dbt_source_slot(dbt, f->host);
+    while (u &&
+           (u->host != f->host || u->key != f->key || u->groups != f->groups || !recipe_same(&u->entry, &f->entry))) {
+        u = u->source_next;
     }
     return u;
 }
@@ -58,6 +58,7 @@ DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f)
     u->hot     = hot;
     u->cold    = cold_part;
     u->rip     = f->rip;
+    u->copied  = true;
     for (unsigned i = 0; i < u->n_relocs; i++) {
         Reloc *r = &u->relocs[i];
         if (r->kind == RELOC_LINEAR || r->kind == RELOC_JUMP || r->kind == RELOC_JUMP_CODE) {
