@@ -170,6 +170,7 @@ const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
     f->calls.insn++;
     unsigned n = (unsigned)(v >> 56);
 
+    (void)dbt_is_dead(u); /* another vCPU's link may have led here: what is in the unit is to be seen */
     cpu->rip = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
     if (run_insn(f, &u->c[u->c_of[n] - 1], u) == RAN_AWAY) {
         f->calls.insn_ends++;
