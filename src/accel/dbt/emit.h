@@ -27,9 +27,10 @@ typedef struct DraftExit {
 /* Accesses that are checked together: see group.c. */
 typedef struct Group {
     int     root, index_root;
-    uint8_t scale, seg, micro;
+    uint8_t scale, seg, addrsize, micro;
     uint8_t n, first, last; /* accesses; instructions */
     bool    write, checked;
+    bool    host;   /* outside 64-bit mode: the addend is the host address of lo */
     int32_t addend; /* in the frame, once it is checked */
     int64_t lo, hi; /* offsets from root */
 } Group;
@@ -179,13 +180,15 @@ uint32_t emit_group_exit(Tr *t, uint64_t rip, DbtGroups to); /* to that variant:
 /* --- emit_segment.c --- */
 void segment_spec(const Tr *t, MemSpec *m); /* fills `based` and `kind` */
 void put_offset(Tr *t, const MemSpec *m);   /* RAX = the offset in its segment, zero-extended; RCX is used */
-int  put_limit(Tr *t, const MemSpec *m);    /* compares it; the condition beyond the limit, or -1: it cannot be */
+/* Compares the offset of `size` bytes with the limit; the condition beyond it, or -1: it cannot be. */
+int  put_limit(Tr *t, const MemSpec *m, unsigned size);
 void put_base(Tr *t, const MemSpec *m);     /* RAX = the linear address */
 void put_load(Asm *a, unsigned size, unsigned reg, HostMem mem);              /* of 2 (zero-extended), 4 or 8 bytes */
 void emit_lea16(Tr *t, const DbtInsn *in);                                    /* 16-bit result or address */
 void put_sized(Asm *a, unsigned size, uint8_t op, unsigned reg, HostMem mem); /* op with 2, 4 or 8 bytes */
 void sp_add(Tr *t, int by); /* to the guest's stack pointer, in its width; no flags change */
 void emit_loop(Tr *t, const DbtInsn *in);
+bool needs_target_check(const Tr *t, const DbtInsn *in);
 void put_target_check(Tr *t, const DbtInsn *in); /* RAX = a near branch's target: C when it is beyond CS's limit */
 
 /* --- emit_far.c --- */

@@ -319,7 +319,9 @@ static void call_small(Tr *t, const DbtInsn *in, uint64_t next)
     put_tag(t, a);
     put_jump_slot(t);
     uint32_t found = asm_offset(a);
-    if (!host) {
+    if (o.mem.base == H_RCX) {
+        o.mem.base = H_RAX;
+    } else if (!host) {
         o.mem.index = H_RAX;
     }
     asm_load(a, H_RAX, asm_frame(waits));

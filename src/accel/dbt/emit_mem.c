@@ -553,6 +553,12 @@ static void put_call_with(Tr *t, DbtStub stub, const DbtSite *site)
     reloc(t, true, RELOC_STUB, stub);
 }
 
+/* On in a variant with fewer groups, from the instruction at hand: offset in the cold part. */
+static uint32_t leave_group(Tr *t, const Group *g)
+{
+    return emit_group_exit(t, insn_rip(t, t->i), g->hi - g->lo > RANGE_NARROW ? GROUPS_NARROW : GROUPS_NONE);
+}
+
 /* The slow side of a check, in the cold part: address in RAX (`address`: it has to be made), the stub, and the three
  * ways on of dbt.h: to the access or its check, to the tail that emit_insn() puts or a variant with fewer groups, to
  * the access with another operand. The hot part is behind the branch that leads here. */
@@ -610,8 +616,7 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
         reloc(t, true, RELOC_HOT, 0); /* behind what takes the addend */
     }
     if (s->group) {
-        bool     narrow = s->group->hi - s->group->lo > RANGE_NARROW;
-        uint32_t to     = emit_group_exit(t, insn_rip(t, t->i), narrow ? GROUPS_NARROW : GROUPS_NONE);
+        uint32_t to  = leave_group(t, s->group);
         int32_t  rel    = (int32_t)(to - done);
         if (!a->full) {
             memcpy(a->start + done - 4, &rel, 4);
@@ -711,6 +716,13 @@ static Operand member(Tr *t, const MemSpec *m, const Group *g)
     Asm    *a      = &t->hot;
     HostMem addend = asm_frame(g->addend);
 
+    if (g->host) {
+        if (t->rcx_entry != g->addend) {
+            asm_load(a, H_RCX, addend);
+        }
+        t->rcx_entry = m->scratch ? 0 : g->addend;
+        return finish_operand(t, m, asm_at(H_RCX, (int32_t)(m->group_off - g->lo)), H_RAX);
+    }
     if (is_plain(m)) {
         if (t->rcx_entry != g->addend) {
             asm_load(a, H_RCX, addend);
@@ -819,6 +831,32 @@ static void put_compare(Asm *a, unsigned reg, unsigned size)
     }
 }
 
+/* Is all of it within the segment, and does no 16-bit address of it come round to 0? The members' offsets count from
+ * its start then. */
+static void put_group_limits(Tr *t, const MemSpec *m, const Group *g)
+{
+    unsigned size = (unsigned)(g->hi - g->lo);
+    bool     round = m->addrsize == 2 && m->kind != X86_SEGMENT_64K;
+    uint32_t cold  = asm_offset(&t->cold);
+
+    if (round) {
+        asm_ri(&t->hot, false, 7, H_RAX, 0x10000 - (int32_t)size);
+        asm_jcc(&t->hot, CC_A, 0);
+        reloc(t, false, RELOC_COLD, cold);
+    }
+    int beyond = put_limit(t, m, size);
+    if (beyond >= 0) {
+        asm_jcc(&t->hot, (unsigned)beyond, 0);
+        reloc(t, false, RELOC_COLD, cold);
+    }
+    if (round || beyond >= 0) {
+        if (!t->fl_mem) {
+            flags_sync(t, &t->cold);
+        }
+        leave_group(t, g);
+    }
+}
+
 Operand check(Tr *t, const MemSpec *m)
 {
     Asm   *a = &t->hot;
@@ -846,7 +884,7 @@ Operand check(Tr *t, const MemSpec *m)
     runs &= !s.run; /* the TLB then */
     s.tlb     = (advice == ADVICE_NONE || advice == ADVICE_TLB || runs) && !is_x87(t, m) && can_look_up(t, &s);
     s.inlined = s.tlb && advice != ADVICE_NONE && plain;
-    fixed     = !s.tlb && !s.run && is_fixed(&c, s.size);
+    fixed     = !s.tlb && !s.run && !(g && g->host) && is_fixed(&c, s.size);
     near      = fixed && is_near(t, &c);
     segment   = !s.tlb && !s.run && is_segment(m);
     s.retry   = s.tlb || fixed || segment;
@@ -854,12 +892,12 @@ Operand check(Tr *t, const MemSpec *m)
     unsigned index = g ? g->micro : free_index(t, micro_index(t, m), m->write);
     unsigned table = t->f->mode * 2u + c.write;
     s.micro        = s.run ? DBT_MICROS + table * DBT_RUNS + index % DBT_RUNS : table * DBT_MICRO + index;
-    int32_t addend = entry_of(s.micro) + 8;
-    if (g && (s.tlb || s.run)) {
-        addend = DBT_FRAME(addends) + 8 * (int32_t)t->n_addends++;
+    int32_t addend = entry_of(s.micro) + 8, kept = addend;
+    if (g && (s.tlb || s.run || g->host)) {
+        kept = DBT_FRAME(addends) + 8 * (int32_t)t->n_addends++;
     }
     if (g) {
-        g->addend = addend;
+        g->addend = kept;
     }
 
     t->checks |= UINT64_C(1) << t->i;
@@ -879,11 +917,15 @@ Operand check(Tr *t, const MemSpec *m)
         put_address(t, false, &c);
     }
     if (m->based) {
-        int beyond = put_limit(t, m);
-        if (beyond >= 0) {
-            asm_jcc(a, (unsigned)beyond, 0);
-            reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-            put_slow(t, &s, SITE_EXEC, false);
+        if (g) {
+            put_group_limits(t, &c, g);
+        } else {
+            int beyond = put_limit(t, m, m->size);
+            if (beyond >= 0) {
+                asm_jcc(a, (unsigned)beyond, 0);
+                reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+                put_slow(t, &s, SITE_EXEC, false);
+            }
         }
         put_base(t, m);
     }
@@ -940,11 +982,21 @@ Operand check(Tr *t, const MemSpec *m)
             t->s->relocs[s.copy].value = asm_offset(a);
         }
         if (g) {
-            asm_store(a, asm_frame(addend), H_RCX);
+            asm_store(a, asm_frame(kept), H_RCX);
         }
         if (!plain) {
             asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
         }
+    } else if (g && g->host) {
+        if (s.tlb) {
+            asm_mov(a, H_RCX, H_RAX);
+        } else {
+            asm_load(a, H_RCX, asm_frame(addend));
+            asm_rr(a, true, 0x03, H_RCX, H_RAX);
+        }
+        asm_store(a, asm_frame(kept), H_RCX);
+        t->rcx_entry = m->scratch ? 0 : kept;
+        return finish_operand(t, m, asm_at(H_RCX, (int32_t)into), H_RAX);
     } else if (!s.tlb && (plain || near)) {
         asm_load(a, H_RCX, asm_frame(addend));
     } else if (segment) {
@@ -953,7 +1005,7 @@ Operand check(Tr *t, const MemSpec *m)
     } else if (!s.tlb) {
         asm_rm(a, true, 0x03, H_RAX, asm_frame(addend));
     } else if (g) { /* for the members */
-        asm_store(a, asm_frame(addend), H_RCX);
+        asm_store(a, asm_frame(kept), H_RCX);
     }
     if (s.copy && !s.run) {
         t->s->relocs[s.copy].value = asm_offset(a);
@@ -968,6 +1020,6 @@ Operand check(Tr *t, const MemSpec *m)
     if (!plain) {
         return finish_operand(t, m, asm_at(H_RAX, (int32_t)into), H_RCX);
     }
-    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch && (g || !(s.tlb || s.run)) ? addend : 0;
+    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch && (g || !(s.tlb || s.run)) ? kept : 0;
     return finish_operand(t, m, plain_operand(a, m), H_RAX);
 }

@@ -371,7 +371,7 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     note_range(&t, f->page_offset, MIN(f->page_offset + t.len, (unsigned)X86_PAGE_SIZE));
     uintptr_t misfits = (uintptr_t)g_hash_table_lookup(dbt->misfits, f->host);
     t.split_groups    = misfits == 1;
-    find_groups(&t, misfits > 1 || t.mode.code != 8 ? GROUPS_NONE : (DbtGroups)f->groups);
+    find_groups(&t, misfits > 1 ? GROUPS_NONE : (DbtGroups)f->groups);
     find_live(&t);
     emit_all(&t, insn_host);
     if (t.failed || t.hot.full || t.cold.full) {
