@@ -853,7 +853,7 @@ static void emit_one(Tr *t, const DbtInsn *in)
 }
 
 /* Templates that use RCX only for what a check leaves there. */
-static bool leaves_rcx(const Tr *t, const DbtInsn *in)
+bool leaves_rcx(const Tr *t, const DbtInsn *in)
 {
     bool reg = in->ext || (!is_high(in->reg) && dbt_host_register[in->reg] != H_NONE);
     switch (in->t) {
@@ -863,7 +863,13 @@ static bool leaves_rcx(const Tr *t, const DbtInsn *in)
     case T_CALL: /* and RET, before it jumps */
     case T_RET:
     case T_NOP: return true;
-    case T_LEAVE: return t->mode.code != 8;
+    case T_LEA:
+    case T_MOVI:
+    case T_EXTEND:
+    case T_SPREAD:
+    case T_FLAG:
+    case T_LEAVE:
+    case T_JCC: return t->mode.code != 8; /* where no guest register is in the frame */
     case T_GEN: return reg && (in->memory || (!is_high(in->rm) && dbt_host_register[in->rm] != H_NONE));
     default: return false;
     }

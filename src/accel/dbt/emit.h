@@ -30,7 +30,8 @@ typedef struct Group {
     uint8_t scale, seg, addrsize, micro;
     uint8_t n, first, last; /* accesses; instructions */
     bool    write, checked;
-    bool    host;   /* outside 64-bit mode: the addend is the host address of lo */
+    bool    host;   /* outside 64-bit mode: the addend is the host address of lo ... */
+    bool    stored; /* ... which is in the frame too, not in RCX alone */
     int32_t addend; /* in the frame, once it is checked */
     int64_t lo, hi; /* offsets from root */
 } Group;
@@ -163,6 +164,7 @@ unsigned micro_next(unsigned index);                 /* another one */
 MemSpec  stack_spec(const Tr *t, const DbtInsn *in); /* of PUSH, POP, CALL, RET, LEAVE */
 
 /* --- emit.c: one template each --- */
+bool leaves_rcx(const Tr *t, const DbtInsn *in); /* RCX, but for what a check leaves there */
 void rsp_settle(Tr *t); /* pushes and pops in a row change RSP once: now */
 void emit_insn(Tr *t, const DbtInsn *in);
 bool emit_can(const DbtInsn *in); /* false: C has to run this form */

@@ -512,11 +512,17 @@ typedef struct Site {
     bool           tlb;     /* looked up in the TLB */
     bool           inlined; /* the same, without a stub */
     bool           run;     /* looked up in a run of pages */
+    bool           less;    /* RAX is the address less the entry's tag */
     bool           retry;   /* the slow side comes back to the check, not behind it */
     bool           counted; /* see adapt.c */
     uint32_t       start;   /* where the check begins in the hot part */
     unsigned       copy;    /* relocation of the way to the access with another operand; 0: there is none */
 } Site;
+
+static int32_t entry_of(unsigned micro)
+{
+    return DBT_FRAME(micro) + (int32_t)(micro * sizeof(DbtMicro));
+}
 
 static const uint8_t *insn_bytes(const Tr *t)
 {
@@ -577,6 +583,9 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
     }
     if (s->tlb && !exec && !address) { /* it is with the addend */
         asm_rr(a, true, 0x2b, H_RAX, H_RCX);
+    }
+    if (s->less && !exec) {
+        asm_rm(a, true, 0x03, H_RAX, asm_frame(entry_of(s->micro)));
     }
     if (!t->fl_mem) { /* EFLAGS are gone */
         if (!address) {
@@ -651,11 +660,6 @@ static void put_count(Tr *t, const Site *s)
     reloc(t, true, RELOC_HOT, asm_offset(&t->hot));
 }
 
-static int32_t entry_of(unsigned micro)
-{
-    return DBT_FRAME(micro) + (int32_t)(micro * sizeof(DbtMicro));
-}
-
 /* By FS or GS, which one register at most adds to: RCX takes the base, and then the addend too. */
 static bool is_segment(const MemSpec *m)
 {
@@ -718,6 +722,7 @@ static Operand member(Tr *t, const MemSpec *m, const Group *g)
 
     if (g->host) {
         if (t->rcx_entry != g->addend) {
+            t->failed |= !g->stored;
             asm_load(a, H_RCX, addend);
         }
         t->rcx_entry = m->scratch ? 0 : g->addend;
@@ -748,6 +753,22 @@ static Operand member(Tr *t, const MemSpec *m, const Group *g)
     asm_load(a, H_RCX, addend);
     asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
     return finish_operand(t, m, asm_at(H_RAX, 0), H_RCX);
+}
+
+/* Does RCX keep what the members need until the last of them? */
+static bool rcx_stays(const Tr *t, const Group *g)
+{
+    unsigned n = (unsigned)(g - t->s->groups) + 1;
+    for (unsigned i = t->i; i <= g->last; i++) {
+        const DbtInsn *in    = &t->s->insns[i];
+        bool           flags = in->read || (in->write && t->live[i + 1] & ~in->write);
+        bool           known = in->t == T_JCC || (!in->memory && !t->s->stack_group[i]) || !flags;
+        if (!leaves_rcx(t, in) || !known || (in->memory && in->t != T_LEA && t->s->operand_group[i] != n) ||
+            (t->s->stack_group[i] && t->s->stack_group[i] != n) || (in->faults && i != g->first)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* An entry that no open group uses. */
@@ -811,7 +832,7 @@ static void put_look_up(const Tr *t, Asm *a, bool write)
 /* May the check look into a run? What it needs of an addend must be kept, as with the TLB. */
 static bool can_run(const Tr *t, const Site *s)
 {
-    return s->m->addrsize == 8 && !s->m->locked && s->size <= 64 && (!s->group || t->n_addends < DBT_ADDENDS) &&
+    return (s->m->addrsize == 8 || t->mode.code != 8) && !s->m->locked && s->size <= 64 && (!s->group || t->n_addends < DBT_ADDENDS) &&
            !is_x87(t, s->m);
 }
 
@@ -887,7 +908,8 @@ Operand check(Tr *t, const MemSpec *m)
     fixed     = !s.tlb && !s.run && !(g && g->host) && is_fixed(&c, s.size);
     near      = fixed && is_near(t, &c);
     segment   = !s.tlb && !s.run && is_segment(m);
-    s.retry   = s.tlb || fixed || segment;
+    s.less    = g && g->host && !s.tlb && !s.run;
+    s.retry   = s.tlb || fixed || segment || s.less;
     c.no_copy |= fixed || segment;
     unsigned index = g ? g->micro : free_index(t, micro_index(t, m), m->write);
     unsigned table = t->f->mode * 2u + c.write;
@@ -954,6 +976,11 @@ Operand check(Tr *t, const MemSpec *m)
                             .imm_size = 4 });
     } else if (fixed) {
         asm_rm(a, true, 0x3b, H_RAX, asm_frame(addend - 8));
+    } else if (s.less) {
+        asm_load(a, H_RCX, asm_frame(addend));
+        asm_rr(a, true, 0x03, H_RCX, H_RAX);
+        asm_rm(a, true, 0x2b, H_RAX, asm_frame(addend - 8));
+        put_compare(a, H_RAX, s.size);
     } else {
         unsigned reg = plain || segment ? H_RAX : H_RCX;
         if (reg == H_RCX) {
@@ -977,6 +1004,19 @@ Operand check(Tr *t, const MemSpec *m)
     if (s.inlined) {
         asm_load(a, H_RCX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
     }
+    if (g && g->host) {
+        if (s.tlb) {
+            asm_mov(a, H_RCX, H_RAX);
+        } else if (s.run) {
+            asm_rr(a, true, 0x03, H_RCX, H_RAX);
+        }
+        g->stored = m->scratch || !rcx_stays(t, g);
+        if (g->stored) {
+            asm_store(a, asm_frame(kept), H_RCX);
+        }
+        t->rcx_entry = m->scratch ? 0 : kept;
+        return finish_operand(t, m, asm_at(H_RCX, (int32_t)into), H_RAX);
+    }
     if (s.run) {
         if (s.copy) {
             t->s->relocs[s.copy].value = asm_offset(a);
@@ -987,16 +1027,6 @@ Operand check(Tr *t, const MemSpec *m)
         if (!plain) {
             asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
         }
-    } else if (g && g->host) {
-        if (s.tlb) {
-            asm_mov(a, H_RCX, H_RAX);
-        } else {
-            asm_load(a, H_RCX, asm_frame(addend));
-            asm_rr(a, true, 0x03, H_RCX, H_RAX);
-        }
-        asm_store(a, asm_frame(kept), H_RCX);
-        t->rcx_entry = m->scratch ? 0 : kept;
-        return finish_operand(t, m, asm_at(H_RCX, (int32_t)into), H_RAX);
     } else if (!s.tlb && (plain || near)) {
         asm_load(a, H_RCX, asm_frame(addend));
     } else if (segment) {
