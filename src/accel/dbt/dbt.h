@@ -244,6 +244,10 @@ typedef enum DbtStub {
     STUB_CLAC,      /* the way back */
     STUB_SYSCALL,   /* called like STUB_INSN, in 64-bit code; RAX = rip behind it */
     STUB_SYSRET,    /* the same */
+    STUB_QUICK_SEGMENT, /* RAX = selector, ECX = ES, DS, FS or GS: EAX = 0 where C has to do it */
+    STUB_QUICK_FAR,     /* RAX, ECX: see quick.c; comes back where C has to do it */
+    STUB_QUICK_LOOKUP,  /* from C: on at the vCPU's rip, and the same when somebody wants the vCPU */
+    STUB_QUICK_KICK,
     STUB_PAGES,     /* a unit in two pages, the second of which is not known to be there: RAX = rip */
     STUB_FAULT,     /* a host instruction has faulted: signals.c has filled frame.fault */
     STUB_HOT,       /* a look-up that counts has been called often */
@@ -640,6 +644,19 @@ bool dbt_note_run(DbtFrame *f, const uint8_t *at, bool *look);
 bool dbt_note_counted(DbtFrame *f, const uint8_t *at);
 void dbt_note_hot(DbtFrame *f, const uint8_t *at); /* a look-up has been called often: from there */
 
+/* --- quick.c: called by stubs with only some of the guest's registers in X86Cpu --- */
+enum { QUICK_JUMP, QUICK_CALL, QUICK_RETURN, QUICK_INT, QUICK_IRET };
+
+/* ECX of STUB_QUICK_FAR: selector (JMP, CALL), operand size, which one. RAX is the offset, how much RET pops besides,
+ * or the vector; frame.keep[0] is the address behind the instruction. */
+static inline uint32_t dbt_quick_what(unsigned kind, unsigned opsize)
+{
+    return kind << 24 | opsize << 16;
+}
+
+uint64_t       dbt_quick_segment(DbtFrame *f, uint64_t selector, uint64_t seg);
+const uint8_t *dbt_quick_far(DbtFrame *f, uint64_t value, uint64_t what);
+
 /* --- frame.c --- */
 void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
 void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
@@ -652,6 +669,10 @@ DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode);
 /* Outside 64-bit mode: bases and limits for code, and cs_tag, which the jump cache has above rip's 32 bits. Whenever C
  * goes back into translated code. In real and virtual-8086 mode cs_real is cs_tag without the selector. */
 void dbt_take_segments(DbtFrame *f);
+void dbt_take_segment(DbtFrame *f, unsigned seg); /* of one alone; CS: cs_tag too */
+
+/* The code at the vCPU's rip by the jump cache alone. NULL: look properly. */
+const uint8_t *dbt_find_quickly(DbtFrame *f);
 
 /* --- runs.c --- */
 void dbt_runs_flush(DbtFrame *f, bool writes_only);

@@ -830,6 +830,8 @@ static void emit_one(Tr *t, const DbtInsn *in)
     case T_POPSEG:
     case T_LSEG: emit_segment(t, in); break;
     case T_FAR: emit_far(t, in); break;
+    case T_SEGQ:
+    case T_FARQ: emit_quick(t, in); break;
     case T_STRING: emit_string(t, in); break;
     case T_REP: emit_rep(t, in); break;
     case T_CLI:
@@ -924,7 +926,7 @@ void emit_insn(Tr *t, const DbtInsn *in)
         memcpy(t->cold.start + t->tails[i] - 4, &rel, 4);
     }
     bool transfer =
-        in->t == T_FAR || in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
+        in->t == T_FAR || in->t == T_FARQ || in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
     if (t->n_tails && transfer) {
         asm_8(&t->cold, 0x0f); /* ud2: C does not come back from these */
         asm_8(&t->cold, 0x0b);

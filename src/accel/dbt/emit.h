@@ -174,6 +174,7 @@ void     emit_flow(Tr *t, const DbtInsn *in);
 void     put_dispatch(Tr *t, int undo); /* RAX = where to, as the jump cache has it; flags are saved */
 void     emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
 void     emit_c(Tr *t);
+void     put_c_call(Tr *t, bool in_cold, DbtStub stub);
 void     emit_c_by(Tr *t, DbtStub stub);
 uint32_t emit_rest_by_c(Tr *t, bool comes_back);             /* offset in the cold part */
 void     emit_page_check(Tr *t);                             /* is the unit's second page where it was? */
@@ -196,6 +197,7 @@ void put_target_check(Tr *t, const DbtInsn *in); /* RAX = a near branch's target
 /* --- emit_far.c --- */
 void emit_segment(Tr *t, const DbtInsn *in);
 void emit_far(Tr *t, const DbtInsn *in);
+void emit_quick(Tr *t, const DbtInsn *in);
 
 /* --- emit_string.c --- */
 void emit_string(Tr *t, const DbtInsn *in);

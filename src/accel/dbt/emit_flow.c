@@ -403,7 +403,7 @@ void emit_flow(Tr *t, const DbtInsn *in)
     }
 }
 
-static void put_c_call(Tr *t, bool in_cold, DbtStub stub)
+void put_c_call(Tr *t, bool in_cold, DbtStub stub)
 {
     Asm *a = in_cold ? &t->cold : &t->hot;
     asm_call(a, 0);

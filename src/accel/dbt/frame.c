@@ -123,6 +123,15 @@ static void take_code(DbtFrame *f)
     f->code_tag = f->cs_tag;
 }
 
+static inline void take_segment(DbtFrame *f, unsigned seg)
+{
+    const X86Segment *s = &f->cpu->seg[seg];
+    f->seg_base[seg]    = (uint32_t)s->base;
+    for (unsigned n = 0; n < DBT_LAST; n++) {
+        f->seg_last[seg][n] = (int64_t)s->limit + 1 - (1 << n);
+    }
+}
+
 void dbt_take_segments(DbtFrame *f)
 {
     const X86Cpu *cpu  = f->cpu;
@@ -132,11 +141,17 @@ void dbt_take_segments(DbtFrame *f)
     }
     take_code(f);
     for (unsigned i = 0; i < X86_N_SEG; i++) {
-        f->seg_base[i] = (uint32_t)cpu->seg[i].base;
-        for (unsigned n = 0; n < DBT_LAST; n++) {
-            f->seg_last[i][n] = (int64_t)cpu->seg[i].limit + 1 - (1 << n);
-        }
+        take_segment(f, i);
     }
+}
+
+void dbt_take_segment(DbtFrame *f, unsigned seg)
+{
+    f->segment_changes = f->cpu->segment_changes;
+    if (seg == X86_CS) {
+        take_code(f);
+    }
+    take_segment(f, seg);
 }
 
 /* The vCPU's rip as the jump cache has it. */
@@ -164,6 +179,19 @@ static DbtJump *find_tag(DbtFrame *f, unsigned mode, uint64_t tag)
 DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode)
 {
     return find_tag(f, mode, tag_of_rip(f));
+}
+
+const uint8_t *dbt_find_quickly(DbtFrame *f)
+{
+    const X86Cpu  *cpu  = f->cpu;
+    unsigned       mode = cpu->tlb->mode;
+    const DbtJump *j    = dbt_jump_find(f, mode);
+
+    if (!j || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
+        return NULL;
+    }
+    const uint8_t *code = __atomic_load_n(&j->code, __ATOMIC_RELAXED); /* dbt_kill() */
+    return code == f->dbt->stubs[STUB_LOOKUP] ? NULL : code;
 }
 
 /* The unit at the vCPU's rip. */

@@ -133,6 +133,13 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
         return;
     case T_PUSHSEG: add(s, X86_RSP, -(int64_t)in->opsize, stack); return;
     case T_POPSEG: add(s, X86_RSP, in->opsize, stack); return;
+    case T_SEGQ:
+        if (!(in->access & G_RM_R)) {
+            add(s, X86_RSP, in->opsize, stack);
+        } else if (in->access & G_REG_W) {
+            written(s, in->reg);
+        }
+        return;
     case T_LSEG: written(s, in->reg); return;
     case T_STSEG:
     case T_SETSEG:
@@ -412,7 +419,7 @@ void find_groups(Tr *t, DbtGroups how)
         Access         a;
         t->s->operand_group[i] = t->s->stack_group[i] = 0;
         if (in->t == T_C || in->t == T_SEGC || in->t == T_OTHER || in->t == T_SWAPGS || in->t == T_BASE ||
-            in->t == T_SETSEG || in->t == T_POPSEG || in->t == T_LSEG) {
+            in->t == T_SETSEG || in->t == T_POPSEG || in->t == T_LSEG || in->t == T_SEGQ) {
             t->first_open = t->n_groups; /* anything may happen there, or another base comes */
         }
         t->i = i;

@@ -500,6 +500,62 @@ static void put_tlb(const Dbt *dbt, Asm *a, unsigned size, bool write, bool host
     }
 }
 
+/* --- helpers that need few of the guest's registers ---
+ *
+ * Those that C does not keep go to X86Cpu and come back; it may change them. RAX and RCX are its arguments. `far`: it
+ * answers where to go on, and 0 to come back here. */
+static void put_quick(Asm *a, const void *function, bool far)
+{
+    enum { D = 16 }; /* the return address, and what keeps the stack aligned */
+    static const uint8_t changed[] = { X86_RAX, X86_RCX, X86_RDX, X86_RSP, X86_RSI, X86_RDI, X86_R8 };
+    HostMem              result    = asm_frame(D + DBT_FRAME(tmp[0])), second = asm_frame(D + DBT_FRAME(tmp[1]));
+
+    asm_lea(a, true, H_RSP, asm_frame(-8));
+    asm_store(a, second, H_RCX);
+    asm_load(a, H_RCX, asm_frame(D + DBT_FRAME(cpu)));
+    for (unsigned i = 0; i < sizeof changed; i++) {
+        asm_store(a, asm_at(H_RCX, (int32_t)(offsetof(X86Cpu, gpr) + 8 * changed[i])), dbt_host_register[changed[i]]);
+    }
+    if (X86_ALWAYS_PARK) {
+        asm_store(a, result, H_RAX);
+        asm_mov(a, H_RDI, H_RCX);
+        put_c(a, (const void *)x86_park_slow);
+        asm_load(a, H_RAX, result);
+    }
+    asm_mov(a, H_RSI, H_RAX);
+    asm_load(a, H_RDX, second);
+    asm_lea(a, true, H_RDI, asm_frame(D));
+    put_c(a, function);
+    if (X86_ALWAYS_PARK) {
+        asm_store(a, result, H_RAX);
+        asm_load(a, H_RDI, asm_frame(D + DBT_FRAME(cpu)));
+        put_c(a, (const void *)x86_unpark);
+        asm_load(a, H_RAX, result);
+    }
+    asm_load(a, H_RCX, asm_frame(D + DBT_FRAME(cpu)));
+    for (unsigned i = 0; i < sizeof changed; i++) {
+        asm_load(a, dbt_host_register[changed[i]], asm_at(H_RCX, (int32_t)(offsetof(X86Cpu, gpr) + 8 * changed[i])));
+    }
+    asm_lea(a, true, H_RSP, asm_frame(8));
+    if (far) {
+        asm_rr(a, true, 0x85, H_RAX, H_RAX);
+        asm_jcc(a, CC_Z, 0);
+        uint8_t *back = a->p;
+        asm_lea(a, true, H_RSP, asm_frame(8));
+        asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .rm = H_RAX });
+        put_here(a, back);
+    }
+    asm_8(a, 0xc3);
+}
+
+/* Into a stub that wants rip in RAX. */
+static void put_with_rip(const Dbt *dbt, Asm *a, DbtStub stub)
+{
+    asm_load(a, H_RAX, asm_frame(DBT_FRAME(cpu)));
+    asm_load(a, H_RAX, CPU_AT(rip));
+    asm_jmp(a, (int32_t)(dbt->stubs[stub] - (a->p - dbt_writable(dbt)) - 5));
+}
+
 static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
 {
     if (stub >= STUB_TLB) {
@@ -559,6 +615,10 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
     case STUB_CLAC: put_smap(dbt, a, stub == STUB_STAC); break;
     case STUB_SYSCALL: put_syscall(dbt, a); break;
     case STUB_SYSRET: put_sysret(dbt, a); break;
+    case STUB_QUICK_SEGMENT: put_quick(a, (const void *)dbt_quick_segment, false); break;
+    case STUB_QUICK_FAR: put_quick(a, (const void *)dbt_quick_far, true); break;
+    case STUB_QUICK_LOOKUP: put_with_rip(dbt, a, STUB_LOOKUP); break;
+    case STUB_QUICK_KICK: put_with_rip(dbt, a, STUB_KICK); break;
     case STUB_PAGES: put_call(a, (const void *)dbt_slow_pages, 0); break;
     case STUB_FAULT: put_call(a, (const void *)dbt_slow_fault, 0); break;
     case STUB_TLB:

@@ -43,21 +43,27 @@ static bool is_flat(const X86Cpu *cpu)
            is_flat_data(&cpu->seg[X86_ES]);
 }
 
-static uint64_t segment_key(const X86Cpu *cpu, bool protected)
+/* What segment_key has of CS. */
+static uint64_t code_key(const X86Segment *cs, bool protected)
 {
-    static const uint8_t order[] = { X86_ES, X86_SS, X86_DS, X86_FS, X86_GS };
-    const X86Segment    *cs      = &cpu->seg[X86_CS];
-    uint64_t             key     = (uint64_t)kind_of(cs, protected) << X86_SEGMENT_KEY_CS;
-    for (unsigned i = 0; i < sizeof order; i++) {
-        key |= (uint64_t)kind_of(&cpu->seg[order[i]], protected) << (X86_SEGMENT_KEY_FIRST + 3 * i);
-    }
-    bool pages = (cs->limit & 0xfff) == 0xfff;
+    uint64_t key   = (uint64_t)kind_of(cs, protected) << X86_SEGMENT_KEY_CS;
+    bool     pages = (cs->limit & 0xfff) == 0xfff;
     if (cs->limit < 1 << 20) {
         key |= (uint64_t)cs->limit << X86_SEGMENT_KEY_LIMIT;
     } else if (pages) {
         key |= (uint64_t)(cs->limit >> 12 | 1 << 20) << X86_SEGMENT_KEY_LIMIT;
     } else {
         key |= UINT64_C(1) << X86_SEGMENT_KEY_ODD_LIMIT;
+    }
+    return key;
+}
+
+static uint64_t segment_key(const X86Cpu *cpu, bool protected)
+{
+    static const uint8_t order[] = { X86_ES, X86_SS, X86_DS, X86_FS, X86_GS };
+    uint64_t             key     = code_key(&cpu->seg[X86_CS], protected);
+    for (unsigned i = 0; i < sizeof order; i++) {
+        key |= (uint64_t)kind_of(&cpu->seg[order[i]], protected) << (X86_SEGMENT_KEY_FIRST + 3 * i);
     }
     return key;
 }
@@ -99,6 +105,25 @@ void x86_update_mode(X86Cpu *cpu)
     g_assert(used <= X86_SEGMENT_KEY_FIRST);
     cpu->mode_key = key;
     x86_tlb_select(cpu);
+}
+
+void x86_update_code(X86Cpu *cpu)
+{
+    const uint64_t rest = (UINT64_C(1) << X86_SEGMENT_KEY_CS) - 1;
+
+    if ((cpu->seg[X86_CS].attr & SEG_DB ? X86_CODE32 : X86_CODE16) != cpu->code_size || cpu->flat != is_flat(cpu)) {
+        x86_update_mode(cpu);
+        return;
+    }
+    cpu->segment_changes++;
+    cpu->segment_key = (cpu->segment_key & rest) | code_key(&cpu->seg[X86_CS], true);
+}
+
+bool x86_same_kind(const X86Cpu *cpu, unsigned seg, const X86Segment *s)
+{
+    const X86Segment *old = &cpu->seg[seg];
+    return kind_of(s, true) == x86_segment_kind(cpu->segment_key, seg) &&
+           (s->limit != UINT32_MAX || (s->base == 0) == (old->base == 0));
 }
 
 /* The same when nothing but ES, DS, FS or GS has changed. */

@@ -157,6 +157,12 @@ static inline bool x86_bad_code_size(const X86Cpu *cpu, const X86Descriptor *d)
     return cpu->long_mode && (x86_desc_attr(d) & (SEG_L | SEG_DB)) == (SEG_L | SEG_DB);
 }
 
+/* x86_update_mode() when nothing but CS has changed, in the same ring of protected mode outside long mode. */
+void x86_update_code(X86Cpu *cpu);
+
+/* Would this in ES, DS, FS or GS leave all that is derived of segments as it is? In protected mode, not 64-bit. */
+bool x86_same_kind(const X86Cpu *cpu, unsigned seg, const X86Segment *s);
+
 /* After CPL has risen: segments that the new CPL may not use become null. */
 void x86_drop_privileged_segments(X86Cpu *cpu, unsigned cpl);
 
@@ -165,11 +171,6 @@ typedef enum X86FaultPair { X86_FAULTS_SERIAL, X86_FAULTS_DOUBLE, X86_FAULTS_SHU
 
 /* What a second fault means while `first` is being delivered (SDM 3, table 6-5). */
 X86FaultPair x86_combine_faults(X86Event event, unsigned first, X86Vector second);
-
-/* --- quick.c: the common cases of long mode; false: not one, nothing has been done --- */
-bool x86_quick_deliver(X86Cpu *cpu, unsigned vector, bool software, bool has_error, uint32_t error, uint64_t rip,
-                       uint64_t flags);
-bool x86_quick_iret(X86Cpu *cpu); /* opsize 8 */
 
 /* --- task.c --- */
 typedef enum X86TaskSwitch { X86_TASK_JUMP, X86_TASK_CALL, X86_TASK_RETURN, X86_TASK_INTERRUPT } X86TaskSwitch;
