@@ -673,6 +673,7 @@ void dbt_take_segment(DbtFrame *f, unsigned seg); /* of one alone; CS: cs_tag to
 
 /* The code at the vCPU's rip by the jump cache alone. NULL: look properly. */
 const uint8_t *dbt_find_quickly(DbtFrame *f);
+const uint8_t *dbt_find_tagged(DbtFrame *f, uint64_t tag); /* the same outside 64-bit mode, when cs_tag is right */
 
 /* --- runs.c --- */
 void dbt_runs_flush(DbtFrame *f, bool writes_only);

@@ -123,7 +123,7 @@ static void take_code(DbtFrame *f)
     f->code_tag = f->cs_tag;
 }
 
-static inline void take_segment(DbtFrame *f, unsigned seg)
+static void take_segment(DbtFrame *f, unsigned seg)
 {
     const X86Segment *s = &f->cpu->seg[seg];
     f->seg_base[seg]    = (uint32_t)s->base;
@@ -181,17 +181,27 @@ DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode)
     return find_tag(f, mode, tag_of_rip(f));
 }
 
+static const uint8_t *code_of(const DbtFrame *f, const DbtJump *j)
+{
+    const uint8_t *code = __atomic_load_n(&j->code, __ATOMIC_RELAXED); /* dbt_kill() */
+    return code == f->dbt->stubs[STUB_LOOKUP] ? NULL : code;
+}
+
 const uint8_t *dbt_find_quickly(DbtFrame *f)
 {
     const X86Cpu  *cpu  = f->cpu;
     unsigned       mode = cpu->tlb->mode;
     const DbtJump *j    = dbt_jump_find(f, mode);
 
-    if (!j || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
-        return NULL;
-    }
-    const uint8_t *code = __atomic_load_n(&j->code, __ATOMIC_RELAXED); /* dbt_kill() */
-    return code == f->dbt->stubs[STUB_LOOKUP] ? NULL : code;
+    return j && f->jump_key[mode] == dbt_jump_key_of(cpu, dbt_key_of(cpu)) ? code_of(f, j) : NULL;
+}
+
+const uint8_t *dbt_find_tagged(DbtFrame *f, uint64_t tag)
+{
+    unsigned       mode = f->cpu->tlb->mode;
+    const DbtJump *j    = find_tag(f, mode, tag);
+
+    return j && f->jump_key[mode] == DBT_JUMPS_LEGACY ? code_of(f, j) : NULL;
 }
 
 /* The unit at the vCPU's rip. */

@@ -19,7 +19,7 @@ uint64_t dbt_quick_segment(DbtFrame *f, uint64_t selector, uint64_t seg)
 }
 
 /* Is there anything that the run loop should see? */
-static bool is_wanted(const DbtFrame *f)
+static inline bool is_wanted(const DbtFrame *f)
 {
     const X86Cpu *cpu = f->cpu;
     return atomic_load_explicit(&f->kick, memory_order_relaxed) == DBT_KICKED || cpu->cache->attention ||
@@ -56,14 +56,16 @@ const uint8_t *dbt_quick_far(DbtFrame *f, uint64_t value, uint64_t what)
     X86Cpu *cpu    = f->cpu;
     bool    system = (uint32_t)what >> 24 >= QUICK_INT;
 
-    cpu->arith = (uint16_t)f->flags;
+    if (system) {
+        cpu->arith = *(const uint16_t *)&f->flags; /* as it was stored */
+    }
     if (is_wanted(f) || !transfer(f, value, (uint32_t)what)) {
         return NULL;
     }
     cpu->interrupt_shadow = X86_SHADOW_NONE;
     if (system) {
         f->flags = cpu->arith;
-        f->tlb   = (const X86TlbEntry *)cpu->tlb_entries;
+        f->tlb   = cpu->tlb_entries;
         dbt_take_segments(f);
         if (cpu->eflags & (EFLAGS_TF | EFLAGS_RF)) {
             x86_update_attention(cpu);
@@ -76,6 +78,6 @@ const uint8_t *dbt_quick_far(DbtFrame *f, uint64_t value, uint64_t what)
     } else {
         dbt_take_segments(f);
     }
-    const uint8_t *to = dbt_find_quickly(f);
+    const uint8_t *to = dbt_find_tagged(f, f->cs_tag | cpu->rip);
     return to ? to : f->dbt->stubs[STUB_QUICK_LOOKUP];
 }

@@ -31,7 +31,8 @@ static void put_save(Asm *a)
             asm_store(a, gpr_at(g), H_RCX);
         }
     }
-    asm_rm(a, false, 0x8b, H_RCX, asm_frame(DBT_FRAME(flags)));
+    /* movzx: what was stored in 16 bits and is loaded in 32 has to wait */
+    asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RCX, .memory = true, .mem = asm_frame(DBT_FRAME(flags)) });
     asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0x89, .reg = H_RCX, .memory = true, .mem = CPU_AT(arith) });
 }
 

@@ -9,7 +9,7 @@
 
 /* --- descriptors --- */
 
-static bool find_descriptor(const X86Cpu *cpu, uint16_t selector, X86Descriptor *d)
+static inline __attribute__((always_inline)) bool find_descriptor(const X86Cpu *cpu, uint16_t selector, X86Descriptor *d)
 {
     if (selector & 4) {
         return !(cpu->ldt.attr & SEG_UNUSABLE) &&
@@ -26,7 +26,7 @@ static bool is_plain_code(const X86Descriptor *d, unsigned dpl, uint64_t offset)
            offset <= x86_desc_limit(d);
 }
 
-static bool is_usual(const X86Cpu *cpu)
+static inline bool is_usual(const X86Cpu *cpu)
 {
     return x86_protected_mode(cpu) && !cpu->long_mode && !checks_alignment(cpu);
 }
@@ -43,11 +43,14 @@ bool x86_quick_segment(X86Cpu *cpu, unsigned seg, uint16_t selector)
     if ((type & SEG_CODE && (type & (SEG_R | SEG_C)) != SEG_R) || (selector & 3u) > dpl || cpu->cpl > dpl) {
         return false;
     }
-    X86Segment s = x86_desc_segment(&d);
-    if (!x86_same_kind(cpu, seg, &s)) {
+    /* All that is derived of segments stays as it is. */
+    X86Segment *s     = &cpu->seg[seg];
+    uint32_t    limit = x86_desc_limit(&d);
+    if (x86_kind_of(limit, x86_desc_attr(&d), true) != x86_segment_kind(cpu->segment_key, seg) ||
+        (limit == UINT32_MAX && (x86_desc_base(&d) == 0) != (s->base == 0))) {
         return false;
     }
-    cpu->seg[seg] = s;
+    x86_desc_fill(s, &d);
     cpu->segment_changes++;
     return true;
 }

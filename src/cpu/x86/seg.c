@@ -20,21 +20,9 @@ static bool is_flat_code(const X86Segment *s)
            (s->attr & (SEG_UNUSABLE | SEG_P | SEG_S | SEG_CODE | SEG_R)) == (SEG_P | SEG_S | SEG_CODE | SEG_R);
 }
 
-/* What x86_linear() lets through: X86SegmentKind. */
 static inline unsigned kind_of(const X86Segment *s, bool protected)
 {
-    if (s->attr & SEG_UNUSABLE) {
-        return X86_SEGMENT_OTHER;
-    }
-    bool code = s->attr & SEG_CODE, writable = true;
-    if (protected) {
-        if (!(s->attr & SEG_P) || (code ? !(s->attr & SEG_R) : s->attr & SEG_E)) {
-            return X86_SEGMENT_OTHER;
-        }
-        writable = !code && s->attr & SEG_W;
-    }
-    unsigned kind = s->limit == 0xffff ? X86_SEGMENT_64K : s->limit == UINT32_MAX ? X86_SEGMENT_4G : X86_SEGMENT_LIMIT;
-    return kind | (writable ? X86_SEGMENT_WRITABLE : 0);
+    return x86_kind_of(s->limit, s->attr, protected);
 }
 
 static bool is_flat(const X86Cpu *cpu)
@@ -119,13 +107,6 @@ void x86_update_code(X86Cpu *cpu)
     cpu->segment_key = (cpu->segment_key & rest) | code_key(&cpu->seg[X86_CS], true);
 }
 
-bool x86_same_kind(const X86Cpu *cpu, unsigned seg, const X86Segment *s)
-{
-    const X86Segment *old = &cpu->seg[seg];
-    return kind_of(s, true) == x86_segment_kind(cpu->segment_key, seg) &&
-           (s->limit != UINT32_MAX || (s->base == 0) == (old->base == 0));
-}
-
 /* The same when nothing but ES, DS, FS or GS has changed. */
 static void update_segment(X86Cpu *cpu, unsigned seg)
 {
@@ -192,7 +173,7 @@ void x86_mark_accessed(X86Cpu *cpu, X86Descriptor *d)
 
 void x86_set_segment(X86Cpu *cpu, unsigned seg, uint16_t selector, const X86Descriptor *d)
 {
-    cpu->seg[seg]          = x86_desc_segment(d);
+    x86_desc_fill(&cpu->seg[seg], d);
     cpu->seg[seg].selector = selector;
 }
 

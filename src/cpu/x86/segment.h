@@ -79,13 +79,20 @@ static inline uint32_t x86_desc_limit(const X86Descriptor *d)
     return d->high & (1u << 23) ? limit << 12 | 0xfff : limit;
 }
 
-/* The register that holds it. */
+/* The register that holds it, member by member: a copy of what has just been written in parts waits for it. */
+static inline void x86_desc_fill(X86Segment *s, const X86Descriptor *d)
+{
+    s->base     = x86_desc_base(d) | (uint64_t)d->upper << 32;
+    s->limit    = x86_desc_limit(d);
+    s->attr     = x86_desc_attr(d);
+    s->selector = d->selector;
+}
+
 static inline X86Segment x86_desc_segment(const X86Descriptor *d)
 {
-    return (X86Segment){ .base     = x86_desc_base(d) | (uint64_t)d->upper << 32,
-                         .limit    = x86_desc_limit(d),
-                         .attr     = x86_desc_attr(d),
-                         .selector = d->selector };
+    X86Segment s = { 0 };
+    x86_desc_fill(&s, d);
+    return s;
 }
 
 static inline bool x86_null_selector(uint16_t selector)
@@ -160,8 +167,22 @@ static inline bool x86_bad_code_size(const X86Cpu *cpu, const X86Descriptor *d)
 /* x86_update_mode() when nothing but CS has changed, in the same ring of protected mode outside long mode. */
 void x86_update_code(X86Cpu *cpu);
 
-/* Would this in ES, DS, FS or GS leave all that is derived of segments as it is? In protected mode, not 64-bit. */
-bool x86_same_kind(const X86Cpu *cpu, unsigned seg, const X86Segment *s);
+/* What x86_linear() lets through: X86SegmentKind. */
+static inline unsigned x86_kind_of(uint32_t limit, uint32_t attr, bool protected)
+{
+    if (attr & SEG_UNUSABLE) {
+        return X86_SEGMENT_OTHER;
+    }
+    bool code = attr & SEG_CODE, writable = true;
+    if (protected) {
+        if (!(attr & SEG_P) || (code ? !(attr & SEG_R) : attr & SEG_E)) {
+            return X86_SEGMENT_OTHER;
+        }
+        writable = !code && attr & SEG_W;
+    }
+    unsigned kind = limit == 0xffff ? X86_SEGMENT_64K : limit == UINT32_MAX ? X86_SEGMENT_4G : X86_SEGMENT_LIMIT;
+    return kind | (writable ? X86_SEGMENT_WRITABLE : 0);
+}
 
 /* After CPL has risen: segments that the new CPL may not use become null. */
 void x86_drop_privileged_segments(X86Cpu *cpu, unsigned cpl);
