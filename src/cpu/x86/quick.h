@@ -63,7 +63,10 @@ static inline bool quick_descriptor_in(const X86Cpu *cpu, uint64_t base, uint32_
         return false;
     }
     uint64_t both = x86_guest_get64(at);
-    *d            = (X86Descriptor){ .low = (uint32_t)both, .high = (uint32_t)(both >> 32), .selector = selector };
+    d->low        = (uint32_t)both;
+    d->high       = (uint32_t)(both >> 32);
+    d->upper      = 0;
+    d->selector   = selector;
     return true;
 }
 

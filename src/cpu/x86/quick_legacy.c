@@ -62,23 +62,42 @@ static uint32_t cut_sp(unsigned width, uint64_t sp)
     return width == 4 ? (uint32_t)sp : (uint16_t)sp;
 }
 
-/* `len` bytes at the top of a stack, or those below it: host address; NULL: not at once. */
-static void *stack_span(const X86Cpu *cpu, const X86Segment *ss, unsigned cpl, unsigned width, uint64_t sp,
-                        unsigned len, bool push)
+/* A stack. Structures are not copied here: what has been written in parts waits for that. */
+typedef struct Stack {
+    uint32_t base, limit, attr;
+    unsigned cpl, width;
+    uint64_t sp;
+} Stack;
+
+/* `len` bytes at its top, or those below it: host address; NULL: not at once. */
+static inline void *stack_span(const X86Cpu *cpu, const Stack *s, unsigned len, bool push)
 {
-    uint32_t at = cut_sp(width, sp);
+    uint32_t at = cut_sp(s->width, s->sp);
     if (push && at < len) {
         return NULL;
     }
     at -= push ? len : 0;
-    bool usual = (ss->attr & (SEG_UNUSABLE | SEG_P | SEG_CODE | SEG_E | SEG_W)) == (SEG_P | SEG_W) &&
-                 (uint64_t)at + len - 1 <= ss->limit && (width == 4 || at + len - 1 <= 0xffff);
-    return usual ? quick_span(cpu, stack_mode(cpu, cpl), (uint32_t)(ss->base + at), len, push) : NULL;
+    bool usual = (s->attr & (SEG_UNUSABLE | SEG_P | SEG_CODE | SEG_E | SEG_W)) == (SEG_P | SEG_W) &&
+                 (uint64_t)at + len - 1 <= s->limit && (s->width == 4 || at + len - 1 <= 0xffff);
+    return usual ? quick_span(cpu, stack_mode(cpu, s->cpl), (uint32_t)(s->base + at), len, push) : NULL;
 }
 
-static void *current_span(const X86Cpu *cpu, unsigned len, bool push)
+static inline void current_stack(const X86Cpu *cpu, Stack *s)
 {
-    return stack_span(cpu, &cpu->seg[X86_SS], cpu->cpl, cpu->stack_size, cpu->gpr[X86_RSP], len, push);
+    const X86Segment *ss = &cpu->seg[X86_SS];
+    s->base              = (uint32_t)ss->base;
+    s->limit             = ss->limit;
+    s->attr              = ss->attr;
+    s->cpl               = cpu->cpl;
+    s->width             = cpu->stack_size;
+    s->sp                = cpu->gpr[X86_RSP];
+}
+
+static inline void *current_span(const X86Cpu *cpu, unsigned len, bool push)
+{
+    Stack s;
+    current_stack(cpu, &s);
+    return stack_span(cpu, &s, len, push);
 }
 
 static void put_word(void *frame, unsigned n, unsigned size, uint32_t value)
@@ -144,24 +163,28 @@ bool x86_quick_far_return(X86Cpu *cpu, unsigned size, unsigned pop_bytes)
 
 /* --- interrupts --- */
 
-/* The stack of an inner ring. */
-static bool inner_stack(const X86Cpu *cpu, unsigned cpl, X86Segment *ss, uint32_t *sp)
+/* The stack of an inner ring and its descriptor. */
+static inline __attribute__((always_inline)) bool inner_stack(const X86Cpu *cpu, unsigned cpl, Stack *s,
+                                                              X86Descriptor *d)
 {
     uint32_t at = 4 + 8 * cpl;
     if ((cpu->tr.attr & SEG_UNUSABLE) || (cpu->tr.attr & SEG_TYPE) < SYS_TSS_AVAILABLE || at + 5 > cpu->tr.limit) {
         return false;
     }
-    const void   *from = quick_span(cpu, cpu->tlb->system_mode, cpu->tr.base + at, 8, false);
-    X86Descriptor d;
+    const void *from = quick_span(cpu, cpu->tlb->system_mode, cpu->tr.base + at, 8, false);
     if (!from) {
         return false;
     }
     uint16_t selector = x86_guest_get16((const uint8_t *)from + 4);
-    if (!find_descriptor(cpu, selector, &d) || !is_plain_data(&d) || (selector & 3u) != cpl || x86_desc_dpl(&d) != cpl) {
+    if (!find_descriptor(cpu, selector, d) || !is_plain_data(d) || (selector & 3u) != cpl || x86_desc_dpl(d) != cpl) {
         return false;
     }
-    *sp = x86_guest_get32(from);
-    *ss = x86_desc_segment(&d);
+    s->base  = x86_desc_base(d);
+    s->limit = x86_desc_limit(d);
+    s->attr  = x86_desc_attr(d);
+    s->cpl   = cpl;
+    s->width = s->attr & SEG_DB ? 4 : 2;
+    s->sp    = x86_guest_get32(from);
     return true;
 }
 
@@ -195,14 +218,16 @@ bool x86_quick_interrupt(X86Cpu *cpu, unsigned vector, bool software, bool has_e
         return false;
     }
 
-    bool       inner = cpl < cpu->cpl;
-    X86Segment ss    = cpu->seg[X86_SS];
-    uint32_t   sp    = (uint32_t)cpu->gpr[X86_RSP];
-    if (inner && !inner_stack(cpu, cpl, &ss, &sp)) {
+    bool          inner = cpl < cpu->cpl;
+    Stack         stack;
+    X86Descriptor ss = { 0 };
+    if (!inner) {
+        current_stack(cpu, &stack);
+    } else if (!inner_stack(cpu, cpl, &stack, &ss)) {
         return false;
     }
-    unsigned width = ss.attr & SEG_DB ? 4 : 2, n = has_error, words = n + 3 + (inner ? 2 : 0) + (vm86 ? 4 : 0);
-    void    *frame = stack_span(cpu, &ss, cpl, width, sp, words * size, true);
+    unsigned n = has_error, words = n + 3 + (inner ? 2 : 0) + (vm86 ? 4 : 0);
+    void    *frame = stack_span(cpu, &stack, words * size, true);
     if (!frame) {
         return false;
     }
@@ -215,13 +240,13 @@ bool x86_quick_interrupt(X86Cpu *cpu, unsigned vector, bool software, bool has_e
     if (inner) {
         put_word(frame, n++, size, (uint32_t)cpu->gpr[X86_RSP]);
         put_word(frame, n++, size, cpu->seg[X86_SS].selector);
-        cpu->seg[X86_SS] = ss;
+        x86_desc_fill(&cpu->seg[X86_SS], &ss);
     }
     for (unsigned i = 0; vm86 && i < sizeof order; i++) {
         put_word(frame, n++, size, cpu->seg[order[i]].selector);
         x86_set_null_segment(cpu, order[i], 0);
     }
-    x86_set_sp(cpu, width, sp - words * size);
+    x86_set_sp(cpu, stack.width, stack.sp - words * size);
     x86_set_segment(cpu, X86_CS, (uint16_t)((cs.selector & 0xfffc) | cpl), &cs);
     cpu->eflags &= ~(uint32_t)(EFLAGS_TF | EFLAGS_NT | EFLAGS_RF | EFLAGS_VM | (type & 1 ? 0 : EFLAGS_IF));
     cpu->rip = offset;
