@@ -335,13 +335,6 @@ void emit_far(Tr *t, const DbtInsn *in)
 
 /* --- by helpers --- */
 
-static void put_quick(Tr *t, DbtStub stub, uint32_t what)
-{
-    asm_mov_imm(&t->hot, H_RCX, what);
-    asm_call(&t->hot, 0);
-    reloc(t, false, RELOC_STUB, stub);
-}
-
 /* ES, DS, FS or GS. */
 static void quick_segment(Tr *t, const DbtInsn *in)
 {
@@ -360,7 +353,8 @@ static void quick_segment(Tr *t, const DbtInsn *in)
     } else {
         asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RAX, .rm = dbt_host_register[in->rm] });
     }
-    put_quick(t, STUB_QUICK_SEGMENT, in->seg_reg);
+    asm_call(a, 0);
+    reloc(t, false, RELOC_STUB, dbt_quick_stub(in->seg_reg, t->mode.seg[in->seg_reg]));
     asm_rr(a, false, 0x85, H_RAX, H_RAX);
     put_c_if(t, CC_Z, emit_rest_by_c(t, true));
     if (pop) {
@@ -401,11 +395,11 @@ void emit_quick(Tr *t, const DbtInsn *in)
                         .imm_size = 4 });
     if (in->memory) {
         asm_ri(a, false, 1, H_RCX, (int32_t)what);
-        asm_call(a, 0);
-        reloc(t, false, RELOC_STUB, STUB_QUICK_FAR);
     } else {
         asm_mov_imm(a, H_RAX, (uint32_t)in->imm);
-        put_quick(t, STUB_QUICK_FAR, what | (kind <= QUICK_CALL ? (uint32_t)in->disp : 0));
+        asm_mov_imm(a, H_RCX, what | (kind <= QUICK_CALL ? (uint32_t)in->disp : 0));
     }
+    asm_call(a, 0);
+    reloc(t, false, RELOC_STUB, STUB_QUICK_FAR);
     put_c_call(t, false, STUB_INSN);
 }

@@ -106,6 +106,7 @@ static void take_code(DbtFrame *f)
     f->code_selector = cs->selector;
     if (f->n_codes + 2 > DBT_CODES) {
         f->n_codes = 0;
+        dbt_descriptors_flush(f);
         for (unsigned mode = 0; mode < DBT_MODES; mode++) {
             if (f->jump_key[mode] == DBT_JUMPS_LEGACY) {
                 dbt_jumps_flush(f, mode);
@@ -139,6 +140,9 @@ void dbt_take_segments(DbtFrame *f)
     if (cpu->code_size == X86_CODE64) {
         return;
     }
+    if (f->descriptors_used) {
+        dbt_descriptors_check(f);
+    }
     take_code(f);
     for (unsigned i = 0; i < X86_N_SEG; i++) {
         take_segment(f, i);
@@ -148,10 +152,16 @@ void dbt_take_segments(DbtFrame *f)
 void dbt_take_segment(DbtFrame *f, unsigned seg)
 {
     f->segment_changes = f->cpu->segment_changes;
-    if (seg == X86_CS) {
-        take_code(f);
-    }
     take_segment(f, seg);
+}
+
+void dbt_take_code(DbtFrame *f, uint64_t key, uint64_t tag)
+{
+    f->code.key      = key;
+    f->code.base     = f->cpu->seg[X86_CS].base;
+    f->code_selector = f->cpu->seg[X86_CS].selector;
+    f->code_tag = f->cs_tag = tag;
+    take_segment(f, X86_CS);
 }
 
 /* The vCPU's rip as the jump cache has it. */
@@ -363,6 +373,9 @@ void dbt_sync_flush(DbtFrame *f)
     TlbChanges *c = &f->cpu->tlb->changes;
 
     f->calls.flushes++;
+    if (f->descriptors_used) {
+        dbt_descriptors_flush(f);
+    }
     if (c->all || c->local || c->data || c->n_pages + c->n_data > PAGES_MAX) {
         dbt_micro_flush(f, false);
     } else {

@@ -14,6 +14,9 @@
 
 const char *dbt_stub_name(DbtStub stub)
 {
+    if (stub >= STUB_QUICK_SEGMENTS && stub <= STUB_QUICK_SEGMENTS_LAST) {
+        stub = STUB_QUICK_SEGMENT;
+    }
     static const char *const names[] = {
         [STUB_ENTER]                            = "enter",
         [STUB_LEAVE]                            = "leave",

@@ -22,6 +22,9 @@ bool x86_quick_iret(X86Cpu *cpu); /* opsize 8 */
 /* ES, DS, FS or GS, in compatibility mode too, when X86Cpu.segment_key and mode_key stay as they are. */
 bool x86_quick_segment(X86Cpu *cpu, unsigned seg, uint16_t selector);
 
+/* Where the descriptor lies that one of these has just used; NULL: no longer in the TLB. */
+const void *x86_quick_descriptor(const X86Cpu *cpu, uint16_t selector);
+
 /* Within the ring. `size` 0: a jump. */
 bool x86_quick_far(X86Cpu *cpu, uint16_t selector, uint64_t offset, unsigned size, uint64_t next);
 bool x86_quick_far_return(X86Cpu *cpu, unsigned size, unsigned pop_bytes);
@@ -90,6 +93,66 @@ static inline bool is_plain_data(const X86Descriptor *d)
 static inline bool checks_alignment(const X86Cpu *cpu)
 {
     return cpu->cpl == 3 && (cpu->cr0 & CR0_AM) && (cpu->eflags & EFLAGS_AC);
+}
+
+/* --- stacks outside long mode --- */
+
+static inline uint32_t cut_sp(unsigned width, uint64_t sp)
+{
+    return width == 4 ? (uint32_t)sp : (uint16_t)sp;
+}
+
+/* A stack. Structures are not copied here: what has been written in parts waits for that. */
+typedef struct Stack {
+    uint32_t base, limit, attr;
+    unsigned cpl, width;
+    uint64_t sp;
+} Stack;
+
+/* `len` bytes at its top, or those below it: host address; NULL: not at once. */
+static inline void *stack_span(const X86Cpu *cpu, const Stack *s, unsigned len, bool push)
+{
+    uint32_t at = cut_sp(s->width, s->sp);
+    if (push && at < len) {
+        return NULL;
+    }
+    at -= push ? len : 0;
+    bool usual = (s->attr & (SEG_UNUSABLE | SEG_P | SEG_CODE | SEG_E | SEG_W)) == (SEG_P | SEG_W) &&
+                 (uint64_t)at + len - 1 <= s->limit && (s->width == 4 || at + len - 1 <= 0xffff);
+    return usual ? quick_span(cpu, stack_mode(cpu, s->cpl), (uint32_t)(s->base + at), len, push) : NULL;
+}
+
+static inline void current_stack(const X86Cpu *cpu, Stack *s)
+{
+    const X86Segment *ss = &cpu->seg[X86_SS];
+    s->base              = (uint32_t)ss->base;
+    s->limit             = ss->limit;
+    s->attr              = ss->attr;
+    s->cpl               = cpu->cpl;
+    s->width             = cpu->stack_size;
+    s->sp                = cpu->gpr[X86_RSP];
+}
+
+static inline void *current_span(const X86Cpu *cpu, unsigned len, bool push)
+{
+    Stack s;
+    current_stack(cpu, &s);
+    return stack_span(cpu, &s, len, push);
+}
+
+static inline void put_word(void *frame, unsigned n, unsigned size, uint32_t value)
+{
+    if (size == 4) {
+        x86_guest_put32((uint8_t *)frame + (size_t)4 * n, value);
+    } else {
+        x86_guest_put16((uint8_t *)frame + (size_t)2 * n, (uint16_t)value);
+    }
+}
+
+static inline uint32_t get_word(const void *frame, unsigned n, unsigned size)
+{
+    return size == 4 ? x86_guest_get32((const uint8_t *)frame + (size_t)4 * n)
+                     : x86_guest_get16((const uint8_t *)frame + (size_t)2 * n);
 }
 
 #endif

@@ -31,6 +31,13 @@ static inline bool is_usual(const X86Cpu *cpu)
     return x86_protected_mode(cpu) && !cpu->long_mode && !checks_alignment(cpu);
 }
 
+const void *x86_quick_descriptor(const X86Cpu *cpu, uint16_t selector)
+{
+    bool     local = selector & 4;
+    uint64_t base  = local ? cpu->ldt.base : cpu->gdt.base;
+    return quick_span(cpu, cpu->tlb->system_mode, base + (selector & 0xfff8u), 8, false);
+}
+
 bool x86_quick_segment(X86Cpu *cpu, unsigned seg, uint16_t selector)
 {
     const uint32_t present = HIGH_P | (SEG_S | SEG_A) << 8;
@@ -53,66 +60,6 @@ bool x86_quick_segment(X86Cpu *cpu, unsigned seg, uint16_t selector)
     x86_desc_fill(s, &d);
     cpu->segment_changes++;
     return true;
-}
-
-/* --- stacks --- */
-
-static uint32_t cut_sp(unsigned width, uint64_t sp)
-{
-    return width == 4 ? (uint32_t)sp : (uint16_t)sp;
-}
-
-/* A stack. Structures are not copied here: what has been written in parts waits for that. */
-typedef struct Stack {
-    uint32_t base, limit, attr;
-    unsigned cpl, width;
-    uint64_t sp;
-} Stack;
-
-/* `len` bytes at its top, or those below it: host address; NULL: not at once. */
-static inline void *stack_span(const X86Cpu *cpu, const Stack *s, unsigned len, bool push)
-{
-    uint32_t at = cut_sp(s->width, s->sp);
-    if (push && at < len) {
-        return NULL;
-    }
-    at -= push ? len : 0;
-    bool usual = (s->attr & (SEG_UNUSABLE | SEG_P | SEG_CODE | SEG_E | SEG_W)) == (SEG_P | SEG_W) &&
-                 (uint64_t)at + len - 1 <= s->limit && (s->width == 4 || at + len - 1 <= 0xffff);
-    return usual ? quick_span(cpu, stack_mode(cpu, s->cpl), (uint32_t)(s->base + at), len, push) : NULL;
-}
-
-static inline void current_stack(const X86Cpu *cpu, Stack *s)
-{
-    const X86Segment *ss = &cpu->seg[X86_SS];
-    s->base              = (uint32_t)ss->base;
-    s->limit             = ss->limit;
-    s->attr              = ss->attr;
-    s->cpl               = cpu->cpl;
-    s->width             = cpu->stack_size;
-    s->sp                = cpu->gpr[X86_RSP];
-}
-
-static inline void *current_span(const X86Cpu *cpu, unsigned len, bool push)
-{
-    Stack s;
-    current_stack(cpu, &s);
-    return stack_span(cpu, &s, len, push);
-}
-
-static void put_word(void *frame, unsigned n, unsigned size, uint32_t value)
-{
-    if (size == 4) {
-        x86_guest_put32((uint8_t *)frame + (size_t)4 * n, value);
-    } else {
-        x86_guest_put16((uint8_t *)frame + (size_t)2 * n, (uint16_t)value);
-    }
-}
-
-static uint32_t get_word(const void *frame, unsigned n, unsigned size)
-{
-    return size == 4 ? x86_guest_get32((const uint8_t *)frame + (size_t)4 * n)
-                     : x86_guest_get16((const uint8_t *)frame + (size_t)2 * n);
 }
 
 /* --- far transfers --- */

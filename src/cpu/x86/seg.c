@@ -97,14 +97,12 @@ void x86_update_mode(X86Cpu *cpu)
 
 void x86_update_code(X86Cpu *cpu)
 {
-    const uint64_t rest = (UINT64_C(1) << X86_SEGMENT_KEY_CS) - 1;
-
     if ((cpu->seg[X86_CS].attr & SEG_DB ? X86_CODE32 : X86_CODE16) != cpu->code_size || cpu->flat != is_flat(cpu)) {
         x86_update_mode(cpu);
         return;
     }
     cpu->segment_changes++;
-    cpu->segment_key = (cpu->segment_key & rest) | code_key(&cpu->seg[X86_CS], true);
+    cpu->segment_key = (cpu->segment_key & ~X86_SEGMENT_KEY_CODE) | code_key(&cpu->seg[X86_CS], true);
 }
 
 /* The same when nothing but ES, DS, FS or GS has changed. */
@@ -330,11 +328,13 @@ void x86_lldt(X86Cpu *cpu, uint16_t selector)
     need_protected_cpl0(cpu);
     if (x86_null_selector(selector)) {
         cpu->ldt = (X86Segment){ .attr = SEG_UNUSABLE, .selector = selector };
+        cpu->segment_changes++;
         return;
     }
     X86Descriptor d;
     need_system_segment(cpu, selector, 1u << SYS_LDT, &d);
     cpu->ldt = x86_desc_segment(&d);
+    cpu->segment_changes++;
 }
 
 void x86_ltr(X86Cpu *cpu, uint16_t selector)
