@@ -444,8 +444,10 @@ struct DbtUnit {
     DbtPlace      *places;
     DbtExit       *incoming;
     DbtUnit       *hash_next, *page_next, *page_prev;
-    /* One instruction in two pages: the second, and what stands for the unit in that page's list. */
+    /* One instruction in two pages: the second, CS's base, without which its address is not known, and what stands for
+     * the unit in that page's list. */
     const uint8_t *host2;
+    uint64_t       base;
     DbtUnit       *second;
     DbtUnit       *stands_for;
     DbtExit       *exits;
@@ -541,12 +543,12 @@ static inline DbtUnit **dbt_hash_slot(Dbt *dbt, const uint8_t *host, uint64_t ke
 
 /* By vCPU threads that are inside, without the lock: units are freed only while nobody is. One that is just being
  * killed may be found: it is as if its code had run a moment earlier. */
-static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, unsigned groups,
-                                  const Recipe *entry)
+static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, uint64_t linear,
+                                  unsigned groups, const Recipe *entry)
 {
     DbtUnit *u = __atomic_load_n(dbt_hash_slot(dbt, host, key, rip), __ATOMIC_ACQUIRE);
     while (u && (u->host != host || u->key != key || u->rip != rip || u->groups != groups ||
-                 !recipe_same(&u->entry, entry))) {
+                 !recipe_same(&u->entry, entry) || (u->host2 && u->base != linear - rip))) {
         u = __atomic_load_n(&u->hash_next, __ATOMIC_ACQUIRE);
     }
     return u;

@@ -219,9 +219,11 @@ static void emit_return(Tr *t, const DbtInsn *in)
     put_target_check(t, in);
     if (iret) {
         asm_store(a, keep(1), H_RAX);
-        put_flags(t);
+        /* An NMI may wait for this. */
         load_cpu(a);
-        asm_emit(a, &(Enc){ .op = 0xc6, .memory = true, .mem = CPU_AT(nmi_blocked), .imm_size = 1 });
+        asm_emit(a, &(Enc){ .op = 0x80, .reg = 7, .memory = true, .mem = CPU_AT(nmi_blocked), .imm_size = 1 });
+        put_c_if(t, CC_NZ, emit_rest_by_c(t, false));
+        put_flags(t);
     }
     sp_add(t, (iret ? 6 : 4) + (int)in->imm);
     if (iret) {

@@ -295,7 +295,7 @@ DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry)
             dbt_jumps_flush(f, fetch.mode);
             f->jump_key[fetch.mode] = jump_key;
         }
-        DbtUnit *u = dbt_lookup(f->dbt, fetch.host, fetch.key, rip, groups, &fetch.entry);
+        DbtUnit *u = dbt_lookup(f->dbt, fetch.host, fetch.key, rip, fetch.linear, groups, &fetch.entry);
         if (!u) {
             bool again;
             x86_park(cpu);

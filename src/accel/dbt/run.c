@@ -50,7 +50,7 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
         return NULL;
     }
     g_mutex_lock(&dbt->lock);
-    u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->groups, &fetch->entry);
+    u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->linear, fetch->groups, &fetch->entry);
     if (!u) {
         u = dbt_relocate(dbt, fetch);
         if (u) {

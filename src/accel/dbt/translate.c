@@ -287,6 +287,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     }
     if (t->f->host2) {
         u->host2              = t->f->host2;
+        u->base               = t->f->linear - t->f->rip;
         u->second             = g_new0(DbtUnit, 1);
         u->second->stands_for = u;
         u->second->host       = t->f->host2;
