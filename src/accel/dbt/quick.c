@@ -182,7 +182,8 @@ const uint8_t *dbt_quick_far(DbtFrame *f, uint64_t value, uint64_t what)
     bool     system = kind >= QUICK_INT, again = false;
 
     if (system) {
-        cpu->arith = *(const uint16_t *)&f->flags; /* as it was stored */
+        const volatile uint8_t *flags = (const uint8_t *)&f->flags; /* as they were stored */
+        cpu->arith                    = (uint16_t)(flags[1] << 8 | flags[0]);
     }
     if (is_wanted(f)) {
         return NULL;

@@ -20,6 +20,17 @@ static HostMem gpr_at(unsigned guest)
 
 extern const uint8_t dbt_host_register[16];
 
+/* Flags, byte by byte, as they are stored: a wider load would wait for both stores to leave the store buffer. */
+static void put_flags_copy(Asm *a, HostMem from, HostMem to)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        asm_emit(a, &(Enc){ .map = 1, .op = 0xb6, .reg = H_RCX, .memory = true, .mem = from });
+        asm_emit(a, &(Enc){ .op = 0x88, .reg = H_RCX, .memory = true, .mem = to });
+        from.disp++;
+        to.disp++;
+    }
+}
+
 /* RAX = the vCPU afterwards; RCX is used. */
 static void put_save(Asm *a)
 {
@@ -32,16 +43,13 @@ static void put_save(Asm *a)
             asm_store(a, gpr_at(g), H_RCX);
         }
     }
-    /* movzx: what was stored in 16 bits and is loaded in 32 has to wait */
-    asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RCX, .memory = true, .mem = asm_frame(DBT_FRAME(flags)) });
-    asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0x89, .reg = H_RCX, .memory = true, .mem = CPU_AT(arith) });
+    put_flags_copy(a, asm_frame(DBT_FRAME(flags)), CPU_AT(arith));
 }
 
 static void put_restore(Asm *a)
 {
     asm_load(a, H_RAX, asm_frame(DBT_FRAME(cpu)));
-    asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RCX, .memory = true, .mem = CPU_AT(arith) });
-    asm_store(a, asm_frame(DBT_FRAME(flags)), H_RCX);
+    put_flags_copy(a, CPU_AT(arith), asm_frame(DBT_FRAME(flags)));
     asm_load(a, H_RCX, CPU_AT(seg[X86_FS].base));
     asm_store(a, asm_frame(DBT_FRAME(fs_base)), H_RCX);
     asm_load(a, H_RCX, CPU_AT(seg[X86_GS].base));
