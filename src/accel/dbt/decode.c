@@ -254,6 +254,7 @@ static bool far_transfer(Cursor *c, unsigned size)
     in->faults = true;
     if (size == 4 && in->opsize == 4) {
         set_imm(c, 4);
+        in->imm &= UINT32_MAX;
     } else if (size) {
         set_imm(c, 2);
         in->imm &= 0xffff;
