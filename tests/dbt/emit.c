@@ -64,7 +64,7 @@ static void translate(char *line)
         to[len + 1] = 0xc0;
     }
     guest_set_mode(guest, 0,
-                   is64                         ? GUEST_LONG64
+                   is64                        ? GUEST_LONG64
                    : strstr(line, "protected") ? GUEST_PROTECTED32
                                                : GUEST_COMPAT32,
                    strstr(line, "kernel") ? 0 : 3);

@@ -73,7 +73,7 @@ static void random_descriptors(Guest *g, GRand *r)
             d[0] = d[1] = 0xff;
             d[2] = d[3] = d[4] = d[7] = 0;
             d[4]                      = 0;
-            d[6] = (uint8_t)PICK(r, i == 1 ? 0x0f : 0xcf, 0x40, 0x0f, 0xcf, 0x4f);
+            d[6]                      = (uint8_t)PICK(r, i == 1 ? 0x0f : 0xcf, 0x40, 0x0f, 0xcf, 0x4f);
             d[5] = (uint8_t)((k ? 0x93 : 0x9b) | dpl) ^ (uint8_t)PICK(r, 0, 1, 2, 4, 8, 0x10, 0x20, 0x60, 0x80);
             d[2] = (uint8_t)PICK(r, 0, 0, 0x10);
         }
@@ -103,15 +103,15 @@ static void random_state(Guest *g, GRand *r)
             x86_set_vm86_segment(cpu, i, (uint16_t)PICK(r, 0, 0x100, 0xfff));
         }
     }
-    cpu->rip            = 0x4000;
-    cpu->gpr[X86_RSP]   = random_stack(r);
-    cpu->nmi_blocked    = g_rand_boolean(r);
-    cpu->idt.limit      = (uint16_t)PICK(r, 0xfff, 0x3f);
-    cpu->gdt.limit      = (uint16_t)PICK(r, 0xfff, 0x1b);
+    cpu->rip               = 0x4000;
+    cpu->gpr[X86_RSP]      = random_stack(r);
+    cpu->nmi_blocked       = g_rand_boolean(r);
+    cpu->idt.limit         = (uint16_t)PICK(r, 0xfff, 0x3f);
+    cpu->gdt.limit         = (uint16_t)PICK(r, 0xfff, 0x1b);
     cpu->seg[X86_SS].limit = (uint32_t)PICK(r, cpu->seg[X86_SS].limit, STACK + 0x900);
-    cpu->tr.attr        = (uint32_t)PICK(r, SEG_P | SYS_TSS_BUSY, SEG_P | SYS_TSS16_BUSY, SEG_UNUSABLE);
-    cpu->tr.base        = GUEST_TSS;
-    cpu->tr.limit       = (uint32_t)PICK(r, 0xfff, 8);
+    cpu->tr.attr           = (uint32_t)PICK(r, SEG_P | SYS_TSS_BUSY, SEG_P | SYS_TSS16_BUSY, SEG_UNUSABLE);
+    cpu->tr.base           = GUEST_TSS;
+    cpu->tr.limit          = (uint32_t)PICK(r, 0xfff, 8);
     store_le32(g->host + GUEST_TSS + 4, random_stack(r));
     store_le16(g->host + GUEST_TSS + 8, (uint16_t)PICK(r, GUEST_DS, GUEST_DS16, GUEST_UDS, GUEST_CS32, 0, 4));
     x86_update_mode(cpu);
@@ -140,8 +140,10 @@ static void random_frame(Guest *g, GRand *r, Case *c)
     uint32_t at   = (uint32_t)cpu->seg[X86_SS].base + (uint16_t)cpu->gpr[X86_RSP];
     uint32_t rest = (uint32_t)g_rand_int(r) & ~(uint32_t)EFLAGS_VM;
     uint32_t vm   = (uint32_t)PICK(r, 0, EFLAGS_VM);
-    uint32_t w[9] = { c->offset, random_selector(r, true), rest | vm, random_stack(r), random_selector(r, false),
-                      0x100, 0x200, 0x300, 0x400 };
+    uint32_t w[9] = {
+        c->offset, random_selector(r, true), rest | vm, random_stack(r), random_selector(r, false), 0x100, 0x200, 0x300,
+        0x400
+    };
     for (unsigned i = 0; i < 9 && at + 4 * i + 4 < LOW && at >= STACK; i++) {
         if (c->size == 4) {
             store_le32(g->host + at + 4 * i, w[i]);
@@ -163,7 +165,10 @@ static void random_gate(Guest *g, GRand *r, unsigned vector)
 
 static void run_interrupt(X86Cpu *cpu, const Case *c)
 {
-    x86_deliver(cpu, c->software ? X86_EVENT_SOFTWARE : c->has_error ? X86_EVENT_EXCEPTION : X86_EVENT_EXTERNAL,
+    x86_deliver(cpu,
+                c->software    ? X86_EVENT_SOFTWARE
+                : c->has_error ? X86_EVENT_EXCEPTION
+                               : X86_EVENT_EXTERNAL,
                 c->vector, c->has_error, 0x1234, 0x4002);
 }
 
@@ -231,9 +236,12 @@ typedef struct Way {
 } Way;
 
 static const Way ways[] = {
-    { "interrupt", run_interrupt, quick_interrupt, false }, { "iret", run_iret, quick_iret, false },
-    { "call", run_call, quick_call, false },                { "jump", run_jump, quick_jump, false },
-    { "return", run_return, quick_return, false },          { "load", run_load, quick_load, true },
+    { "interrupt", run_interrupt, quick_interrupt, false },
+    { "iret", run_iret, quick_iret, false },
+    { "call", run_call, quick_call, false },
+    { "jump", run_jump, quick_jump, false },
+    { "return", run_return, quick_return, false },
+    { "load", run_load, quick_load, true },
 };
 
 /* Runs what `run` does with an empty TLB and with what that has left in it. */

@@ -187,8 +187,8 @@ typedef struct DbtFrame {
     uint8_t  descriptors_cpl, descriptors_mode; /* what they count for */
     uint64_t descriptors_gdt, descriptors_ldt;
     uint32_t descriptors_gdt_limit, descriptors_ldt_limit;
-    const uint8_t *at;        /* whose slow access may fault now */
-    X86Insn        insn;      /* that runs in C */
+    const uint8_t *at;   /* whose slow access may fault now */
+    X86Insn        insn; /* that runs in C */
     DbtSample      samples[DBT_MICROS];
     DbtWindows    *windows; /* NULL: none yet */
     DbtAccess      accesses[DBT_ACCESSES];
@@ -264,23 +264,23 @@ typedef enum DbtStub {
     STUB_JUMP_MISS_LAST = STUB_JUMP_MISS + DBT_MODES - 1,
     STUB_RET_MISS, /* by mode: the same behind RET and its like, whose target may be bad */
     STUB_RET_MISS_LAST = STUB_RET_MISS + DBT_MODES - 1,
-    STUB_CALL_MISS, /* an indirect call, before anything of it has happened: RAX = its target */
-    STUB_KICK,      /* somebody wants the vCPU: RAX = rip */
-    STUB_STAC,      /* RAX = rip behind STAC in ring 0, SMAP in force: into units of the mode without it */
-    STUB_CLAC,      /* the way back */
-    STUB_SYSCALL,   /* called like STUB_INSN, in 64-bit code; RAX = rip behind it */
-    STUB_SYSRET,    /* the same */
-    STUB_QUICK_SEGMENT, /* RAX = selector, ECX = ES, DS, FS or GS: EAX = 0 where C has to do it */
+    STUB_CALL_MISS,      /* an indirect call, before anything of it has happened: RAX = its target */
+    STUB_KICK,           /* somebody wants the vCPU: RAX = rip */
+    STUB_STAC,           /* RAX = rip behind STAC in ring 0, SMAP in force: into units of the mode without it */
+    STUB_CLAC,           /* the way back */
+    STUB_SYSCALL,        /* called like STUB_INSN, in 64-bit code; RAX = rip behind it */
+    STUB_SYSRET,         /* the same */
+    STUB_QUICK_SEGMENT,  /* RAX = selector, ECX = ES, DS, FS or GS: EAX = 0 where C has to do it */
     STUB_QUICK_SEGMENTS, /* the same for one register and kind each, by frame.descriptors: dbt_quick_stub() */
     STUB_QUICK_SEGMENTS_LAST = STUB_QUICK_SEGMENTS + 6 * 8 - 1,
-    STUB_QUICK_FAR,     /* RAX, ECX: see quick.c; comes back where C has to do it */
-    STUB_QUICK_LOOKUP,  /* from C: on at the vCPU's rip, and the same when somebody wants the vCPU */
+    STUB_QUICK_FAR,    /* RAX, ECX: see quick.c; comes back where C has to do it */
+    STUB_QUICK_LOOKUP, /* from C: on at the vCPU's rip, and the same when somebody wants the vCPU */
     STUB_QUICK_KICK,
-    STUB_PAGES,     /* a unit in two pages, the second of which is not known to be there: RAX = rip */
-    STUB_FAULT,     /* a host instruction has faulted: signals.c has filled frame.fault */
-    STUB_HOT,       /* a look-up that counts has been called often */
-    STUB_HOT_BACK,  /* from C, back to there */
-    STUB_TLB,       /* look-ups in the TLB, see dbt_tlb_stub() */
+    STUB_PAGES,    /* a unit in two pages, the second of which is not known to be there: RAX = rip */
+    STUB_FAULT,    /* a host instruction has faulted: signals.c has filled frame.fault */
+    STUB_HOT,      /* a look-up that counts has been called often */
+    STUB_HOT_BACK, /* from C, back to there */
+    STUB_TLB,      /* look-ups in the TLB, see dbt_tlb_stub() */
     N_STUBS = STUB_TLB + 8 * DBT_SIZES,
 } DbtStub;
 
@@ -717,7 +717,7 @@ DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode);
 /* Outside 64-bit mode: bases and limits for code, and cs_tag, which the jump cache has above rip's 32 bits. Whenever C
  * goes back into translated code. In real and virtual-8086 mode cs_real is cs_tag without the selector. */
 void dbt_take_segments(DbtFrame *f);
-void dbt_take_segment(DbtFrame *f, unsigned seg); /* of one alone, not CS */
+void dbt_take_segment(DbtFrame *f, unsigned seg);            /* of one alone, not CS */
 void dbt_take_code(DbtFrame *f, uint64_t key, uint64_t tag); /* of CS, for code of which the tag is known */
 
 /* The code at the vCPU's rip by the jump cache alone. NULL: look properly. */

@@ -244,7 +244,7 @@ static bool load_segment(Cursor *c, bool pointer, unsigned seg)
 /* Far transfers: `size` of an immediate. */
 static bool far_transfer(Cursor *c, unsigned size)
 {
-    DbtInsn *in = c->in;
+    DbtInsn *in     = c->in;
     bool     helper = c->mode->protected && (!c->mode->vm86 || in->op == 0xcd) && in->opsize <= 4;
     if (!helper && (!c->mode->real || in->opsize != 2 || odd_stack(c))) {
         return other(c);

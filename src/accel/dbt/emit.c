@@ -925,8 +925,8 @@ void emit_insn(Tr *t, const DbtInsn *in)
         }
         memcpy(t->cold.start + t->tails[i] - 4, &rel, 4);
     }
-    bool transfer =
-        in->t == T_FAR || in->t == T_FARQ || in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
+    bool transfer = in->t == T_FAR || in->t == T_FARQ || in->t == T_CALL || in->t == T_CALLI || in->t == T_RET ||
+                    in->t == T_JMP || in->t == T_JMPI;
     if (t->n_tails && transfer) {
         asm_8(&t->cold, 0x0f); /* ud2: C does not come back from these */
         asm_8(&t->cold, 0x0b);

@@ -175,7 +175,7 @@ MemSpec  stack_spec(const Tr *t, const DbtInsn *in); /* of PUSH, POP, CALL, RET,
 
 /* --- emit.c: one template each --- */
 bool leaves_rcx(const Tr *t, const DbtInsn *in); /* RCX, but for what a check leaves there */
-void rsp_settle(Tr *t); /* pushes and pops in a row change RSP once: now */
+void rsp_settle(Tr *t);                          /* pushes and pops in a row change RSP once: now */
 void emit_insn(Tr *t, const DbtInsn *in);
 bool emit_can(const DbtInsn *in); /* false: C has to run this form */
 
@@ -196,7 +196,7 @@ void segment_spec(const Tr *t, MemSpec *m); /* fills `based` and `kind` */
 void put_offset(Tr *t, const MemSpec *m);   /* RAX = the offset in its segment, zero-extended; RCX is used */
 /* Compares the offset of `size` bytes with the limit; the condition beyond it, or -1: it cannot be. */
 int  put_limit(Tr *t, const MemSpec *m, unsigned size);
-void put_base(Tr *t, const MemSpec *m);     /* RAX = the linear address */
+void put_base(Tr *t, const MemSpec *m);                                       /* RAX = the linear address */
 void put_load(Asm *a, unsigned size, unsigned reg, HostMem mem);              /* of 2 (zero-extended), 4 or 8 bytes */
 void emit_lea16(Tr *t, const DbtInsn *in);                                    /* 16-bit result or address */
 void put_sized(Asm *a, unsigned size, uint8_t op, unsigned reg, HostMem mem); /* op with 2, 4 or 8 bytes */

@@ -2,11 +2,11 @@
  * segment registers, far JMP, CALL and RET, INT n (real mode) and IRET, with 16-bit operands. PUSH and MOV to memory of
  * a segment register are the same in protected mode.
  *
- * In protected mode helpers do these, and INT n of virtual-8086 mode, when nothing is out of the ordinary (quick.c); the
- * executor does the rest.
+ * In protected mode helpers do these, and INT n of virtual-8086 mode, when nothing is out of the ordinary (quick.c);
+ * the executor does the rest.
  *
- * In real mode limits and attributes stay as they are, so that the mode is the same afterwards (decode.c, DbtMode.real). Units know
- * nothing of CS's base: the jump cache has it in its tags (dbt_take_segments()).
+ * In real mode limits and attributes stay as they are, so that the mode is the same afterwards (decode.c,
+ * DbtMode.real). Units know nothing of CS's base: the jump cache has it in its tags (dbt_take_segments()).
  *
  * Specification: Intel SDM 2, CALL, IRET, JMP, LDS, MOV, POP, PUSH, RET; SDM 3, 21.1 (December 2023).
  * Lock of the Dbt held. */
@@ -340,8 +340,8 @@ void emit_far(Tr *t, const DbtInsn *in)
 /* ES, DS, FS or GS. */
 static void quick_segment(Tr *t, const DbtInsn *in)
 {
-    Asm *a       = &t->hot;
-    bool pop     = !(in->access & G_RM_R), pointer = in->access & G_REG_W;
+    Asm *a   = &t->hot;
+    bool pop = !(in->access & G_RM_R), pointer = in->access & G_REG_W;
 
     flags_save(t);
     if (in->memory || pop) {
@@ -370,11 +370,11 @@ static void quick_segment(Tr *t, const DbtInsn *in)
 void emit_quick(Tr *t, const DbtInsn *in)
 {
     Asm     *a    = &t->hot;
-    unsigned kind = in->op == 0xcd                ? QUICK_INT
-                    : in->op == 0xcf              ? QUICK_IRET
-                    : in->op == 0xca || in->op == 0xcb ? QUICK_RETURN
+    unsigned kind = in->op == 0xcd                                   ? QUICK_INT
+                    : in->op == 0xcf                                 ? QUICK_IRET
+                    : in->op == 0xca || in->op == 0xcb               ? QUICK_RETURN
                     : in->op == 0x9a || (in->memory && in->reg == 3) ? QUICK_CALL
-                                                   : QUICK_JUMP;
+                                                                     : QUICK_JUMP;
     if (in->t == T_SEGQ) {
         quick_segment(t, in);
         return;

@@ -629,7 +629,7 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
     }
     if (s->group) {
         uint32_t to  = leave_group(t, s->group);
-        int32_t  rel    = (int32_t)(to - done);
+        int32_t  rel = (int32_t)(to - done);
         if (!a->full) {
             memcpy(a->start + done - 4, &rel, 4);
             rel = (int32_t)(to - crosses);
@@ -835,8 +835,8 @@ static void put_look_up(const Tr *t, Asm *a, bool write)
 /* May the check look into a run? What it needs of an addend must be kept, as with the TLB. */
 static bool can_run(const Tr *t, const Site *s)
 {
-    return (s->m->addrsize == 8 || t->mode.code != 8) && !s->m->locked && s->size <= 64 && (!s->group || t->n_addends < DBT_ADDENDS) &&
-           !is_x87(t, s->m);
+    return (s->m->addrsize == 8 || t->mode.code != 8) && !s->m->locked && s->size <= 64 &&
+           (!s->group || t->n_addends < DBT_ADDENDS) && !is_x87(t, s->m);
 }
 
 static int32_t run_member(const Site *s, size_t member)
@@ -859,7 +859,7 @@ static void put_compare(Asm *a, unsigned reg, unsigned size)
  * its start then. */
 static void put_group_limits(Tr *t, const MemSpec *m, const Group *g)
 {
-    unsigned size = (unsigned)(g->hi - g->lo);
+    unsigned size  = (unsigned)(g->hi - g->lo);
     bool     round = m->addrsize == 2 && m->kind != X86_SEGMENT_64K;
     uint32_t cold  = asm_offset(&t->cold);
 

@@ -5,9 +5,9 @@
  *
  * vCPU thread; part of the hot set. */
 
+#include "cpu/x86/quick.h"
 #include "accel/dbt/dbt.h"
 #include "cpu/x86/cache.h"
-#include "cpu/x86/quick.h"
 
 /* --- descriptors that were used --- */
 
@@ -177,8 +177,8 @@ static bool transfer(DbtFrame *f, uint64_t value, uint32_t what)
 
 const uint8_t *dbt_quick_far(DbtFrame *f, uint64_t value, uint64_t what)
 {
-    X86Cpu  *cpu    = f->cpu;
-    unsigned kind   = (uint32_t)what >> 24, opsize = what >> 16 & 0xff;
+    X86Cpu  *cpu  = f->cpu;
+    unsigned kind = (uint32_t)what >> 24, opsize = what >> 16 & 0xff;
     bool     system = kind >= QUICK_INT, again = false;
 
     if (system) {

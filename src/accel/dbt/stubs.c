@@ -518,7 +518,7 @@ static void put_quick(Asm *a, const void *function, bool far)
 {
     enum { D = 16 }; /* the return address, and what keeps the stack aligned */
     static const uint8_t changed[] = { X86_RAX, X86_RCX, X86_RDX, X86_RSP, X86_RSI, X86_RDI, X86_R8 };
-    HostMem              result    = asm_frame(D + DBT_FRAME(tmp[0])), second = asm_frame(D + DBT_FRAME(tmp[1]));
+    HostMem              result = asm_frame(D + DBT_FRAME(tmp[0])), second = asm_frame(D + DBT_FRAME(tmp[1]));
 
     asm_lea(a, true, H_RSP, asm_frame(-8));
     asm_store(a, second, H_RCX);
@@ -579,7 +579,8 @@ static void put_quick_segment(const Dbt *dbt, Asm *a, unsigned seg, unsigned kin
         asm_jcc(a, CC_NZ, 0);
         miss[0] = a->p;
         asm_lea(a, true, H_RCX, first);
-        asm_emit(a, &(Enc){ .op = 0x80, .reg = 7, .memory = true, .mem = AT(kind), .imm = (int64_t)kind, .imm_size = 1 });
+        asm_emit(a,
+                 &(Enc){ .op = 0x80, .reg = 7, .memory = true, .mem = AT(kind), .imm = (int64_t)kind, .imm_size = 1 });
         asm_jcc(a, CC_NZ, 0);
         miss[1] = a->p;
         asm_load(a, H_RAX, AT(host));

@@ -108,9 +108,8 @@ static bool may_call_c(const Tr *t, const DbtInsn *in)
 {
     bool checks_target = in->t == T_RET || in->t == T_CALLI || in->t == T_JMPI;
     return (checks_target && t->mode.code != 8) || in->t == T_FAR || in->t == T_FARQ || in->t == T_SEGC ||
-           in->t == T_SEGQ || in->t == T_C ||
-           in->t == T_REP || in->t == T_STI || in->t == T_RDTSC || in->t == T_BASE || in->t == T_SYSCALL ||
-           in->t == T_SYSRET;
+           in->t == T_SEGQ || in->t == T_C || in->t == T_REP || in->t == T_STI || in->t == T_RDTSC || in->t == T_BASE ||
+           in->t == T_SYSCALL || in->t == T_SYSRET;
 }
 
 /* One instruction; false when it does not end in this page. */

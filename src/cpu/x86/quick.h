@@ -1,6 +1,6 @@
-/* Transfers, interrupts and segment loads when nothing is out of the ordinary: everything that is read and written is in
- * the TLB, and all checks pass. Whatever else there is goes the long way (seg.c, far.c, intr.c), which raises what is
- * to be raised. All answer false then, and nothing has been changed.
+/* Transfers, interrupts and segment loads when nothing is out of the ordinary: everything that is read and written is
+ * in the TLB, and all checks pass. Whatever else there is goes the long way (seg.c, far.c, intr.c), which raises what
+ * is to be raised. All answer false then, and nothing has been changed.
  *
  * vCPU thread. Hot set (park.h); only functions that may be called with the guest's integer registers half in X86Cpu,
  * as accel/dbt/quick.c does. */

@@ -9,11 +9,11 @@
 
 /* --- descriptors --- */
 
-static inline __attribute__((always_inline)) bool find_descriptor(const X86Cpu *cpu, uint16_t selector, X86Descriptor *d)
+static inline __attribute__((always_inline)) bool find_descriptor(const X86Cpu *cpu, uint16_t selector,
+                                                                  X86Descriptor *d)
 {
     if (selector & 4) {
-        return !(cpu->ldt.attr & SEG_UNUSABLE) &&
-               quick_descriptor_in(cpu, cpu->ldt.base, cpu->ldt.limit, selector, d);
+        return !(cpu->ldt.attr & SEG_UNUSABLE) && quick_descriptor_in(cpu, cpu->ldt.base, cpu->ldt.limit, selector, d);
     }
     return quick_descriptor(cpu, selector, d);
 }
@@ -248,7 +248,8 @@ bool x86_quick_iret_legacy(X86Cpu *cpu, unsigned size)
         }
         sp          = get_word(frame, 3, size);
         uint16_t ss = (uint16_t)get_word(frame, 4, size);
-        if ((ss & 3u) != rpl || !find_descriptor(cpu, ss, &data) || !is_plain_data(&data) || x86_desc_dpl(&data) != rpl) {
+        if ((ss & 3u) != rpl || !find_descriptor(cpu, ss, &data) || !is_plain_data(&data) ||
+            x86_desc_dpl(&data) != rpl) {
             return false;
         }
     }

@@ -240,8 +240,9 @@ CASE("verw.code", "VERW of a code segment clears ZF", "SDM 2, VERW", R0, "mov $S
 
 enum { TWO_FIRST = 0x90000, TWO_SECOND = 0x91000, TWO_OTHER = 0x92000, TWO_RIGHTS = 3 };
 
-SNIPPET(two_calls, R0,
-        "mov $3, %edx\n 1: lcall $S_T1, $0xf00\n mov %eax, %ebx\n lcall $S_T2, $0xf00\n mov %eax, %ecx\n dec %edx\n jnz 1b")
+SNIPPET(
+    two_calls, R0,
+    "mov $3, %edx\n 1: lcall $S_T1, $0xf00\n mov %eax, %ebx\n lcall $S_T2, $0xf00\n mov %eax, %ecx\n dec %edx\n jnz 1b")
 
 static void map_two(u32 linear, u32 second)
 {
@@ -254,7 +255,7 @@ static void map_two(u32 linear, u32 second)
 CHECK(two_pages, "seg.two-pages", "an instruction on two pages is what lies there at CS's base", "SDM 3, 3.3")
 {
     static const u8 jump[] = { 0xe9, 0xf8, 0, 0, 0 }, move[] = { 0xb8, 0x34, 0x12 }; /* mov eax, imm32 */
-    Frame           f      = frame_for(R0, (u32)two_calls);
+    Frame           f = frame_for(R0, (u32)two_calls);
     memcpy((u8 *)mem32(TWO_FIRST) + 0xf00, jump, sizeof jump);
     memcpy((u8 *)mem32(TWO_FIRST) + 0xffd, move, sizeof move);
     *mem32(TWO_SECOND) = 0xcb1111; /* and RET to another segment */
