@@ -135,7 +135,7 @@ static void list_code(Hmp *h, X86Cpu *cpu, AddressSpace *as, bool physical, uint
         for (unsigned k = 0; k < len; k++) {
             hmp_print(h, " %02x", code[k]);
         }
-        hmp_print(h, "%*s", len < 8 ? 3 * (int)(8 - len) : 0, "");
+        hmp_print(h, "%*s", len < 8 ? 3 * (int)(8 - len) + 1 : 1, "");
         char *space = ok ? strchr(text, ' ') : NULL;
         if (!ok) {
             hmp_print(h, " .byte    0x%02x\n", code[0]);

@@ -47,6 +47,9 @@ static bool cmd_nmi(Hmp *h, Error *err)
 
 static bool cmd_exit_preconfig(Hmp *h, Error *err)
 {
+    if (!monitors_preconfig(h->mon->all)) {
+        return error_set(err, "the machine is made already");
+    }
     return hmp_do(h, "x-exit-preconfig", NULL, err);
 }
 
