@@ -254,7 +254,7 @@ const HmpArg *hmp_args_locate(const HmpArg *table, const char *text, size_t *sta
         while (*end && !isspace((unsigned char)*end)) {
             end++;
         }
-        bool flag = *p == '-' && isalpha((unsigned char)p[1]);
+        bool flag = *p == '-' && (!p[1] || isalpha((unsigned char)p[1]));
         while (arg->kind == HMP_FORMAT || ((arg->kind == HMP_FLAG || arg->kind == HMP_VALUE) && !flag)) {
             arg++;
         }

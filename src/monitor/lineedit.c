@@ -194,6 +194,12 @@ void lineedit_show(LineEdit *le)
     flush(le);
 }
 
+const char *lineedit_text(const LineEdit *le, size_t *cursor)
+{
+    *cursor = le->cursor;
+    return le->line->str;
+}
+
 void lineedit_reset(LineEdit *le)
 {
     g_string_truncate(le->line, 0);

@@ -49,6 +49,9 @@ void lineedit_reset(LineEdit *le);
 /* Bytes from the other end. */
 void lineedit_take(LineEdit *le, const void *bytes, size_t len);
 
+/* The line that is being typed, and where the cursor is in it. */
+const char *lineedit_text(const LineEdit *le, size_t *cursor);
+
 /* The n-th line of the history, the oldest first; NULL: there is none. */
 const char *lineedit_history(const LineEdit *le, unsigned n);
 
