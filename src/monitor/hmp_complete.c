@@ -1,6 +1,7 @@
 /* HMP: completion: what could stand where the cursor is. */
 
 #include "monitor/hmp_command.h"
+#include "monitor/qom.h"
 #include "object/surface.h"
 
 #include <ctype.h>
@@ -122,10 +123,12 @@ static void add_fields(Complete *k, const Field *table)
 
 static void add_properties(Complete *k, const GPtrArray *before)
 {
-    const char *path = before->len ? before->pdata[before->len - 1] : NULL;
-    Object     *obj  = path ? object_resolve(k->mon->machine->platform.objects, path) : NULL;
-    if (obj) {
-        add_fields(k, obj->type->properties);
+    g_auto(Error) ignored = { 0 };
+    const char *path      = before->len ? before->pdata[before->len - 1] : "/";
+    Object     *obj       = qom_find(k->mon->machine, path, &ignored);
+    g_autoptr(Json) list  = obj ? qom_list(k->mon->machine, obj) : NULL;
+    for (size_t i = 0; list && i < list->n; i++) {
+        add(json_get_string(list->items[i], "name"), k);
     }
 }
 
