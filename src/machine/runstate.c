@@ -228,6 +228,9 @@ bool machine_continue(Machine *m, Error *err)
         return error_set(err, "the machine has stopped for good ('%s'); it needs system_reset before it can go on",
                          run_state_name(m->state));
     }
+    if (m->being_dumped) {
+        return error_set(err, "a dump of its memory is being written; it goes on by itself after that");
+    }
     machine_resume(m);
     return true;
 }
