@@ -27,7 +27,6 @@ typedef struct Start {
     const Cli *cli;
     Log        log;
     Machine   *machine;
-    GdbStub   *gdb;
     QTest     *qtest;
     Confine   *confine;
     Monitors  *monitors;
@@ -536,7 +535,7 @@ static bool make_debuggers(Start *s, Error *err)
     if (text && strcmp(text, "none")) {
         g_autofree char *device = gdb_stub_device(text);
         Chardev         *chr    = short_chardev(s, "gdb", device, err);
-        if (!chr || !(s->gdb = gdb_stub_new(s->machine, chr, err))) {
+        if (!chr || !(s->machine->gdb = gdb_stub_new(s->machine, chr, err))) {
             return error_prefix(err, "-gdb %s: ", text);
         }
     }
@@ -638,7 +637,9 @@ int start_machine(const Cli *cli)
         unlink(s.pidfile);
     }
     g_clear_pointer(&s.monitors, monitors_free);
-    g_clear_pointer(&s.gdb, gdb_stub_free);
+    if (s.machine) {
+        g_clear_pointer(&s.machine->gdb, gdb_stub_free);
+    }
     g_clear_pointer(&s.machine, machine_free);
     g_clear_pointer(&s.qtest, qtest_free); /* the devices' pins may lead to it */
     log_close(&s.log);

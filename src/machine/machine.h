@@ -150,6 +150,7 @@ struct Machine {
     RunState          pause_state;
     Vcpu             *debug_vcpu; /* which vCPU stopped for the debugger */
     RunStateListener *state_listeners;
+    struct GdbStub   *gdb; /* -gdb's, or a monitor's; freed by whoever ends the machine */
     ResetCause        reset_cause;
     ShutdownCause     shutdown_cause;
 
