@@ -116,3 +116,18 @@ MONITOR_COMMANDS(system) = {
     { .name = "query-tpm-types", .result = &types_result, .help = "back ends of TPMs: none", .run = query_none },
     {},
 };
+
+/* --- events --- */
+
+static const char *const panic_actions[]  = { "pause", "poweroff", "run", NULL };
+static const Field       panic_data[]     = { QMP_ENUM("action", panic_actions), {} };
+static const Field       watchdog_data[]  = { QMP_ENUM("action", watchdog_names), {} };
+static const Field       rtc_data[]       = { QMP_INT("offset"), QMP_STRING("qom-path"), {} };
+
+MONITOR_EVENTS(system) = {
+    { .name = "GUEST_PANICKED", .data = panic_data },
+    { .name = "GUEST_CRASHLOADED", .data = panic_data },
+    { .name = "WATCHDOG", .data = watchdog_data, .limited = true },
+    { .name = "RTC_CHANGE", .data = rtc_data, .limited = true },
+    {},
+};
