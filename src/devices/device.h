@@ -53,6 +53,8 @@ struct DeviceType {
     void (*unrealize)(Device *dev);             /* may be NULL */
     void (*reset)(Device *dev, ResetKind kind); /* may be NULL */
     bool (*post_load)(Device *dev, Error *err); /* after state was loaded; may be NULL */
+    /* Asks the guest to let go of it; device_remove() follows when it has. NULL: it needs no asking. */
+    bool (*unplug_request)(Device *dev, Error *err);
     const void *bus_info;                       /* for PCI: const PciDeviceInfo * */
 };
 
@@ -110,6 +112,12 @@ void device_unrealize(Device *dev);
 /* -device / device_add: {"driver": T, "id": I, "bus": B, ...}. Without an id its place in the tree is
  * peripheral-anon/device[n]. On a started machine only what is .hotplug is taken, and it is reset. */
 Device *device_create(Platform *platform, const Json *options, bool lenient, Error *err);
+
+/* device_del: takes a device out of a running machine at once, or asks the guest to let go of it, as its type has it. */
+bool device_unplug(Device *dev, Error *err);
+
+/* Takes it out, and tells management (DEVICE_DELETED). */
+void device_remove(Device *dev);
 
 /* Resets all devices, in the order they were realized. The first call ends the making of the machine. */
 void devices_reset(Platform *platform, ResetKind kind);

@@ -145,6 +145,7 @@ struct Machine {
     RunState          state;
     int               exit_code;
     bool              exit_requested;
+    bool              being_dumped; /* its memory: it must not run */
     bool              reset_requested, shutdown_requested, pause_requested; /* carried out on the main loop */
     RunState          pause_state;
     Vcpu             *debug_vcpu; /* which vCPU stopped for the debugger */
