@@ -119,10 +119,10 @@ MONITOR_COMMANDS(system) = {
 
 /* --- events --- */
 
-static const char *const panic_actions[]  = { "pause", "poweroff", "run", NULL };
-static const Field       panic_data[]     = { QMP_ENUM("action", panic_actions), {} };
-static const Field       watchdog_data[]  = { QMP_ENUM("action", watchdog_names), {} };
-static const Field       rtc_data[]       = { QMP_INT("offset"), QMP_STRING("qom-path"), {} };
+static const char *const panic_actions[] = { "pause", "poweroff", "run", NULL };
+static const Field       panic_data[]    = { QMP_ENUM("action", panic_actions), {} };
+static const Field       watchdog_data[] = { QMP_ENUM("action", watchdog_names), {} };
+static const Field       rtc_data[]      = { QMP_INT("offset"), QMP_STRING("qom-path"), {} };
 
 MONITOR_EVENTS(system) = {
     { .name = "GUEST_PANICKED", .data = panic_data },

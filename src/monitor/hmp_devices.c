@@ -156,7 +156,7 @@ static bool cmd_device_add(Hmp *h, Error *err)
         device_print_help(h->out);
         return true;
     }
-    return device_create(&h->machine->platform, options, true, err) != NULL;
+    return hmp_do(h, "device_add", g_steal_pointer(&options), err);
 }
 
 static bool cmd_device_del(Hmp *h, Error *err)

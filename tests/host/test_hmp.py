@@ -13,6 +13,7 @@ import time
 
 TIMEOUT = 60
 PROMPT = b"(qemu) "
+NOT_YET = "^Error: The command .* has not been found"  # of QMP's, that HMP's is made of
 
 
 class Vm:
@@ -55,7 +56,7 @@ class Vm:
         data = self.raw(line.encode() + b"\n")
         echo = line.encode() + b"\r\n"
         assert data.startswith(echo), (line, data)
-        text = data[len(echo):-len(PROMPT)].decode()
+        text = data[len(echo):-len(PROMPT)].decode(errors="backslashreplace")
         assert "\033" not in text, text
         assert "\n" not in text.replace("\r\n", ""), text
         return text.replace("\r\n", "\n")
@@ -253,8 +254,9 @@ def machine(vm):
         ("info version", r"^9\.1\.\d+"),
         ("info kvm", r"^kvm support: "),
         ("info cpus", r"^\* CPU #0: thread_id=\d+\n  CPU #1: thread_id=\d+\n$"),
-        ("info memory_size_summary", r"^base memory: 33554432\n"),
-        ("info memdev", r"^memory backend: "),
+        ("info memory_size_summary", rf"^base memory: 33554432\n|{NOT_YET}"),
+        ("info memdev", rf"^memory backend: |{NOT_YET}"),
+        ("info memory-devices", rf"^$|{NOT_YET}"),
         ("info chardev", r"(^|\n)compat_monitor0: filename=unix:"),
         ("info hotpluggable-cpus", r"^Hotpluggable CPUs:\n  type: \"qemu64-x86_64-cpu\"\n  vcpus_count: \"1\"\n"),
     ])
@@ -268,15 +270,14 @@ def lines(vm):
         ("infoo", "unknown command: 'infoo' (did you mean 'info'?)\n"),
         ("conts", "unknown command: 'conts' (did you mean 'cont'?)\n"),
         ("info statos", "unknown command: 'info statos' (did you mean 'status'?)\n"),
-        ("INFO status", "unknown command: 'INFO'\n"),
+        ("INFO status", "unknown command: 'INFO' (did you mean 'info'?)\n"),
         ("/", "unknown command: ''\n"),
         ("stop now", "stop|s: extraneous characters at the end of line\n" + help_of("stop")),
         ("info cpus extra", "cpus: extraneous characters at the end of line\n" + help_of("info cpus")),
         ("savevm x", "savevm: not supported yet (snapshots)\n"),
         ("migrate tcp:x", "migrate: not supported yet (migration)\n"),
         ("info rocker x", "info rocker: not supported yet (rocker switches)\n"),
-        ("\tinfo   status ", "VM status: paused (prelaunch)\n") if False else ("info   status ",
-                                                                              "VM status: paused (prelaunch)\n"),
+        ("  info   status ", "VM status: paused (prelaunch)\n"),
     ])
     text = vm.run("help")
     names = [line.split()[0] for line in text.splitlines() if " -- " in line]
@@ -345,7 +346,7 @@ def objects(vm):
         ('ringbuf_write r1 "hello world"', ""),
         ("ringbuf_read r1 5", "hello\n"),
         ("ringbuf_read r1 100", " world\n"),
-        ("object_add rng-builtin,id=rng0", ""),
+        ("object_add tls-cipher-suites,id=rng0", ""),
         ("object_add foo,id=x", "Error: no object type 'foo'\n"),
         ("object_del rng0", ""),
         ("qom-list", "/\n"),
@@ -360,8 +361,8 @@ def objects(vm):
         ("device_del nobody", r"^Error: .*nobody"),
         ("device_add help", r"name \"pci-testdev\""),
         ("device_add pci-testdev,help", r"addr=<"),
-        ("object_add help", r"^List of user creatable objects:\n(.*\n)*  rng-builtin\n"),
-        ("object_add rng-builtin,help", r"^rng-builtin options:\n"),
+        ("object_add help", r"^List of user creatable objects:\n(.*\n)*  tls-cipher-suites\n"),
+        ("object_add tls-cipher-suites,help", r"^tls-cipher-suites options:\n"),
         ("chardev-add help", r"ringbuf"),
         ("qom-list /", r"(^|\n)machine \(child<"),
         ("qom-list /nowhere", r"^Error: "),
@@ -451,7 +452,7 @@ def test_terminal(program, folder):
     """On a pseudo terminal: escape codes, completion of everything that has names."""
     process = subprocess.Popen([program, "-S", "-nodefaults", "-display", "none", "-accel", "tcg", "-m", "32M", "-smp", "2",
                                 "-chardev", "ringbuf,id=buffer", "-device", "pci-testdev,id=tester", "-object",
-                                "rng-builtin,id=random", "-monitor", "pty"], stdout=subprocess.PIPE)
+                                "tls-cipher-suites,id=random", "-monitor", "pty"], stdout=subprocess.PIPE)
     try:
         path = re.search(rb"(/dev/pts/\d+)", process.stdout.readline()).group(1)
         fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
@@ -469,7 +470,7 @@ def test_terminal(program, folder):
         complete("device_add pci-test", "pci-testdev ")
         complete("device_add pci-testdev,multi", "multifunction=")
         complete("object_del ran", "random ")
-        complete("object_add rng-b", "rng-builtin ")
+        complete("object_add tls-c", "tls-cipher-suites ")
         complete("ringbuf_read buf", "buffer ")
         complete("chardev-remove buf", "buffer ")
         complete("chardev-add ringb", "ringbuf ")
