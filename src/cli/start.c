@@ -49,6 +49,7 @@ static const Field name_options[] = {
     FIELD(NameOptions, debug_threads, "debug-threads", .help = "name threads"),
     {},
 };
+CLI_KEYS(name_options, "name");
 
 typedef struct MessageOptions {
     bool timestamp, guest_name;
@@ -59,6 +60,7 @@ static const Field message_options[] = {
     FIELD(MessageOptions, guest_name, "guest-name", .help = "begin with the guest's name"),
     {},
 };
+CLI_KEYS(message_options, "msg");
 
 typedef struct FdOptions {
     int64_t fd, set;
@@ -71,6 +73,7 @@ static const Field fd_options[] = {
     FIELD(FdOptions, opaque, "opaque", .help = "text to recognize it by"),
     {},
 };
+CLI_KEYS(fd_options, "add-fd");
 
 typedef struct MemoryOptions {
     uint64_t size, maxmem;
@@ -85,6 +88,7 @@ static const Field memory_options[] = {
     FIELD(MemoryOptions, slots, "slots", .help = "slots for more memory"),
     {},
 };
+CLI_KEYS(memory_options, "memory");
 
 static const char *const clock_names[]    = { "host", "rt", "vm", NULL };
 static const char *const drift_names[]    = { "none", "slew", NULL };
@@ -103,6 +107,7 @@ static const Field rtc_options[] = {
     FIELD(RtcOptions, driftfix, "driftfix", .names = drift_names, .help = "deliver lost ticks later"),
     {},
 };
+CLI_KEYS(rtc_options, "rtc");
 
 static const char *const watchdog_names[] = { "reset", "shutdown", "poweroff",   "pause",
                                               "debug", "none",     "inject-nmi", NULL };
@@ -119,6 +124,7 @@ static const Field action_options[] = {
     FIELD(ActionOptions, watchdog, "watchdog", .names = watchdog_names, .help = "a watchdog fires"),
     {},
 };
+CLI_KEYS(action_options, "action");
 
 /* Parses all entries of one option into a struct; the struct holds its defaults when there are none. */
 static bool parse_group(const Cli *cli, const char *name, const Field *table, void *object, Error *err)
@@ -130,6 +136,8 @@ static bool parse_group(const Cli *cli, const char *name, const Field *table, vo
     }
     return true;
 }
+
+CLI_KEYS(smp_options, "smp-opts");
 
 /* --- process-wide settings --- */
 

@@ -64,6 +64,7 @@ MACHINE_TYPE(isapc) = {
     .properties   = properties,
     .default_cpu  = "486",
     .max_cpus     = 1,
+    .no_acpi      = true,
     .default_ram  = 128 * MiB,
     .max_serial   = 4,
     .max_parallel = 3,

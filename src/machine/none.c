@@ -77,6 +77,7 @@ MACHINE_TYPE(none) = {
     .size       = sizeof(Machine),
     .properties = properties,
     .max_cpus   = 1,
+    .no_acpi    = true,
     .build      = build,
     .reset      = reset,
     .detach     = detach,
