@@ -80,7 +80,7 @@ static const Field memory_options[] = {
     FIELD(MemoryOptions, size, "size", .size_unit = MiB, .has_offset = 1 + offsetof(MemoryOptions, has_size),
           .help = "memory at start"),
     FIELD(MemoryOptions, maxmem, "maxmem", .size_unit = MiB, .help = "memory there can be"),
-    FIELD(MemoryOptions, slots, "slots", .help = "slots for more memory"),
+    FIELD(MemoryOptions, slots, "slots", .min = 0, .max = 256, .help = "slots for more memory"),
     {},
 };
 
@@ -215,8 +215,10 @@ static bool configure_memory(Start *s, MachineConfig *c, const MachineType *type
     if (o.slots || o.maxmem) {
         return error_set_unsupported(err, "-m: memory hotplug (slots, maxmem)");
     }
-    c->prealloc = cli_has(s->cli, "mem-prealloc");
-    c->ram_size = o.has_size ? o.size : type->default_ram;
+    c->prealloc  = cli_has(s->cli, "mem-prealloc");
+    c->mem_path  = g_strdup(cli_text(s->cli, "mem-path"));
+    c->ram_given = o.has_size;
+    c->ram_size  = o.has_size ? o.size : type->default_ram;
     if (c->ram_size < MiB && (o.has_size || type->default_ram)) {
         return error_set(err, "-m %s: a guest needs at least 1 MiB of memory", cli_text(s->cli, "m"));
     }

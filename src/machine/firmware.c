@@ -69,12 +69,13 @@ bool pc_load_bios(PcBoard *pc, Error *err)
 
 void pc_copy_bios(PcBoard *pc)
 {
-    RamBlock *ram = pc->machine->ram;
-    uint64_t  low = pc->bios ? MIN(pc->bios->size, BIOS_LOW_MAX) : 0;
+    uint64_t low = pc->bios ? MIN(pc->bios->size, BIOS_LOW_MAX) : 0;
 
-    if (low && pc->chipset->bios_in_ram) {
-        memcpy(ram->host + MiB - low, pc->bios->host + pc->bios->size - low, low);
-        ram_block_written(ram, MiB - low, low);
+    if (low && pc->chipset->bios_in_ram) { /* the first backend has 1 MiB at least */
+        uint64_t  at, left;
+        RamBlock *ram = machine_ram_at(pc->machine, MiB - low, &at, &left);
+        memcpy(ram->host + at, pc->bios->host + pc->bios->size - low, low);
+        ram_block_written(ram, at, low);
     }
 }
 

@@ -65,6 +65,7 @@ MACHINE_TYPE(isapc) = {
     .default_cpu  = "486",
     .max_cpus     = 1,
     .default_ram  = 128 * MiB,
+    .ram_id       = "pc.ram",
     .max_serial   = 4,
     .max_parallel = 3,
     .build        = build,

@@ -176,6 +176,7 @@ MACHINE_TYPE(microvm) = {
     .default_cpu = "qemu64",
     .max_cpus    = 255,
     .default_ram = 128 * MiB,
+    .ram_id      = "microvm.ram",
     .max_serial  = 1,
     .build       = build,
     .finish      = finish,

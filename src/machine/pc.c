@@ -1,7 +1,7 @@
 /* What the boards of PCs have in common: RAM, interrupt controllers, timers, ISA devices, firmware tables. The chipsets
  * are in pc_i440fx.c and pc_q35.c.
  *
- * RAM is one block. So much of it as the chipset says lies below the PCI hole, the rest above 4 GiB. Machine lock
+ * So much of RAM as the chipset says lies below the PCI hole, the rest above 4 GiB. Machine lock
  * held. */
 
 #include "machine/pc.h"
@@ -28,16 +28,15 @@ enum { IO_APIC_ID = 0, PCI32_LAST = 0xfebfffff };
 static void map_ram(PcBoard *pc)
 {
     Platform *p     = &pc->machine->platform;
-    RamBlock *ram   = pc->machine->ram;
     uint64_t  size  = pc->machine->config.ram_size;
     uint64_t  below = size < pc->chipset->max_low_ram ? size : pc->chipset->big_low_ram;
 
     pc->hw.ram_below_4g = below;
     pc->hw.ram_above_4g = size - below;
-    region_init_ram(&pc->ram_low, p->memory, "ram-below-4g", ram, 0, below);
+    machine_init_ram_region(pc->machine, &pc->ram_low, "ram-below-4g", 0, below);
     region_map(p->system_memory, 0, &pc->ram_low, 0);
     if (size > below) {
-        region_init_ram(&pc->ram_high, p->memory, "ram-above-4g", ram, below, size - below);
+        machine_init_ram_region(pc->machine, &pc->ram_high, "ram-above-4g", below, size - below);
         region_map(p->system_memory, 4 * GiB, &pc->ram_high, 0);
     }
 }
@@ -483,8 +482,8 @@ void pc_free(Machine *m)
     if (!pc) {
         return;
     }
-    unmap(&pc->ram_high);
-    unmap(&pc->ram_low);
+    machine_destroy_ram_region(&pc->ram_high);
+    machine_destroy_ram_region(&pc->ram_low);
     ram_block_unref(pc->bios);
     boot_image_free(pc->boot);
     boot_order_clear(&pc->boot_order);

@@ -118,7 +118,7 @@ void pc_use_host(PcBoard *pc, PciHost *host);
         FIELD(Machine, absent_text, "memory-encryption", .unsupported = true, .help = "memory encryption object"),     \
         FIELD(Machine, absent_text, "confidential-guest-support", .unsupported = true,                                 \
               .help = "confidential guest object"),                                                                    \
-        FIELD(Machine, absent_text, "memory-backend", .unsupported = true, .help = "memory backend object for RAM"),   \
+        FIELD(Machine, memory_backend, "memory-backend", .help = "memory backend object for RAM"),                     \
         FIELD(Machine, absent_text, "x-oem-id", .unsupported = true, .help = "OEM of ACPI tables"),                    \
         FIELD(Machine, absent_text, "x-oem-table-id", .unsupported = true, .help = "OEM's name of ACPI tables")
 

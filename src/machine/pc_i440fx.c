@@ -84,6 +84,7 @@ MACHINE_TYPE(pc_9_1) = {
     .default_cpu  = "qemu64",
     .max_cpus     = 255,
     .default_ram  = 128 * MiB,
+    .ram_id       = "pc.ram",
     .max_serial   = 4,
     .max_parallel = 3,
     .build        = build,

@@ -98,6 +98,7 @@ MACHINE_TYPE(q35_9_1) = {
     .default_cpu  = "qemu64",
     .max_cpus     = 255,
     .default_ram  = 128 * MiB,
+    .ram_id       = "pc.ram",
     .max_serial   = 4,
     .max_parallel = 3,
     .build        = build,
