@@ -11,7 +11,7 @@
 #include "cli/daemon.h"
 #include "debug/gdbstub.h"
 #include "debug/qtest.h"
-#include "machine/smp.h"
+#include "machine/numa.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -225,6 +225,27 @@ static bool configure_memory(Start *s, MachineConfig *c, const MachineType *type
     return true;
 }
 
+/* Nodes first: the others name them. */
+static bool configure_numa(Start *s, MachineConfig *c, const MachineType *type, Error *err)
+{
+    if (!cli_has(s->cli, "numa")) {
+        return true;
+    }
+    if (!type->numa) {
+        return error_set(err, "-numa: the machine '%s' has nothing that tells the guest of nodes", type->name);
+    }
+    c->numa = numa_new(&c->smp, s->machine->hmat);
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; cli_nth(s->cli, "numa", i); i++) {
+            const CliEntry *entry = cli_nth(s->cli, "numa", i);
+            if (numa_is_node(entry->json) == !pass && !numa_add(c->numa, entry->json, true, err)) {
+                return cli_blame(entry, err);
+            }
+        }
+    }
+    return numa_finish(c->numa, err) || error_prefix(err, "-numa: ");
+}
+
 static bool configure_rtc(Start *s, MachineConfig *c, Error *err)
 {
     static const ClockKind clocks[] = { HOST_CLOCK, REALTIME_CLOCK, VIRTUAL_CLOCK };
@@ -351,8 +372,8 @@ static bool configure(Start *s, const MachineType *type, Error *err)
         return error_set_unsupported(err, "-smp: CPU hotplug (maxcpus above cpus)");
     }
     return take_paths(s, "smbios", c->smbios, err) && take_paths(s, "acpitable", c->acpi_tables, err) &&
-           configure_memory(s, c, type, err) && configure_rtc(s, c, err) && configure_actions(s, c, err) &&
-           bootopts_configure(s->cli, &s->machine->platform, c, err);
+           configure_memory(s, c, type, err) && configure_numa(s, c, type, err) && configure_rtc(s, c, err) &&
+           configure_actions(s, c, err) && bootopts_configure(s->cli, &s->machine->platform, c, err);
 }
 
 /* --- character devices --- */

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "machine/acpi.h"
+#include "machine/numa.h"
 #include "machine/smbios.h"
 
 #include <errno.h>
@@ -158,11 +159,20 @@ static void add_hpet_item(PcBoard *pc)
     fw_cfg_add_data(pc->fw_cfg, FW_CFG_HPET, item, len);
 }
 
-/* CPU count first, then one node number for each CPU: there are no nodes. */
+/* The number of nodes, then the node of each APIC ID, then the size of each node's memory. */
 static void add_numa_item(PcBoard *pc, unsigned apic_limit)
 {
-    size_t              len  = (1 + apic_limit) * sizeof(uint64_t);
-    g_autofree uint8_t *item = g_malloc0(len);
+    const NumaConfig   *numa  = pc->hw.numa;
+    unsigned            nodes = numa ? numa->n : 0;
+    size_t              len   = (1 + apic_limit + nodes) * sizeof(uint64_t);
+    g_autofree uint8_t *item  = g_malloc0(len);
+    store_le64(item, nodes);
+    for (unsigned i = 0; numa && i < pc->hw.cpus; i++) {
+        store_le64(item + (1 + pc->apic_ids[i]) * sizeof(uint64_t), (uint64_t)numa->cpu_node[i]);
+    }
+    for (unsigned i = 0; i < nodes; i++) {
+        store_le64(item + (1 + apic_limit + i) * sizeof(uint64_t), numa->nodes[i].size);
+    }
     fw_cfg_add_data(pc->fw_cfg, FW_CFG_NUMA, item, len);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "machine/loader.h"
+#include "machine/numa.h"
 #include "machine/runstate.h"
 
 #include <string.h>
@@ -146,6 +147,7 @@ static void config_clear(MachineConfig *c)
     for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++) {
         g_clear_pointer(texts[i], g_free);
     }
+    g_clear_pointer(&c->numa, numa_free);
 }
 
 /* The other way round: what uses something goes before it. */

@@ -16,6 +16,7 @@
 
 typedef struct Machine     Machine;
 typedef struct MachineType MachineType;
+typedef struct NumaConfig  NumaConfig; /* numa.h */
 
 /* -smp, after inference. */
 typedef struct SmpConfig {
@@ -64,6 +65,7 @@ typedef struct MachineConfig {
     uint64_t       ram_slots, max_ram; /* max_ram 0: no more memory than ram_size */
     char          *mem_path;           /* file or directory that it lies in; NULL: anonymous */
     bool           prealloc;           /* all of it at the start */
+    NumaConfig    *numa;               /* NULL: no nodes */
     SmpConfig      smp;
     RtcConfig      rtc;
     char          *cpu_model; /* -cpu text, NULL for the board's default */
@@ -102,6 +104,7 @@ struct MachineType {
     uint64_t              default_ram;              /* 0: RAM only with -m */
     const char           *ram_id;                   /* of its backend, when none is given */
     bool                  memory_slots;             /* memory can be plugged in */
+    bool                  numa;                     /* it tells of NUMA nodes */
     unsigned              max_serial, max_parallel; /* ports that -serial and -parallel may ask for */
     const char           *missing;                  /* not NULL: known but not built yet */
     const CompatProperty *compat;                   /* ends with an empty one; NULL: none */
@@ -164,6 +167,7 @@ struct Machine {
     /* Machine properties (-machine); one table for all PC boards. */
     OnOffAuto vmport, smm, acpi, pit, pic, rtc, ioapic2, pcie;
     bool      isa_serial, auto_kernel_cmdline;
+    bool      hmat;
     bool      i8042, hpet, smbus, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
     char     *accel_name, *firmware, *kernel_irqchip, *memory_backend;
     char     *absent_text; /* properties that are known but not built: they take no value */

@@ -4,6 +4,7 @@
  * from -mem-path and -mem-prealloc - or in those that NUMA nodes name, one after the other. Machine lock held. */
 
 #include "machine/machine.h"
+#include "machine/numa.h"
 
 #include "base/checked.h"
 #include "base/text.h"
@@ -81,15 +82,61 @@ static bool make_own(Machine *m, Error *err)
     return add_part(m, (MemoryBackend *)obj, err);
 }
 
+/* The nodes' memory is the RAM. */
+static bool use_nodes(Machine *m, Error *err)
+{
+    MachineConfig *c    = &m->config;
+    NumaConfig    *numa = c->numa;
+    uint64_t       sum  = 0;
+
+    if (m->memory_backend || c->mem_path || c->prealloc) {
+        return error_set(err, "-%s and -numa node,memdev= both say where RAM comes from",
+                         m->memory_backend ? "machine memory-backend="
+                         : c->mem_path     ? "mem-path"
+                                           : "mem-prealloc");
+    }
+    for (unsigned i = 0; i < numa->n; i++) {
+        NumaNode *node = &numa->nodes[i];
+        if (!node->memdev) {
+            continue; /* only vCPUs */
+        }
+        MemoryBackend *backend = memory_backend_find(m->platform.objects, node->memdev, err);
+        if (!backend || !add_part(m, backend, err)) {
+            return error_prefix(err, "-numa node,nodeid=%u,memdev=%s: ", i, node->memdev);
+        }
+        node->size = backend->size;
+        if (!checked_add(sum, backend->size, &sum)) {
+            return error_set(err, "-numa: the nodes' memory adds up to more than there can be");
+        }
+    }
+    if (c->ram_given && sum != c->ram_size) {
+        g_autofree char *ram = text_format_size(c->ram_size), *nodes = text_format_size(sum);
+        return error_set(err, "-numa: the nodes' memory adds up to %s, but -m says %s", nodes, ram);
+    }
+    c->ram_size = sum;
+    return true;
+}
+
 bool machine_make_ram(Machine *m, Error *err)
 {
-    m->ram = g_array_new(FALSE, FALSE, sizeof(RamPart));
-    if (m->memory_backend) {
+    NumaConfig *numa = m->config.numa;
+    m->ram           = g_array_new(FALSE, FALSE, sizeof(RamPart));
+    if (numa && numa_has_memdevs(numa)) {
+        if (!use_nodes(m, err)) {
+            return false;
+        }
+    } else if (m->memory_backend) {
         if (!use_named(m, err)) {
             return false;
         }
     } else if (m->config.ram_size && !make_own(m, err)) {
         return false;
+    }
+    if (numa && !numa_has_memdevs(numa)) {
+        numa->nodes[0].size = m->config.ram_size;
+        if (numa->n > 1) {
+            warn_report("-numa: no node names its memory (memdev=): all of it is node 0's");
+        }
     }
     const RamPart *first = (const RamPart *)(const void *)m->ram->data;
     return !m->ram->len || first->size >= MiB ||

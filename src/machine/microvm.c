@@ -177,6 +177,7 @@ MACHINE_TYPE(microvm) = {
     .max_cpus    = 255,
     .default_ram = 128 * MiB,
     .ram_id      = "microvm.ram",
+    .numa        = true,
     .max_serial  = 1,
     .build       = build,
     .finish      = finish,

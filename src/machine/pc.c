@@ -370,6 +370,7 @@ static void describe_hardware(PcBoard *pc)
     hw->cpuid_1_edx      = id.edx;
     hw->io_apic_id       = IO_APIC_ID;
     hw->acpi_pm          = pc->pm != NULL;
+    hw->numa             = m->config.numa;
     hw->reduced          = pc->ged != NULL;
     if (pc->pm1) {
         hw->s3      = pm1_has_s3(pc->pm1);
@@ -417,6 +418,9 @@ static bool build_tables(PcBoard *pc, Error *err)
         memcpy(defaults.uuid, m->config.uuid, sizeof defaults.uuid);
     }
     describe_hardware(pc);
+    if (m->hmat && (!m->config.numa || !(pc->pm || pc->ged))) {
+        return error_set(err, "-machine hmat=on: the HMAT is about nodes: it needs -numa and ACPI");
+    }
     if (pc->pm || pc->ged) {
         pc->acpi = firmware_tables_new();
         if (!acpi_build(pc->acpi, &pc->hw, m->config.acpi_tables, err)) {

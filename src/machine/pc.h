@@ -131,7 +131,7 @@ void pc_use_host(PcBoard *pc, PciHost *host);
         FIELD(Machine, i8042, "i8042", .initial = true, .help = "keyboard controller"),                                \
         FIELD(Machine, fd_bootchk, "fd-bootchk", .initial = true, .help = "firmware checks boot sectors of floppies"), \
         FIELD(Machine, absent_flag, "nvdimm", .unsupported = true, .help = "NVDIMM support"),                          \
-        FIELD(Machine, absent_flag, "hmat", .unsupported = true, .help = "ACPI HMAT"),                                 \
+        FIELD(Machine, hmat, "hmat", .help = "ACPI HMAT: what -numa says of latencies, bandwidths and caches"),        \
         FIELD(Machine, absent_text, "max-ram-below-4g", .unsupported = true, .help = "where the PCI hole begins"),     \
         FIELD(Machine, absent_text, "smbios-entry-point-type", .unsupported = true, .help = "32 or 64")
 
