@@ -111,6 +111,7 @@ Chardev *char_create_short(CharHub *hub, const char *id, const char *text, bool 
 Chardev *char_find(CharHub *hub, const char *id, Error *err);
 bool     char_remove(CharHub *hub, const char *id, Error *err); /* fails while a front end uses it */
 void     char_foreach(CharHub *hub, void (*visit)(Chardev *chr, void *opaque), void *opaque);
+bool     char_is_mux(const Chardev *chr);
 char    *char_describe(Chardev *chr); /* "tcp:127.0.0.1:4444,server=on"; the caller frees */
 
 /* "-chardev help" and "-chardev X,help". */

@@ -345,6 +345,11 @@ void mux_set_focus(Chardev *chr, CharFrontend *fe)
     }
 }
 
+bool char_is_mux(const Chardev *chr)
+{
+    return char_type(chr) == mux_char_type();
+}
+
 bool mux_in_use(const Chardev *chr)
 {
     return char_type(chr) == mux_char_type() && ((const Mux *)chr)->count;

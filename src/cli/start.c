@@ -9,6 +9,7 @@
 #include "cli/choose.h"
 #include "cli/confine.h"
 #include "cli/daemon.h"
+#include "cli/mons.h"
 #include "debug/gdbstub.h"
 #include "debug/qtest.h"
 #include "machine/numa.h"
@@ -29,6 +30,8 @@ typedef struct Start {
     GdbStub   *gdb;
     QTest     *qtest;
     Confine   *confine;
+    Monitors  *monitors;
+    GPtrArray *with_monitor; /* Chardev *: ports that "mon:" gave a monitor */
     Daemon     daemon;
     char      *pidfile; /* written by us: removed at the end */
     char      *guest_name;
@@ -415,6 +418,9 @@ static Chardev *short_chardev(Start *s, const char *id, const char *text, Error 
 {
     bool     with_monitor = false;
     Chardev *chr          = char_create_short(s->machine->chars, id, text, &with_monitor, err);
+    if (with_monitor) {
+        g_ptr_array_add(s->with_monitor, chr);
+    }
     return chr;
 }
 
@@ -569,6 +575,20 @@ static bool make_debuggers(Start *s, Error *err)
     return true;
 }
 
+/* --preconfig: orders come before the machine is made. False: they were to end it, err is not set then. */
+static bool wait_for_orders(Start *s)
+{
+    if (!cli_has(s->cli, "preconfig")) {
+        return true;
+    }
+    monitors_set_preconfig(s->monitors, true);
+    monitors_start(s->monitors);
+    while (monitors_preconfig(s->monitors) && !s->machine->exit_requested) {
+        loop_step(s->machine->platform.loop, true);
+    }
+    return !s->machine->exit_requested;
+}
+
 static void hint_about_screen(const Start *s)
 {
     if (!cli_has(s->cli, "nographic") && !cli_has(s->cli, "display") && !cli_has(s->cli, "serial") &&
@@ -608,25 +628,30 @@ static bool build(Start *s, Error *err)
         return false;
     }
     return configure(s, type, err) && choose_accel(s->cli, s->machine, confine_wants_cpu_pm(s->confine), err) &&
-           make_chardevs(s, err) && make_all_ports(s, err) && add_globals(s, err) && add_objects(s, err) &&
-           machine_build(s->machine, err) && add_devices(s, err) && machine_finish(s->machine, err) &&
-           make_debuggers(s, err) && write_pidfile(s, err);
+           make_chardevs(s, err) && make_all_ports(s, err) &&
+           (s->monitors = mons_make(s->cli, s->machine, s->with_monitor, err)) && add_globals(s, err) &&
+           add_objects(s, err) && wait_for_orders(s) && machine_build(s->machine, err) && add_devices(s, err) &&
+           machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
 }
 
 int start_machine(const Cli *cli)
 {
-    Start s           = { .cli = cli };
+    Start s           = { .cli = cli, .with_monitor = g_ptr_array_new() };
     g_auto(Error) err = { 0 };
-    int status;
-    if (build(&s, &err)) {
+    int  status;
+    bool built = build(&s, &err);
+    if (built) {
         hint_about_screen(&s);
         machine_reset(s.machine, RESET_COLD);
     }
-    if (!error_is_set(&err) && confine_enter(s.confine, &err)) {
+    if (!built && !error_is_set(&err)) {
+        status = s.machine->exit_code; /* --preconfig, and quit */
+    } else if (built && confine_enter(s.confine, &err)) {
         daemon_ready(&s.daemon);
         if (!cli_has(cli, "S")) {
             machine_resume(s.machine);
         }
+        monitors_start(s.monitors);
         status = machine_run(s.machine);
     } else {
         error_report(&err);
@@ -635,11 +660,13 @@ int start_machine(const Cli *cli)
     if (s.pidfile) {
         unlink(s.pidfile);
     }
+    g_clear_pointer(&s.monitors, monitors_free);
     g_clear_pointer(&s.gdb, gdb_stub_free);
     g_clear_pointer(&s.machine, machine_free);
     g_clear_pointer(&s.qtest, qtest_free); /* the devices' pins may lead to it */
     log_close(&s.log);
     confine_free(s.confine);
+    g_ptr_array_unref(s.with_monitor);
     g_free(s.pidfile);
     g_free(s.guest_name);
     return status;

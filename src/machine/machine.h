@@ -221,6 +221,11 @@ void        machine_add_state_listener(Machine *m, RunStateListener *listener);
 void        machine_remove_state_listener(Machine *m, RunStateListener *listener);
 const char *run_state_name(RunState state);
 
+/* `cont` of a monitor: resumes, unless what stopped the machine asks for a reset first. */
+bool machine_continue(Machine *m, Error *err);
+
+extern const char *const run_state_names[], *const shutdown_cause_names[]; /* as QMP has them; NULL-terminated */
+
 /* Runs the main loop until the machine is done; returns the exit code. */
 int machine_run(Machine *m);
 
