@@ -167,6 +167,24 @@ bool char_hub_add_fd(CharHub *hub, int fd, int64_t set, const char *opaque, Erro
     return fdsets_add(hub->fdsets, fd, set, opaque, err);
 }
 
+bool char_hub_add_fd_to(CharHub *hub, int fd, int64_t *set, const char *opaque, int *copy, Error *err)
+{
+    if (*set < 0) {
+        *set = fdsets_unused(hub->fdsets);
+    }
+    return fdsets_add(hub->fdsets, fd, *set, opaque, err) && (*copy = fdsets_last(hub->fdsets), true);
+}
+
+bool char_hub_remove_fd(CharHub *hub, int64_t set, int fd, Error *err)
+{
+    return fdsets_remove(hub->fdsets, set, fd, err);
+}
+
+void char_hub_each_fd(CharHub *hub, void (*visit)(void *opaque, int64_t set, int fd, const char *text), void *opaque)
+{
+    fdsets_foreach(hub->fdsets, visit, opaque);
+}
+
 int char_hub_open(CharHub *hub, const char *path, int flags, int mode)
 {
     int64_t set;
@@ -420,13 +438,23 @@ Chardev *char_create(CharHub *hub, const Json *options, bool lenient, Error *err
     return chr;
 }
 
+bool char_in_use(const Chardev *chr)
+{
+    return chr->frontend || mux_in_use(chr);
+}
+
+bool char_check_backend(const char *name, Error *err)
+{
+    return char_type_find(name, err) != NULL;
+}
+
 bool char_remove(CharHub *hub, const char *id, Error *err)
 {
     Chardev *chr = char_find(hub, id, err);
     if (!chr) {
         return false;
     }
-    if (chr->frontend || mux_in_use(chr)) {
+    if (char_in_use(chr)) {
         return error_set(err, "chardev '%s' is in use", id);
     }
     Chardev *base = mux_implicit_base(chr);
@@ -435,6 +463,55 @@ bool char_remove(CharHub *hub, const char *id, Error *err)
         char_destroy(base);
     }
     return true;
+}
+
+bool char_change(CharHub *hub, const Json *options, bool lenient, Error *err)
+{
+    const char *id  = json_get_string(options, "id");
+    Chardev    *old = char_find(hub, id ? id : "", err);
+    if (!old) {
+        return false;
+    }
+    CharFrontend *fe = old->frontend;
+    if (char_is_mux(old) || mux_has_base(hub, old)) {
+        return error_set(err, "chardev '%s' is shared by a mux, and cannot be changed", id);
+    }
+    g_autoptr(Json) other   = json_copy(options);
+    g_autofree char *new_id = g_strdup_printf("%.*s-new", ID_MAX - 4, id);
+    json_set(other, "id", json_new_string(new_id));
+    Chardev *chr = char_create(hub, other, lenient, err);
+    if (!chr) {
+        return false;
+    }
+    if (char_is_mux(chr) || (char_type(chr)->port && fe && !fe->takes_port)) {
+        error_set(err, "chardev '%s' cannot become a %s", id, char_is_mux(chr) ? "mux" : chr->obj.type->name);
+        g_auto(Error) ignored = { 0 };
+        return char_remove(hub, new_id, &ignored) && false;
+    }
+    if (old->is_open) {
+        char_event(old, CHAR_CLOSED);
+    }
+    char_destroy(old);
+    g_free(chr->id);
+    chr->id = g_strdup(id);
+    g_free(chr->obj.name);
+    chr->obj.name = g_strdup(id);
+    return !fe || char_attach(fe, chr, err);
+}
+
+void char_receive_break(Chardev *chr)
+{
+    if (char_is_mux(chr)) {
+        mux_receive_break(chr);
+    } else {
+        char_event(chr, CHAR_BREAK);
+    }
+}
+
+int char_take_fd(CharFrontend *fe)
+{
+    Chardev *chr = fe->chr;
+    return chr && char_type(chr)->take_fd ? char_type(chr)->take_fd(chr) : -1;
 }
 
 void char_foreach(CharHub *hub, void (*visit)(Chardev *chr, void *opaque), void *opaque)

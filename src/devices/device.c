@@ -270,7 +270,8 @@ Device *device_create(Platform *platform, const Json *options, bool lenient, Err
     if (bus_name && !(bus = bus_find(platform, type->bus, bus_name, err))) {
         return NULL;
     }
-    Device *dev = device_new(platform, type->name);
+    Device *dev     = device_new(platform, type->name);
+    dev->hotplugged = platform->started;
     if (!fields_parse(type->properties, dev, options, lenient, own, err) || !name_device(dev, id, err)) {
         if (dev->obj.parent) {
             object_remove(&dev->obj);

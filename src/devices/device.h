@@ -62,6 +62,7 @@ struct Device {
     Bus       *bus; /* it sits on */
     char      *id;  /* -device id=; NULL for anonymous ones */
     bool       realized;
+    bool       hotplugged; /* made by device_create() on a started machine */
     GPtrArray *buses;            /* Bus *: those it offers */
     GPtrArray *inputs, *outputs; /* named groups of pins and lines, pins.c */
 };

@@ -107,6 +107,8 @@ struct MachineType {
     bool                  numa;                     /* it tells of NUMA nodes */
     unsigned              max_serial, max_parallel; /* ports that -serial and -parallel may ask for */
     const char           *missing;                  /* not NULL: known but not built yet */
+    bool                  no_acpi;                  /* it never has ACPI tables */
+    bool                  hotpluggable_cpus;        /* device_add makes vCPUs */
     const CompatProperty *compat;                   /* ends with an empty one; NULL: none */
     bool (*build)(Machine *m, Error *err);
     bool (*finish)(Machine *m, Error *err);    /* all devices are there: kernel and firmware tables. May be NULL */
