@@ -215,9 +215,11 @@ static bool configure_memory(Start *s, MachineConfig *c, const MachineType *type
     if (!parse_group(s->cli, "m", memory_options, &o, err)) {
         return false;
     }
-    if (o.slots || o.maxmem) {
-        return error_set_unsupported(err, "-m: memory hotplug (slots, maxmem)");
+    if ((o.slots || o.maxmem) && !type->memory_slots) {
+        return error_set(err, "-m: the machine '%s' takes no memory devices (slots=, maxmem=)", type->name);
     }
+    c->ram_slots = o.slots;
+    c->max_ram   = o.maxmem;
     c->prealloc  = cli_has(s->cli, "mem-prealloc");
     c->mem_path  = g_strdup(cli_text(s->cli, "mem-path"));
     c->ram_given = o.has_size;

@@ -109,6 +109,14 @@ static bool add_e820(PcBoard *pc, Error *err)
     return add_file(pc, "etc/e820", o, err);
 }
 
+/* Where 64-bit BARs may begin: above memory devices. */
+static bool add_reserved_end(PcBoard *pc, Error *err)
+{
+    GByteArray *o = g_byte_array_new();
+    put(o, pc->hw.hotplug_base + pc->hw.hotplug_size, 8);
+    return add_file(pc, "etc/reserved-memory-end", o, err);
+}
+
 /* Bytes 3 and 4: S3 and S4, with the SLP_TYP value; bit 7 says that the guest may use the state. */
 static bool add_system_states(PcBoard *pc, Error *err)
 {
@@ -213,6 +221,9 @@ bool pc_fill_fw_cfg(PcBoard *pc, Error *err)
     fw_cfg_add_i32(fw, FW_CFG_IRQ0_OVERRIDE, 1);
     add_hpet_item(pc);
     add_numa_item(pc, limit);
+    if (pc->hw.hotplug_size && !add_reserved_end(pc, err)) {
+        return false;
+    }
     if (!add_e820(pc, err) || !add_system_states(pc, err) || (!pc_direct_boot(m) && !add_tables(pc, err))) {
         return false;
     }

@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#define MAX_MAX_RAM (UINT64_C(1) << 50)
+
 /* ---- Backends ---- */
 
 static bool add_part(Machine *m, MemoryBackend *backend, Error *err)
@@ -117,10 +119,47 @@ static bool use_nodes(Machine *m, Error *err)
     return true;
 }
 
+/* -m slots=,maxmem= against what RAM there is. */
+static bool check_maximum(Machine *m, Error *err)
+{
+    MachineConfig   *c   = &m->config;
+    g_autofree char *ram = text_format_size(c->ram_size), *max = text_format_size(c->max_ram);
+
+    if (c->ram_slots && !c->max_ram) {
+        return error_set(err, "-m slots=%u: maxmem= has to say how much memory there can be", (unsigned)c->ram_slots);
+    }
+    if (c->max_ram && c->max_ram < c->ram_size) {
+        return error_set(err, "-m maxmem=: %s is less than the %s at the start", max, ram);
+    }
+    if (c->ram_slots && c->max_ram == c->ram_size) {
+        return error_set(err, "-m maxmem=: %s is what there is at the start: nothing is left for slots=%u", max,
+                         (unsigned)c->ram_slots);
+    }
+    if (c->max_ram % RAM_PAGE_SIZE || c->max_ram > MAX_MAX_RAM) {
+        return error_set(err, "-m maxmem=: it has to be a multiple of the page size, 4 KiB, and at most 1 PiB");
+    }
+    return true;
+}
+
+/* Memory that can be plugged in belongs to a node: operating systems learn from the SRAT where it will be. */
+static void add_node(Machine *m)
+{
+    MachineConfig *c      = &m->config;
+    g_auto(Error) ignored = { 0 };
+    g_autoptr(Json) node  = json_new_object();
+    c->numa               = numa_new(&c->smp, m->hmat);
+    json_set(node, "type", json_new_string("node"));
+    numa_add(c->numa, node, false, &ignored);
+    numa_finish(c->numa, &ignored);
+}
+
 bool machine_make_ram(Machine *m, Error *err)
 {
+    m->ram = g_array_new(FALSE, FALSE, sizeof(RamPart));
+    if (m->config.ram_slots && !m->config.numa) {
+        add_node(m);
+    }
     NumaConfig *numa = m->config.numa;
-    m->ram           = g_array_new(FALSE, FALSE, sizeof(RamPart));
     if (numa && numa_has_memdevs(numa)) {
         if (!use_nodes(m, err)) {
             return false;
@@ -137,6 +176,9 @@ bool machine_make_ram(Machine *m, Error *err)
         if (numa->n > 1) {
             warn_report("-numa: no node names its memory (memdev=): all of it is node 0's");
         }
+    }
+    if (!check_maximum(m, err)) {
+        return false;
     }
     const RamPart *first = (const RamPart *)(const void *)m->ram->data;
     return !m->ram->len || first->size >= MiB ||

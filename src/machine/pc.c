@@ -12,6 +12,7 @@
 #include "devices/misc/port92.h"
 #include "machine/acpi.h"
 #include "machine/mptable.h"
+#include "machine/numa.h"
 #include "machine/smbios.h"
 #include "machine/vmport.h"
 
@@ -41,6 +42,33 @@ static void map_ram(PcBoard *pc)
     }
 }
 
+/* Memory devices lie above RAM, each where huge pages of 1 GiB can have it. */
+static bool make_room_for_memory(PcBoard *pc, Error *err)
+{
+    Machine             *m    = pc->machine;
+    const MachineConfig *c    = &m->config;
+    const X86Cpu        *cpu  = m->cpus->pdata[0];
+    PcHardware          *hw   = &pc->hw;
+    uint64_t             room = c->max_ram ? c->max_ram - c->ram_size : 0;
+
+    if (!room) {
+        return true;
+    }
+    hw->hotplug_base = (4 * GiB + hw->ram_above_4g + GiB - 1) & ~(GiB - 1);
+    hw->hotplug_size = ((room + GiB - 1) & ~(GiB - 1)) + c->ram_slots * GiB;
+    hw->memory_slots = (unsigned)c->ram_slots;
+    uint64_t end     = UINT64_C(1) << MIN(cpu->phys_bits, 52);
+    if (hw->hotplug_base >= end || hw->hotplug_size > end - hw->hotplug_base) {
+        return error_set(
+            err,
+            "-m maxmem=: memory devices would lie beyond the %u address bits of the CPU model (-cpu MODEL,phys-bits=)",
+            cpu->phys_bits);
+    }
+    m->platform.memory_devices = memory_devices_new(&m->platform, hw->hotplug_base, hw->hotplug_size, room,
+                                                    hw->memory_slots, c->numa ? c->numa->n : 1);
+    return !pc->pm || !pc->chipset->raise_gpe || memory_hotplug_create(&m->platform, pc->chipset->raise_gpe, pc, err);
+}
+
 static void choose_windows(PcBoard *pc)
 {
     const X86Cpu *cpu = pc->machine->cpus->pdata[0];
@@ -48,6 +76,9 @@ static void choose_windows(PcBoard *pc)
     uint64_t      end = UINT64_C(1) << MIN(cpu->phys_bits, 52);
     PcHardware   *hw  = &pc->hw;
 
+    if (hw->hotplug_size) {
+        top = hw->hotplug_base + hw->hotplug_size;
+    }
     hw->pci32_last = PCI32_LAST;
     if (pc->chipset->choose_windows) {
         pc->chipset->choose_windows(pc);
@@ -299,7 +330,7 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
     bool ok = chipset->make(pc, err);
     memory_commit(p->memory);
     if (!ok || !make_interrupt_controllers(pc, err) || !make_timers(pc, err) || !make_isa_devices(pc, err) ||
-        !chipset->make_rest(pc, err)) {
+        !chipset->make_rest(pc, err) || !make_room_for_memory(pc, err)) {
         return false;
     }
     choose_windows(pc);
@@ -486,6 +517,7 @@ void pc_free(Machine *m)
     if (!pc) {
         return;
     }
+    g_clear_pointer(&m->platform.memory_devices, memory_devices_free);
     machine_destroy_ram_region(&pc->ram_high);
     machine_destroy_ram_region(&pc->ram_low);
     ram_block_unref(pc->bios);

@@ -5,6 +5,7 @@
 #ifndef QUERN_MACHINE_PC_H
 #define QUERN_MACHINE_PC_H
 
+#include "devices/acpi/memory_hotplug.h"
 #include "devices/acpi/pm1.h"
 #include "devices/input/i8042.h"
 #include "devices/irq/gates.h"
@@ -39,6 +40,7 @@ typedef struct PcChipset {
     void (*choose_windows)(PcBoard *pc);        /* hw.pci32_*; may be NULL: up to the end of the hole */
     void (*describe)(PcBoard *pc);              /* power management in hw, where it is not PM1's; may be NULL */
     void (*set_up)(PcBoard *pc);                /* direct boot: registers as firmware leaves them */
+    void (*raise_gpe)(void *pc, unsigned n);    /* a general purpose event of `pm`; NULL: there are none */
 } PcChipset;
 
 struct PcBoard {

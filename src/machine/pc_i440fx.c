@@ -55,6 +55,11 @@ static void set_up(PcBoard *pc)
     }
 }
 
+static void raise_gpe(void *pc, unsigned n)
+{
+    piix4_pm_raise_gpe(((PcBoard *)pc)->pm, n);
+}
+
 static const PcChipset chipset = {
     .bios           = "bios-256k.bin",
     .wiring         = &pc_i440fx_wiring,
@@ -64,6 +69,7 @@ static const PcChipset chipset = {
     .make_rest      = make_rest,
     .choose_windows = choose_windows,
     .set_up         = set_up,
+    .raise_gpe      = raise_gpe,
 };
 
 static bool build(Machine *m, Error *err)

@@ -65,6 +65,11 @@ static void set_up(PcBoard *pc)
     pc_config(pc, PCI_DEVFN(31, 3), ICH9_SMBUS_HOSTC, 1, 1);
 }
 
+static void raise_gpe(void *pc, unsigned n)
+{
+    ich9_pm_raise_gpe(((PcBoard *)pc)->pm, n);
+}
+
 static const PcChipset chipset = {
     .bios           = "bios-256k.bin",
     .wiring         = &pc_q35_wiring,
@@ -74,6 +79,7 @@ static const PcChipset chipset = {
     .make_rest      = make_rest,
     .choose_windows = choose_windows,
     .set_up         = set_up,
+    .raise_gpe      = raise_gpe,
 };
 
 static bool build(Machine *m, Error *err)

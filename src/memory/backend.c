@@ -373,6 +373,9 @@ static void finalize(Object *obj)
     if (b->ram && b->discard_data) {
         madvise(b->ram->host, b->ram->size, MADV_REMOVE);
     }
+    if (b->ram) {
+        ram_block_retire(b->ram);
+    }
     g_clear_pointer(&b->ram, ram_block_unref);
     g_clear_pointer(&b->user, g_free);
 }

@@ -185,6 +185,21 @@ void ram_block_unref(RamBlock *ram)
     }
 }
 
+void ram_block_retire(RamBlock *ram)
+{
+    /* The addresses stay taken: nothing else can be found under them. */
+    int   flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    void *p     = mmap(ram->host, ram->size, PROT_NONE, flags, -1, 0);
+    if (p != MAP_FAILED && ram->fd >= 0) {
+        close(ram->fd);
+        ram->fd = -1;
+    }
+    if (ram->alias_fd >= 0) {
+        close(ram->alias_fd); /* windows (accel/dbt/windows.c) still map pages of it for a while */
+        ram->alias_fd = -1;
+    }
+}
+
 void ram_block_advise(RamBlock *ram, bool dump, bool merge)
 {
     ram->no_dump = !dump;

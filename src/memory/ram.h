@@ -74,6 +74,10 @@ RamBlock *ram_block_map(const RamSpec *spec, Error *err);
 RamBlock *ram_block_ref(RamBlock *ram);   /* any thread */
 void      ram_block_unref(RamBlock *ram); /* NULL is fine; any thread; the last one frees the memory */
 
+/* The guest does not see it any more, and never will: gives the host its memory back, also while somebody (a cache of
+ * code) has a reference left. From then on nobody reads or writes it. */
+void ram_block_retire(RamBlock *ram);
+
 /* Can the host back `total` bytes of guest RAM? Called with the sum before the blocks are made. `reserve`: it is to
  * promise them too, which the error gives figures for when it cannot; without it looks at the limit on this process's
  * address space only (ulimit -v). */
