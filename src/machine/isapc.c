@@ -66,6 +66,7 @@ MACHINE_TYPE(isapc) = {
     .max_cpus     = 1,
     .no_acpi      = true,
     .default_ram  = 128 * MiB,
+    .ram_id       = "pc.ram",
     .max_serial   = 4,
     .max_parallel = 3,
     .build        = build,
