@@ -39,7 +39,14 @@ const Option cli_options[] = {
       .group    = "smp-opts",
       .argument = "[cpus=]N[,maxcpus=N][,sockets=N][,dies=N][,modules=N][,cores=N][,threads=N]",
       .help     = "number and topology of vCPUs; what is left out is worked out" },
-    MISSING("numa"),
+    { .name     = "numa",
+      .form     = OPTION_KEYS,
+      .implied  = "type",
+      .argument = "node[,nodeid=N][,cpus=N[-M]][,memdev=ID][,initiator=N] / dist,src=N,dst=N,val=N /\n"
+                  "cpu,node-id=N[,socket-id=N][,die-id=N][,module-id=N][,core-id=N][,thread-id=N] /\n"
+                  "hmat-lb,initiator=N,target=N,hierarchy=H,data-type=T[,latency=NS][,bandwidth=SIZE] /\n"
+                  "hmat-cache,node-id=N,size=SIZE,level=N,associativity=A,policy=P,line=N",
+      .help     = "NUMA nodes: their memory and vCPUs, distances, latencies, caches" },
     { .name     = "add-fd",
       .form     = OPTION_KEYS,
       .argument = "fd=FD,set=SET[,opaque=TEXT]",
@@ -59,7 +66,10 @@ const Option cli_options[] = {
       .group    = "memory",
       .argument = "[size=]SIZE[,slots=N,maxmem=SIZE]",
       .help     = "guest memory (default 128 MiB; a plain number is MiB)" },
-    MISSING("mem-path"),
+    { .name     = "mem-path",
+      .form     = OPTION_TEXT,
+      .argument = "PATH",
+      .help     = "has guest memory lie in a file, or in one without a name in a directory (huge pages)" },
     { .name = "mem-prealloc", .form = OPTION_FLAG, .help = "has the host give all guest memory at the start" },
     MISSING("k"),
     { .name = "audio", .form = OPTION_TEXT, .argument = "", .missing = true, .absent = "none|driver=none" },

@@ -12,7 +12,7 @@
 #include "cli/mons.h"
 #include "debug/gdbstub.h"
 #include "debug/qtest.h"
-#include "machine/smp.h"
+#include "machine/numa.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +49,7 @@ static const Field name_options[] = {
     FIELD(NameOptions, debug_threads, "debug-threads", .help = "name threads"),
     {},
 };
+CLI_KEYS(name_options, "name");
 
 typedef struct MessageOptions {
     bool timestamp, guest_name;
@@ -59,6 +60,7 @@ static const Field message_options[] = {
     FIELD(MessageOptions, guest_name, "guest-name", .help = "begin with the guest's name"),
     {},
 };
+CLI_KEYS(message_options, "msg");
 
 typedef struct FdOptions {
     int64_t fd, set;
@@ -71,6 +73,7 @@ static const Field fd_options[] = {
     FIELD(FdOptions, opaque, "opaque", .help = "text to recognize it by"),
     {},
 };
+CLI_KEYS(fd_options, "add-fd");
 
 typedef struct MemoryOptions {
     uint64_t size, maxmem;
@@ -82,9 +85,10 @@ static const Field memory_options[] = {
     FIELD(MemoryOptions, size, "size", .size_unit = MiB, .has_offset = 1 + offsetof(MemoryOptions, has_size),
           .help = "memory at start"),
     FIELD(MemoryOptions, maxmem, "maxmem", .size_unit = MiB, .help = "memory there can be"),
-    FIELD(MemoryOptions, slots, "slots", .help = "slots for more memory"),
+    FIELD(MemoryOptions, slots, "slots", .min = 0, .max = 256, .help = "slots for more memory"),
     {},
 };
+CLI_KEYS(memory_options, "memory");
 
 static const char *const clock_names[]    = { "host", "rt", "vm", NULL };
 static const char *const drift_names[]    = { "none", "slew", NULL };
@@ -103,6 +107,7 @@ static const Field rtc_options[] = {
     FIELD(RtcOptions, driftfix, "driftfix", .names = drift_names, .help = "deliver lost ticks later"),
     {},
 };
+CLI_KEYS(rtc_options, "rtc");
 
 static const char *const watchdog_names[] = { "reset", "shutdown", "poweroff",   "pause",
                                               "debug", "none",     "inject-nmi", NULL };
@@ -119,6 +124,7 @@ static const Field action_options[] = {
     FIELD(ActionOptions, watchdog, "watchdog", .names = watchdog_names, .help = "a watchdog fires"),
     {},
 };
+CLI_KEYS(action_options, "action");
 
 /* Parses all entries of one option into a struct; the struct holds its defaults when there are none. */
 static bool parse_group(const Cli *cli, const char *name, const Field *table, void *object, Error *err)
@@ -130,6 +136,8 @@ static bool parse_group(const Cli *cli, const char *name, const Field *table, vo
     }
     return true;
 }
+
+CLI_KEYS(smp_options, "smp-opts");
 
 /* --- process-wide settings --- */
 
@@ -214,15 +222,40 @@ static bool configure_memory(Start *s, MachineConfig *c, const MachineType *type
     if (!parse_group(s->cli, "m", memory_options, &o, err)) {
         return false;
     }
-    if (o.slots || o.maxmem) {
-        return error_set_unsupported(err, "-m: memory hotplug (slots, maxmem)");
+    if ((o.slots || o.maxmem) && !type->memory_slots) {
+        return error_set(err, "-m: the machine '%s' takes no memory devices (slots=, maxmem=)", type->name);
     }
-    c->prealloc = cli_has(s->cli, "mem-prealloc");
-    c->ram_size = o.has_size ? o.size : type->default_ram;
+    c->ram_slots = o.slots;
+    c->max_ram   = o.maxmem;
+    c->prealloc  = cli_has(s->cli, "mem-prealloc");
+    c->mem_path  = g_strdup(cli_text(s->cli, "mem-path"));
+    c->ram_given = o.has_size;
+    c->ram_size  = o.has_size ? o.size : type->default_ram;
     if (c->ram_size < MiB && (o.has_size || type->default_ram)) {
         return error_set(err, "-m %s: a guest needs at least 1 MiB of memory", cli_text(s->cli, "m"));
     }
     return true;
+}
+
+/* Nodes first: the others name them. */
+static bool configure_numa(Start *s, MachineConfig *c, const MachineType *type, Error *err)
+{
+    if (!cli_has(s->cli, "numa")) {
+        return true;
+    }
+    if (!type->numa) {
+        return error_set(err, "-numa: the machine '%s' has nothing that tells the guest of nodes", type->name);
+    }
+    c->numa = numa_new(&c->smp, s->machine->hmat);
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; cli_nth(s->cli, "numa", i); i++) {
+            const CliEntry *entry = cli_nth(s->cli, "numa", i);
+            if (numa_is_node(entry->json) == !pass && !numa_add(c->numa, entry->json, true, err)) {
+                return cli_blame(entry, err);
+            }
+        }
+    }
+    return numa_finish(c->numa, err) || error_prefix(err, "-numa: ");
 }
 
 static bool configure_rtc(Start *s, MachineConfig *c, Error *err)
@@ -351,8 +384,8 @@ static bool configure(Start *s, const MachineType *type, Error *err)
         return error_set_unsupported(err, "-smp: CPU hotplug (maxcpus above cpus)");
     }
     return take_paths(s, "smbios", c->smbios, err) && take_paths(s, "acpitable", c->acpi_tables, err) &&
-           configure_memory(s, c, type, err) && configure_rtc(s, c, err) && configure_actions(s, c, err) &&
-           bootopts_configure(s->cli, &s->machine->platform, c, err);
+           configure_memory(s, c, type, err) && configure_numa(s, c, type, err) && configure_rtc(s, c, err) &&
+           configure_actions(s, c, err) && bootopts_configure(s->cli, &s->machine->platform, c, err);
 }
 
 /* --- character devices --- */

@@ -61,6 +61,8 @@ struct Platform {
     void (*emit_event)(Platform *p, const char *event, Json *data);
     void *event_opaque;
 
+    struct MemoryDevices *memory_devices; /* the board's (devices/memory/memdevs.h); NULL: it takes none */
+
     /* Set by the device that has the power button; NULL: there is none. Machine lock. */
     void (*press_power_button)(void *opaque);
     void *power_button;

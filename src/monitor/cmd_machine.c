@@ -98,7 +98,9 @@ static void describe_machine(const ObjectType *type, void *opaque)
     json_add(m, "deprecated", json_new_bool(false));
     if (mt->default_cpu) {
         json_add(m, "default-cpu-type", json_new_format("%s" CPU_TYPE_SUFFIX, mt->default_cpu));
-        json_add(m, "default-ram-id", json_new_string("pc.ram"));
+    }
+    if (mt->ram_id) {
+        json_add(m, "default-ram-id", json_new_string(mt->ram_id));
     }
     json_add(m, "acpi", json_new_bool(!mt->no_acpi));
     if (walk->args->compat_props) {
