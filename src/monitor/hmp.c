@@ -170,11 +170,17 @@ HmpPause hmp_pause(Machine *m)
     return pause;
 }
 
+/* A debugger may have some of them stand, or step. */
+static VcpuResume as_before(void *opaque, Vcpu *cpu)
+{
+    return cpu->stopped ? VCPU_STAY : cpu->single_step ? VCPU_STEP : VCPU_RUN;
+}
+
 void hmp_unpause(Machine *m, HmpPause pause)
 {
     /* Requests that came meanwhile stop and start vCPUs themselves. */
     if (pause.was_running && !m->shutdown_requested && !m->reset_requested && !m->pause_requested) {
-        accel_resume_all(m->accel);
+        accel_resume_each(m->accel, as_before, NULL);
     }
 }
 
