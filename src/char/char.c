@@ -31,7 +31,7 @@ struct CharHub {
 };
 
 /* Options that every backend has. */
-static const Field common_fields[] = {
+const Field char_common_options[] = {
     FIELD(Chardev, mux, "mux", .help = "lets up to four front ends share it, with escape keys (Ctrl-A H)"),
     FIELD(Chardev, logfile, "logfile", .help = "file that records what is sent"),
     FIELD(Chardev, logappend, "logappend", .help = "keep what is in the log file already"),
@@ -41,7 +41,7 @@ static const Field common_fields[] = {
 /* Keys of -chardev that are not the backend's own. */
 static bool is_common(const char *key)
 {
-    return strcmp(key, "backend") == 0 || strcmp(key, "id") == 0 || fields_find(common_fields, key);
+    return strcmp(key, "backend") == 0 || strcmp(key, "id") == 0 || fields_find(char_common_options, key);
 }
 
 /* --- the hub --- */
@@ -77,7 +77,7 @@ static void char_destroy(Chardev *chr)
         chr->log_fd = -1;
     }
     g_ptr_array_remove(hub->chardevs, chr);
-    fields_clear(common_fields, chr);
+    fields_clear(char_common_options, chr);
     g_clear_pointer(&chr->id, g_free);
     if (chr->obj.parent) {
         object_remove(&chr->obj);
@@ -262,7 +262,7 @@ bool char_print_type_help(const char *backend, GString *out, Error *err)
     if (type->properties) {
         fields_print_help(type->properties, out);
     }
-    fields_print_help(common_fields, out);
+    fields_print_help(char_common_options, out);
     return true;
 }
 
@@ -344,7 +344,7 @@ static Chardev *create(CharHub *hub, const CharType *type, const char *id, const
         return NULL;
     }
     Chardev *chr = object_new((const ObjectType *)type);
-    fields_init(common_fields, chr);
+    fields_init(char_common_options, chr);
     chr->hub    = hub;
     chr->log_fd = -1;
     chr->id     = g_strdup(id);
@@ -352,7 +352,7 @@ static Chardev *create(CharHub *hub, const CharType *type, const char *id, const
     static const Field none[] = { {} };
     g_autoptr(Json) common    = pick_options(type, options, lenient, true);
     g_autoptr(Json) own       = pick_options(type, options, lenient, false);
-    bool ok                   = fields_parse(common_fields, chr, common, lenient, NULL, err) &&
+    bool ok                   = fields_parse(char_common_options, chr, common, lenient, NULL, err) &&
               fields_parse(type->properties ? type->properties : none, chr, own, lenient, NULL, err);
     if (ok && chr->logappend && !chr->logfile) {
         ok = error_set(err, "logappend is of no use without logfile");
@@ -400,10 +400,10 @@ Chardev *char_create(CharHub *hub, const Json *options, bool lenient, Error *err
         Chardev probe          = {};
         g_autoptr(Json) common = json_new_object();
         json_set(common, "mux", json_copy(json_get(options, "mux")));
-        fields_init(common_fields, &probe);
-        bool ok = fields_parse(common_fields, &probe, common, lenient, NULL, err);
+        fields_init(char_common_options, &probe);
+        bool ok = fields_parse(char_common_options, &probe, common, lenient, NULL, err);
         mux     = probe.mux;
-        fields_clear(common_fields, &probe);
+        fields_clear(char_common_options, &probe);
         if (!ok) {
             return NULL;
         }

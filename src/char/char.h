@@ -122,6 +122,8 @@ bool  char_check_backend(const char *name, Error *err); /* is there such a back 
 bool  char_is_mux(const Chardev *chr);
 char *char_describe(Chardev *chr); /* "tcp:127.0.0.1:4444,server=on"; the caller frees */
 
+extern const Field char_common_options[]; /* keys that every back end has */
+
 /* "-chardev help" and "-chardev X,help". */
 void char_print_help(GString *out);
 bool char_print_type_help(const char *backend, GString *out, Error *err);

@@ -19,6 +19,7 @@ static const Field fw_cfg_options[] = {
     FIELD(FwCfgOptions, gen_id, "gen_id", .help = "object that generates its contents"),
     {},
 };
+CLI_KEYS(fw_cfg_options, "fw_cfg");
 
 typedef struct OptionRomOptions {
     char   *romfile;
@@ -31,6 +32,7 @@ static const Field option_rom_options[] = {
           .help = "place in the boot order"),
     {},
 };
+CLI_KEYS(option_rom_options, "option-rom");
 
 static void free_fw_cfg_blob(gpointer data)
 {

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+CLI_KEYS(monitor_options, "mon");
+CLI_KEYS(compat_options, "compat");
+
 /* One -monitor, -qmp or -qmp-pretty; "none" asks for nothing. */
 static bool add_short(Monitors *all, const CliEntry *entry, unsigned *count, Error *err)
 {

@@ -27,7 +27,6 @@ typedef struct Start {
     const Cli *cli;
     Log        log;
     Machine   *machine;
-    GdbStub   *gdb;
     QTest     *qtest;
     Confine   *confine;
     Monitors  *monitors;
@@ -50,6 +49,7 @@ static const Field name_options[] = {
     FIELD(NameOptions, debug_threads, "debug-threads", .help = "name threads"),
     {},
 };
+CLI_KEYS(name_options, "name");
 
 typedef struct MessageOptions {
     bool timestamp, guest_name;
@@ -60,6 +60,7 @@ static const Field message_options[] = {
     FIELD(MessageOptions, guest_name, "guest-name", .help = "begin with the guest's name"),
     {},
 };
+CLI_KEYS(message_options, "msg");
 
 typedef struct FdOptions {
     int64_t fd, set;
@@ -72,6 +73,7 @@ static const Field fd_options[] = {
     FIELD(FdOptions, opaque, "opaque", .help = "text to recognize it by"),
     {},
 };
+CLI_KEYS(fd_options, "add-fd");
 
 typedef struct MemoryOptions {
     uint64_t size, maxmem;
@@ -86,6 +88,7 @@ static const Field memory_options[] = {
     FIELD(MemoryOptions, slots, "slots", .min = 0, .max = 256, .help = "slots for more memory"),
     {},
 };
+CLI_KEYS(memory_options, "memory");
 
 static const char *const clock_names[]    = { "host", "rt", "vm", NULL };
 static const char *const drift_names[]    = { "none", "slew", NULL };
@@ -104,6 +107,7 @@ static const Field rtc_options[] = {
     FIELD(RtcOptions, driftfix, "driftfix", .names = drift_names, .help = "deliver lost ticks later"),
     {},
 };
+CLI_KEYS(rtc_options, "rtc");
 
 static const char *const watchdog_names[] = { "reset", "shutdown", "poweroff",   "pause",
                                               "debug", "none",     "inject-nmi", NULL };
@@ -120,6 +124,7 @@ static const Field action_options[] = {
     FIELD(ActionOptions, watchdog, "watchdog", .names = watchdog_names, .help = "a watchdog fires"),
     {},
 };
+CLI_KEYS(action_options, "action");
 
 /* Parses all entries of one option into a struct; the struct holds its defaults when there are none. */
 static bool parse_group(const Cli *cli, const char *name, const Field *table, void *object, Error *err)
@@ -131,6 +136,8 @@ static bool parse_group(const Cli *cli, const char *name, const Field *table, vo
     }
     return true;
 }
+
+CLI_KEYS(smp_options, "smp-opts");
 
 /* --- process-wide settings --- */
 
@@ -561,7 +568,7 @@ static bool make_debuggers(Start *s, Error *err)
     if (text && strcmp(text, "none")) {
         g_autofree char *device = gdb_stub_device(text);
         Chardev         *chr    = short_chardev(s, "gdb", device, err);
-        if (!chr || !(s->gdb = gdb_stub_new(s->machine, chr, err))) {
+        if (!chr || !(s->machine->gdb = gdb_stub_new(s->machine, chr, err))) {
             return error_prefix(err, "-gdb %s: ", text);
         }
     }
@@ -663,7 +670,9 @@ int start_machine(const Cli *cli)
         unlink(s.pidfile);
     }
     g_clear_pointer(&s.monitors, monitors_free);
-    g_clear_pointer(&s.gdb, gdb_stub_free);
+    if (s.machine) {
+        g_clear_pointer(&s.machine->gdb, gdb_stub_free);
+    }
     g_clear_pointer(&s.machine, machine_free);
     g_clear_pointer(&s.qtest, qtest_free); /* the devices' pins may lead to it */
     log_close(&s.log);

@@ -67,6 +67,11 @@ struct Platform {
     void (*press_power_button)(void *opaque);
     void *power_button;
 
+    /* Set by the controller of the keyboard; NULL: there is none. Presses keys together (scan codes as in
+     * devices/input/keys.h) and lets them go after hold_ms of the virtual clock. Machine lock. */
+    bool (*send_keys)(void *keyboard, const uint16_t *codes, unsigned n, unsigned hold_ms, Error *err);
+    void *keyboard;
+
     uint64_t random_seed; /* -seed, when given */
     bool     have_seed;
 };

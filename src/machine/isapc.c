@@ -64,6 +64,7 @@ MACHINE_TYPE(isapc) = {
     .properties   = properties,
     .default_cpu  = "486",
     .max_cpus     = 1,
+    .no_acpi      = true,
     .default_ram  = 128 * MiB,
     .ram_id       = "pc.ram",
     .max_serial   = 4,

@@ -159,10 +159,12 @@ struct Machine {
     RunState          state;
     int               exit_code;
     bool              exit_requested;
+    bool              being_dumped; /* its memory: it must not run */
     bool              reset_requested, shutdown_requested, pause_requested; /* carried out on the main loop */
     RunState          pause_state;
     Vcpu             *debug_vcpu; /* which vCPU stopped for the debugger */
     RunStateListener *state_listeners;
+    struct GdbStub   *gdb; /* -gdb's, or a monitor's; freed by whoever ends the machine */
     ResetCause        reset_cause;
     ShutdownCause     shutdown_cause;
 

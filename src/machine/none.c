@@ -77,6 +77,7 @@ MACHINE_TYPE(none) = {
     .properties = properties,
     .max_cpus   = 1,
     .ram_id     = "ram",
+    .no_acpi    = true,
     .build      = build,
     .reset      = reset,
     .detach     = detach,

@@ -117,13 +117,16 @@ static void request_pause(Machine *m, RunState state)
 
 static void guest_panicked(Platform *p)
 {
-    /* What management hears of it. */
-    static const char *const actions[] = {
-        [PANIC_NONE] = "run", [PANIC_PAUSE] = "pause", [PANIC_SHUTDOWN] = "poweroff", [PANIC_EXIT_FAILURE] = "poweroff"
-    };
-    Machine *m = (Machine *)p;
-    emit_action(m, "GUEST_PANICKED", actions[m->config.panic_action]);
-    switch (m->config.panic_action) {
+    Machine    *m      = (Machine *)p;
+    PanicAction action = m->config.panic_action;
+    if (action == PANIC_SHUTDOWN && m->config.shutdown_action == SHUTDOWN_PAUSE) {
+        action = PANIC_PAUSE; /* -no-shutdown: somebody wants to look at it */
+    }
+    emit_action(m, "GUEST_PANICKED",
+                action == PANIC_NONE    ? "run"
+                : action == PANIC_PAUSE ? "pause"
+                                        : "poweroff");
+    switch (action) {
     case PANIC_NONE: break;
     case PANIC_PAUSE: request_pause(m, RUN_STATE_GUEST_PANICKED); break;
     case PANIC_SHUTDOWN: request_shutdown(p, SHUTDOWN_GUEST_PANIC, 0); break;
@@ -227,6 +230,9 @@ bool machine_continue(Machine *m, Error *err)
     if (m->state == RUN_STATE_SHUTDOWN || m->state == RUN_STATE_INTERNAL_ERROR) {
         return error_set(err, "the machine has stopped for good ('%s'); it needs system_reset before it can go on",
                          run_state_name(m->state));
+    }
+    if (m->being_dumped) {
+        return error_set(err, "a dump of its memory is being written; it goes on by itself after that");
     }
     machine_resume(m);
     return true;

@@ -150,17 +150,6 @@ static bool query_current_machine(Monitor *mon, void *args, Json **result, Error
     return true;
 }
 
-static const Field memory_summary[] = { QMP_INT("base-memory"), QMP_MAYBE_INT("plugged-memory"), {} };
-static const Field summary_result   = QMP_OBJECT("", memory_summary);
-
-static bool query_memory_size_summary(Monitor *mon, void *args, Json **result, Error *err)
-{
-    *result = json_new_object();
-    json_add(*result, "base-memory", json_new_uint(mon->machine->config.ram_size));
-    json_add(*result, "plugged-memory", json_new_int(0));
-    return true;
-}
-
 /* --- vCPUs --- */
 
 static const Field cpu_props[] = { QMP_MAYBE_INT("node-id"),   QMP_MAYBE_INT("drawer-id"),
@@ -305,10 +294,6 @@ MONITOR_COMMANDS(machine) = {
       .result = &current_result,
       .help   = "what this machine can do",
       .run    = query_current_machine },
-    { .name   = "query-memory-size-summary",
-      .result = &summary_result,
-      .help   = "memory at the start, and plugged since",
-      .run    = query_memory_size_summary },
     { .name = "query-cpus-fast", .result = &cpus_result, .help = "the vCPUs", .run = query_cpus_fast },
     { .name   = "query-hotpluggable-cpus",
       .result = &hotpluggable_result,

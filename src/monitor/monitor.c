@@ -2,6 +2,7 @@
 
 #include "monitor/monitor.h"
 
+#include "monitor/dumping.h"
 #include "monitor/events.h"
 #include "monitor/hmp.h"
 #include "monitor/qmp.h"
@@ -20,6 +21,7 @@ struct Monitors {
     CompatPolicy policy;
     GPtrArray   *list; /* Monitor *, owned */
     Events      *events;
+    Dumping     *dumping;
     bool         started, preconfig;
 };
 
@@ -176,12 +178,14 @@ Monitors *monitors_new(Machine *m, const CompatPolicy *policy)
     all->policy   = *policy;
     all->list     = g_ptr_array_new_with_free_func(free_monitor);
     all->events   = events_new(all);
+    all->dumping  = dumping_new(all);
     return all;
 }
 
 void monitors_free(Monitors *all)
 {
     if (all) {
+        dumping_free(all->dumping);
         events_free(all->events);
         g_ptr_array_unref(all->list);
         g_free(all);
@@ -242,6 +246,11 @@ bool monitors_preconfig(const Monitors *all)
 const CompatPolicy *monitors_policy(const Monitors *all)
 {
     return &all->policy;
+}
+
+Dumping *monitors_dumping(Monitors *all)
+{
+    return all->dumping;
 }
 
 Machine *monitors_machine(Monitors *all)

@@ -260,14 +260,22 @@ static void free_type(gpointer data)
     g_free(t);
 }
 
-static const char *class_parent(const ObjectType *type)
+static const char *parent_of(const ObjectType *type)
 {
-    static const char *const parents[] = {
+    static const char *const by_class[] = {
         [OBJECT_CLASS_NONE] = "object",     [OBJECT_CLASS_USER] = "object",     [OBJECT_CLASS_DEVICE] = "device",
         [OBJECT_CLASS_CHARDEV] = "chardev", [OBJECT_CLASS_MACHINE] = "machine", [OBJECT_CLASS_ACCEL] = "accel",
         [OBJECT_CLASS_CPU] = "cpu",         [OBJECT_CLASS_BUS] = "bus",
     };
-    return type->parent ? type->parent : parents[type->class];
+    static const char *const by_bus[N_BUS_KINDS] = { [BUS_SYSTEM] = "sys-bus-device",
+                                                     [BUS_ISA]    = "isa-device",
+                                                     [BUS_PCI]    = "pci-device",
+                                                     [BUS_VIRTIO] = "virtio-device" };
+    if (type->parent) {
+        return type->parent;
+    }
+    const char *parent = type->class == OBJECT_CLASS_DEVICE ? by_bus[((const DeviceType *)type)->bus] : NULL;
+    return parent ? parent : by_class[type->class];
 }
 
 static bool is_missing(const ObjectType *type)
@@ -281,7 +289,7 @@ static void add_type(const ObjectType *type, void *opaque)
 {
     if (!is_missing(type) && type->class != OBJECT_CLASS_CPU) {
         QomType *t = g_new0(QomType, 1);
-        *t         = (QomType){ .name = type_name(type), .parent = class_parent(type), .type = type };
+        *t         = (QomType){ .name = type_name(type), .parent = parent_of(type), .type = type };
         g_ptr_array_add(opaque, t);
     }
 }
