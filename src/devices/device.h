@@ -143,6 +143,10 @@ IrqPin *device_input(Device *dev, const char *name, unsigned n);
 IrqPin *device_find_input(Device *dev, const char *name, unsigned n); /* NULL: there is no such pin */
 void    device_add_outputs(Device *dev, const char *name, IrqLine *lines, unsigned n);
 
+/* Visits the groups of pins, inputs first, in the order they were made; the unnamed ones have the name NULL. */
+void device_foreach_pins(Device *dev, void (*visit)(const char *name, bool input, unsigned n, void *opaque),
+                         void   *opaque);
+
 /* Interception, for -qtest: from now on hook(opaque, n, level) is called for each change on a group of pins, before
  * it reaches whom it is for. false: there is no such group. To be called once a group, when all is connected. */
 typedef void PinHook(void *opaque, int n, int level);

@@ -45,6 +45,19 @@ static bool query_memory_devices(Monitor *mon, void *args, Json **result, Error 
     return true;
 }
 
+/* ---- query-memory-size-summary ---- */
+
+static const Field size_info[]      = { QMP_INT("base-memory"), QMP_MAYBE_INT("plugged-memory"), {} };
+static const Field size_info_result = QMP_OBJECT("", size_info);
+
+static bool query_memory_size_summary(Monitor *mon, void *args, Json **result, Error *err)
+{
+    *result = json_new_object();
+    json_set(*result, "base-memory", json_new_uint(mon->machine->config.ram_size));
+    json_set(*result, "plugged-memory", json_new_uint(memory_devices_plugged(mon->machine->platform.memory_devices)));
+    return true;
+}
+
 /* ---- query-memdev ---- */
 
 static const Field memdev_info[] = {
@@ -115,6 +128,10 @@ MONITOR_COMMANDS(memory) = {
       .help   = "memory that is plugged in",
       .run    = query_memory_devices },
     { .name = "query-memdev", .result = &memdev_info_result, .help = "memory backends", .run = query_memdev },
+    { .name   = "query-memory-size-summary",
+      .result = &size_info_result,
+      .help   = "how much memory there is",
+      .run    = query_memory_size_summary },
     { .name   = "query-acpi-ospm-status",
       .result = &ost_info_result,
       .help   = "what the guest has said of its slots",
