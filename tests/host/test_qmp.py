@@ -311,6 +311,22 @@ class Tests:
             status, errors = vm.end()
             assert status == 1 and "nosuch" in errors
 
+    def test_numa(self):
+        with self.vm("--preconfig", "-machine", "pc", "-smp", "2", base=["-accel", "qtest", "-m", "64M"]) as vm:
+            vm.qmp.ask_with("object-add", {"qom-type": "memory-backend-ram", "id": "a", "size": 32 << 20})
+            vm.qmp.ask_with("object-add", {"qom-type": "memory-backend-ram", "id": "b", "size": 32 << 20})
+            refused(vm.ask, "set-numa-node", says="no such node", type="cpu", node_id=0, socket_id=0)
+            refused(vm.ask, "set-numa-node", says="did you mean 'node'?", type="noed")
+            vm.ask("set-numa-node", type="node", nodeid=0, memdev="a")
+            vm.ask("set-numa-node", type="node", nodeid=1, memdev="b")
+            refused(vm.ask, "set-numa-node", says="already", type="node", nodeid=1)
+            for core in (0, 1):
+                vm.ask("set-numa-node", type="cpu", node_id=1 - core, core_id=core)
+            vm.ask("set-numa-node", type="dist", src=0, dst=1, val=30)
+            vm.ask("x-exit-preconfig")
+            assert [c["props"]["node-id"] for c in vm.ask("query-cpus-fast")] == [1, 0]
+            refused(vm.ask, "set-numa-node", says="only before", type="node")
+
     def test_compat(self):
         with self.vm("-machine", "none", "-compat", "unstable-input=reject,unstable-output=hide,deprecated-input=reject,deprecated-output=hide") as vm:
             refused(vm.ask, "x-exit-preconfig", says="only before")
@@ -499,6 +515,22 @@ class Tests:
             refused(vm.ask, "device_del", "DeviceNotFound", "no device 'nosuch'", id="nosuch")
             refused(vm.ask, "device_del", "DeviceNotFound", id="/machine/peripheral/nosuch")
             refused(vm.ask, "device_del", says="is no device", id="/machine")
+
+    def test_memory_devices(self):
+        """A DIMM goes in; the guest, which does not run, is asked to let go of it."""
+        with self.vm("-machine", "q35", base=["-accel", "qtest", "-m", "32M,slots=2,maxmem=1G"]) as vm:
+            vm.qmp.ask_with("object-add", {"qom-type": "memory-backend-ram", "id": "m", "size": 128 << 20})
+            assert {b["id"]: b["size"] for b in vm.ask("query-memdev")}["m"] == 128 << 20
+            vm.qmp.ask_with("device_add", {"driver": "pc-dimm", "id": "d", "memdev": "m"})
+            (dimm,) = vm.ask("query-memory-devices")
+            assert dimm["type"] == "dimm" and dimm["data"]["id"] == "d" and dimm["data"]["hotplugged"], dimm
+            assert vm.ask("query-memory-size-summary") == {"base-memory": 32 << 20, "plugged-memory": 128 << 20}
+            assert [s.get("device") for s in vm.ask("query-acpi-ospm-status")] == ["d", None]
+            refused(vm.ask, "object-del", says="in use", id="m")
+            refused(vm.ask, "device_add", says="in use already", driver="pc-dimm", id="e", memdev="m")
+            refused(vm.ask, "object-add", says="takes a size in bytes", id="n", size="1G", qom_type="memory-backend-ram")
+            vm.ask("device_del", id="d")
+            assert vm.ask("qom-get", path="/machine/peripheral/d", property="hotplugged") is True
 
     # --- character devices ---
 
