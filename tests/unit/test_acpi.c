@@ -317,6 +317,28 @@ static void test_q35_disassembles(void)
     check_disassembly(sample_q35(), names, expected);
 }
 
+/* Memory slots: few, and as many as there can be. */
+static void test_slots_disassemble(void)
+{
+    static const char *const names[]    = { "FACP", NULL };
+    static const char *const expected[] = { "Device (MHPC)",
+                                            "EisaId (\"PNP0C80\")",
+                                            "Device (MP02)",
+                                            "Method (_OST, 3",
+                                            "Method (_EJ0, 1",
+                                            "Method (_E03",
+                                            NULL };
+    static const char *const many[]     = { "Device (MPFF)", NULL };
+    PcHardware               hw         = sample_q35();
+    hw.hotplug_base                     = 0x200000000;
+    hw.hotplug_size                     = 1ull << 32;
+    hw.memory_slots                     = 3;
+    check_disassembly(hw, names, expected);
+    hw              = sample_hardware();
+    hw.memory_slots = 256;
+    check_disassembly(hw, names, many);
+}
+
 static void test_microvm_disassembles(void)
 {
     static const char *const names[]    = { "FACP", "APIC", NULL };
@@ -419,6 +441,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/acpi/checksums", test_checksums);
     g_test_add_func("/acpi/numa", test_numa_disassembles);
+    g_test_add_func("/acpi/slots", test_slots_disassemble);
     g_test_add_func("/acpi/commands", test_commands);
     g_test_add_func("/acpi/user-tables", test_user_tables);
     g_test_add_func("/acpi/disassembles", test_disassembles);
