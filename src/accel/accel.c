@@ -179,7 +179,7 @@ static void *vcpu_thread(void *opaque)
  * limit of the process. */
 static bool start_thread(X86Cpu *cpu, Error *err)
 {
-    enum { STACK = 8 << 20 };
+    enum { STACK = 12 << 20 };
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK);

@@ -2,8 +2,6 @@
 
 #include "base/huge.h"
 
-#include <glib.h>
-
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -38,4 +36,41 @@ void huge_free(void *memory, size_t size)
 void huge_advise(void *start, size_t size)
 {
     (void)madvise(start, size & ~(size_t)(HUGE_PAGE - 1), MADV_HUGEPAGE); /* a kernel without them: all works */
+}
+
+void *huge_arena_new(HugeArena *arena, size_t size)
+{
+    enum { ALIGN = 64 };
+    size = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    g_assert(size <= HUGE_PAGE);
+    if (!arena->n || HUGE_PAGE - arena->used < size) {
+        if (!arena->blocks) {
+            arena->blocks = g_ptr_array_new();
+        }
+        if (arena->n == arena->blocks->len) {
+            g_ptr_array_add(arena->blocks, huge_new0(HUGE_PAGE));
+        }
+        arena->n++;
+        arena->used = 0;
+    }
+    uint8_t *object = (uint8_t *)g_ptr_array_index(arena->blocks, arena->n - 1) + arena->used;
+    arena->used += size;
+    return object;
+}
+
+void huge_arena_reset(HugeArena *arena)
+{
+    arena->n    = 0;
+    arena->used = 0;
+}
+
+void huge_arena_free(HugeArena *arena)
+{
+    for (unsigned i = 0; arena->blocks && i < arena->blocks->len; i++) {
+        huge_free(g_ptr_array_index(arena->blocks, i), HUGE_PAGE);
+    }
+    if (arena->blocks) {
+        g_ptr_array_free(arena->blocks, TRUE);
+    }
+    *arena = (HugeArena){ 0 };
 }

@@ -4,7 +4,7 @@
 #ifndef QUERN_BASE_HUGE_H
 #define QUERN_BASE_HUGE_H
 
-#include <stddef.h>
+#include <glib.h>
 
 enum { HUGE_PAGE = 2 << 20 };
 
@@ -16,5 +16,16 @@ void  huge_free(void *memory, size_t size); /* NULL: nothing */
 /* Asks for huge pages in memory that exists and has not been touched: [start, start + size), start a multiple of
  * HUGE_PAGE, rounded down to whole pages of that size. */
 void huge_advise(void *start, size_t size);
+
+/* Many small objects that end together. Whoever has it locks; {0} is an empty one. */
+typedef struct HugeArena {
+    GPtrArray *blocks; /* of HUGE_PAGE bytes */
+    unsigned   n;      /* those in use */
+    size_t     used;   /* of the last one */
+} HugeArena;
+
+void *huge_arena_new(HugeArena *arena, size_t size); /* not cleared; size at most HUGE_PAGE */
+void  huge_arena_reset(HugeArena *arena);            /* all objects end, the memory stays */
+void  huge_arena_free(HugeArena *arena);             /* all objects and the memory; empty again */
 
 #endif

@@ -305,7 +305,7 @@ Chardev *char_find(CharHub *hub, const char *id, Error *err)
         text_match_name(&match, ((Chardev *)g_ptr_array_index(hub->chardevs, i))->id);
     }
     char hint[128];
-    error_set_class(err, ERROR_DEVICE_NOT_FOUND, "no chardev '%s'%s", id, text_did_you_mean(&match, hint));
+    error_set(err, "no chardev '%s'%s", id, text_did_you_mean(&match, hint));
     return NULL;
 }
 

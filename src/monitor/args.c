@@ -102,7 +102,10 @@ static bool parse_on_off(const char **text, HmpValue *v, const HmpParse *parse, 
     g_autofree char *word = take_word(text, err);
     v->given              = word && (!strcmp(word, "on") || !strcmp(word, "off"));
     v->number             = v->given && !strcmp(word, "on");
-    return v->given || error_is_set(err) || error_set(err, "Expected 'on' or 'off'");
+    if (error_is_set(err)) {
+        return error_prefix(err, "%s: ", parse->command);
+    }
+    return v->given || error_set(err, "Expected 'on' or 'off'");
 }
 
 static bool parse_format(const char **text, HmpArgs *args, const HmpParse *parse, Error *err)

@@ -435,9 +435,11 @@ static bool ringbuf_read(Monitor *mon, void *args, Json **result, Error *err)
     }
     g_autoptr(GByteArray) data = g_byte_array_new();
     char_ringbuf_take(chr, a->size, data);
-    g_autofree char *text = a->format == FORMAT_BASE64 ? g_base64_encode(data->data, data->len)
-                                                       : g_utf8_make_valid((const char *)data->data, data->len);
-    *result               = json_new_string(text ? text : "");
+    g_byte_array_append(data, (const uint8_t *)"", 1); /* never without memory */
+    gsize            len  = data->len - 1;
+    g_autofree char *text = a->format == FORMAT_BASE64 ? g_base64_encode(data->data, len)
+                                                       : g_utf8_make_valid((const char *)data->data, (gssize)len);
+    *result               = json_new_string(text);
     return true;
 }
 

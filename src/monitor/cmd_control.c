@@ -86,6 +86,37 @@ static bool human_monitor_command(Monitor *mon, void *args, Json **result, Error
     return true;
 }
 
+/* --- x-query-...: what HMP's info shows, for people --- */
+
+static const Field text_info[] = { QMP_STRING("human-readable-text"), {} };
+static const Field text_result = QMP_OBJECT("", text_info);
+
+static bool show(Monitor *mon, const char *line, Json **result)
+{
+    Monitor *captured = monitor_new_captured(mon->all);
+    hmp_execute(captured, line);
+    g_autofree char *text = monitor_free_captured(captured);
+    *result               = json_new_object();
+    json_add(*result, "human-readable-text", json_new_string(text));
+    return true;
+}
+
+#define SHOW(what)                                                                                                     \
+    static bool show_##what(Monitor *mon, void *args, Json **result, Error *err)                                       \
+    {                                                                                                                  \
+        return show(mon, "info " #what, result);                                                                       \
+    }
+SHOW(irq)
+SHOW(jit)
+SHOW(numa)
+SHOW(ramblock)
+SHOW(pic)
+
+#define QUERY_TEXT(command, text, what)                                                                                \
+    {                                                                                                                  \
+        .name = command, .result = &text_result, .flags = COMMAND_UNSTABLE, .help = text, .run = show_##what           \
+    }
+
 MONITOR_COMMANDS(control) = {
     { .name      = "qmp_capabilities",
       .args      = capabilities_args,
@@ -110,5 +141,10 @@ MONITOR_COMMANDS(control) = {
       .features  = (const char *const[]){ "savevm-monitor-nodes", NULL },
       .help      = "runs an HMP command",
       .run       = human_monitor_command },
+    QUERY_TEXT("x-query-irq", "counts of interrupts", irq),
+    QUERY_TEXT("x-query-interrupt-controllers", "state of interrupt controllers", pic),
+    QUERY_TEXT("x-query-jit", "counters of the translator", jit),
+    QUERY_TEXT("x-query-numa", "NUMA nodes", numa),
+    QUERY_TEXT("x-query-ramblock", "blocks of guest memory", ramblock),
     {},
 };

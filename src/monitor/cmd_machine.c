@@ -1,6 +1,7 @@
 /* Commands about the machine: which types there are, and what this one is. */
 
 #include "machine/cpu_object.h"
+#include "machine/numa.h"
 #include "monitor/command.h"
 #include "monitor/cpu_model.h"
 
@@ -98,7 +99,9 @@ static void describe_machine(const ObjectType *type, void *opaque)
     json_add(m, "deprecated", json_new_bool(false));
     if (mt->default_cpu) {
         json_add(m, "default-cpu-type", json_new_format("%s" CPU_TYPE_SUFFIX, mt->default_cpu));
-        json_add(m, "default-ram-id", json_new_string("pc.ram"));
+    }
+    if (mt->ram_id) {
+        json_add(m, "default-ram-id", json_new_string(mt->ram_id));
     }
     json_add(m, "acpi", json_new_bool(!mt->no_acpi));
     if (walk->args->compat_props) {
@@ -163,7 +166,7 @@ static const Field cpu_info[]  = { QMP_INT("cpu-index"),           QMP_STRING("q
 static const Field cpus_result = QMP_LIST("", cpu_info);
 
 /* Where vCPU number `index` is: only levels that there are more than one of, but for the usual three. */
-static Json *describe_place(const X86Topology *t, unsigned index)
+static Json *describe_place(const Machine *m, const X86Topology *t, unsigned index)
 {
     X86Topology place = cpu_place(t, index);
     Json       *props = json_new_object();
@@ -175,6 +178,9 @@ static Json *describe_place(const X86Topology *t, unsigned index)
     }
     if (t->modules > 1) {
         json_add(props, "module-id", json_new_int(place.modules));
+    }
+    if (m->config.numa) {
+        json_add(props, "node-id", json_new_int(m->config.numa->cpu_node[index]));
     }
     return props;
 }
@@ -203,7 +209,7 @@ static bool query_cpus_fast(Monitor *mon, void *args, Json **result, Error *err)
         json_add(c, "cpu-index", json_new_int(cpu->vcpu.index));
         json_add(c, "qom-path", json_new_string(path));
         json_add(c, "thread-id", json_new_int(cpu->vcpu.thread_id));
-        json_add(c, "props", describe_place(&m->topology, i));
+        json_add(c, "props", describe_place(m, &m->topology, i));
         json_add(c, "target", json_new_string(arch_names[0]));
         json_append(*result, c);
     }
@@ -228,7 +234,7 @@ static bool query_hotpluggable_cpus(Monitor *mon, void *args, Json **result, Err
     *result               = json_new_list();
     for (unsigned i = MAX(smp->max_cpus, smp->cpus); i-- > 0;) {
         Json *c = json_new_object();
-        json_add(c, "props", describe_place(&t, i));
+        json_add(c, "props", describe_place(m, &t, i));
         json_add(c, "vcpus-count", json_new_int(1));
         json_add(c, "type", json_new_string(type));
         if (i < m->cpus->len) {

@@ -74,14 +74,14 @@ const HmpCommand *hmp_command_find(bool info, const char *name)
     return s.found;
 }
 
-static void match_name(const char *name, void *opaque)
+static void collect_name(const char *name, void *opaque)
 {
-    text_match_name(opaque, name);
+    g_ptr_array_add(opaque, g_strdup(name));
 }
 
-static void match_command(const HmpCommand *c, void *opaque)
+static void collect_names(const HmpCommand *c, void *opaque)
 {
-    hmp_names_foreach(c, match_name, opaque);
+    hmp_names_foreach(c, collect_name, opaque);
 }
 
 static void print_unknown(Hmp *h, bool info, const char *name)
@@ -93,7 +93,11 @@ static void print_unknown(Hmp *h, bool info, const char *name)
         hmp_print(h, "%s%s: not supported yet (%s)\n", prefix, name, missing);
         return;
     }
-    hmp_commands_foreach(info, match_command, &match);
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    hmp_commands_foreach(info, collect_names, names);
+    for (guint i = 0; i < names->len; i++) {
+        text_match_name(&match, names->pdata[i]);
+    }
     hmp_print(h, "unknown command: '%s%s'%s\n", prefix, name, text_did_you_mean(&match, hint));
 }
 
@@ -166,11 +170,17 @@ HmpPause hmp_pause(Machine *m)
     return pause;
 }
 
+/* A debugger may have some of them stand, or step. */
+static VcpuResume as_before(void *opaque, Vcpu *cpu)
+{
+    return cpu->stopped ? VCPU_STAY : cpu->single_step ? VCPU_STEP : VCPU_RUN;
+}
+
 void hmp_unpause(Machine *m, HmpPause pause)
 {
     /* Requests that came meanwhile stop and start vCPUs themselves. */
     if (pause.was_running && !m->shutdown_requested && !m->reset_requested && !m->pause_requested) {
-        accel_resume_all(m->accel);
+        accel_resume_each(m->accel, as_before, NULL);
     }
 }
 

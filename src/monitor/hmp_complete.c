@@ -1,6 +1,7 @@
 /* HMP: completion: what could stand where the cursor is. */
 
 #include "monitor/hmp_command.h"
+#include "monitor/qom.h"
 #include "object/surface.h"
 
 #include <ctype.h>
@@ -89,23 +90,34 @@ static void add_cpus(Complete *k)
 
 /* --- paths in the tree, properties --- */
 
+/* Only what comes behind the last `separator` is completed. false: there is none. */
+static bool skip_to_last(Complete *k, char separator)
+{
+    const char *last = strrchr(k->prefix, separator);
+    if (last) {
+        k->c->start += (size_t)(last + 1 - k->prefix);
+        k->prefix = last + 1;
+    }
+    return last;
+}
+
 /* "/machine/per": names below /machine. A child that has children itself ends with a slash, which is where one goes on.
  */
 static void add_paths(Complete *k)
 {
-    Object     *root  = k->mon->machine->platform.objects;
-    const char *slash = strrchr(k->prefix, '/');
-    if (k->prefix[0] != '/') {
+    Object          *root = k->mon->machine->platform.objects;
+    g_autofree char *path = g_strdup(k->prefix);
+    if (path[0] != '/') {
         return;
     }
-    g_autofree char *above  = slash == k->prefix ? g_strdup("/") : g_strndup(k->prefix, (gsize)(slash - k->prefix));
-    const Object    *parent = strcmp(above, "/") ? object_resolve(root, above) : root;
+    skip_to_last(k, '/');
+    *strrchr(path, '/')  = 0;
+    const Object *parent = *path ? object_resolve(root, path) : root;
     for (guint i = 0; parent && parent->children && i < MIN(parent->children->len, (guint)PATH_CHILDREN_MAX); i++) {
         const Object    *child = parent->children->pdata[i];
         bool             more  = child->children && child->children->len;
-        g_autofree char *path =
-            g_strdup_printf("%.*s%s%s", (int)(slash + 1 - k->prefix), k->prefix, child->name, more ? "/" : "");
-        add(path, k);
+        g_autofree char *name  = g_strconcat(child->name, more ? "/" : "", NULL);
+        add(name, k);
     }
 }
 
@@ -122,61 +134,42 @@ static void add_fields(Complete *k, const Field *table)
 
 static void add_properties(Complete *k, const GPtrArray *before)
 {
-    const char *path = before->len ? before->pdata[before->len - 1] : NULL;
-    Object     *obj  = path ? object_resolve(k->mon->machine->platform.objects, path) : NULL;
-    if (obj) {
-        add_fields(k, obj->type->properties);
+    g_auto(Error) ignored = { 0 };
+    const char *path      = before->len ? before->pdata[before->len - 1] : "/";
+    Object     *obj       = qom_find(k->mon->machine, path, &ignored);
+    g_autoptr(Json) list  = obj ? qom_list(k->mon->machine, obj) : NULL;
+    for (size_t i = 0; list && i < list->n; i++) {
+        add(json_get_string(list->items[i], "name"), k);
     }
 }
 
-/* "TYPE,prop=": properties of the type; `find` gives their table. */
+/* "TYPE,prop=": properties of the type. */
 static void add_options(Complete *k, void (*types)(const ObjectType *type, void *opaque), ObjectClass class)
 {
-    const char *comma = strrchr(k->prefix, ',');
-    if (!comma) {
+    g_autofree char *name = g_strndup(k->prefix, strcspn(k->prefix, ","));
+    if (!skip_to_last(k, ',')) {
         object_type_foreach(types, k);
         return;
     }
-    g_autofree char  *name = g_strndup(k->prefix, strcspn(k->prefix, ","));
     const ObjectType *type = object_type_find_class(class, name);
     if (!type) {
         return;
     }
     LineCompletion found = { .words = g_ptr_array_new_with_free_func(g_free) };
-    Complete       inner = { .mon = k->mon, .c = &found, .prefix = comma + 1 };
+    Complete       inner = { .mon = k->mon, .c = &found, .prefix = k->prefix };
     add_fields(&inner, type->properties);
     if (class == OBJECT_CLASS_DEVICE) {
         add("bus", &inner);
     }
     add("id", &inner);
     for (guint i = 0; i < found.words->len; i++) {
-        g_autofree char *whole =
-            g_strdup_printf("%.*s%s=", (int)(comma + 1 - k->prefix), k->prefix, (const char *)found.words->pdata[i]);
-        add(whole, k);
+        g_autofree char *option = g_strconcat(found.words->pdata[i], "=", NULL);
+        add(option, k);
     }
     g_ptr_array_free(found.words, TRUE);
 }
 
 /* --- lists --- */
-
-/* The last element of a list: the elements before it stay. */
-static void add_of_list(Complete *k, char separator, void (*each)(void (*visit)(const char *, void *), void *))
-{
-    const char *last = strrchr(k->prefix, separator);
-    if (!last) {
-        each(add, k);
-        return;
-    }
-    LineCompletion found = { .words = g_ptr_array_new_with_free_func(g_free) };
-    Complete       inner = { .mon = k->mon, .c = &found, .prefix = last + 1 };
-    each(add, &inner);
-    for (guint i = 0; i < found.words->len; i++) {
-        g_autofree char *whole =
-            g_strdup_printf("%.*s%s", (int)(last + 1 - k->prefix), k->prefix, (const char *)found.words->pdata[i]);
-        add(whole, k);
-    }
-    g_ptr_array_free(found.words, TRUE);
-}
 
 static void log_items_foreach(void (*visit)(const char *, void *), void *opaque)
 {
@@ -190,18 +183,20 @@ static void log_items_foreach(void (*visit)(const char *, void *), void *opaque)
 
 static void add_files(Complete *k)
 {
-    const char      *slash  = strrchr(k->prefix, '/');
-    g_autofree char *folder = slash ? g_strndup(k->prefix, (gsize)(slash + 1 - k->prefix)) : g_strdup("./");
-    const char      *name   = slash ? slash + 1 : k->prefix;
-    DIR             *dir    = opendir(folder);
-    struct dirent   *entry;
+    g_autofree char *folder = g_strdup(k->prefix);
+    char            *slash  = strrchr(folder, '/');
+    skip_to_last(k, '/');
+    if (slash) {
+        slash[1] = 0;
+    }
+    DIR           *dir = opendir(slash ? folder : ".");
+    struct dirent *entry;
     for (unsigned i = 0; dir && i < FILES_MAX && (entry = readdir(dir)); i++) {
-        if ((entry->d_name[0] == '.' && name[0] != '.') || strpbrk(entry->d_name, " \t\"\\")) {
+        if ((entry->d_name[0] == '.' && k->prefix[0] != '.') || strpbrk(entry->d_name, " \t\"\\")) {
             continue;
         }
-        g_autofree char *path =
-            g_strdup_printf("%s%s%s", slash ? folder : "", entry->d_name, entry->d_type == DT_DIR ? "/" : "");
-        add(path, k);
+        g_autofree char *name = g_strconcat(entry->d_name, entry->d_type == DT_DIR ? "/" : "", NULL);
+        add(name, k);
     }
     if (dir) {
         closedir(dir);
@@ -238,8 +233,14 @@ static void add_words(Complete *k, const HmpArg *arg, const GPtrArray *before)
     case HMP_WORDS_RINGBUF_IDS: char_foreach(k->mon->machine->chars, add_ringbuf, k); break;
     case HMP_WORDS_PATHS: add_paths(k); break;
     case HMP_WORDS_PROPERTIES: add_properties(k, before); break;
-    case HMP_WORDS_KEYS: add_of_list(k, '-', hmp_keys_foreach); break;
-    case HMP_WORDS_LOG_ITEMS: add_of_list(k, ',', log_items_foreach); break;
+    case HMP_WORDS_KEYS:
+        skip_to_last(k, '-');
+        hmp_keys_foreach(add, k);
+        break;
+    case HMP_WORDS_LOG_ITEMS:
+        skip_to_last(k, ',');
+        log_items_foreach(add, k);
+        break;
     case HMP_WORDS_CPUS: add_cpus(k); break;
     }
 }

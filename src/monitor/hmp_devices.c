@@ -1,7 +1,9 @@
 /* HMP: objects, devices, properties, chardevs and descriptors: QMP's commands for people. */
 
 #include "base/optstr.h"
+#include "base/text.h"
 #include "monitor/hmp_command.h"
+#include "monitor/qom.h"
 
 #include <string.h>
 
@@ -45,7 +47,7 @@ static bool cmd_chardev_change(Hmp *h, Error *err)
         return false;
     }
     json_set(options, "id", json_new_string(id));
-    return error_set_unsupported(err, "chardev-change");
+    return char_change(h->machine->chars, options, true, err);
 }
 
 static bool cmd_chardev_remove(Hmp *h, Error *err)
@@ -154,7 +156,7 @@ static bool cmd_device_add(Hmp *h, Error *err)
         device_print_help(h->out);
         return true;
     }
-    return device_create(&h->machine->platform, options, true, err) != NULL;
+    return hmp_do(h, "device_add", g_steal_pointer(&options), err);
 }
 
 static bool cmd_device_del(Hmp *h, Error *err)
@@ -203,19 +205,37 @@ static bool cmd_qom_get(Hmp *h, Error *err)
     return value != NULL;
 }
 
+/* Text as a value of the kind that the property has now. */
+static Json *value_like(const Json *now, const char *text, Error *err)
+{
+    bool     flag;
+    uint64_t number;
+    switch (now->kind) {
+    case JSON_BOOL: return text_parse_bool(text, &flag, err) ? json_new_bool(flag) : NULL;
+    case JSON_INT:
+    case JSON_UINT:
+        if (*text == '-') {
+            int64_t negative;
+            return text_parse_int(text, INT64_MIN, INT64_MAX, &negative, err) ? json_new_int(negative) : NULL;
+        }
+        return !text_parse_size(text, 1, &number, err) ? NULL
+               : number > INT64_MAX                    ? json_new_uint(number)
+                                                       : json_new_int((int64_t)number);
+    default: return json_new_string(text);
+    }
+}
+
 static bool cmd_qom_set(Hmp *h, Error *err)
 {
     const char *path = hmp_text(h, "path"), *property = hmp_text(h, "property"), *text = hmp_text(h, "value");
-    if (!hmp_given(h, "json")) {
-        /* Text is what the property's type makes of it. */
-        Object *obj = object_resolve(h->machine->platform.objects, path);
-        if (!obj) {
-            return error_set_class(err, ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", path);
-        }
-        g_autoptr(Json) value = json_new_string(text);
-        return object_set(obj, property, value, true, err);
+    Json       *value = NULL;
+    if (hmp_given(h, "json")) {
+        value = json_parse(text, strlen(text), err);
+    } else {
+        Object *obj         = qom_find(h->machine, path, err);
+        g_autoptr(Json) now = obj ? qom_get(h->machine, obj, property, err) : NULL;
+        value               = now ? value_like(now, text, err) : NULL;
     }
-    Json *value = json_parse(text, strlen(text), err);
     if (!value) {
         return false;
     }

@@ -2,11 +2,15 @@
  * and scripts know. */
 
 #include "base/text.h"
+#include "devices/memory/memdevs.h"
+#include "machine/numa.h"
 #include "memory/ram.h"
 #include "monitor/hmp_command.h"
 
 #include <inttypes.h>
 #include <string.h>
+
+enum { RANGES_MAX = 1 << 16 }; /* of the memory map, that are looked at */
 
 /* --- JSON --- */
 
@@ -250,7 +254,6 @@ static bool info_memory_size(Hmp *h, Error *err)
 /* RAM blocks that the guest can reach, in the order of their first address. */
 static bool info_ramblock(Hmp *h, Error *err)
 {
-    enum { RANGES_MAX = 1 << 16 };
     g_autoptr(GPtrArray) blocks = g_ptr_array_new();
     uint64_t at                 = 0;
     for (unsigned i = 0; i < RANGES_MAX; i++) {
@@ -374,9 +377,57 @@ static bool info_nothing(Hmp *h, Error *err)
     return true;
 }
 
+/* --- NUMA --- */
+
+typedef struct NodeSum {
+    unsigned node;
+    uint64_t plugged;
+} NodeSum;
+
+static void add_plugged(MemoryDevice *m, void *opaque)
+{
+    NodeSum *sum = opaque;
+    sum->plugged += m->node == sum->node ? m->size : 0;
+}
+
 static bool info_numa(Hmp *h, Error *err)
 {
-    hmp_print(h, "0 nodes\n");
+    const NumaConfig *numa = h->machine->config.numa;
+    GPtrArray        *cpus = h->machine->cpus;
+    hmp_print(h, "%u nodes\n", numa ? numa->n : 0);
+    for (unsigned n = 0; numa && n < numa->n; n++) {
+        NodeSum sum = { .node = n };
+        memory_devices_foreach(h->machine->platform.memory_devices, add_plugged, &sum);
+        hmp_print(h, "node %u cpus:", n);
+        for (guint i = 0; i < cpus->len; i++) {
+            unsigned index = (unsigned)((const X86Cpu *)cpus->pdata[i])->vcpu.index;
+            if (index < numa->n_cpus && numa->cpu_node[index] == (int)n) {
+                hmp_print(h, " %u", index);
+            }
+        }
+        hmp_print(h, "\nnode %u size: %" PRIu64 " MB\nnode %u plugged: %" PRIu64 " MB\n", n,
+                  (numa->nodes[n].size + sum.plugged) / MiB, n, sum.plugged / MiB);
+    }
+    return true;
+}
+
+/* --- ROMs --- */
+
+/* Stretches of the guest's address space that show RAM blocks it cannot write. */
+static bool info_roms(Hmp *h, Error *err)
+{
+    uint64_t at = 0;
+    for (unsigned i = 0; i < RANGES_MAX; i++) {
+        MemTarget t = address_space_lookup(h->machine->platform.memory_space, at);
+        if (t.host && !t.writable) {
+            hmp_print(h, "addr=%016" PRIx64 " size=0x%06" PRIx64 " mem=%s name=\"%s\"\n", at, t.len,
+                      t.region->kind == REGION_RAM ? "ram" : "rom", t.ram->name);
+        }
+        if (t.len == 0 || at + t.len < at) {
+            break;
+        }
+        at += t.len;
+    }
     return true;
 }
 
@@ -398,6 +449,7 @@ HMP_INFO(machine) = {
       .run  = info_hotpluggable_cpus },
     { .name = "numa", .help = "NUMA nodes", .run = info_numa },
     { .name = "memdev", .help = "memory backends", .run = info_memdev },
+    { .name = "roms", .help = "where the guest sees memory that it cannot write", .run = info_roms },
     { .name = "memory-devices", .help = "memory devices that are plugged in", .run = info_memory_devices },
     { .name = "memory_size_summary",
       .help = "how much memory there is, from the start and plugged in, in bytes",

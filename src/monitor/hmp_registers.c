@@ -347,7 +347,11 @@ static void dump_ioapic(Hmp *h, unsigned n, const IoApic *io)
     static const char *const deliveries[] = { "fixed", "lowest", "SMI", "...", "NMI", "INIT", "...", "extINT" };
     IoApicState              s            = ioapic_get_state(io);
     uint32_t                 remote       = 0;
-    hmp_print(h, "ioapic%u: ver=0x20 id=0x%02x sel=0x%02x\n", n, s.apic_id >> 24 & 15, s.ioregsel);
+    hmp_print(h, "ioapic%u: ver=0x20 id=0x%02x sel=0x%02x", n, s.apic_id >> 24 & 15, s.ioregsel);
+    if (s.ioregsel >= 0x10) {
+        hmp_print(h, " (redir[%u])", (s.ioregsel - 0x10) >> 1);
+    }
+    hmp_print(h, "\n");
     for (unsigned i = 0; i < IOAPIC_PINS; i++) {
         uint64_t e = s.rte[i];
         remote |= (uint32_t)(e >> 14 & 1) << i;

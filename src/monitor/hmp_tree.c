@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "devices/pci/pci.h"
 #include "monitor/hmp_command.h"
+#include "monitor/qom.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -213,9 +214,9 @@ static void print_object(Hmp *h, const Object *obj, unsigned level)
     if (level / 2 > DEPTH_MAX) {
         return;
     }
-    const char *suffix = obj->type->class == OBJECT_CLASS_MACHINE ? "-machine" : "";
+    g_autofree char *type = qom_type_name(h->machine, obj);
     indent(h, level);
-    hmp_print(h, "/%s (%s%s)\n", obj->name ? obj->name : "", obj->type->name, suffix);
+    hmp_print(h, "/%s (%s)\n", obj->name ? obj->name : "", type);
     g_autoptr(GPtrArray) children = g_ptr_array_new();
     for (guint i = 0; obj->children && i < obj->children->len; i++) {
         g_ptr_array_add(children, obj->children->pdata[i]);

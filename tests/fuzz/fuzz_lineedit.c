@@ -33,13 +33,10 @@ typedef struct Line {
 
 static void parse_line(const HmpCommand *c, void *opaque)
 {
-    const Line   *line = opaque;
-    g_auto(Error) err  = { 0 };
-    HmpArgs       args = { 0 };
-    HmpParse      p    = { .command      = c->name,
-                           .table        = c->args,
-                           .last         = { 1, 'x', 4 },
-                           .get_register = get_register };
+    const Line *line  = opaque;
+    g_auto(Error) err = { 0 };
+    HmpArgs  args     = { 0 };
+    HmpParse p        = { .command = c->name, .table = c->args, .last = { 1, 'x', 4 }, .get_register = get_register };
     g_assert(hmp_args_parse(&p, line->text, &args, &err) == !error_is_set(&err));
     hmp_args_clear(&args);
     g_autoptr(GPtrArray) before = g_ptr_array_new_with_free_func(g_free);

@@ -99,9 +99,17 @@ static void test_ends(void)
         int64_t     value;
         const char *rest;
     } cases[] = {
-        { "16 /tmp/file", 16, "/tmp/file" }, { "16 / 2", 8, "" }, { "16 /2", 8, "" },     { "1 2", 1, "2" },
-        { "1<<4", 1, "<<4" },                { "08", 0, "8" },    { "0x", 0, "x" },       { "1)", 1, ")" },
-        { "1 -x", 1, "-x" },                 { "1 -1", 0, "" },   { "2 \"f\"", 2, "\"f\"" },
+        { "16 /tmp/file", 16, "/tmp/file" },
+        { "16 / 2", 8, "" },
+        { "16 /2", 8, "" },
+        { "1 2", 1, "2" },
+        { "1<<4", 1, "<<4" },
+        { "08", 0, "8" },
+        { "0x", 0, "x" },
+        { "1)", 1, ")" },
+        { "1 -x", 1, "-x" },
+        { "1 -1", 0, "" },
+        { "2 \"f\"", 2, "\"f\"" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_auto(Error) err = { 0 };
@@ -167,9 +175,9 @@ static void test_formats(void)
         HmpFormat   format;
         int64_t     addr;
     } cases[] = {
-        { "0", { 1, 'x', 4 }, 0 },        { "/4 1", { 4, 'x', 4 }, 1 },     { "/3xb 2", { 3, 'x', 1 }, 2 },
-        { "/i $rip", { 1, 'i', 4 }, 4096 }, { "/bd 2", { 1, 'd', 1 }, 2 },    { " /8cg 2", { 8, 'c', 8 }, 2 },
-        { "/4c 0", { 4, 'c', 1 }, 0 },    { "/0xh 0", { 0, 'x', 2 }, 0 },   { "/ 5", { 1, 'x', 4 }, 5 },
+        { "0", { 1, 'x', 4 }, 0 },          { "/4 1", { 4, 'x', 4 }, 1 },   { "/3xb 2", { 3, 'x', 1 }, 2 },
+        { "/i $rip", { 1, 'i', 4 }, 4096 }, { "/bd 2", { 1, 'd', 1 }, 2 },  { " /8cg 2", { 8, 'c', 8 }, 2 },
+        { "/4c 0", { 4, 'c', 1 }, 0 },      { "/0xh 0", { 0, 'x', 2 }, 0 }, { "/ 5", { 1, 'x', 4 }, 5 },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_auto(Error) err = { 0 };
@@ -229,11 +237,11 @@ static void test_locate(void)
         size_t        start;
         unsigned      before;
     } cases[] = {
-        { dump_table, "", "file", 0, 0 },        { dump_table, " fi", "file", 1, 0 },
-        { dump_table, " -p fi", "file", 4, 1 },  { dump_table, " -", NULL, 0, 0 },
-        { dump_table, " -p", NULL, 0, 0 },       { dump_table, " file 1", "begin", 6, 1 },
+        { dump_table, "", "file", 0, 0 },         { dump_table, " fi", "file", 1, 0 },
+        { dump_table, " -p fi", "file", 4, 1 },   { dump_table, " -", NULL, 0, 0 },
+        { dump_table, " -p", NULL, 0, 0 },        { dump_table, " file 1", "begin", 6, 1 },
         { dump_table, " f 1 2", "length", 5, 2 }, { dump_table, " f 1 2 ", NULL, 0, 3 },
-        { x_table, " $r", "addr", 1, 0 },        { set_table, " p x y", "rest", 3, 1 },
+        { x_table, " $r", "addr", 1, 0 },         { set_table, " p x y", "rest", 3, 1 },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(GPtrArray) before = g_ptr_array_new_with_free_func(g_free);

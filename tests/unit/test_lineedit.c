@@ -7,10 +7,10 @@
 #include <string.h>
 
 typedef struct Rig {
-    LineEdit *le;
-    Screen    screen;
-    GString  *raw;   /* everything that was written */
-    GString  *lines; /* what was entered, one a line */
+    LineEdit          *le;
+    Screen             screen;
+    GString           *raw;   /* everything that was written */
+    GString           *lines; /* what was entered, one a line */
     const char *const *words;
 } Rig;
 
@@ -261,9 +261,10 @@ static void test_history(void)
 
 static void completion(Rig *rig)
 {
-    static const char *const words[] = { "status", "stats", "stop", "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\xa4",
-                                         "drive=",  "di/",   "b\001d", "stats", NULL };
-    rig->words                       = words;
+    static const char *const words[] = {
+        "status", "stats", "stop", "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\xa4", "drive=", "di/", "b\001d", "stats", NULL
+    };
+    rig->words = words;
     keys(rig, "x sto\t");
     shows(rig, "x stop |");
     keys(rig, "\025sta\t");

@@ -29,6 +29,7 @@ enum {
     H_R13,
     H_R14,
     H_R15,
+    H_AH   = H_RSP, /* of an instruction with 8-bit operands and no REX */
     H_NONE = 0xff,
 };
 

@@ -89,6 +89,7 @@ Dbt *dbt_new(size_t size, Error *err)
         };
     }
     dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtUnit *));
+    dbt->sources = huge_new0(DBT_SOURCES * sizeof(DbtUnit *));
     dbt->pages   = g_hash_table_new(NULL, NULL);
     dbt->misfits = g_hash_table_new(NULL, NULL);
     dbt->advice  = g_hash_table_new(NULL, NULL);
@@ -98,16 +99,19 @@ Dbt *dbt_new(size_t size, Error *err)
     return dbt;
 }
 
-void dbt_unit_free(DbtUnit *u)
+void *dbt_unit_memory(Dbt *dbt, size_t size)
 {
-    g_free(u->second);
-    g_free(u->relocs);
-    g_free(u);
+    return huge_arena_new(&dbt->regions[dbt->region].memory, size);
 }
 
-DbtUnit *dbt_unit_clone(const DbtUnit *from)
+static void *copy(Dbt *dbt, const void *from, size_t size)
 {
-    DbtUnit  *u  = g_memdup2(from, from->bytes);
+    return size ? memcpy(dbt_unit_memory(dbt, size), from, size) : NULL;
+}
+
+DbtUnit *dbt_unit_clone(Dbt *dbt, const DbtUnit *from)
+{
+    DbtUnit  *u  = copy(dbt, from, from->bytes);
     ptrdiff_t by = (uint8_t *)u - (const uint8_t *)from;
     u->exits     = (DbtExit *)((uint8_t *)from->exits + by);
     u->c         = (X86Insn *)((uint8_t *)from->c + by);
@@ -115,7 +119,7 @@ DbtUnit *dbt_unit_clone(const DbtUnit *from)
     u->places    = (DbtPlace *)((uint8_t *)from->places + by);
     u->insn_off  = (uint16_t *)((uint8_t *)from->insn_off + by);
     u->c_of      = from->c_of + by;
-    u->relocs    = g_memdup2(from->relocs, sizeof(Reloc) * from->n_relocs);
+    u->relocs    = copy(dbt, from->relocs, sizeof(Reloc) * from->n_relocs);
     u->incoming  = NULL;
     u->hash_next = u->page_next = u->page_prev = NULL;
     u->second = u->stands_for = NULL;
@@ -128,13 +132,12 @@ void dbt_free(Dbt *dbt)
         return;
     }
     for (unsigned i = 0; i < DBT_REGIONS; i++) {
-        for (unsigned k = 0; k < dbt->regions[i].units->len; k++) {
-            dbt_unit_free(g_ptr_array_index(dbt->regions[i].units, k));
-        }
+        huge_arena_free(&dbt->regions[i].memory);
         g_ptr_array_free(dbt->regions[i].units, true);
         g_array_free(dbt->regions[i].starts, true);
     }
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtUnit *));
+    huge_free(dbt->sources, DBT_SOURCES * sizeof(DbtUnit *));
     g_hash_table_destroy(dbt->pages);
     g_hash_table_destroy(dbt->misfits);
     g_hash_table_destroy(dbt->advice);
@@ -248,6 +251,11 @@ void dbt_insert(Dbt *dbt, DbtUnit *u)
     DbtUnit **slot = dbt_hash_slot(dbt, u->host, u->key, u->rip);
     u->hash_next   = *slot;
     __atomic_store_n(slot, u, __ATOMIC_RELEASE);
+    if (u->relocs && !u->copied) {
+        slot           = dbt_source_slot(dbt, u->host);
+        u->source_next = *slot;
+        *slot          = u;
+    }
     page_insert(dbt, u);
     if (u->second) {
         page_insert(dbt, u->second);
@@ -281,6 +289,12 @@ static void patch_cold(Dbt *dbt, uint8_t *cold, uint8_t opcode, const uint8_t *t
     __atomic_store_n((uint64_t *)cold, bits, __ATOMIC_RELEASE);
 }
 
+/* Can the branch itself lead there? If not, it is the way to it that does. */
+static bool links_directly(const DbtExit *e, const DbtUnit *to)
+{
+    return e->direct && recipe_same(&e->entry, &to->entry);
+}
+
 void dbt_link(Dbt *dbt, DbtExit *e, DbtUnit *to)
 {
     if (e->to || e->unit->dead || to->dead || dbt->no_links) {
@@ -289,7 +303,7 @@ void dbt_link(Dbt *dbt, DbtExit *e, DbtUnit *to)
     e->to        = to;
     e->next_in   = to->incoming;
     to->incoming = e;
-    if (e->direct) {
+    if (links_directly(e, to)) {
         patch32(dbt, e->site, to->hot);
     } else {
         patch_cold(dbt, e->cold, 0xe9, to->hot);
@@ -298,7 +312,7 @@ void dbt_link(Dbt *dbt, DbtExit *e, DbtUnit *to)
 
 static void unlink_exit(Dbt *dbt, DbtExit *e)
 {
-    if (e->direct) {
+    if (links_directly(e, e->to)) {
         patch32(dbt, e->site, e->way - dbt_writable(dbt));
     } else {
         patch_cold(dbt, e->cold, 0xe8, dbt->stubs[STUB_LINK]);
@@ -330,6 +344,13 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
         slot = &(*slot)->hash_next;
     }
     __atomic_store_n(slot, u->hash_next, __ATOMIC_RELEASE);
+    if (u->relocs && !u->copied) {
+        slot = dbt_source_slot(dbt, u->host);
+        while (*slot != u) {
+            slot = &(*slot)->source_next;
+        }
+        *slot = u->source_next;
+    }
     page_remove(dbt, u);
     if (u->second) {
         page_remove(dbt, u->second);
@@ -365,9 +386,7 @@ void dbt_empty_region(Dbt *dbt)
     for (unsigned i = 0; i < r->units->len; i++) {
         dbt_kill(dbt, g_ptr_array_index(r->units, i));
     }
-    for (unsigned i = 0; i < r->units->len; i++) {
-        dbt_unit_free(g_ptr_array_index(r->units, i));
-    }
+    huge_arena_reset(&r->memory);
     g_ptr_array_set_size(r->units, 0);
     g_array_set_size(r->starts, 0);
     r->hot_used = r->cold_used = 0;

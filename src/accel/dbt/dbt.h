@@ -36,7 +36,7 @@ enum {
     DBT_LINE  = 4,   /* of them are dropped together: a cache line */
     DBT_RUNS  = 32,  /* entries for runs of pages, in each mode and kind of access */
     /* Entries of jump caches: user programs are large. */
-    DBT_JUMPS_USER   = 65536,
+    DBT_JUMPS_USER   = 131072,
     DBT_JUMPS_KERNEL = 16384, /* in each mode */
     DBT_JUMPS        = DBT_JUMPS_USER + (DBT_MODES - 1) * DBT_JUMPS_KERNEL,
     DBT_MAX_INSNS    = 64, /* in a unit */
@@ -149,7 +149,7 @@ typedef struct DbtFrame {
     uint8_t  micro_used[DBT_MODES * 2 * DBT_MICRO / DBT_LINE] __attribute__((aligned(8))); /* lines that were filled */
     uint32_t runs_used[DBT_MODES * 2];                                                     /* a bit each */
     uint64_t jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
-    uint16_t jump_list[DBT_JUMPS]; /* slots filled since the last flush, by mode like `jumps` */
+    uint32_t jump_list[DBT_JUMPS]; /* slots filled since the last flush, by mode like `jumps` */
     unsigned jump_n[DBT_MODES];
     unsigned jump_turn;                  /* which of a pair makes room */
     uint64_t page_filter[DBT_MODES][16]; /* pages with entries in the jump cache */
@@ -412,6 +412,8 @@ struct DbtUnit {
     DbtPlace      *places;
     DbtExit       *incoming;
     DbtUnit       *hash_next, *page_next, *page_prev;
+    DbtUnit       *source_next; /* of one that copies are made from */
+    bool           copied;      /* this is a copy */
     /* One instruction in two pages: the second, and what stands for the unit in that page's list. */
     const uint8_t *host2;
     DbtUnit       *second;
@@ -434,7 +436,7 @@ typedef struct DbtCounters {
         judged_run, windows, window_pages;
 } DbtCounters;
 
-enum { DBT_HASH = 1 << 19, DBT_STUB_SPACE = 32 << 10, DBT_PIECE = HUGE_PAGE };
+enum { DBT_HASH = 1 << 19, DBT_SOURCES = 1 << 17, DBT_STUB_SPACE = 32 << 10, DBT_PIECE = HUGE_PAGE };
 
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
@@ -449,6 +451,7 @@ typedef struct DbtRegion {
     size_t     size, hot_used, cold_used; /* hot from the start, cold from the end */
     GPtrArray *units;                     /* in the order of their addresses */
     GArray    *starts;                    /* of DbtStart, the same order */
+    HugeArena  memory;                    /* the units and what they have */
 } DbtRegion;
 
 struct Dbt {
@@ -466,7 +469,8 @@ struct Dbt {
     GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
     GPtrArray          *frames;
-    DbtUnit           **hash; /* DBT_HASH lists */
+    DbtUnit           **hash;    /* DBT_HASH lists */
+    DbtUnit           **sources; /* DBT_SOURCES lists: units that can be moved, by their code alone */
     DbtCounters         counters;
     DbtCalls            calls; /* of vCPUs that are gone */
     bool                full;  /* a region must be emptied before the next unit */
@@ -507,6 +511,12 @@ static inline DbtUnit **dbt_hash_slot(Dbt *dbt, const uint8_t *host, uint64_t ke
     return &dbt->hash[h >> 32 & (DBT_HASH - 1)];
 }
 
+static inline DbtUnit **dbt_source_slot(Dbt *dbt, const uint8_t *host)
+{
+    uint64_t h = (uint64_t)(uintptr_t)host * UINT64_C(0x9e3779b97f4a7c15);
+    return &dbt->sources[h >> 32 & (DBT_SOURCES - 1)];
+}
+
 /* By vCPU threads that are inside, without the lock: units are freed only while nobody is. One that is just being
  * killed may be found: it is as if its code had run a moment earlier. */
 static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, unsigned groups,
@@ -525,8 +535,8 @@ bool     dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8
 void     dbt_insert(Dbt *dbt, DbtUnit *unit);
 DbtUnit *dbt_page_units(Dbt *dbt, const uint8_t *host); /* list by page_next */
 void     dbt_kill(Dbt *dbt, DbtUnit *unit);
-DbtUnit *dbt_unit_clone(const DbtUnit *u); /* not linked to anything, nor inserted */
-void     dbt_unit_free(DbtUnit *u);
+void    *dbt_unit_memory(Dbt *dbt, size_t size);     /* for a unit in the region that the last dbt_allocate() took */
+DbtUnit *dbt_unit_clone(Dbt *dbt, const DbtUnit *u); /* there too; not linked to anything, nor inserted */
 void     dbt_link(Dbt *dbt, DbtExit *exit, DbtUnit *to);
 DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code); /* by address in the executable view; NULL: in none */
 void     dbt_empty_region(Dbt *dbt);                 /* nobody runs translated code */

@@ -24,6 +24,14 @@ typedef struct DraftExit {
     Recipe   entry;
 } DraftExit;
 
+/* A conditional way out, put behind the unit's last instruction. */
+typedef struct LaterExit {
+    uint64_t rip;
+    uint32_t from; /* behind the branch to it */
+    bool     near, save, fl_reg;
+    Recipe   recipe;
+} LaterExit;
+
 /* Accesses that are checked together: see group.c. */
 typedef struct Group {
     int     root, index_root;
@@ -80,6 +88,8 @@ typedef struct Tr {
     uint32_t        tails[MAX_TAILS];
     unsigned        n_tails;
     DraftExit       exits[DBT_MAX_EXITS + MAX_GROUPS];
+    LaterExit       later[DBT_MAX_EXITS];
+    unsigned        n_later;
     unsigned        range_start, range_end; /* in the page */
     bool            failed;
     bool            movable; /* a copy may serve the same code at another rip: see relocate.c */
@@ -170,6 +180,7 @@ bool emit_can(const DbtInsn *in); /* false: C has to run this form */
 void     emit_flow(Tr *t, const DbtInsn *in);
 void     put_dispatch(Tr *t, int undo); /* RAX = where to, as the jump cache has it; flags are saved */
 void     emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
+void     emit_later_exits(Tr *t);                              /* at the unit's end */
 void     emit_c(Tr *t);
 void     emit_c_by(Tr *t, DbtStub stub);
 uint32_t emit_rest_by_c(Tr *t, bool comes_back);             /* offset in the cold part */

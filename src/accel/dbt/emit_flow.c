@@ -48,13 +48,17 @@ uint32_t emit_group_exit(Tr *t, uint64_t rip, DbtGroups to)
     return e->cold;
 }
 
-/* The same with the flags put into the frame first, for the first time round. Where it begins. */
-static uint32_t put_entry_link(Tr *t, DraftExit *e)
+/* The branch just emitted leads to a variant that finds the flags by the recipe, or by a way that puts them into the
+ * frame. */
+static void put_entry_link(Tr *t, DraftExit *e)
 {
-    uint32_t start = asm_offset(&t->cold);
+    e->site      = asm_offset(&t->hot) - 4;
+    e->direct    = true;
+    uint32_t way = asm_offset(&t->cold);
     flags_sync(t, &t->cold);
     put_link(t, e);
-    return start;
+    e->way = way;
+    reloc(t, false, RELOC_COLD, way);
 }
 
 /* `lost`: the flags are in a recipe only, and must be in the frame for whoever is called. */
@@ -100,6 +104,17 @@ static void put_far_exit(Tr *t, Asm *a, bool cold, uint64_t rip)
     reloc(t, cold, RELOC_JUMP_CODE, rip);
 }
 
+static void put_near_exit(Tr *t, uint64_t rip)
+{
+    DraftExit *e = new_exit(t, rip);
+    align_site(&t->hot, 1);
+    asm_jmp(&t->hot, 0);
+    e->site   = asm_offset(&t->hot) - 4;
+    e->direct = true;
+    put_link(t, e);
+    reloc(t, false, RELOC_COLD, e->cold);
+}
+
 /* With the state of flags put back as it was: what the way out does concerns it alone. */
 void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
 {
@@ -124,24 +139,22 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         reloc(t, false, RELOC_COLD, e->cold);
         return;
     }
-    if (cc >= 0 && !back) {
-        /* Forwards: rarely enough taken to be elsewhere. */
+    /* Who comes next finds the flags by the recipe: a variant of its own. */
+    bool by_recipe = near && save && t->recipe.kind != RECIPE_NONE && t->f->groups == GROUPS_WIDE && !t->f->host2;
+    if (cc >= 0 && !back && by_recipe) {
+        DraftExit *e = new_exit(t, rip);
+        e->entry     = t->recipe;
+        align_site(a, 2);
         asm_jcc(a, (unsigned)cc, 0);
-        reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-        Asm hot = t->hot;
-        t->hot  = t->cold;
-        if (save) {
-            flags_sync(t, &t->hot);
-        }
-        t->cold = t->hot;
-        t->hot  = hot;
-        if (near) {
-            put_link(t, new_exit(t, rip));
-        } else {
-            put_far_exit(t, &t->cold, true, rip);
-        }
-        t->fl_reg = fl_reg;
-        t->fl_mem = fl_mem;
+        put_entry_link(t, e);
+        goto done;
+    }
+    if (cc >= 0 && !back) {
+        /* Forwards: rarely enough taken to be elsewhere, but close by: what is taken does not wait for another line. */
+        asm_jcc(a, (unsigned)cc, 0);
+        t->later[t->n_later++] = (LaterExit){
+            .from = asm_offset(a), .rip = rip, .near = near, .save = save, .fl_reg = fl_reg, .recipe = t->recipe
+        };
         return;
     }
     uint32_t skip = 0;
@@ -149,20 +162,17 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         asm_jcc(a, (unsigned)cc ^ 1, 0);
         skip = asm_offset(a);
     }
-    /* Round and round one unit: its variant for that finds the flags by the recipe. */
-    if (near && save && t->recipe.kind != RECIPE_NONE && rip == t->f->rip && t->f->groups == GROUPS_WIDE &&
-        !t->f->host2) {
-        t->fl_reg = false; /* the poll changes EFLAGS */
-        put_poll(t, rip, true);
+    if (by_recipe) {
+        if (back) {
+            t->fl_reg = false; /* the poll changes EFLAGS */
+            put_poll(t, rip, true);
+        }
         DraftExit *e = new_exit(t, rip);
         e->entry     = t->recipe;
         align_site(a, 1);
         asm_jmp(a, 0);
-        e->site   = asm_offset(a) - 4;
-        e->direct = true;
-        e->way    = put_entry_link(t, e);
-        reloc(t, false, RELOC_COLD, e->way);
-        goto done;
+        put_entry_link(t, e);
+        goto skip;
     }
     /* Who comes next does not want them: they are for who kicks alone, and made where that happens. */
     bool only_kick = near && save && !live && t->recipe.kind != RECIPE_NONE;
@@ -174,23 +184,39 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         put_poll(t, rip, only_kick);
     }
     if (near) {
-        DraftExit *e = new_exit(t, rip);
-        align_site(a, 1);
-        asm_jmp(a, 0);
-        e->site   = asm_offset(a) - 4;
-        e->direct = true;
-        put_link(t, e);
-        reloc(t, false, RELOC_COLD, e->cold);
+        put_near_exit(t, rip);
     } else {
         put_far_exit(t, a, false, rip);
     }
-done:
+skip:
     if (cc >= 0 && !a->full) {
         int32_t rel = (int32_t)(asm_offset(a) - skip);
         memcpy(a->start + skip - 4, &rel, 4);
     }
+done:
     t->fl_reg = fl_reg;
     t->fl_mem = fl_mem;
+}
+
+void emit_later_exits(Tr *t)
+{
+    Asm *a = &t->hot;
+    for (unsigned i = 0; i < t->n_later && !a->full; i++) {
+        const LaterExit *l   = &t->later[i];
+        int32_t          rel = (int32_t)(asm_offset(a) - l->from);
+        memcpy(a->start + l->from - 4, &rel, 4);
+        t->fl_reg = l->fl_reg;
+        t->fl_mem = !l->save;
+        t->recipe = l->recipe;
+        if (l->save) {
+            flags_sync(t, a);
+        }
+        if (l->near) {
+            put_near_exit(t, l->rip);
+        } else {
+            put_far_exit(t, a, false, l->rip);
+        }
+    }
 }
 
 static HostMem jump_slot(const Tr *t, size_t member)

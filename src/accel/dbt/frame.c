@@ -185,7 +185,7 @@ static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
             if (f->jump_n[mode] == dbt_n_jumps(mode)) {
                 dbt_jumps_flush(f, mode);
             }
-            f->jump_list[dbt_first_jump(mode) + f->jump_n[mode]++] = (uint16_t)slot;
+            f->jump_list[dbt_first_jump(mode) + f->jump_n[mode]++] = slot;
         }
         j = jump_at(f, mode, slot);
     }
@@ -199,6 +199,19 @@ static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
     if (__atomic_load_n(&u->dead, __ATOMIC_SEQ_CST)) {
         __atomic_store_n(&j->code, f->dbt->stubs[STUB_LOOKUP], __ATOMIC_RELAXED);
     }
+}
+
+/* Are there so many units for this code that one more for a recipe is not worth its place? */
+static bool has_variants(Dbt *dbt, const DbtFetch *fetch)
+{
+    enum { MOST = 2 };
+    DbtUnit **slot = dbt_hash_slot(dbt, fetch->host, fetch->key, fetch->rip);
+    unsigned  n    = 0;
+    for (DbtUnit *u = __atomic_load_n(slot, __ATOMIC_ACQUIRE); u;
+         u          = __atomic_load_n(&u->hash_next, __ATOMIC_ACQUIRE)) {
+        n += u->host == fetch->host && u->key == fetch->key && u->rip == fetch->rip && u->groups == fetch->groups;
+    }
+    return n >= MOST;
 }
 
 DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry)
@@ -248,10 +261,20 @@ DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry)
             f->jump_key[fetch.mode] = jump_key;
         }
         DbtUnit *u = dbt_lookup(f->dbt, fetch.host, fetch.key, rip, groups, &fetch.entry);
+        if (!u && entry && has_variants(f->dbt, &fetch)) {
+            fetch.entry = (Recipe){ 0 };
+            entry       = NULL;
+            continue;
+        }
         if (!u) {
             bool again;
             x86_park(cpu);
             u = dbt_make_unit(f, &fetch, &again);
+            if (!u && entry && !f->dbt->full) { /* one instruction in two pages */
+                fetch.entry = (Recipe){ 0 };
+                entry       = NULL;
+                again       = true;
+            }
             if (again) {
                 continue;
             }

@@ -34,10 +34,10 @@ void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n)
 
 static DbtUnit *find_source(Dbt *dbt, const DbtFetch *f)
 {
-    DbtUnit *u = dbt_page_units(dbt, f->host);
-    while (u && (u->host != f->host || u->key != f->key || u->groups != f->groups || !u->relocs ||
-                 !recipe_same(&u->entry, &f->entry))) {
-        u = u->page_next;
+    DbtUnit *u = *dbt_source_slot(dbt, f->host);
+    while (u &&
+           (u->host != f->host || u->key != f->key || u->groups != f->groups || !recipe_same(&u->entry, &f->entry))) {
+        u = u->source_next;
     }
     return u;
 }
@@ -50,12 +50,15 @@ DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f)
     }
     uint64_t  by    = f->rip - from->rip;
     ptrdiff_t delta = dbt_writable(dbt);
-    DbtUnit  *u     = dbt_unit_clone(from);
-    if (!dbt_allocate(dbt, u->hot_size, u->cold_size, &u->hot, &u->cold)) {
-        dbt_unit_free(u);
+    uint8_t  *hot, *cold_part;
+    if (!dbt_allocate(dbt, from->hot_size, from->cold_size, &hot, &cold_part)) {
         return NULL;
     }
-    u->rip = f->rip;
+    DbtUnit *u = dbt_unit_clone(dbt, from);
+    u->hot     = hot;
+    u->cold    = cold_part;
+    u->rip     = f->rip;
+    u->copied  = true;
     for (unsigned i = 0; i < u->n_relocs; i++) {
         Reloc *r = &u->relocs[i];
         if (r->kind == RELOC_LINEAR || r->kind == RELOC_JUMP || r->kind == RELOC_JUMP_CODE) {

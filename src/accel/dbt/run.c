@@ -75,7 +75,7 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     if (cpu->code_size != X86_CODE64) {
         next = (uint32_t)next;
     }
-    *again = false;
+    *again            = false;
     X86TlbPage second = *x86_translate(cpu, x86_tlb_mode(cpu), next, X86_FETCH);
     if (!second.host) {
         return NULL;
@@ -242,16 +242,18 @@ DbtFrame *dbt_current_frame(void)
     return current_frame;
 }
 
+enum { FRAME_SPACE = 2 * HUGE_PAGE };
+
 __attribute__((noinline, no_sanitize("address", "undefined", "thread"), no_stack_protector)) void
 dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
 {
-    G_STATIC_ASSERT(sizeof(DbtFrame) <= HUGE_PAGE);
-    void *space                = alloca(2 * HUGE_PAGE);
+    G_STATIC_ASSERT(sizeof(DbtFrame) <= FRAME_SPACE);
+    void *space                = alloca(FRAME_SPACE + HUGE_PAGE);
     DbtFrame *volatile f       = (DbtFrame *)(((uintptr_t)space + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
     DbtFrame *volatile outer   = current_frame;
     const uint8_t *volatile go = NULL;
 
-    huge_advise(f, HUGE_PAGE);
+    huge_advise(f, FRAME_SPACE);
     frame_init(f, dbt, cpu);
     current_frame = f;
     x86_run_begin(cpu, false);

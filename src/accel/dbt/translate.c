@@ -215,15 +215,17 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     Dbt     *dbt  = t->dbt;
     size_t   tail = sizeof(DbtExit) * t->n_exits + sizeof(X86Insn) * t->n_c;
     size_t   size = sizeof(DbtUnit) + tail + 4 * (t->n + 1) + sizeof(DbtPlace) * t->n_places + 2 * (t->n + 1) + t->n;
-    DbtUnit *u    = g_malloc0(size);
-
-    u->bytes     = size;
-    u->hot_size  = asm_offset(&t->hot);
-    u->cold_size = asm_offset(&t->cold);
-    if (!dbt_allocate(dbt, u->hot_size, u->cold_size, &u->hot, &u->cold)) {
-        g_free(u);
+    uint32_t hot = asm_offset(&t->hot), cold = asm_offset(&t->cold);
+    uint8_t *hot_at, *cold_at;
+    if (!dbt_allocate(dbt, hot, cold, &hot_at, &cold_at)) {
         return NULL;
     }
+    DbtUnit *u     = memset(dbt_unit_memory(dbt, size), 0, size);
+    u->bytes       = size;
+    u->hot         = hot_at;
+    u->cold        = cold_at;
+    u->hot_size    = hot;
+    u->cold_size   = cold;
     u->rip         = t->f->rip;
     u->key         = t->f->key;
     u->mode        = (uint8_t)t->f->mode;
@@ -268,7 +270,8 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     dbt_apply_relocs(dbt, u, t->s->relocs, t->n_relocs);
     if (t->movable) {
         u->n_relocs = t->n_relocs;
-        u->relocs   = g_memdup2(t->s->relocs, sizeof(Reloc) * t->n_relocs);
+        u->relocs =
+            memcpy(dbt_unit_memory(dbt, sizeof(Reloc) * t->n_relocs), t->s->relocs, sizeof(Reloc) * t->n_relocs);
     }
     u->n_exits = (uint8_t)t->n_exits;
     for (unsigned i = 0; i < t->n_exits; i++) {
@@ -284,7 +287,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     }
     if (t->f->host2) {
         u->host2              = t->f->host2;
-        u->second             = g_new0(DbtUnit, 1);
+        u->second             = memset(dbt_unit_memory(dbt, sizeof(DbtUnit)), 0, sizeof(DbtUnit));
         u->second->stands_for = u;
         u->second->host       = t->f->host2;
         u->second->range_len  = 15;
@@ -323,6 +326,7 @@ static void emit_all(Tr *t, uint32_t *insn_host)
         t->i = t->n - 1;
         emit_exit(t, t->f->rip + t->len, -1, t->live[t->n]);
     }
+    emit_later_exits(t);
 }
 
 static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max, bool *again)
