@@ -153,9 +153,8 @@ void dbt_free(Dbt *dbt)
 
 bool dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t **cold_at)
 {
-    enum { ALIGN = 16 };
-    hot          = (hot + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-    cold         = (cold + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    hot          = (hot + DBT_ALIGN - 1) & ~(size_t)(DBT_ALIGN - 1);
+    cold         = (cold + DBT_ALIGN - 1) & ~(size_t)(DBT_ALIGN - 1);
     DbtRegion *r = &dbt->regions[dbt->region];
     if (r->hot_used + r->cold_used + hot + cold > r->size) {
         unsigned next = (dbt->region + 1) % DBT_REGIONS;
@@ -268,14 +267,12 @@ void dbt_insert(Dbt *dbt, DbtUnit *u)
 
 /* --- links --- */
 
+/* One store inside a cache line is seen whole or not at all (Intel SDM volume 3, 9.1.1). */
 static void patch32(Dbt *dbt, uint8_t *field, const uint8_t *to)
 {
-    int32_t  rel  = (int32_t)(to - (field - dbt_writable(dbt) + 4));
-    uint8_t *word = (uint8_t *)((uintptr_t)field & ~(uintptr_t)7);
-    uint64_t bits;
-    memcpy(&bits, word, 8);
-    memcpy((uint8_t *)&bits + (field - word), &rel, 4);
-    __atomic_store_n((uint64_t *)word, bits, __ATOMIC_RELEASE);
+    typedef int32_t __attribute__((aligned(1), may_alias)) Field;
+    __asm__ volatile("" ::: "memory"); /* the code there comes first */
+    *(volatile Field *)field = (int32_t)(to - (field - dbt_writable(dbt) + 4));
 }
 
 /* The cold part's CALL stub becomes JMP unit, or the other way round: its five bytes lie in one aligned word. */

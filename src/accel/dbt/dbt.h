@@ -39,6 +39,7 @@ enum {
     DBT_JUMPS_USER   = 131072,
     DBT_JUMPS_KERNEL = 16384, /* in each mode */
     DBT_JUMPS        = DBT_JUMPS_USER + (DBT_MODES - 1) * DBT_JUMPS_KERNEL,
+    DBT_ALIGN        = 16, /* bytes, of a unit's parts */
     DBT_MAX_INSNS    = 64, /* in a unit */
     DBT_MAX_JCC      = 4,
     DBT_MAX_EXITS    = DBT_MAX_JCC + 2,

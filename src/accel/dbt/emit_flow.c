@@ -11,13 +11,13 @@ static uint64_t cut_rip(const Tr *t, uint64_t rip)
     return t->mode.code == 8 ? rip : (uint32_t)rip;
 }
 
-/* Pads so that a displacement that starts `before` bytes from here lies in one aligned word: it is patched while others
- * may run it. */
+/* Pads so that a displacement that starts `before` bytes from here lies in one cache line, wherever the unit begins: it
+ * is patched while others may run it. */
 static void align_site(Asm *a, unsigned before)
 {
-    unsigned at = (asm_offset(a) + before) & 7;
-    if (at > 4) {
-        asm_nops(a, 8 - at);
+    unsigned at = (asm_offset(a) + before) % DBT_ALIGN;
+    if (at > DBT_ALIGN - 4) {
+        asm_nops(a, DBT_ALIGN - at);
     }
 }
 

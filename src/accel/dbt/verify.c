@@ -1116,7 +1116,7 @@ static bool cold_part(DbtVerifier *v)
     return true;
 }
 
-/* Displacements that are patched while others run them lie in one aligned word, and end a branch. */
+/* Displacements that are patched while others run them lie in one cache line, and end a branch. */
 static bool exits_and_places(DbtVerifier *v)
 {
     const DbtUnit *u     = v->u;
@@ -1131,7 +1131,7 @@ static bool exits_and_places(DbtVerifier *v)
             return bad(v, "an exit whose cold side is in the wrong place");
         }
         uint64_t offset = (uint64_t)(site - u->hot);
-        if (e->direct && (((uintptr_t)site & 7) > 4 || offset + 4 > u->hot_size ||
+        if (e->direct && ((uintptr_t)site % DBT_ALIGN > DBT_ALIGN - 4 || offset + 4 > u->hot_size ||
                           (offset + 4 < u->hot_size && !begins(v->hot_at, offset + 4)))) {
             return bad(v, "an exit that cannot be patched");
         }
