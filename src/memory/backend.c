@@ -93,6 +93,8 @@ static Json *print_nodes(const Field *field, const void *member)
     return list;
 }
 
+static const Field node_number = { .kind = FIELD_U16, .size = sizeof(uint16_t), .count = 1 }; /* for introspection */
+
 static const FieldCustom nodes_field = {
     .type_name = "list<uint16>", .parse = parse_nodes, .print = print_nodes, .clear = clear_nodes
 };
@@ -112,7 +114,8 @@ static const FieldCustom nodes_field = {
         FIELD(MemoryBackend, dump, "dump", .initial = true, .has_offset = 1 + offsetof(MemoryBackend, has_dump),       \
               .help = "in core dumps"),                                                                                \
         FIELD(MemoryBackend, reserve, "reserve", .initial = true, .help = "have the host promise the memory"),         \
-        FIELD(MemoryBackend, host_nodes, "host-nodes", .custom = &nodes_field, .help = "NUMA nodes of the host"),      \
+        FIELD(MemoryBackend, host_nodes, "host-nodes", .custom = &nodes_field, .element = &node_number,                \
+              .help = "NUMA nodes of the host"),                                                                       \
         FIELD(MemoryBackend, policy, "policy", .names = host_mem_policy_names, .help = "how those are used"),          \
         FIELD(MemoryBackend, canonical_name, "x-use-canonical-path-for-ramblock-id", .initial = true,                  \
               .help = "name the memory by its object's path, not its id")

@@ -62,6 +62,7 @@ static bool x_exit_preconfig(Monitor *mon, void *args, Json **result, Error *err
 
 static bool quit(Monitor *mon, void *args, Json **result, Error *err)
 {
+    char_hub_cancel_waits(mon->machine->chars);
     mon->machine->platform.request_shutdown(&mon->machine->platform, SHUTDOWN_HOST_QUIT, 0);
     return true;
 }

@@ -110,6 +110,9 @@ static const char *custom_type(Schema *s, const Field *field)
         const QmpUnion *u = (const QmpUnion *)field->custom;
         return object_type(s, u->base, u, NULL);
     }
+    if (field->kind == FIELD_LIST && field->element) {
+        return array_type(s, builtin_type(s, "int", "int")); /* numbers that are also taken as text */
+    }
     return builtin_type(s, "str", "string"); /* addresses, references and such */
 }
 

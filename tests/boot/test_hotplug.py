@@ -31,7 +31,7 @@ class Machine:
              "-kernel", guest.cached("fetch-kernel.sh"), "-initrd", guest.cached("make-initramfs.sh"), "-append", "console=ttyS0 quiet",
              "-qmp", f"unix:{qmp},server=on,wait=off", "-chardev", f"socket,id=console,path={console},server=on,wait=off", "-serial", "chardev:console", *options],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.watchdog = threading.Timer(400, self.process.kill)
+        self.watchdog = threading.Timer(1000, self.process.kill)
         self.watchdog.start()
         for _ in range(400):
             if self.process.poll() is not None or (os.path.exists(qmp) and os.path.exists(console)):
@@ -41,7 +41,7 @@ class Machine:
             raise RuntimeError(self.process.stderr.read())
         self.qmp = Client(qmp)
         self.console = socket.socket(socket.AF_UNIX)
-        self.console.settimeout(150)
+        self.console.settimeout(400)
         self.console.connect(console)
         self.marks = 0
         self.console.sendall(b"\n")

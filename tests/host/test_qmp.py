@@ -595,6 +595,30 @@ class Tests:
             for says, id, type, data in (("no chardev", "nosuch", "null", {}), ("shared by a mux", "mx", "null", {}), ("shared by a mux", "mx-base", "null", {}), ("No such file", "s0", "file", {"out": "/nonexistent/x"})):
                 refused(vm.ask, "chardev-change", says=says, id=id, backend={"type": type, "data": data})
             assert vm.ask("ringbuf-read", device="s0", size=9) == "x"
+            refused(vm.ask, "chardev-change", says="below a monitor: not supported yet", id="compat_monitor0", backend={"type": "null", "data": {}})
+
+    def test_waiting_server(self):
+        """A server that waits for somebody holds up its own monitor only, and no other one can take it away."""
+        for how in ("connect", "quit"):
+            second, path = self.path("second-" + how), self.path("waits-" + how)
+            with self.vm("-machine", "none", "-qmp", f"unix:{second},server=on,wait=off") as vm:
+                backend = {"type": "socket", "data": {"addr": {"type": "unix", "data": {"path": path}}, "server": True, "wait": True}}
+                vm.qmp.send(json.dumps({"execute": "chardev-add", "id": 1, "arguments": {"id": "w", "backend": backend}}))
+                other = Client(second)
+                while not any(c["label"] == "w" for c in other.ask("query-chardev")):
+                    time.sleep(0.01)
+                refused(other.ask, "chardev-remove", says="still being opened", id="w")
+                refused(other.ask, "chardev-change", says="still being opened", id="w", backend={"type": "null", "data": {}})
+                refused(other.ask, "chardev-add", says="already", id="w", backend={"type": "null", "data": {}})
+                if how == "connect":
+                    s = socket.socket(socket.AF_UNIX)
+                    s.connect(path)
+                    assert vm.qmp.message() == {"return": {}, "id": 1}
+                    s.close()
+                else:
+                    other.ask("quit")
+                    assert vm.end()[0] == 0
+                other.close()
 
     def test_ringbuf(self):
         with self.vm("-machine", "none", "-chardev", "ringbuf,id=r,size=16", "-chardev", "null,id=n") as vm:
@@ -753,6 +777,24 @@ class Tests:
             os.close(read_end)  # nobody takes it
             vm.qmp.event("DUMP_COMPLETED", error="writing the dump: Broken pipe")
             assert vm.ask("query-dump")["status"] == "failed" and vm.ask("query-status")["running"]
+
+    def test_dump_and_quit(self):
+        """Nobody takes the dump, the client goes, the program ends all the same."""
+        for how in ("quit", "signal"):
+            with self.vm("-machine", "pc", base=["-accel", "tcg", "-m", "64M"]) as vm:
+                read_end, write_end = os.pipe()
+                vm.ask("getfd", fdname="pipe", fds=[write_end])
+                vm.ask("dump-guest-memory", paging=False, protocol="fd:pipe", detach=True, format="kdump-zlib")
+                vm.qmp.close()
+                vm.qmp = Client(vm.path)
+                assert vm.ask("query-dump")["status"] == "active"
+                if how == "quit":
+                    vm.ask("quit")
+                else:
+                    vm.process.terminate()
+                assert vm.end()[0] == 0
+                os.close(read_end)
+                os.close(write_end)
 
     # --- the rest ---
 
