@@ -51,20 +51,6 @@ static uint64_t read64(const uint8_t *p)
     return v;
 }
 
-/* The unit at cpu->rip by the jump cache alone. NULL: look properly. */
-static const uint8_t *find_quickly(DbtFrame *f)
-{
-    const X86Cpu  *cpu  = f->cpu;
-    unsigned       mode = cpu->tlb->mode;
-    const DbtJump *j    = dbt_jump_find(f, mode);
-
-    if (!j || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
-        return NULL;
-    }
-    const uint8_t *code = __atomic_load_n(&j->code, __ATOMIC_RELAXED); /* dbt_kill() */
-    return code == f->dbt->stubs[STUB_LOOKUP] ? NULL : code;
-}
-
 /* On at cpu->rip after an instruction in C that has changed it, when nothing is due. */
 static const uint8_t *go_on(DbtFrame *f)
 {
@@ -74,7 +60,7 @@ static const uint8_t *go_on(DbtFrame *f)
             dbt_sync_flush(f);
         }
         if (!x86_requests_due(cpu)) {
-            const uint8_t *to = find_quickly(f);
+            const uint8_t *to = dbt_find_quickly(f);
             if (to) {
                 return go(f, to);
             }
@@ -99,7 +85,7 @@ static Ran run_insn(DbtFrame *f, const X86Insn *from, const DbtUnit *unit)
     cpu->insn_end         = &f->insn + 2;
     cpu->interrupt_shadow = X86_SHADOW_NONE;
     x86_insn_run(cpu, &f->insn);
-    bool stop = cpu->insn_end != &f->insn + 2 || resets != f->dbt->counters.resets || unit->dead ||
+    bool stop = cpu->insn_end != &f->insn + 2 || resets != f->dbt->counters.resets || dbt_is_dead(unit) ||
                 cpu->cache->attention || unit->key != dbt_key_of(cpu);
     cpu->insn = NULL;
 
@@ -147,7 +133,7 @@ static Ran run_access(DbtFrame *f, const uint8_t *at, unsigned n)
     X86Cpu    *cpu = f->cpu;
     DbtAccess *a   = &f->accesses[((uintptr_t)at >> 4) % DBT_ACCESSES];
 
-    if (a->at != at || a->resets != f->dbt->counters.resets || a->unit->dead) {
+    if (a->at != at || a->resets != f->dbt->counters.resets || dbt_is_dead(a->unit)) {
         DbtUnit *u = find_unit(f, at);
         cpu->rip   = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
         a->at      = NULL;
@@ -170,6 +156,7 @@ const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
     f->calls.insn++;
     unsigned n = (unsigned)(v >> 56);
 
+    (void)dbt_is_dead(u); /* another vCPU's link may have led here: what is in the unit is to be seen */
     cpu->rip = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
     if (run_insn(f, &u->c[u->c_of[n] - 1], u) == RAN_AWAY) {
         f->calls.insn_ends++;
@@ -440,7 +427,7 @@ static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
     if (is_polled(f)) {
         return leave(f);
     }
-    const uint8_t *to = find_quickly(f);
+    const uint8_t *to = dbt_find_quickly(f);
     if (to) {
         return go(f, to);
     }
@@ -696,7 +683,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
             x86_run_one(cpu);
             continue;
         }
-        const uint8_t *to = find_quickly(f);
+        const uint8_t *to = dbt_find_quickly(f);
         if (!to) {
             DbtUnit *u = dbt_next_unit(f, GROUPS_WIDE, NULL);
             if (!u) {
