@@ -454,6 +454,9 @@ bool char_remove(CharHub *hub, const char *id, Error *err)
     if (!chr) {
         return false;
     }
+    if (!chr->opened) {
+        return error_set(err, "chardev '%s' is still being opened", id); /* a server that waits, in another monitor */
+    }
     if (char_in_use(chr)) {
         return error_set(err, "chardev '%s' is in use", id);
     }
@@ -473,6 +476,12 @@ bool char_change(CharHub *hub, const Json *options, bool lenient, Error *err)
         return false;
     }
     CharFrontend *fe = old->frontend;
+    if (!old->opened) {
+        return error_set(err, "chardev '%s' is still being opened", id);
+    }
+    if (fe && fe->stays) {
+        return error_set_unsupported(err, "exchanging chardev '%s' below a monitor", id);
+    }
     if (char_is_mux(old) || mux_has_base(hub, old)) {
         return error_set(err, "chardev '%s' is shared by a mux, and cannot be changed", id);
     }

@@ -86,6 +86,7 @@ struct CharFrontend {
     Chardev *chr; /* NULL: not connected: output is dropped */
     int      mux_tag;
     bool     takes_port; /* it can do with a parallel port of the host; other front ends are refused there */
+    bool     stays;      /* it cannot get another chardev (char_change): it acts on its own from inside read() */
     void    *opaque;
     size_t (*can_read)(void *opaque); /* how many bytes fit now */
     void (*read)(void *opaque, const uint8_t *buf, size_t len);

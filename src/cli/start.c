@@ -606,10 +606,17 @@ static void hint_about_screen(const Start *s)
     }
 }
 
+/* Does -nographic put anything into the terminal? Not when every port is somewhere else, or there are none. */
+static bool uses_terminal(const Cli *cli)
+{
+    bool monitor = cli_has(cli, "monitor") || cli_has(cli, "qmp") || cli_has(cli, "qmp-pretty") || cli_has(cli, "mon");
+    return !cli_has(cli, "nodefaults") && !(cli_has(cli, "serial") && cli_has(cli, "parallel") && monitor);
+}
+
 static bool build(Start *s, Error *err)
 {
     const Cli *cli = s->cli;
-    if (cli_has(cli, "nographic") && cli_has(cli, "daemonize")) {
+    if (cli_has(cli, "nographic") && cli_has(cli, "daemonize") && uses_terminal(cli)) {
         return error_set(err, "-nographic: needs the terminal that -daemonize gives up; use -display none");
     }
     if (!set_names_and_messages(s, err) || !set_log(s, err)) {

@@ -5,10 +5,13 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { CHUNK = 1 << 20, BLOCKS_MAX = 4096 };
+enum { CHUNK = 1 << 20, BLOCKS_MAX = 4096, POLL_MS = 100 };
 
 /* --- what there is --- */
 
@@ -58,6 +61,8 @@ Dump *dump_new(Machine *m, const DumpOptions *options, Error *err)
     d->blocks  = g_array_new(false, false, sizeof(DumpBlock));
     d->notes   = g_byte_array_new();
     g_array_set_clear_func(d->blocks, clear_block);
+    struct stat st;
+    d->is_file = fstat(options->fd, &st) == 0 && S_ISREG(st.st_mode);
     find_blocks(d, m->platform.memory_space);
     if (!d->blocks->len) {
         error_set(err, options->has_range ? "no guest memory lies in that range" : "the guest has no memory");
@@ -86,6 +91,11 @@ void dump_free(Dump *d)
     }
 }
 
+void dump_cancel(Dump *d)
+{
+    atomic_store_explicit(&d->cancelled, true, memory_order_relaxed);
+}
+
 uint64_t dump_total(const Dump *d)
 {
     return d->total;
@@ -98,12 +108,25 @@ uint64_t dump_completed(const Dump *d)
 
 /* --- writing --- */
 
+/* Waits a moment until a pipe or socket takes PIPE_BUF bytes without blocking. */
+static bool wait_for_room(Dump *d)
+{
+    struct pollfd p = { .fd = d->options.fd, .events = POLLOUT };
+    return poll(&p, 1, POLL_MS) > 0;
+}
+
 bool dump_write_all(Dump *d, const void *data, size_t len, Error *err)
 {
     const uint8_t *p = data;
     while (len) {
-        ssize_t n = write(d->options.fd, p, len);
-        if (n < 0 && errno == EINTR) {
+        if (atomic_load_explicit(&d->cancelled, memory_order_relaxed)) {
+            return error_set(err, "writing the dump: cancelled");
+        }
+        if (!d->is_file && !wait_for_room(d)) {
+            continue;
+        }
+        ssize_t n = write(d->options.fd, p, d->is_file ? len : MIN(len, PIPE_BUF));
+        if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
             continue;
         }
         if (n <= 0) {

@@ -23,6 +23,9 @@ Dump *dump_new(Machine *m, const DumpOptions *options, Error *err);
 /* Writes it all. Any thread, once; no lock needed. */
 bool dump_write(Dump *d, Error *err);
 
+/* Makes dump_write() fail soon. Any thread. */
+void dump_cancel(Dump *d);
+
 void     dump_free(Dump *d);            /* NULL is fine; closes fd */
 uint64_t dump_total(const Dump *d);     /* bytes of guest memory */
 uint64_t dump_completed(const Dump *d); /* any thread */

@@ -21,6 +21,8 @@ struct Dump {
     unsigned         n_cpus;
     uint64_t         total;
     _Atomic uint64_t completed;
+    bool             is_file; /* writing does not block for long */
+    atomic_bool      cancelled;
 };
 
 bool dump_write_elf(Dump *d, Error *err);

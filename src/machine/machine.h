@@ -66,6 +66,7 @@ typedef struct MachineConfig {
     char          *mem_path;           /* file or directory that it lies in; NULL: anonymous */
     bool           prealloc;           /* all of it at the start */
     NumaConfig    *numa;               /* NULL: no nodes */
+    bool           numa_open;          /* set-numa-node makes it: numa_finish() is still due */
     SmpConfig      smp;
     RtcConfig      rtc;
     char          *cpu_model; /* -cpu text, NULL for the board's default */
@@ -159,7 +160,7 @@ struct Machine {
     RunState          state;
     int               exit_code;
     bool              exit_requested;
-    bool              being_dumped; /* its memory: it must not run */
+    bool              being_dumped;                                         /* its memory: it must not run */
     bool              reset_requested, shutdown_requested, pause_requested; /* carried out on the main loop */
     RunState          pause_state;
     Vcpu             *debug_vcpu; /* which vCPU stopped for the debugger */

@@ -114,10 +114,11 @@ Dumping *dumping_new(Monitors *all)
     return d;
 }
 
-/* What the thread defers runs while the loop does: end of the program is waited for by dumping_free(). */
+/* A regular file is written to its end, or as far as it is; who takes nothing from a pipe does not hold us up. */
 void dumping_free(Dumping *d)
 {
     if (d->thread) {
+        dump_cancel(d->dump);
         g_thread_join(d->thread);
     }
     dump_free(d->dump);

@@ -165,6 +165,13 @@ static const Field cpu_info[]  = { QMP_INT("cpu-index"),           QMP_STRING("q
                                    QMP_ENUM("target", arch_names), {} };
 static const Field cpus_result = QMP_LIST("", cpu_info);
 
+/* Node of a vCPU; -1: there are none. */
+static int node_of(const Machine *m, unsigned index)
+{
+    const NumaConfig *numa = m->config.numa;
+    return numa && index < numa->n_cpus ? numa->cpu_node[index] : -1;
+}
+
 /* Where vCPU number `index` is: only levels that there are more than one of, but for the usual three. */
 static Json *describe_place(const Machine *m, const X86Topology *t, unsigned index)
 {
@@ -179,8 +186,8 @@ static Json *describe_place(const Machine *m, const X86Topology *t, unsigned ind
     if (t->modules > 1) {
         json_add(props, "module-id", json_new_int(place.modules));
     }
-    if (m->config.numa) {
-        json_add(props, "node-id", json_new_int(m->config.numa->cpu_node[index]));
+    if (node_of(m, index) >= 0) {
+        json_add(props, "node-id", json_new_int(node_of(m, index)));
     }
     return props;
 }
@@ -244,6 +251,29 @@ static bool query_hotpluggable_cpus(Monitor *mon, void *args, Json **result, Err
         json_append(*result, c);
     }
     return true;
+}
+
+/* --- set-numa-node --- */
+
+static const char *const numa_types[] = { "node", "dist", "cpu", "hmat-lb", "hmat-cache", NULL };
+static const Field       numa_args[]  = { QMP_ENUM("type", numa_types), {} };
+
+/* One -numa by QMP, while there is no machine yet. x-exit-preconfig checks what depends on all of them. */
+static bool set_numa_node(Monitor *mon, void *args, Json **result, Error *err)
+{
+    Machine       *m = mon->machine;
+    MachineConfig *c = &m->config;
+    if (!machine_type(m)->numa) {
+        return error_set(err, "the machine '%s' has nothing that tells the guest of nodes", machine_type(m)->name);
+    }
+    if (c->numa && !c->numa_open) {
+        return error_set(err, "the command line has given NUMA nodes already (-numa)");
+    }
+    if (!c->numa) {
+        c->numa      = numa_new(&c->smp, m->hmat);
+        c->numa_open = true;
+    }
+    return numa_add(c->numa, args, false, err);
 }
 
 /* --- parts that are not there --- */
@@ -316,5 +346,10 @@ MONITOR_COMMANDS(machine) = {
       .flags  = COMMAND_PRECONFIG,
       .help   = "disks: none",
       .run    = query_nothing },
+    { .name  = "set-numa-node",
+      .args  = numa_args,
+      .flags = COMMAND_ONLY_PRECONFIG | COMMAND_FREE_ARGUMENTS,
+      .help  = "adds a NUMA node, or what belongs to one, as -numa does",
+      .run   = set_numa_node },
     {},
 };

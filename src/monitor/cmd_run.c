@@ -1,5 +1,6 @@
 /* Commands and events of the run state: is it running, stop, go on, reset, power, quit. */
 
+#include "machine/numa.h"
 #include "monitor/command.h"
 
 /* --- status --- */
@@ -49,6 +50,11 @@ static bool system_powerdown(Monitor *mon, void *args, Json **result, Error *err
 
 static bool x_exit_preconfig(Monitor *mon, void *args, Json **result, Error *err)
 {
+    MachineConfig *c = &mon->machine->config;
+    if (c->numa_open && !numa_finish(c->numa, err)) {
+        return false; /* more orders can mend it */
+    }
+    c->numa_open = false;
     monitors_set_preconfig(mon->all, false);
     monitors_hold(mon->all); /* until the machine stands */
     return true;
@@ -56,6 +62,7 @@ static bool x_exit_preconfig(Monitor *mon, void *args, Json **result, Error *err
 
 static bool quit(Monitor *mon, void *args, Json **result, Error *err)
 {
+    char_hub_cancel_waits(mon->machine->chars);
     mon->machine->platform.request_shutdown(&mon->machine->platform, SHUTDOWN_HOST_QUIT, 0);
     return true;
 }

@@ -8,7 +8,7 @@
 typedef struct Dumping Dumping;
 
 Dumping *dumping_new(Monitors *all);
-void     dumping_free(Dumping *d); /* waits for one that is under way */
+void     dumping_free(Dumping *d); /* gives up one that is under way */
 
 Dumping *monitors_dumping(Monitors *all);
 

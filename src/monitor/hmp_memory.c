@@ -1,7 +1,6 @@
 /* HMP: guest memory, I/O ports and expressions: x, xp, print, i, o, sum, gva2gpa ...
  * Layouts are those that tools which read QEMU's output know. */
 
-#include "cpu/x86/cache.h"
 #include "cpu/x86/mem.h"
 #include "cpu/x86/system.h"
 #include "memory/dma.h"
@@ -108,8 +107,25 @@ static unsigned read_code(X86Cpu *cpu, AddressSpace *as, bool physical, uint64_t
     return n;
 }
 
+/* Not the executor's own: other accelerators have none. */
+static ZydisDecoder decoder_of(const X86Cpu *cpu)
+{
+    static const struct {
+        ZydisMachineMode mode;
+        ZydisStackWidth  width;
+    } modes[] = {
+        [X86_CODE16] = { ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16 },
+        [X86_CODE32] = { ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32 },
+        [X86_CODE64] = { ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64 },
+    };
+    ZydisDecoder decoder;
+    ZydisDecoderInit(&decoder, modes[cpu->code_size].mode, modes[cpu->code_size].width);
+    return decoder;
+}
+
 static void list_code(Hmp *h, X86Cpu *cpu, AddressSpace *as, bool physical, uint64_t addr)
 {
+    ZydisDecoder   decoder = decoder_of(cpu);
     ZydisFormatter formatter;
     ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_ATT);
     ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_HEX_UPPERCASE, false);
@@ -127,7 +143,7 @@ static void list_code(Hmp *h, X86Cpu *cpu, AddressSpace *as, bool physical, uint
             hmp_print(h, "0x%08" PRIx64 ": unable to read memory\n", addr);
             return;
         }
-        bool ok = x86_decode_raw(cpu, code, n, &z, op) &&
+        bool ok = ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code, n, &z, op)) &&
                   ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&formatter, &z, op, z.operand_count_visible, text,
                                                                sizeof text, addr, NULL));
         hmp_print(h, "0x%08" PRIx64 ": ", addr);
@@ -232,19 +248,25 @@ static bool cmd_out(Hmp *h, Error *err)
 
 /* --- sums and addresses --- */
 
-/* The BSD checksum of 16 bits. */
+/* The BSD checksum of 16 bits. What is not mapped counts as zeros: they only turn the sum. */
 static bool cmd_sum(Hmp *h, Error *err)
 {
-    uint64_t addr = (uint64_t)hmp_number(h, "start"), size = (uint32_t)hmp_number(h, "size");
-    uint16_t sum = 0;
-    uint8_t  bytes[PAGE];
-    for (uint64_t done = 0; done < size;) {
-        size_t len = MIN(size - done, sizeof bytes);
-        address_space_read(h->machine->platform.memory_space, addr + done, bytes, len);
+    AddressSpace *as   = h->machine->platform.memory_space;
+    uint64_t      addr = (uint64_t)hmp_number(h, "start"), size = (uint32_t)hmp_number(h, "size");
+    uint16_t      sum = 0;
+    uint8_t       bytes[PAGE];
+    for (uint64_t done = 0, len; done < size; done += len) {
+        MemTarget t = address_space_lookup(as, addr + done);
+        len         = MIN(size - done, MAX(t.len, 1u));
+        if (!t.region) {
+            sum = (uint16_t)(sum >> len % 16 | sum << (16 - len % 16));
+            continue;
+        }
+        len = MIN(len, sizeof bytes);
+        address_space_read(as, addr + done, bytes, len);
         for (size_t i = 0; i < len; i++) {
             sum = (uint16_t)((sum >> 1 | sum << 15) + bytes[i]);
         }
-        done += len;
     }
     hmp_print(h, "%05u\n", sum);
     return true;

@@ -372,13 +372,18 @@ static void dump_pic(Hmp *h, const I8259 *pic)
     }
 }
 
-static void dump_controller(Device *dev, void *opaque)
+static void dump_if_ioapic(Device *dev, void *opaque)
 {
     Controllers *c = opaque;
     if (strcmp(dev->obj.type->name, "ioapic") == 0) {
         dump_ioapic(c->h, c->n_ioapics++, (const IoApic *)dev);
-    } else if (strcmp(dev->obj.type->name, "isa-i8259") == 0) {
-        dump_pic(c->h, (const I8259 *)dev);
+    }
+}
+
+static void dump_if_pic(Device *dev, void *opaque)
+{
+    if (strcmp(dev->obj.type->name, "isa-i8259") == 0) {
+        dump_pic(((Controllers *)opaque)->h, (const I8259 *)dev);
     }
 }
 
@@ -386,7 +391,8 @@ static bool info_pic(Hmp *h, Error *err)
 {
     Controllers c     = { .h = h };
     HmpPause    pause = hmp_pause(h->machine);
-    devices_foreach(&h->machine->platform, dump_controller, &c);
+    devices_foreach(&h->machine->platform, dump_if_ioapic, &c);
+    devices_foreach(&h->machine->platform, dump_if_pic, &c);
     hmp_unpause(h->machine, pause);
     return true;
 }

@@ -154,7 +154,9 @@ static Monitor *make(Monitors *all, MonitorMode mode)
     mon->mode    = mode;
     mon->unread  = g_byte_array_new();
     mon->fds     = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, close_fd);
-    mon->fe = (CharFrontend){ .opaque = mon, .can_read = can_read, .read = take, .event = heard, .writable = writable };
+    mon->fe      = (CharFrontend){
+             .stays = true, .opaque = mon, .can_read = can_read, .read = take, .event = heard, .writable = writable
+    };
     char_output_init(&mon->out, &mon->fe);
     return mon;
 }

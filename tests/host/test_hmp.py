@@ -13,7 +13,6 @@ import time
 
 TIMEOUT = 60
 PROMPT = b"(qemu) "
-NOT_YET = "^Error: The command .* has not been found"  # of QMP's, that HMP's is made of
 
 
 class Vm:
@@ -147,6 +146,7 @@ def memory(vm, folder):
         ("xp/2xw 0xd0000000", "00000000d0000000: Cannot access memory\n"),
         ("xp/i 0xfffffffffff", "0xfffffffffff: unable to read memory\n"),
         ("sum 0x1000 16", "00000\n"),
+        ("sum 0xd0000000 0x1000000", "00000\n"),  # nothing is there
         ("gva2gpa 0x12345", "gpa: 0x12345\n"),
         ("gpa2hva 0xd0000000", "Error: No memory is mapped at address 0xd0000000\n"),
         ("gpa2hva 0xfec00000", "Error: Memory at address 0xfec00000 is not RAM\n"),
@@ -227,7 +227,7 @@ def trees(vm):
         ("info qtree", r"lost_tick_policy = \"discard\"\n"),
         ("info qdm", r"name \"pci-testdev\""),
         ("info qom-tree", r"^/machine \(pc-i440fx-[0-9.]+-machine\)\n  /"),
-        ("info qom-tree /objects", r"^/objects \(container\)\n$"),
+        ("info qom-tree /objects", r"^/objects \(container\)\n  /pc.ram \(memory-backend-ram\)\n$"),
         ("info qom-tree /nowhere", r"^Path '/nowhere' could not be resolved\.\n$"),
         ("info ramblock", r"pc\.ram .* 0x0000000002000000\n"),
         ("info pci", r"  Bus  0, device   1, function 3:\n    Bridge: PCI device 8086:7113\n      PCI subsystem 1af4:1100\n"),
@@ -254,10 +254,11 @@ def machine(vm):
         ("info version", r"^9\.1\.\d+"),
         ("info kvm", r"^kvm support: "),
         ("info cpus", r"^\* CPU #0: thread_id=\d+\n  CPU #1: thread_id=\d+\n$"),
-        ("info memory_size_summary", rf"^base memory: 33554432\n|{NOT_YET}"),
-        ("info memdev", rf"^memory backend: |{NOT_YET}"),
-        ("info memory-devices", rf"^$|{NOT_YET}"),
+        ("info memory_size_summary", r"^base memory: 33554432\nplugged memory: 0\n$"),
+        ("info memdev", r"^memory backend: \S+\n  size:  33554432\n  merge: true\n"),
+        ("info memory-devices", r"^$"),
         ("info chardev", r"(^|\n)compat_monitor0: filename=unix:"),
+        ("info roms", r"^(addr=[0-9a-f]{16} size=0x[0-9a-f]{6,} mem=r[oa]m name=\".*\"\n)+$"),
         ("info hotpluggable-cpus", r"^Hotpluggable CPUs:\n  type: \"qemu64-x86_64-cpu\"\n  vcpus_count: \"1\"\n"),
     ])
 
@@ -322,6 +323,11 @@ def actions(vm, folder):
         ("mce 0", "unexpected end of expression\n" + help_of("mce")),
         ("sendkey foo", "invalid parameter: foo\n"),
         ("sendkey a-", "invalid parameter: \n"),
+        ("sendkey ctrl-alt-delete", ""),
+        ("i/xb 0x60", "portb[0x0060] = 0x1d\n"),
+        ("i/xb 0x60", "portb[0x0060] = 0x38\n"),
+        ("i/xb 0x60", "portb[0x0060] = 0xe0\n"),
+        ("i/xb 0x60", "portb[0x0060] = 0x53\n"),
         ("sendkey a -1", "Error: keys can be held for 0 to 60000 ms\n"),
         ("exit_preconfig", "Error: the machine is made already\n"),
         ("gdbserver tcp:127.0.0.1:0", "Waiting for gdb connection on device 'tcp:127.0.0.1:0'\n"),

@@ -311,6 +311,22 @@ class Tests:
             status, errors = vm.end()
             assert status == 1 and "nosuch" in errors
 
+    def test_numa(self):
+        with self.vm("--preconfig", "-machine", "pc", "-smp", "2", base=["-accel", "qtest", "-m", "64M"]) as vm:
+            vm.qmp.ask_with("object-add", {"qom-type": "memory-backend-ram", "id": "a", "size": 32 << 20})
+            vm.qmp.ask_with("object-add", {"qom-type": "memory-backend-ram", "id": "b", "size": 32 << 20})
+            refused(vm.ask, "set-numa-node", says="no such node", type="cpu", node_id=0, socket_id=0)
+            refused(vm.ask, "set-numa-node", says="did you mean 'node'?", type="noed")
+            vm.ask("set-numa-node", type="node", nodeid=0, memdev="a")
+            vm.ask("set-numa-node", type="node", nodeid=1, memdev="b")
+            refused(vm.ask, "set-numa-node", says="already", type="node", nodeid=1)
+            for core in (0, 1):
+                vm.ask("set-numa-node", type="cpu", node_id=1 - core, core_id=core)
+            vm.ask("set-numa-node", type="dist", src=0, dst=1, val=30)
+            vm.ask("x-exit-preconfig")
+            assert [c["props"]["node-id"] for c in vm.ask("query-cpus-fast")] == [1, 0]
+            refused(vm.ask, "set-numa-node", says="only before", type="node")
+
     def test_compat(self):
         with self.vm("-machine", "none", "-compat", "unstable-input=reject,unstable-output=hide,deprecated-input=reject,deprecated-output=hide") as vm:
             refused(vm.ask, "x-exit-preconfig", says="only before")
@@ -500,6 +516,22 @@ class Tests:
             refused(vm.ask, "device_del", "DeviceNotFound", id="/machine/peripheral/nosuch")
             refused(vm.ask, "device_del", says="is no device", id="/machine")
 
+    def test_memory_devices(self):
+        """A DIMM goes in; the guest, which does not run, is asked to let go of it."""
+        with self.vm("-machine", "q35", base=["-accel", "qtest", "-m", "32M,slots=2,maxmem=1G"]) as vm:
+            vm.qmp.ask_with("object-add", {"qom-type": "memory-backend-ram", "id": "m", "size": 128 << 20})
+            assert {b["id"]: b["size"] for b in vm.ask("query-memdev")}["m"] == 128 << 20
+            vm.qmp.ask_with("device_add", {"driver": "pc-dimm", "id": "d", "memdev": "m"})
+            (dimm,) = vm.ask("query-memory-devices")
+            assert dimm["type"] == "dimm" and dimm["data"]["id"] == "d" and dimm["data"]["hotplugged"], dimm
+            assert vm.ask("query-memory-size-summary") == {"base-memory": 32 << 20, "plugged-memory": 128 << 20}
+            assert [s.get("device") for s in vm.ask("query-acpi-ospm-status")] == ["d", None]
+            refused(vm.ask, "object-del", says="in use", id="m")
+            refused(vm.ask, "device_add", says="in use already", driver="pc-dimm", id="e", memdev="m")
+            refused(vm.ask, "object-add", says="takes a size in bytes", id="n", size="1G", qom_type="memory-backend-ram")
+            vm.ask("device_del", id="d")
+            assert vm.ask("qom-get", path="/machine/peripheral/d", property="hotplugged") is True
+
     # --- character devices ---
 
     def test_chardevs(self):
@@ -563,6 +595,30 @@ class Tests:
             for says, id, type, data in (("no chardev", "nosuch", "null", {}), ("shared by a mux", "mx", "null", {}), ("shared by a mux", "mx-base", "null", {}), ("No such file", "s0", "file", {"out": "/nonexistent/x"})):
                 refused(vm.ask, "chardev-change", says=says, id=id, backend={"type": type, "data": data})
             assert vm.ask("ringbuf-read", device="s0", size=9) == "x"
+            refused(vm.ask, "chardev-change", says="below a monitor: not supported yet", id="compat_monitor0", backend={"type": "null", "data": {}})
+
+    def test_waiting_server(self):
+        """A server that waits for somebody holds up its own monitor only, and no other one can take it away."""
+        for how in ("connect", "quit"):
+            second, path = self.path("second-" + how), self.path("waits-" + how)
+            with self.vm("-machine", "none", "-qmp", f"unix:{second},server=on,wait=off") as vm:
+                backend = {"type": "socket", "data": {"addr": {"type": "unix", "data": {"path": path}}, "server": True, "wait": True}}
+                vm.qmp.send(json.dumps({"execute": "chardev-add", "id": 1, "arguments": {"id": "w", "backend": backend}}))
+                other = Client(second)
+                while not any(c["label"] == "w" for c in other.ask("query-chardev")):
+                    time.sleep(0.01)
+                refused(other.ask, "chardev-remove", says="still being opened", id="w")
+                refused(other.ask, "chardev-change", says="still being opened", id="w", backend={"type": "null", "data": {}})
+                refused(other.ask, "chardev-add", says="already", id="w", backend={"type": "null", "data": {}})
+                if how == "connect":
+                    s = socket.socket(socket.AF_UNIX)
+                    s.connect(path)
+                    assert vm.qmp.message() == {"return": {}, "id": 1}
+                    s.close()
+                else:
+                    other.ask("quit")
+                    assert vm.end()[0] == 0
+                other.close()
 
     def test_ringbuf(self):
         with self.vm("-machine", "none", "-chardev", "ringbuf,id=r,size=16", "-chardev", "null,id=n") as vm:
@@ -721,6 +777,24 @@ class Tests:
             os.close(read_end)  # nobody takes it
             vm.qmp.event("DUMP_COMPLETED", error="writing the dump: Broken pipe")
             assert vm.ask("query-dump")["status"] == "failed" and vm.ask("query-status")["running"]
+
+    def test_dump_and_quit(self):
+        """Nobody takes the dump, the client goes, the program ends all the same."""
+        for how in ("quit", "signal"):
+            with self.vm("-machine", "pc", base=["-accel", "tcg", "-m", "64M"]) as vm:
+                read_end, write_end = os.pipe()
+                vm.ask("getfd", fdname="pipe", fds=[write_end])
+                vm.ask("dump-guest-memory", paging=False, protocol="fd:pipe", detach=True, format="kdump-zlib")
+                vm.qmp.close()
+                vm.qmp = Client(vm.path)
+                assert vm.ask("query-dump")["status"] == "active"
+                if how == "quit":
+                    vm.ask("quit")
+                else:
+                    vm.process.terminate()
+                assert vm.end()[0] == 0
+                os.close(read_end)
+                os.close(write_end)
 
     # --- the rest ---
 
