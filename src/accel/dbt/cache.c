@@ -247,6 +247,7 @@ static void page_remove(Dbt *dbt, DbtUnit *u)
 
 void dbt_insert(Dbt *dbt, DbtUnit *u)
 {
+    __atomic_store_n(&u->dead, false, __ATOMIC_RELEASE);
     DbtUnit **slot = dbt_hash_slot(dbt, u->host, u->key, u->rip);
     u->hash_next   = *slot;
     __atomic_store_n(slot, u, __ATOMIC_RELEASE);

@@ -531,6 +531,12 @@ static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, u
     return u;
 }
 
+/* Has dbt_kill() begun? Without the lock. What dbt_insert() was given is seen afterwards. */
+static inline bool dbt_is_dead(const DbtUnit *u)
+{
+    return __atomic_load_n(&u->dead, __ATOMIC_ACQUIRE);
+}
+
 /* The rest with the lock held. */
 bool     dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t **cold_at); /* false: full */
 void     dbt_insert(Dbt *dbt, DbtUnit *unit);

@@ -248,7 +248,10 @@ __attribute__((noinline, no_sanitize("address", "undefined", "thread"), no_stack
 dbt_loop(Dbt *dbt, X86Cpu *cpu, const DbtHost *host)
 {
     G_STATIC_ASSERT(sizeof(DbtFrame) <= FRAME_SPACE);
-    void *space                = alloca(FRAME_SPACE + HUGE_PAGE);
+    /* Down to a multiple of HUGE_PAGE: what is called from translated code has its stack below this function's, where
+     * ThreadSanitizer expects those who come back by a long jump. */
+    uintptr_t here             = (uintptr_t)alloca(1);
+    void     *space            = alloca(FRAME_SPACE + (here & (HUGE_PAGE - 1)));
     DbtFrame *volatile f       = (DbtFrame *)(((uintptr_t)space + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
     DbtFrame *volatile outer   = current_frame;
     const uint8_t *volatile go = NULL;

@@ -99,7 +99,7 @@ static Ran run_insn(DbtFrame *f, const X86Insn *from, const DbtUnit *unit)
     cpu->insn_end         = &f->insn + 2;
     cpu->interrupt_shadow = X86_SHADOW_NONE;
     x86_insn_run(cpu, &f->insn);
-    bool stop = cpu->insn_end != &f->insn + 2 || resets != f->dbt->counters.resets || unit->dead ||
+    bool stop = cpu->insn_end != &f->insn + 2 || resets != f->dbt->counters.resets || dbt_is_dead(unit) ||
                 cpu->cache->attention || unit->key != dbt_key_of(cpu);
     cpu->insn = NULL;
 
@@ -147,7 +147,7 @@ static Ran run_access(DbtFrame *f, const uint8_t *at, unsigned n)
     X86Cpu    *cpu = f->cpu;
     DbtAccess *a   = &f->accesses[((uintptr_t)at >> 4) % DBT_ACCESSES];
 
-    if (a->at != at || a->resets != f->dbt->counters.resets || a->unit->dead) {
+    if (a->at != at || a->resets != f->dbt->counters.resets || dbt_is_dead(a->unit)) {
         DbtUnit *u = find_unit(f, at);
         cpu->rip   = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
         a->at      = NULL;
@@ -170,6 +170,7 @@ const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
     f->calls.insn++;
     unsigned n = (unsigned)(v >> 56);
 
+    (void)dbt_is_dead(u); /* another vCPU's link may have led here: what is in the unit is to be seen */
     cpu->rip = x86_cut_rip(cpu, u->rip + u->insn_off[n]);
     if (run_insn(f, &u->c[u->c_of[n] - 1], u) == RAN_AWAY) {
         f->calls.insn_ends++;
