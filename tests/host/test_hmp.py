@@ -2,6 +2,7 @@
 """The human monitor on the real program: every command, wrong lines, completion and history, on a socket (plain text) and
 on a pseudo terminal. Usage: test_hmp.py PROGRAM"""
 
+import json
 import os
 import re
 import select
@@ -689,6 +690,47 @@ def test_mux(program, folder):
         process.wait()
 
 
+def test_preconfig(program, folder):
+    with Vm(program, folder, "--preconfig", "-S") as vm:
+        later = "Command '{}' is not available with --preconfig until after exit_preconfig\n"
+        same(vm, [("stop", later.format("stop")), ("info registers", later.format("info registers")),
+                  ("info name", ""), ("qom-list", "/\n")])
+        vm.run("help")
+        vm.run("info status")
+        vm.run("exit_preconfig")
+        same(vm, [("info status", "VM status: paused (prelaunch)\n"), ("stop", "")])
+        assert vm.run("info registers").startswith("\nCPU#0\n")
+        vm.quit()
+
+
+def test_human_monitor_command(program, folder):
+    path = os.path.join(folder, "qmp")
+    with Vm(program, folder, "-S", "-smp", "2", "-qmp", f"unix:{path},server=on,wait=off") as vm:
+        qmp = socket.socket(socket.AF_UNIX)
+        qmp.connect(path)
+        qmp.settimeout(TIMEOUT)
+        stream = qmp.makefile("rw")
+        assert "QMP" in json.loads(stream.readline())
+
+        def run(line, **more):
+            arguments = {"command-line": line, **more}
+            stream.write(json.dumps({"execute": "human-monitor-command", "arguments": arguments}) + "\n")
+            stream.flush()
+            return json.loads(stream.readline())["return"]
+
+        stream.write('{"execute": "qmp_capabilities"}\n')
+        stream.flush()
+        assert json.loads(stream.readline()) == {"return": {}}
+        assert run("info status") == "VM status: paused (prelaunch)\r\n"
+        assert run("info registers", **{"cpu-index": 1}).startswith("\r\nCPU#1\r\n")
+        assert run("info registers").startswith("\r\nCPU#0\r\n")
+        assert run("foo") == "unknown command: 'foo'\r\n"
+        assert run("info history") == "" and run("") == ""
+        assert run("p/x 10") == "0xa\r\n" and run("p 10") == "0xa\r\n"
+        qmp.close()
+        vm.quit()
+
+
 def test_clients(program, folder):
     """Somebody who goes away in the middle of a line, and one who does not read."""
     with Vm(program, folder, "-S") as vm:
@@ -711,7 +753,8 @@ def test_clients(program, folder):
         vm.quit()
 
 
-TESTS = [test_standing, test_running, test_none, test_paging, test_wild_tables, test_editing, test_terminal, test_mux, test_clients]
+TESTS = [test_standing, test_running, test_none, test_paging, test_wild_tables, test_editing, test_terminal, test_mux, test_preconfig,
+         test_human_monitor_command, test_clients]
 
 
 def main():
