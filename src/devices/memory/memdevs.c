@@ -184,7 +184,9 @@ bool memory_device_plug(MemoryDevice *m, uint64_t size, Error *err)
 void memory_device_unplug(MemoryDevice *m)
 {
     MemoryDevices *all = m->dev.platform->memory_devices;
-    all->host.unplugged(all->host.opaque, m);
+    if (all->host.unplugged) {
+        all->host.unplugged(all->host.opaque, m);
+    }
     all->slots[m->slot] = NULL;
     region_unmap(&m->region); /* no vCPU has an address of it any more when this returns */
     region_destroy(&m->region);
