@@ -9,6 +9,7 @@
 #include "loop/loop.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* --- types --- */
 
@@ -168,6 +169,7 @@ static void *vcpu_thread(void *opaque)
     g_autofree char *name = g_strdup_printf("CPU %d/%s", v->index, type);
     thread_set_name(name);
     machine_lock(v->lock);
+    v->thread_id = gettid();
     void *result = accel_type(accel)->vcpu_thread(cpu);
     machine_unlock(v->lock);
     return result;

@@ -59,6 +59,7 @@ struct AccelType {
     /* See accel_dirty_log(). NULL: vCPUs track writes by themselves while dirty_clients is not 0. */
     bool (*dirty_log)(Accel *accel, RamBlock *ram, bool on, Error *err);
     void (*dirty_sync)(Accel *accel, RamBlock *ram);
+    void (*statistics)(Accel *accel, GString *out); /* what "info jit" shows: lines of text */
 };
 
 struct Accel {

@@ -9,6 +9,9 @@
 #include "cpu/x86/mem.h"
 #include "cpu/x86/system.h"
 
+#include <inttypes.h>
+#include <string.h>
+
 typedef enum TcgThreads { TCG_THREADS_MULTI, TCG_THREADS_SINGLE } TcgThreads;
 
 static const char *const tcg_threads_names[] = { "multi", "single", NULL };
@@ -226,6 +229,42 @@ static void tcg_breakpoint(Accel *accel, X86Cpu *cpu, uint64_t linear, bool inse
     }
 }
 
+static uint64_t counter_of(const DbtCounter *c, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(c[i].name, name)) {
+            return c[i].value;
+        }
+    }
+    return 0;
+}
+
+static void tcg_statistics(Accel *accel, GString *out)
+{
+    enum { COUNTERS_MAX = 64 };
+    Tcg       *tcg = (Tcg *)accel;
+    DbtCounter c[COUNTERS_MAX];
+    if (!tcg->dbt) {
+        g_string_append(out, "nothing is translated with one-insn-per-tb=on\n");
+        return;
+    }
+    size_t   n     = MIN(dbt_counters(tcg->dbt, c, COUNTERS_MAX), (size_t)COUNTERS_MAX);
+    uint64_t units = counter_of(c, n, "units"), guest = counter_of(c, n, "guest-bytes");
+    uint64_t host = counter_of(c, n, "hot-bytes") + counter_of(c, n, "cold-bytes");
+    g_string_append_printf(out,
+                           "Translation buffer state:\n"
+                           "gen code size       %" PRIu64 " (all that was made), room for %" PRIu64 "\n"
+                           "TB count            %" PRIu64 "\n"
+                           "TB avg target size  %" PRIu64 " bytes\n"
+                           "TB avg host size    %" PRIu64 " bytes (expansion ratio: %.1f)\n\nStatistics:\n",
+                           host, (uint64_t)(tcg->tb_size ? tcg->tb_size : TB_SIZE_USUAL) << 20, units,
+                           units ? guest / units : 0, units ? host / units : 0,
+                           guest ? (double)host / (double)guest : 0.0);
+    for (size_t i = 0; i < n; i++) {
+        g_string_append_printf(out, "%-19s %-12" PRIu64 " %s\n", c[i].name, c[i].value, c[i].help);
+    }
+}
+
 ACCEL_TYPE(tcg) = {
     .name        = "tcg",
     .parent      = "accel",
@@ -239,4 +278,5 @@ ACCEL_TYPE(tcg) = {
     .free        = tcg_free,
     .vcpu_thread = tcg_vcpu_thread,
     .breakpoint  = tcg_breakpoint,
+    .statistics  = tcg_statistics,
 };

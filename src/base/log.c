@@ -120,6 +120,16 @@ bool log_parse_items(Log *log, const char *text, Error *err)
     return true;
 }
 
+const char *log_item_name(size_t n)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(log_names); i++) {
+        if (log_names[i].item && n-- == 0) {
+            return log_names[i].name;
+        }
+    }
+    return NULL;
+}
+
 void log_print_help(FILE *to)
 {
     fputs("Log items (comma separated):\n", to);

@@ -57,6 +57,9 @@ void log_unlock(const Log *log);
 bool log_parse_items(Log *log, const char *text, Error *err);
 void log_print_help(FILE *to);
 
+/* The n-th item's name, of those that are supported; NULL: there are no more. */
+const char *log_item_name(size_t n);
+
 /* Opens the -D file; "%d" in the name becomes the process id. */
 bool log_open_file(Log *log, const char *path, Error *err);
 

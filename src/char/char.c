@@ -31,7 +31,7 @@ struct CharHub {
 };
 
 /* Options that every backend has. */
-static const Field common_fields[] = {
+const Field char_common_options[] = {
     FIELD(Chardev, mux, "mux", .help = "lets up to four front ends share it, with escape keys (Ctrl-A H)"),
     FIELD(Chardev, logfile, "logfile", .help = "file that records what is sent"),
     FIELD(Chardev, logappend, "logappend", .help = "keep what is in the log file already"),
@@ -41,7 +41,7 @@ static const Field common_fields[] = {
 /* Keys of -chardev that are not the backend's own. */
 static bool is_common(const char *key)
 {
-    return strcmp(key, "backend") == 0 || strcmp(key, "id") == 0 || fields_find(common_fields, key);
+    return strcmp(key, "backend") == 0 || strcmp(key, "id") == 0 || fields_find(char_common_options, key);
 }
 
 /* --- the hub --- */
@@ -77,7 +77,7 @@ static void char_destroy(Chardev *chr)
         chr->log_fd = -1;
     }
     g_ptr_array_remove(hub->chardevs, chr);
-    fields_clear(common_fields, chr);
+    fields_clear(char_common_options, chr);
     g_clear_pointer(&chr->id, g_free);
     if (chr->obj.parent) {
         object_remove(&chr->obj);
@@ -167,6 +167,24 @@ bool char_hub_add_fd(CharHub *hub, int fd, int64_t set, const char *opaque, Erro
     return fdsets_add(hub->fdsets, fd, set, opaque, err);
 }
 
+bool char_hub_add_fd_to(CharHub *hub, int fd, int64_t *set, const char *opaque, int *copy, Error *err)
+{
+    if (*set < 0) {
+        *set = fdsets_unused(hub->fdsets);
+    }
+    return fdsets_add(hub->fdsets, fd, *set, opaque, err) && (*copy = fdsets_last(hub->fdsets), true);
+}
+
+bool char_hub_remove_fd(CharHub *hub, int64_t set, int fd, Error *err)
+{
+    return fdsets_remove(hub->fdsets, set, fd, err);
+}
+
+void char_hub_each_fd(CharHub *hub, void (*visit)(void *opaque, int64_t set, int fd, const char *text), void *opaque)
+{
+    fdsets_foreach(hub->fdsets, visit, opaque);
+}
+
 int char_hub_open(CharHub *hub, const char *path, int flags, int mode)
 {
     int64_t set;
@@ -244,7 +262,7 @@ bool char_print_type_help(const char *backend, GString *out, Error *err)
     if (type->properties) {
         fields_print_help(type->properties, out);
     }
-    fields_print_help(common_fields, out);
+    fields_print_help(char_common_options, out);
     return true;
 }
 
@@ -287,7 +305,7 @@ Chardev *char_find(CharHub *hub, const char *id, Error *err)
         text_match_name(&match, ((Chardev *)g_ptr_array_index(hub->chardevs, i))->id);
     }
     char hint[128];
-    error_set_class(err, ERROR_DEVICE_NOT_FOUND, "no chardev '%s'%s", id, text_did_you_mean(&match, hint));
+    error_set(err, "no chardev '%s'%s", id, text_did_you_mean(&match, hint));
     return NULL;
 }
 
@@ -326,7 +344,7 @@ static Chardev *create(CharHub *hub, const CharType *type, const char *id, const
         return NULL;
     }
     Chardev *chr = object_new((const ObjectType *)type);
-    fields_init(common_fields, chr);
+    fields_init(char_common_options, chr);
     chr->hub    = hub;
     chr->log_fd = -1;
     chr->id     = g_strdup(id);
@@ -334,7 +352,7 @@ static Chardev *create(CharHub *hub, const CharType *type, const char *id, const
     static const Field none[] = { {} };
     g_autoptr(Json) common    = pick_options(type, options, lenient, true);
     g_autoptr(Json) own       = pick_options(type, options, lenient, false);
-    bool ok                   = fields_parse(common_fields, chr, common, lenient, NULL, err) &&
+    bool ok                   = fields_parse(char_common_options, chr, common, lenient, NULL, err) &&
               fields_parse(type->properties ? type->properties : none, chr, own, lenient, NULL, err);
     if (ok && chr->logappend && !chr->logfile) {
         ok = error_set(err, "logappend is of no use without logfile");
@@ -382,10 +400,10 @@ Chardev *char_create(CharHub *hub, const Json *options, bool lenient, Error *err
         Chardev probe          = {};
         g_autoptr(Json) common = json_new_object();
         json_set(common, "mux", json_copy(json_get(options, "mux")));
-        fields_init(common_fields, &probe);
-        bool ok = fields_parse(common_fields, &probe, common, lenient, NULL, err);
+        fields_init(char_common_options, &probe);
+        bool ok = fields_parse(char_common_options, &probe, common, lenient, NULL, err);
         mux     = probe.mux;
-        fields_clear(common_fields, &probe);
+        fields_clear(char_common_options, &probe);
         if (!ok) {
             return NULL;
         }
@@ -420,13 +438,26 @@ Chardev *char_create(CharHub *hub, const Json *options, bool lenient, Error *err
     return chr;
 }
 
+bool char_in_use(const Chardev *chr)
+{
+    return chr->frontend || mux_in_use(chr);
+}
+
+bool char_check_backend(const char *name, Error *err)
+{
+    return char_type_find(name, err) != NULL;
+}
+
 bool char_remove(CharHub *hub, const char *id, Error *err)
 {
     Chardev *chr = char_find(hub, id, err);
     if (!chr) {
         return false;
     }
-    if (chr->frontend || mux_in_use(chr)) {
+    if (!chr->opened) {
+        return error_set(err, "chardev '%s' is still being opened", id); /* a server that waits, in another monitor */
+    }
+    if (char_in_use(chr)) {
         return error_set(err, "chardev '%s' is in use", id);
     }
     Chardev *base = mux_implicit_base(chr);
@@ -435,6 +466,61 @@ bool char_remove(CharHub *hub, const char *id, Error *err)
         char_destroy(base);
     }
     return true;
+}
+
+bool char_change(CharHub *hub, const Json *options, bool lenient, Error *err)
+{
+    const char *id  = json_get_string(options, "id");
+    Chardev    *old = char_find(hub, id ? id : "", err);
+    if (!old) {
+        return false;
+    }
+    CharFrontend *fe = old->frontend;
+    if (!old->opened) {
+        return error_set(err, "chardev '%s' is still being opened", id);
+    }
+    if (fe && fe->stays) {
+        return error_set_unsupported(err, "exchanging chardev '%s' below a monitor", id);
+    }
+    if (char_is_mux(old) || mux_has_base(hub, old)) {
+        return error_set(err, "chardev '%s' is shared by a mux, and cannot be changed", id);
+    }
+    g_autoptr(Json) other   = json_copy(options);
+    g_autofree char *new_id = g_strdup_printf("%.*s-new", ID_MAX - 4, id);
+    json_set(other, "id", json_new_string(new_id));
+    Chardev *chr = char_create(hub, other, lenient, err);
+    if (!chr) {
+        return false;
+    }
+    if (char_is_mux(chr) || (char_type(chr)->port && fe && !fe->takes_port)) {
+        error_set(err, "chardev '%s' cannot become a %s", id, char_is_mux(chr) ? "mux" : chr->obj.type->name);
+        g_auto(Error) ignored = { 0 };
+        return char_remove(hub, new_id, &ignored) && false;
+    }
+    if (old->is_open) {
+        char_event(old, CHAR_CLOSED);
+    }
+    char_destroy(old);
+    g_free(chr->id);
+    chr->id = g_strdup(id);
+    g_free(chr->obj.name);
+    chr->obj.name = g_strdup(id);
+    return !fe || char_attach(fe, chr, err);
+}
+
+void char_receive_break(Chardev *chr)
+{
+    if (char_is_mux(chr)) {
+        mux_receive_break(chr);
+    } else {
+        char_event(chr, CHAR_BREAK);
+    }
+}
+
+int char_take_fd(CharFrontend *fe)
+{
+    Chardev *chr = fe->chr;
+    return chr && char_type(chr)->take_fd ? char_type(chr)->take_fd(chr) : -1;
 }
 
 void char_foreach(CharHub *hub, void (*visit)(Chardev *chr, void *opaque), void *opaque)

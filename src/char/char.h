@@ -64,6 +64,8 @@ struct CharType {
     void (*set_echo)(Chardev *chr, bool on); /* terminals only; may be NULL */
     int (*write_fd)(Chardev *chr);           /* what to poll for writing when write returned 0; may be NULL */
     char *(*describe)(Chardev *chr);         /* query-chardev's "filename"; NULL: the type's name */
+    int (*take_fd)(Chardev *chr); /* the next descriptor that the other end has passed, -1: none; may be NULL */
+    void (*yank)(Chardev *chr);   /* breaks the connection, whatever state it is in; may be NULL */
 };
 
 struct Chardev {
@@ -84,6 +86,7 @@ struct CharFrontend {
     Chardev *chr; /* NULL: not connected: output is dropped */
     int      mux_tag;
     bool     takes_port; /* it can do with a parallel port of the host; other front ends are refused there */
+    bool     stays;      /* it cannot get another chardev (char_change): it acts on its own from inside read() */
     void    *opaque;
     size_t (*can_read)(void *opaque); /* how many bytes fit now */
     void (*read)(void *opaque, const uint8_t *buf, size_t len);
@@ -110,8 +113,17 @@ Chardev *char_create(CharHub *hub, const Json *options, bool lenient, Error *err
 Chardev *char_create_short(CharHub *hub, const char *id, const char *text, bool *with_monitor, Error *err);
 Chardev *char_find(CharHub *hub, const char *id, Error *err);
 bool     char_remove(CharHub *hub, const char *id, Error *err); /* fails while a front end uses it */
-void     char_foreach(CharHub *hub, void (*visit)(Chardev *chr, void *opaque), void *opaque);
-char    *char_describe(Chardev *chr); /* "tcp:127.0.0.1:4444,server=on"; the caller frees */
+
+/* Another back end in the place of one that a front end may be using (chardev-change); `options` as for char_create().
+ * On failure everything is as it was. */
+bool  char_change(CharHub *hub, const Json *options, bool lenient, Error *err);
+void  char_foreach(CharHub *hub, void (*visit)(Chardev *chr, void *opaque), void *opaque);
+bool  char_in_use(const Chardev *chr);                  /* by a front end, or a mux */
+bool  char_check_backend(const char *name, Error *err); /* is there such a back end, and is it built? */
+bool  char_is_mux(const Chardev *chr);
+char *char_describe(Chardev *chr); /* "tcp:127.0.0.1:4444,server=on"; the caller frees */
+
+extern const Field char_common_options[]; /* keys that every back end has */
 
 /* "-chardev help" and "-chardev X,help". */
 void char_print_help(GString *out);
@@ -128,6 +140,12 @@ void char_detach(CharFrontend *fe);
 
 /* For devices with a "chardev" property: attaches to the chardev of that id. NULL or "": stays unconnected. */
 bool char_attach_id(CharFrontend *fe, CharHub *hub, const char *id, Error *err);
+
+/* A break as if the other end had sent it. */
+void char_receive_break(Chardev *chr);
+
+/* A descriptor that came with what was read last (SCM_RIGHTS), in their order; the caller closes it. -1: no more. */
+int char_take_fd(CharFrontend *fe);
 
 /* On a mux, makes `fe` the one that hears the keys. The front end attached first has the focus until then. */
 void char_take_focus(CharFrontend *fe);
@@ -173,6 +191,12 @@ bool char_hub_waits_cancelled(const CharHub *hub);
 /* -add-fd sets: duplicates of inherited descriptors, in numbered sets, opened as /dev/fdset/N. */
 bool char_hub_add_fd(CharHub *hub, int fd, int64_t set, const char *opaque, Error *err);
 int  char_hub_open(CharHub *hub, const char *path, int flags, int mode); /* open() that knows /dev/fdset/N; errno */
+
+/* The same for monitors: the sets change while the machine runs. `set` -1: a new one. The number of the duplicate is in
+ * *copy. fd -1: the whole set goes. */
+bool char_hub_add_fd_to(CharHub *hub, int fd, int64_t *set, const char *opaque, int *copy, Error *err);
+bool char_hub_remove_fd(CharHub *hub, int64_t set, int fd, Error *err);
+void char_hub_each_fd(CharHub *hub, void (*visit)(void *opaque, int64_t set, int fd, const char *text), void *opaque);
 
 /* ringbuf.c: the monitor's side of a ring buffer. False when `chr` is none. */
 bool char_is_ringbuf(const Chardev *chr);

@@ -59,6 +59,49 @@ bool fdsets_add(FdSets *sets, int fd, int64_t set, const char *opaque, Error *er
     return true;
 }
 
+int fdsets_last(const FdSets *sets)
+{
+    return g_array_index(sets->fds, SetFd, sets->fds->len - 1).fd;
+}
+
+int64_t fdsets_unused(const FdSets *sets)
+{
+    for (int64_t n = 0;; n++) {
+        bool used = false;
+        for (guint i = 0; i < sets->fds->len; i++) {
+            used |= g_array_index(sets->fds, SetFd, i).set == n;
+        }
+        if (!used) {
+            return n;
+        }
+    }
+}
+
+bool fdsets_remove(FdSets *sets, int64_t set, int fd, Error *err)
+{
+    bool found = false;
+    for (guint i = sets->fds->len; i-- > 0;) {
+        const SetFd *s = &g_array_index(sets->fds, SetFd, i);
+        if (s->set == set && (fd < 0 || s->fd == fd)) {
+            g_array_remove_index(sets->fds, i);
+            found = true;
+        }
+    }
+    if (found) {
+        return true;
+    }
+    return fd < 0 ? error_set(err, "no fd set %" G_GINT64_FORMAT, set)
+                  : error_set(err, "no descriptor %d in fd set %" G_GINT64_FORMAT, fd, set);
+}
+
+void fdsets_foreach(FdSets *sets, void (*visit)(void *opaque, int64_t set, int fd, const char *text), void *opaque)
+{
+    for (guint i = 0; i < sets->fds->len; i++) {
+        const SetFd *s = &g_array_index(sets->fds, SetFd, i);
+        visit(opaque, s->set, s->fd, s->opaque);
+    }
+}
+
 bool fdset_path(const char *path, int64_t *set)
 {
     static const char prefix[] = "/dev/fdset/";

@@ -345,6 +345,11 @@ void mux_set_focus(Chardev *chr, CharFrontend *fe)
     }
 }
 
+bool char_is_mux(const Chardev *chr)
+{
+    return char_type(chr) == mux_char_type();
+}
+
 bool mux_in_use(const Chardev *chr)
 {
     return char_type(chr) == mux_char_type() && ((const Mux *)chr)->count;
@@ -358,6 +363,30 @@ Chardev *mux_implicit_base(Chardev *chr)
     Chardev         *base = ((Mux *)chr)->base.chr;
     g_autofree char *name = g_strconcat(chr->id, "-base", NULL);
     return base && strcmp(base->id, name) == 0 ? base : NULL;
+}
+
+typedef struct BaseSearch {
+    const Chardev *base;
+    bool           found;
+} BaseSearch;
+
+static void match_base(Chardev *chr, void *opaque)
+{
+    BaseSearch *search = opaque;
+    search->found |= char_is_mux(chr) && ((Mux *)chr)->base.chr == search->base;
+}
+
+bool mux_has_base(CharHub *hub, const Chardev *chr)
+{
+    BaseSearch search = { .base = chr };
+    char_foreach(hub, match_base, &search);
+    return search.found;
+}
+
+void mux_receive_break(Chardev *chr)
+{
+    Mux *mux = (Mux *)chr;
+    send_event(mux, mux->focus, CHAR_BREAK);
 }
 
 static void mux_accept_input(Chardev *chr)

@@ -18,4 +18,10 @@ void mux_set_focus(Chardev *mux, CharFrontend *fe);
 bool     mux_in_use(const Chardev *chr);
 Chardev *mux_implicit_base(Chardev *chr);
 
+/* Is `chr` what a mux sits on? */
+bool mux_has_base(CharHub *hub, const Chardev *chr);
+
+/* A break for the front end with the focus. `mux` is one. */
+void mux_receive_break(Chardev *mux);
+
 #endif

@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CHUNK = 4096, ENCODE_MAX = 16384, LINGER_MS = 1000, HANDSHAKE_MS = 30000 };
+enum { CHUNK = 4096, ENCODE_MAX = 16384, LINGER_MS = 1000, HANDSHAKE_MS = 30000, PASSED_MAX = 16 };
 
 typedef struct Listener {
     int     fd;
@@ -70,6 +70,7 @@ struct SocketChar {
     bool        shut;     /* that was sent */
     Timer       deadline; /* for the handshake, and for the other side to close */
     GByteArray *out;      /* handshakes and encoded data that were not sent yet */
+    GArray     *passed;   /* descriptors that came over a unix socket and nobody has taken; NULL: none */
     Telnet      telnet_state;
     WebSocket  *ws;
     char       *local, *peer;
@@ -206,6 +207,55 @@ static void take_input(SocketChar *s, uint8_t *buf, size_t len)
     }
 }
 
+static void close_passed(SocketChar *s)
+{
+    for (guint i = 0; s->passed && i < s->passed->len; i++) {
+        close(g_array_index(s->passed, int, i));
+    }
+    g_clear_pointer(&s->passed, g_array_unref);
+}
+
+/* recv() that keeps descriptors passed along; new ones take the place of old ones. */
+static ssize_t receive(SocketChar *s, uint8_t *buf, size_t len)
+{
+    union {
+        struct cmsghdr align;
+        char           bytes[CMSG_SPACE(PASSED_MAX * sizeof(int))];
+    } control;
+    struct iovec  iov = { .iov_base = buf, .iov_len = len };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes
+    };
+    ssize_t n = recvmsg(s->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    for (struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+            close_passed(s);
+            s->passed = g_array_new(false, false, sizeof(int));
+            g_array_append_vals(s->passed, CMSG_DATA(c), (guint)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int)));
+        }
+    }
+    return n;
+}
+
+static int socket_take_fd(Chardev *chr)
+{
+    SocketChar *s = (SocketChar *)chr;
+    if (!s->passed || !s->passed->len) {
+        return -1;
+    }
+    int fd = g_array_index(s->passed, int, 0);
+    g_array_remove_index(s->passed, 0);
+    return fd;
+}
+
+static void socket_yank(Chardev *chr)
+{
+    SocketChar *s = (SocketChar *)chr;
+    if (s->fd >= 0) {
+        shutdown(s->fd, SHUT_RDWR);
+    }
+}
+
 static void input_ready(SocketChar *s)
 {
     /* A handshake does not wait for a front end, nor for one that has room. */
@@ -219,7 +269,7 @@ static void input_ready(SocketChar *s)
     if (s->ws && !s->chr.is_open && !s->closing) {
         want = 1; /* frames may follow the request at once: they are for the front end */
     }
-    ssize_t n = recv(s->fd, buf, want, MSG_DONTWAIT);
+    ssize_t n = receive(s, buf, want);
     if (n > 0) {
         if (!s->closing) {
             take_input(s, buf, (size_t)n);
@@ -288,6 +338,7 @@ static void begin_connection(SocketChar *s, int fd)
 static void drop_connection(SocketChar *s)
 {
     timer_cancel(&s->deadline);
+    close_passed(s);
     loop_unwatch(s->source);
     s->source = NULL;
     close(s->fd);
@@ -682,4 +733,6 @@ CHAR_TYPE(socket) = {
     .write_fd     = socket_write_fd,
     .describe     = socket_describe,
     .close        = socket_close,
+    .take_fd      = socket_take_fd,
+    .yank         = socket_yank,
 };

@@ -20,6 +20,7 @@ static const Field fw_cfg_options[] = {
     FIELD(FwCfgOptions, gen_id, "gen_id", .help = "object that generates its contents"),
     {},
 };
+CLI_KEYS(fw_cfg_options, "fw_cfg");
 
 typedef struct OptionRomOptions {
     char   *romfile;
@@ -32,6 +33,7 @@ static const Field option_rom_options[] = {
           .help = "place in the boot order"),
     {},
 };
+CLI_KEYS(option_rom_options, "option-rom");
 
 typedef struct BootOptionsText {
     char   *order, *once, *splash;

@@ -6,7 +6,7 @@
 #ifndef QUERN_CLI_CLI_H
 #define QUERN_CLI_CLI_H
 
-#include "base/json.h"
+#include "desc/field.h"
 
 typedef enum OptionForm {
     OPTION_FLAG, /* takes no argument */
@@ -76,6 +76,18 @@ bool cli_read_config(Cli *cli, const char *path, Error *err);
 const Option       *cli_option_find(const char *name);
 const Option       *cli_option_find_group(const char *group);
 extern const Option cli_options[]; /* ends with an empty name */
+
+/* What keys an option takes, for query-command-line-options: CLI_KEYS(rtc_options, "rtc") beside the table, with the
+ * name that the option has in -readconfig. The linker collects them. */
+typedef struct CliKeys {
+    const char  *group;
+    const Field *table;
+} CliKeys;
+
+#define CLI_KEYS(identifier, group_name)                                                                               \
+    static const CliKeys        identifier##_keys = { .group = (group_name), .table = (identifier) };                  \
+    static const CliKeys *const identifier##_keys_entry __attribute__((used, section("quern_keys"))) =                 \
+        &identifier##_keys
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Cli, cli_clear)
 

@@ -54,6 +54,7 @@ static const Field sandbox_options[] = {
           .has_offset = 1 + offsetof(SandboxOptions, have_resource), .help = "process affinity and scheduler priority"),
     {},
 };
+CLI_KEYS(sandbox_options, "sandbox");
 
 static const Field run_options[] = {
     FIELD(RunOptions, async_teardown, "async-teardown", .help = "another process frees the memory at the end"),
@@ -61,12 +62,14 @@ static const Field run_options[] = {
     FIELD(RunOptions, user, "user", .help = "user name, or UID:GID, to run as"),
     {},
 };
+CLI_KEYS(run_options, "run-with");
 
 static const Field overcommit_options[] = {
     FIELD(OvercommitOptions, mem_lock, "mem-lock", .help = "locks all memory"),
     FIELD(OvercommitOptions, cpu_pm, "cpu-pm", .help = "lets the guest manage the host's idle states"),
     {},
 };
+CLI_KEYS(overcommit_options, "overcommit");
 
 struct Confine {
     SandboxOptions    sandbox;

@@ -9,9 +9,10 @@
 #include "cli/choose.h"
 #include "cli/confine.h"
 #include "cli/daemon.h"
+#include "cli/mons.h"
 #include "debug/gdbstub.h"
 #include "debug/qtest.h"
-#include "machine/smp.h"
+#include "machine/numa.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,9 +27,10 @@ typedef struct Start {
     const Cli *cli;
     Log        log;
     Machine   *machine;
-    GdbStub   *gdb;
     QTest     *qtest;
     Confine   *confine;
+    Monitors  *monitors;
+    GPtrArray *with_monitor; /* Chardev *: ports that "mon:" gave a monitor */
     Daemon     daemon;
     char      *pidfile; /* written by us: removed at the end */
     char      *guest_name;
@@ -47,6 +49,7 @@ static const Field name_options[] = {
     FIELD(NameOptions, debug_threads, "debug-threads", .help = "name threads"),
     {},
 };
+CLI_KEYS(name_options, "name");
 
 typedef struct MessageOptions {
     bool timestamp, guest_name;
@@ -57,6 +60,7 @@ static const Field message_options[] = {
     FIELD(MessageOptions, guest_name, "guest-name", .help = "begin with the guest's name"),
     {},
 };
+CLI_KEYS(message_options, "msg");
 
 typedef struct FdOptions {
     int64_t fd, set;
@@ -69,6 +73,7 @@ static const Field fd_options[] = {
     FIELD(FdOptions, opaque, "opaque", .help = "text to recognize it by"),
     {},
 };
+CLI_KEYS(fd_options, "add-fd");
 
 typedef struct MemoryOptions {
     uint64_t size, maxmem;
@@ -80,9 +85,10 @@ static const Field memory_options[] = {
     FIELD(MemoryOptions, size, "size", .size_unit = MiB, .has_offset = 1 + offsetof(MemoryOptions, has_size),
           .help = "memory at start"),
     FIELD(MemoryOptions, maxmem, "maxmem", .size_unit = MiB, .help = "memory there can be"),
-    FIELD(MemoryOptions, slots, "slots", .help = "slots for more memory"),
+    FIELD(MemoryOptions, slots, "slots", .min = 0, .max = 256, .help = "slots for more memory"),
     {},
 };
+CLI_KEYS(memory_options, "memory");
 
 static const char *const clock_names[]    = { "host", "rt", "vm", NULL };
 static const char *const drift_names[]    = { "none", "slew", NULL };
@@ -101,6 +107,7 @@ static const Field rtc_options[] = {
     FIELD(RtcOptions, driftfix, "driftfix", .names = drift_names, .help = "deliver lost ticks later"),
     {},
 };
+CLI_KEYS(rtc_options, "rtc");
 
 static const char *const watchdog_names[] = { "reset", "shutdown", "poweroff",   "pause",
                                               "debug", "none",     "inject-nmi", NULL };
@@ -117,6 +124,7 @@ static const Field action_options[] = {
     FIELD(ActionOptions, watchdog, "watchdog", .names = watchdog_names, .help = "a watchdog fires"),
     {},
 };
+CLI_KEYS(action_options, "action");
 
 /* Parses all entries of one option into a struct; the struct holds its defaults when there are none. */
 static bool parse_group(const Cli *cli, const char *name, const Field *table, void *object, Error *err)
@@ -128,6 +136,8 @@ static bool parse_group(const Cli *cli, const char *name, const Field *table, vo
     }
     return true;
 }
+
+CLI_KEYS(smp_options, "smp-opts");
 
 /* --- process-wide settings --- */
 
@@ -212,15 +222,40 @@ static bool configure_memory(Start *s, MachineConfig *c, const MachineType *type
     if (!parse_group(s->cli, "m", memory_options, &o, err)) {
         return false;
     }
-    if (o.slots || o.maxmem) {
-        return error_set_unsupported(err, "-m: memory hotplug (slots, maxmem)");
+    if ((o.slots || o.maxmem) && !type->memory_slots) {
+        return error_set(err, "-m: the machine '%s' takes no memory devices (slots=, maxmem=)", type->name);
     }
-    c->prealloc = cli_has(s->cli, "mem-prealloc");
-    c->ram_size = o.has_size ? o.size : type->default_ram;
+    c->ram_slots = o.slots;
+    c->max_ram   = o.maxmem;
+    c->prealloc  = cli_has(s->cli, "mem-prealloc");
+    c->mem_path  = g_strdup(cli_text(s->cli, "mem-path"));
+    c->ram_given = o.has_size;
+    c->ram_size  = o.has_size ? o.size : type->default_ram;
     if (c->ram_size < MiB && (o.has_size || type->default_ram)) {
         return error_set(err, "-m %s: a guest needs at least 1 MiB of memory", cli_text(s->cli, "m"));
     }
     return true;
+}
+
+/* Nodes first: the others name them. */
+static bool configure_numa(Start *s, MachineConfig *c, const MachineType *type, Error *err)
+{
+    if (!cli_has(s->cli, "numa")) {
+        return true;
+    }
+    if (!type->numa) {
+        return error_set(err, "-numa: the machine '%s' has nothing that tells the guest of nodes", type->name);
+    }
+    c->numa = numa_new(&c->smp, s->machine->hmat);
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; cli_nth(s->cli, "numa", i); i++) {
+            const CliEntry *entry = cli_nth(s->cli, "numa", i);
+            if (numa_is_node(entry->json) == !pass && !numa_add(c->numa, entry->json, true, err)) {
+                return cli_blame(entry, err);
+            }
+        }
+    }
+    return numa_finish(c->numa, err) || error_prefix(err, "-numa: ");
 }
 
 static bool configure_rtc(Start *s, MachineConfig *c, Error *err)
@@ -349,8 +384,8 @@ static bool configure(Start *s, const MachineType *type, Error *err)
         return error_set_unsupported(err, "-smp: CPU hotplug (maxcpus above cpus)");
     }
     return take_paths(s, "smbios", c->smbios, err) && take_paths(s, "acpitable", c->acpi_tables, err) &&
-           configure_memory(s, c, type, err) && configure_rtc(s, c, err) && configure_actions(s, c, err) &&
-           bootopts_configure(s->cli, &s->machine->platform, c, err);
+           configure_memory(s, c, type, err) && configure_numa(s, c, type, err) && configure_rtc(s, c, err) &&
+           configure_actions(s, c, err) && bootopts_configure(s->cli, &s->machine->platform, c, err);
 }
 
 /* --- character devices --- */
@@ -392,6 +427,9 @@ static Chardev *short_chardev(Start *s, const char *id, const char *text, Error 
 {
     bool     with_monitor = false;
     Chardev *chr          = char_create_short(s->machine->chars, id, text, &with_monitor, err);
+    if (with_monitor) {
+        g_ptr_array_add(s->with_monitor, chr);
+    }
     return chr;
 }
 
@@ -530,7 +568,7 @@ static bool make_debuggers(Start *s, Error *err)
     if (text && strcmp(text, "none")) {
         g_autofree char *device = gdb_stub_device(text);
         Chardev         *chr    = short_chardev(s, "gdb", device, err);
-        if (!chr || !(s->gdb = gdb_stub_new(s->machine, chr, err))) {
+        if (!chr || !(s->machine->gdb = gdb_stub_new(s->machine, chr, err))) {
             return error_prefix(err, "-gdb %s: ", text);
         }
     }
@@ -546,6 +584,20 @@ static bool make_debuggers(Start *s, Error *err)
     return true;
 }
 
+/* --preconfig: orders come before the machine is made. False: they were to end it, err is not set then. */
+static bool wait_for_orders(Start *s)
+{
+    if (!cli_has(s->cli, "preconfig")) {
+        return true;
+    }
+    monitors_set_preconfig(s->monitors, true);
+    monitors_start(s->monitors);
+    while (monitors_preconfig(s->monitors) && !s->machine->exit_requested) {
+        loop_step(s->machine->platform.loop, true);
+    }
+    return !s->machine->exit_requested;
+}
+
 static void hint_about_screen(const Start *s)
 {
     if (!cli_has(s->cli, "nographic") && !cli_has(s->cli, "display") && !cli_has(s->cli, "serial") &&
@@ -554,10 +606,17 @@ static void hint_about_screen(const Start *s)
     }
 }
 
+/* Does -nographic put anything into the terminal? Not when every port is somewhere else, or there are none. */
+static bool uses_terminal(const Cli *cli)
+{
+    bool monitor = cli_has(cli, "monitor") || cli_has(cli, "qmp") || cli_has(cli, "qmp-pretty") || cli_has(cli, "mon");
+    return !cli_has(cli, "nodefaults") && !(cli_has(cli, "serial") && cli_has(cli, "parallel") && monitor);
+}
+
 static bool build(Start *s, Error *err)
 {
     const Cli *cli = s->cli;
-    if (cli_has(cli, "nographic") && cli_has(cli, "daemonize")) {
+    if (cli_has(cli, "nographic") && cli_has(cli, "daemonize") && uses_terminal(cli)) {
         return error_set(err, "-nographic: needs the terminal that -daemonize gives up; use -display none");
     }
     if (!set_names_and_messages(s, err) || !set_log(s, err)) {
@@ -585,25 +644,30 @@ static bool build(Start *s, Error *err)
         return false;
     }
     return configure(s, type, err) && choose_accel(s->cli, s->machine, confine_wants_cpu_pm(s->confine), err) &&
-           make_chardevs(s, err) && make_all_ports(s, err) && add_globals(s, err) && add_objects(s, err) &&
-           machine_build(s->machine, err) && add_devices(s, err) && machine_finish(s->machine, err) &&
-           make_debuggers(s, err) && write_pidfile(s, err);
+           make_chardevs(s, err) && make_all_ports(s, err) &&
+           (s->monitors = mons_make(s->cli, s->machine, s->with_monitor, err)) && add_globals(s, err) &&
+           add_objects(s, err) && wait_for_orders(s) && machine_build(s->machine, err) && add_devices(s, err) &&
+           machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
 }
 
 int start_machine(const Cli *cli)
 {
-    Start s           = { .cli = cli };
+    Start s           = { .cli = cli, .with_monitor = g_ptr_array_new() };
     g_auto(Error) err = { 0 };
-    int status;
-    if (build(&s, &err)) {
+    int  status;
+    bool built = build(&s, &err);
+    if (built) {
         hint_about_screen(&s);
         machine_reset(s.machine, RESET_COLD);
     }
-    if (!error_is_set(&err) && confine_enter(s.confine, &err)) {
+    if (!built && !error_is_set(&err)) {
+        status = s.machine->exit_code; /* --preconfig, and quit */
+    } else if (built && confine_enter(s.confine, &err)) {
         daemon_ready(&s.daemon);
         if (!cli_has(cli, "S")) {
             machine_resume(s.machine);
         }
+        monitors_start(s.monitors);
         status = machine_run(s.machine);
     } else {
         error_report(&err);
@@ -612,11 +676,15 @@ int start_machine(const Cli *cli)
     if (s.pidfile) {
         unlink(s.pidfile);
     }
-    g_clear_pointer(&s.gdb, gdb_stub_free);
+    g_clear_pointer(&s.monitors, monitors_free);
+    if (s.machine) {
+        g_clear_pointer(&s.machine->gdb, gdb_stub_free);
+    }
     g_clear_pointer(&s.machine, machine_free);
     g_clear_pointer(&s.qtest, qtest_free); /* the devices' pins may lead to it */
     log_close(&s.log);
     confine_free(s.confine);
+    g_ptr_array_unref(s.with_monitor);
     g_free(s.pidfile);
     g_free(s.guest_name);
     return status;

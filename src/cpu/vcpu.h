@@ -50,6 +50,7 @@ struct Vcpu {
     /* Accelerator's: thread, condition to wait on while halted or stopped, queue of work. */
     pthread_t thread;
     bool      has_thread;
+    int       thread_id; /* Linux's, 0 until the thread has begun; machine lock */
     GCond     wake;
     GMutex    wake_mutex; /* guards the sleep of a halted vCPU; never held while taking the machine lock */
     GQueue    work;       /* guarded by wake_mutex */

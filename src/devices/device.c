@@ -270,7 +270,8 @@ Device *device_create(Platform *platform, const Json *options, bool lenient, Err
     if (bus_name && !(bus = bus_find(platform, type->bus, bus_name, err))) {
         return NULL;
     }
-    Device *dev = device_new(platform, type->name);
+    Device *dev     = device_new(platform, type->name);
+    dev->hotplugged = platform->started;
     if (!fields_parse(type->properties, dev, options, lenient, own, err) || !name_device(dev, id, err)) {
         if (dev->obj.parent) {
             object_remove(&dev->obj);
@@ -285,6 +286,34 @@ Device *device_create(Platform *platform, const Json *options, bool lenient, Err
         type->reset(dev, RESET_COLD);
     }
     return dev;
+}
+
+/* ---- device_del ---- */
+
+void device_remove(Device *dev)
+{
+    Platform        *p    = dev->platform;
+    g_autofree char *path = object_path(&dev->obj);
+    Json            *data = json_new_object();
+    if (dev->id) {
+        json_set(data, "device", json_new_string(dev->id));
+    }
+    json_set(data, "path", json_new_string(path));
+    device_unrealize(dev);
+    platform_emit(p, "DEVICE_DELETED", data);
+}
+
+bool device_unplug(Device *dev, Error *err)
+{
+    const DeviceType *type = device_type(dev);
+    if (type->internal || !type->hotplug) {
+        return error_set(err, "device '%s' cannot be unplugged", dev->id ? dev->id : type->name);
+    }
+    if (type->unplug_request) {
+        return type->unplug_request(dev, err);
+    }
+    device_remove(dev);
+    return true;
 }
 
 /* ---- All devices ---- */

@@ -53,7 +53,9 @@ struct DeviceType {
     void (*unrealize)(Device *dev);             /* may be NULL */
     void (*reset)(Device *dev, ResetKind kind); /* may be NULL */
     bool (*post_load)(Device *dev, Error *err); /* after state was loaded; may be NULL */
-    const void *bus_info;                       /* for PCI: const PciDeviceInfo * */
+    /* Asks the guest to let go of it; device_remove() follows when it has. NULL: it needs no asking. */
+    bool (*unplug_request)(Device *dev, Error *err);
+    const void *bus_info; /* for PCI: const PciDeviceInfo * */
 };
 
 struct Device {
@@ -62,6 +64,7 @@ struct Device {
     Bus       *bus; /* it sits on */
     char      *id;  /* -device id=; NULL for anonymous ones */
     bool       realized;
+    bool       hotplugged;       /* made by device_create() on a started machine */
     GPtrArray *buses;            /* Bus *: those it offers */
     GPtrArray *inputs, *outputs; /* named groups of pins and lines, pins.c */
 };
@@ -110,6 +113,13 @@ void device_unrealize(Device *dev);
  * peripheral-anon/device[n]. On a started machine only what is .hotplug is taken, and it is reset. */
 Device *device_create(Platform *platform, const Json *options, bool lenient, Error *err);
 
+/* device_del: takes a device out of a running machine at once, or asks the guest to let go of it, as its type has it.
+ */
+bool device_unplug(Device *dev, Error *err);
+
+/* Takes it out, and tells management (DEVICE_DELETED). */
+void device_remove(Device *dev);
+
 /* Resets all devices, in the order they were realized. The first call ends the making of the machine. */
 void devices_reset(Platform *platform, ResetKind kind);
 
@@ -132,6 +142,10 @@ void device_inputs_hear(Device *dev, const char *name, IrqHearing (*hearing)(voi
 IrqPin *device_input(Device *dev, const char *name, unsigned n);
 IrqPin *device_find_input(Device *dev, const char *name, unsigned n); /* NULL: there is no such pin */
 void    device_add_outputs(Device *dev, const char *name, IrqLine *lines, unsigned n);
+
+/* Visits the groups of pins, inputs first, in the order they were made; the unnamed ones have the name NULL. */
+void device_foreach_pins(Device *dev, void (*visit)(const char *name, bool input, unsigned n, void *opaque),
+                         void   *opaque);
 
 /* Interception, for -qtest: from now on hook(opaque, n, level) is called for each change on a group of pins, before
  * it reaches whom it is for. false: there is no such group. To be called once a group, when all is connected. */

@@ -99,6 +99,18 @@ void device_add_outputs(Device *dev, const char *name, IrqLine *lines, unsigned 
     add_group(dev->outputs, name, n)->lines = lines;
 }
 
+void device_foreach_pins(Device *dev, void (*visit)(const char *name, bool input, unsigned n, void *opaque),
+                         void   *opaque)
+{
+    GPtrArray *sides[] = { dev->inputs, dev->outputs };
+    for (unsigned side = 0; side < G_N_ELEMENTS(sides); side++) {
+        for (guint i = 0; sides[side] && i < sides[side]->len; i++) {
+            const PinGroup *group = sides[side]->pdata[i];
+            visit(group->name, side == 0, group->n, opaque);
+        }
+    }
+}
+
 static void hear_input(void *opaque, int n, int level)
 {
     PinTap *tap = opaque;

@@ -16,9 +16,11 @@ typedef enum ShutdownCause {
     SHUTDOWN_GUEST,       /* ACPI poweroff, ... */
     SHUTDOWN_GUEST_RESET, /* reset with -no-reboot */
     SHUTDOWN_HOST_SIGNAL,
-    SHUTDOWN_HOST_REQUEST, /* quit */
+    SHUTDOWN_HOST_REQUEST, /* the terminal, a debugger */
     SHUTDOWN_GUEST_EXIT,   /* isa-debug-exit: with exit code */
     SHUTDOWN_GUEST_PANIC,
+    SHUTDOWN_HOST_QUIT, /* a monitor */
+    SHUTDOWN_HOST_ERROR,
 } ShutdownCause;
 
 typedef struct Platform Platform;
@@ -55,12 +57,33 @@ struct Platform {
     bool (*is_running)(Platform *p);
     void (*send_msi)(Platform *p, uint64_t address, uint32_t data); /* to the local APICs; any thread; may be NULL */
 
+    /* Tells management (QMP) what happened; set and taken away by the monitors. Use platform_emit(). */
+    void (*emit_event)(Platform *p, const char *event, Json *data);
+    void *event_opaque;
+
+    struct MemoryDevices *memory_devices; /* the board's (devices/memory/memdevs.h); NULL: it takes none */
+
     /* Set by the device that has the power button; NULL: there is none. Machine lock. */
     void (*press_power_button)(void *opaque);
     void *power_button;
 
+    /* Set by the controller of the keyboard; NULL: there is none. Presses keys together (scan codes as in
+     * devices/input/keys.h) and lets them go after hold_ms of the virtual clock. Machine lock. */
+    bool (*send_keys)(void *keyboard, const uint16_t *codes, unsigned n, unsigned hold_ms, Error *err);
+    void *keyboard;
+
     uint64_t random_seed; /* -seed, when given */
     bool     have_seed;
 };
+
+/* An event of QMP by its name, which the monitors' table has. Takes `data`, NULL for none. Machine lock held. */
+static inline void platform_emit(Platform *p, const char *event, Json *data)
+{
+    if (p->emit_event) {
+        p->emit_event(p, event, data);
+    } else {
+        json_free(data);
+    }
+}
 
 #endif

@@ -10,6 +10,7 @@
 #include "devices/acpi/ged.h"
 #include "devices/irq/ioapic.h"
 #include "devices/timer/hpet.h"
+#include "machine/acpi_numa.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -368,6 +369,24 @@ static void add_mcfg(Builder *b, const PcHardware *hw)
     table_end(b, at, true);
 }
 
+static void add_numa(Builder *b, const PcHardware *hw)
+{
+    GByteArray *o  = b->blob->data;
+    uint32_t    at = table_begin(b, "SRAT", 3);
+    acpi_srat(o, hw);
+    table_end(b, at, true);
+    if (hw->numa->have_distances) {
+        at = table_begin(b, "SLIT", 1);
+        acpi_slit(o, hw);
+        table_end(b, at, true);
+    }
+    if (hw->numa->hmat) {
+        at = table_begin(b, "HMAT", 2);
+        acpi_hmat(o, hw);
+        table_end(b, at, true);
+    }
+}
+
 /* Reading the PM timer once is enough: there is no chipset bug to work around. */
 static void add_waet(Builder *b)
 {
@@ -553,6 +572,9 @@ TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrAr
         }
         if (hw->ecam_size) {
             add_mcfg(&b, hw);
+        }
+        if (hw->numa) {
+            add_numa(&b, hw);
         }
         if (hw->acpi_pm) {
             add_waet(&b);

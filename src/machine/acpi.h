@@ -12,8 +12,9 @@
 #define ACPI_FACS_FILE   "etc/acpi/facs"
 #define ACPI_RSDP_FILE   "etc/acpi/rsdp"
 
-/* Adds RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT, HPET and WAET to `tables`, and what -acpitable gave (`user`: Json
- * objects as GPtrArray, may be NULL). Returns the RSDP's blob, NULL with an error that names the option. */
+/* Adds RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT, HPET, SRAT, SLIT, HMAT and WAET to `tables`, and what -acpitable gave
+ * (`user`: Json objects as GPtrArray, may be NULL). Returns the RSDP's blob, NULL with an error that names the option.
+ */
 TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrArray *user, Error *err);
 
 /* The AML of the DSDT, header not included (dsdt.c). */

@@ -23,6 +23,10 @@ enum {
     OP_EXT         = 0x5b,
     OP_IF          = 0xa0,
     OP_ELSE        = 0xa1,
+    OP_WHILE       = 0xa2,
+    EXT_MUTEX      = 0x01,
+    EXT_ACQUIRE    = 0x23,
+    EXT_RELEASE    = 0x27,
     EXT_REGION     = 0x80,
     EXT_FIELD      = 0x81,
     EXT_DEVICE     = 0x82,
@@ -216,6 +220,36 @@ void aml_else(Aml *a)
     open_length(a);
 }
 
+void aml_while(Aml *a)
+{
+    put8(a, OP_WHILE);
+    open_length(a);
+}
+
+static void put_mutex(Aml *a, unsigned op, const char *name)
+{
+    put8(a, OP_EXT);
+    put8(a, (uint8_t)op);
+    aml_path(a, name);
+}
+
+void aml_mutex(Aml *a, const char *name)
+{
+    put_mutex(a, EXT_MUTEX, name);
+    put8(a, 0); /* sync level */
+}
+
+void aml_acquire(Aml *a, const char *name)
+{
+    put_mutex(a, EXT_ACQUIRE, name);
+    put_le(a, 0xffff, 2); /* no time limit */
+}
+
+void aml_release(Aml *a, const char *name)
+{
+    put_mutex(a, EXT_RELEASE, name);
+}
+
 void aml_buffer(Aml *a, const void *bytes, size_t len)
 {
     assert(len < 64);
@@ -247,13 +281,14 @@ static void put_unit_bits(Aml *a, uint32_t bits)
     }
 }
 
-void aml_field(Aml *a, const char *region, unsigned access_bytes, const AmlFieldUnit *units, size_t n)
+static void put_field(Aml *a, const char *region, unsigned access_bytes, unsigned rule, const AmlFieldUnit *units,
+                      size_t n)
 {
     put8(a, OP_EXT);
     put8(a, EXT_FIELD);
     open_length(a);
     aml_path(a, region);
-    put8(a, access_bytes == 1 ? 1 : access_bytes == 2 ? 2 : access_bytes == 4 ? 3 : 4); /* NoLock, Preserve */
+    put8(a, (uint8_t)((access_bytes == 1 ? 1 : access_bytes == 2 ? 2 : access_bytes == 4 ? 3 : 4) | rule)); /* NoLock */
     for (size_t i = 0; i < n; i++) {
         if (units[i].name[0]) {
             put_segment(a, units[i].name, strlen(units[i].name));
@@ -263,6 +298,16 @@ void aml_field(Aml *a, const char *region, unsigned access_bytes, const AmlField
         put_unit_bits(a, units[i].bits);
     }
     aml_end(a);
+}
+
+void aml_field(Aml *a, const char *region, unsigned access_bytes, const AmlFieldUnit *units, size_t n)
+{
+    put_field(a, region, access_bytes, 0, units, n);
+}
+
+void aml_field_zeros(Aml *a, const char *region, unsigned access_bytes, const AmlFieldUnit *units, size_t n)
+{
+    put_field(a, region, access_bytes, 0x40, units, n);
 }
 
 void aml_resources(Aml *a)
@@ -346,6 +391,18 @@ static void put_window(Aml *a, unsigned kind, unsigned type_flags, unsigned size
     put_le(a, last, size);
     put_le(a, 0, size); /* translation */
     put_le(a, last - first + 1, size);
+}
+
+void aml_res_memory64(Aml *a)
+{
+    put8(a, 0x8a);
+    put_le(a, 3 + 5 * 8, 2);
+    put8(a, RES_WINDOW_MEM);
+    put8(a, 0x0d); /* consumer, positive decode, both ends fixed */
+    put8(a, 3);    /* cacheable, read-write */
+    for (unsigned i = 0; i < 5; i++) {
+        put_le(a, 0, 8);
+    }
 }
 
 void aml_res_bus(Aml *a, uint16_t first, uint16_t last)

@@ -34,11 +34,17 @@ typedef enum AmlOp {
     AML_ARG0               = 0x68,
     AML_ARG1               = 0x69,
     AML_ARG3               = 0x6b,
+    AML_LOCAL1             = 0x61,
+    AML_ARG2               = 0x6a,
     AML_STORE              = 0x70, /* value, target */
     AML_ADD                = 0x72, /* a, b, target */
+    AML_SUBTRACT           = 0x74,
+    AML_INCREMENT          = 0x75,
+    AML_SHIFT_LEFT         = 0x79, /* value, bits, target */
     AML_AND                = 0x7b,
     AML_OR                 = 0x7d,
     AML_CREATE_DWORD_FIELD = 0x8a, /* buffer, byte index, name */
+    AML_CREATE_QWORD_FIELD = 0x8f,
     AML_LNOT               = 0x92,
     AML_LAND               = 0x90,
     AML_NOTIFY             = 0x86, /* object, value */
@@ -68,7 +74,13 @@ void aml_method(Aml *a, const char *name, unsigned args, bool serialized);
 void aml_package(Aml *a, unsigned elements); /* at most 255 */
 void aml_if(Aml *a);                         /* predicate and body follow */
 void aml_else(Aml *a);                       /* right after the end of an if */
+void aml_while(Aml *a);                      /* predicate and body follow */
 void aml_end(Aml *a);
+
+/* A mutex, and taking it (for as long as it takes) and giving it back. */
+void aml_mutex(Aml *a, const char *name);
+void aml_acquire(Aml *a, const char *name);
+void aml_release(Aml *a, const char *name);
 
 /* OperationRegion and its Field with units in the order of the bits; a unit with an empty name is padding. */
 enum { AML_REGION_MEMORY = 0, AML_REGION_IO = 1, AML_REGION_PCI = 2 };
@@ -78,6 +90,8 @@ typedef struct AmlFieldUnit {
 } AmlFieldUnit;
 void aml_region(Aml *a, const char *name, unsigned space, uint64_t offset, uint64_t len);
 void aml_field(Aml *a, const char *region, unsigned access_bytes, const AmlFieldUnit *units, size_t n);
+/* ... where a write of one unit leaves zeros in the others of its access. */
+void aml_field_zeros(Aml *a, const char *region, unsigned access_bytes, const AmlFieldUnit *units, size_t n);
 
 /* ResourceTemplate, closed by aml_end_resources(). Between them only these (ACPI 6.4, 6.4.2 and 6.4.3). */
 void aml_resources(Aml *a);
@@ -89,6 +103,8 @@ void aml_res_interrupts(Aml *a, const uint32_t *gsi, unsigned n); /* level, acti
 void aml_res_event(Aml *a, uint32_t gsi);                         /* edge, active high, exclusive */
 void aml_res_bus(Aml *a, uint16_t first, uint16_t last);
 void aml_res_io_window(Aml *a, uint16_t first, uint16_t last);
+void aml_res_memory64(
+    Aml *a); /* cacheable memory of its own: the lowest address (byte 14), the highest (22), size (38) */
 void aml_res_memory_window(Aml *a, uint64_t first, uint64_t last, bool cacheable); /* 32 bits where it fits */
 
 #endif

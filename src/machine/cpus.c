@@ -8,6 +8,7 @@
 
 #include "cpu/x86/mem.h"
 #include "cpu/x86/system.h"
+#include "machine/cpu_object.h"
 #include "memory/ram.h"
 
 enum {
@@ -273,6 +274,7 @@ static bool add_cpu(Machine *m, unsigned index, const X86Topology *topology, Err
     }
     cpu->apic = apic_new(m->apic_bus, m->platform.memory, id, index == 0, &host);
     view_new(m, cpu);
+    cpu_object_add(m, cpu);
     return accel_add_vcpu(m->accel, cpu, err);
 }
 
@@ -302,7 +304,9 @@ bool machine_add_cpus(Machine *m, Error *err)
 void machine_remove_cpus(Machine *m)
 {
     while (m->cpus->len) {
-        cpu_free(g_ptr_array_remove_index(m->cpus, m->cpus->len - 1));
+        X86Cpu *cpu = g_ptr_array_remove_index(m->cpus, m->cpus->len - 1);
+        cpu_object_remove(m, cpu);
+        cpu_free(cpu);
     }
 }
 

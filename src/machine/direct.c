@@ -125,29 +125,34 @@ bool pc_prepare_direct_boot(PcBoard *pc, Error *err)
 
 /* ---- RAM ---- */
 
-/* Host address of guest RAM; the map and the loaders have checked that it is RAM. */
-static uint8_t *ram_at(PcBoard *pc, uint64_t addr, uint64_t len, uint64_t *offset)
+/* Fills guest RAM, with zeros when there is no data; the map and the loaders have checked that it is RAM. */
+static void fill_ram(PcBoard *pc, uint64_t addr, const uint8_t *data, uint64_t len)
 {
-    bool high = addr >= 4 * GiB;
-    *offset   = high ? addr - 4 * GiB + pc->hw.ram_below_4g : addr;
-    g_assert(range_fits(*offset, len, high ? pc->machine->ram->size : pc->hw.ram_below_4g));
-    return pc->machine->ram->host + *offset;
+    bool     high   = addr >= 4 * GiB;
+    uint64_t offset = high ? addr - 4 * GiB + pc->hw.ram_below_4g : addr;
+    g_assert(range_fits(offset, len, high ? pc->machine->config.ram_size : pc->hw.ram_below_4g));
+    for (uint64_t done = 0, n; done < len; done += n) { /* it may lie in several backends */
+        uint64_t  at;
+        RamBlock *ram = machine_ram_at(pc->machine, offset + done, &at, &n);
+        n             = MIN(n, len - done);
+        if (data) {
+            memcpy(ram->host + at, data + done, n);
+        } else {
+            memset(ram->host + at, 0, n);
+        }
+        ram_block_written(ram, at, n);
+    }
 }
 
 static void write_ram(PcBoard *pc, uint64_t addr, const void *data, uint64_t len)
 {
-    uint64_t offset;
-    memcpy(ram_at(pc, addr, len, &offset), data, len);
-    ram_block_written(pc->machine->ram, offset, len);
+    fill_ram(pc, addr, data, len);
 }
 
 static void zero_ram(PcBoard *pc, uint64_t addr, uint64_t len)
 {
-    uint64_t offset;
-    uint8_t *host = ram_at(pc, addr, len, &offset);
-    if (pc->ran_before && len) { /* new RAM is zero, and not there until it is touched */
-        memset(host, 0, len);
-        ram_block_written(pc->machine->ram, offset, len);
+    if (pc->ran_before || pc->machine->memory_backend || pc->machine->config.mem_path) {
+        fill_ram(pc, addr, NULL, len); /* RAM of our own is zero at first, and not there until it is touched */
     }
 }
 

@@ -133,6 +133,9 @@ void dsdt_build(GByteArray *out, const PcHardware *hw)
         dsdt_add_reduced(a, hw);
     }
     add_cpus(a, hw);
+    if (hw->memory_slots && hw->acpi_pm) {
+        dsdt_add_memory(a, hw);
+    }
     if (hw->hpet) {
         aml_device(a, "HPET");
         aml_name(a, "_HID"), aml_eisaid(a, "PNP0103");
@@ -155,6 +158,9 @@ void dsdt_build(GByteArray *out, const PcHardware *hw)
     }
     aml_end(a);
 
+    if (hw->memory_slots && hw->acpi_pm) {
+        dsdt_add_memory_event(a);
+    }
     if (hw->acpi_pm || hw->reduced) {
         if (hw->s3) {
             add_sleep_state(a, "\\_S3_", hw->s3_type);

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "machine/acpi.h"
+#include "machine/numa.h"
 #include "machine/smbios.h"
 
 #include <errno.h>
@@ -69,12 +70,13 @@ bool pc_load_bios(PcBoard *pc, Error *err)
 
 void pc_copy_bios(PcBoard *pc)
 {
-    RamBlock *ram = pc->machine->ram;
-    uint64_t  low = pc->bios ? MIN(pc->bios->size, BIOS_LOW_MAX) : 0;
+    uint64_t low = pc->bios ? MIN(pc->bios->size, BIOS_LOW_MAX) : 0;
 
-    if (low && pc->chipset->bios_in_ram) {
-        memcpy(ram->host + MiB - low, pc->bios->host + pc->bios->size - low, low);
-        ram_block_written(ram, MiB - low, low);
+    if (low && pc->chipset->bios_in_ram) { /* the first backend has 1 MiB at least */
+        uint64_t  at, left;
+        RamBlock *ram = machine_ram_at(pc->machine, MiB - low, &at, &left);
+        memcpy(ram->host + at, pc->bios->host + pc->bios->size - low, low);
+        ram_block_written(ram, at, low);
     }
 }
 
@@ -105,6 +107,14 @@ static bool add_e820(PcBoard *pc, Error *err)
         put(o, MEMORY_RAM, 4);
     }
     return add_file(pc, "etc/e820", o, err);
+}
+
+/* Where 64-bit BARs may begin: above memory devices. */
+static bool add_reserved_end(PcBoard *pc, Error *err)
+{
+    GByteArray *o = g_byte_array_new();
+    put(o, pc->hw.hotplug_base + pc->hw.hotplug_size, 8);
+    return add_file(pc, "etc/reserved-memory-end", o, err);
 }
 
 /* Bytes 3 and 4: S3 and S4, with the SLP_TYP value; bit 7 says that the guest may use the state. */
@@ -157,11 +167,20 @@ static void add_hpet_item(PcBoard *pc)
     fw_cfg_add_data(pc->fw_cfg, FW_CFG_HPET, item, len);
 }
 
-/* CPU count first, then one node number for each CPU: there are no nodes. */
+/* The number of nodes, then the node of each APIC ID, then the size of each node's memory. */
 static void add_numa_item(PcBoard *pc, unsigned apic_limit)
 {
-    size_t              len  = (1 + apic_limit) * sizeof(uint64_t);
-    g_autofree uint8_t *item = g_malloc0(len);
+    const NumaConfig   *numa  = pc->hw.numa;
+    unsigned            nodes = numa ? numa->n : 0;
+    size_t              len   = (1 + apic_limit + nodes) * sizeof(uint64_t);
+    g_autofree uint8_t *item  = g_malloc0(len);
+    store_le64(item, nodes);
+    for (unsigned i = 0; numa && i < pc->hw.cpus; i++) {
+        store_le64(item + (1 + pc->apic_ids[i]) * sizeof(uint64_t), (uint64_t)numa->cpu_node[i]);
+    }
+    for (unsigned i = 0; i < nodes; i++) {
+        store_le64(item + (1 + apic_limit + i) * sizeof(uint64_t), numa->nodes[i].size);
+    }
     fw_cfg_add_data(pc->fw_cfg, FW_CFG_NUMA, item, len);
 }
 
@@ -221,6 +240,9 @@ bool pc_fill_fw_cfg(PcBoard *pc, Error *err)
     fw_cfg_add_i32(fw, FW_CFG_IRQ0_OVERRIDE, 1);
     add_hpet_item(pc);
     add_numa_item(pc, limit);
+    if (pc->hw.hotplug_size && !add_reserved_end(pc, err)) {
+        return false;
+    }
     if (!add_e820(pc, err) || !add_system_states(pc, err) || (!pc_direct_boot(m) && !add_tables(pc, err))) {
         return false;
     }

@@ -40,6 +40,10 @@ typedef struct PcHardware {
     uint64_t pci64_first, pci64_last;         /* above RAM; both 0: none */
     uint64_t ecam_base, ecam_size;            /* memory-mapped configuration space; 0: none */
 
+    const struct NumaConfig *numa;                       /* NULL: there are no nodes; borrowed */
+    uint64_t                 hotplug_base, hotplug_size; /* where memory devices may lie; size 0: nowhere */
+    unsigned                 memory_slots;               /* for memory devices */
+
     /* Hardware-reduced ACPI: events, sleep and reset by a generic event device. */
     bool     reduced;
     uint64_t ged_base;

@@ -4,8 +4,8 @@
 
 #include "base/text.h"
 #include "machine/loader.h"
+#include "machine/numa.h"
 #include "machine/runstate.h"
-#include "memory/ram.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -140,8 +140,8 @@ Machine *machine_new(const MachineType *type, const Json *options, bool lenient,
 static void config_clear(MachineConfig *c)
 {
     GPtrArray **lists[] = { &c->fw_cfg, &c->option_roms, &c->smbios, &c->acpi_tables, &c->firmware_dirs };
-    char      **texts[] = { &c->cpu_model, &c->kernel, &c->initrd,     &c->append,
-                            &c->bios,      &c->name,   &c->boot.order, &c->boot.once };
+    char      **texts[] = { &c->cpu_model, &c->kernel,   &c->initrd,     &c->append,    &c->bios,
+                            &c->name,      &c->mem_path, &c->boot.order, &c->boot.once };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_clear_pointer(lists[i], g_ptr_array_unref);
@@ -149,6 +149,7 @@ static void config_clear(MachineConfig *c)
     for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++) {
         g_clear_pointer(texts[i], g_free);
     }
+    g_clear_pointer(&c->numa, numa_free);
     g_clear_pointer(&c->boot.splash, g_bytes_unref);
 }
 
@@ -179,7 +180,7 @@ void machine_free(Machine *m)
         memory_free(p->memory);
     }
     g_clear_pointer(&m->accel, accel_free);
-    g_clear_pointer(&m->ram, ram_block_unref);
+    machine_free_ram(m);
     g_clear_pointer(&m->cpu_model, x86_model_free);
     g_clear_pointer(&m->chars, char_hub_free);
     g_clear_pointer(&p->loop, loop_free);
@@ -211,18 +212,8 @@ bool machine_build(Machine *m, Error *err)
     if (!c->bios && m->firmware) {
         c->bios = g_strdup(m->firmware);
     }
-    if (!add_compat_properties(m, err) || !ram_check_host(c->ram_size, err)) {
+    if (!add_compat_properties(m, err) || !machine_make_ram(m, err)) {
         return false;
-    }
-    if (c->ram_size) {
-        m->ram = ram_block_new("pc.ram", c->ram_size, err);
-        if (!m->ram) {
-            return error_prefix(err, "-m: ");
-        }
-        ram_block_advise(m->ram, m->dump_guest_core, m->mem_merge);
-        if (c->prealloc && !ram_block_populate(m->ram, err)) {
-            return error_prefix(err, "-mem-prealloc: ");
-        }
     }
     bool no_cpus = !machine_type(m)->default_cpu && !c->cpu_model;
     return (no_cpus || machine_add_cpus(m, err)) && machine_type(m)->build(m, err);

@@ -13,9 +13,11 @@
 #include "devices/device.h"
 #include "devices/irq/apic.h"
 #include "machine/bootorder.h"
+#include "memory/backend.h"
 
 typedef struct Machine     Machine;
 typedef struct MachineType MachineType;
+typedef struct NumaConfig  NumaConfig; /* numa.h */
 
 /* -smp, after inference. */
 typedef struct SmpConfig {
@@ -60,8 +62,12 @@ typedef enum PanicAction { PANIC_PAUSE, PANIC_SHUTDOWN, PANIC_EXIT_FAILURE, PANI
 /* What boards and firmware tables need from the command line. Strings are owned. */
 typedef struct MachineConfig {
     uint64_t       ram_size;
-    uint64_t       ram_slots, max_ram; /* 0: no hotplug */
+    bool           ram_given;          /* by -m; otherwise ram_size is the board's, or that of memory-backend= */
+    uint64_t       ram_slots, max_ram; /* max_ram 0: no more memory than ram_size */
+    char          *mem_path;           /* file or directory that it lies in; NULL: anonymous */
     bool           prealloc;           /* all of it at the start */
+    NumaConfig    *numa;               /* NULL: no nodes */
+    bool           numa_open;          /* set-numa-node makes it: numa_finish() is still due */
     SmpConfig      smp;
     RtcConfig      rtc;
     char          *cpu_model; /* -cpu text, NULL for the board's default */
@@ -99,8 +105,13 @@ struct MachineType {
     const char           *default_cpu; /* "qemu64"; NULL: a vCPU only with -cpu */
     unsigned              max_cpus;
     uint64_t              default_ram;              /* 0: RAM only with -m */
+    const char           *ram_id;                   /* of its backend, when none is given */
+    bool                  memory_slots;             /* memory can be plugged in */
+    bool                  numa;                     /* it tells of NUMA nodes */
     unsigned              max_serial, max_parallel; /* ports that -serial and -parallel may ask for */
     const char           *missing;                  /* not NULL: known but not built yet */
+    bool                  no_acpi;                  /* it never has ACPI tables */
+    bool                  hotpluggable_cpus;        /* device_add makes vCPUs */
     const CompatProperty *compat;                   /* ends with an empty one; NULL: none */
     bool (*build)(Machine *m, Error *err);
     bool (*finish)(Machine *m, Error *err);    /* all devices are there: kernel and firmware tables. May be NULL */
@@ -131,6 +142,12 @@ struct RunStateListener {
 /* What can open A20; address bit 20 reads as 0 while all of them are closed. */
 typedef enum A20Gate { A20_PORT92, A20_KEYBOARD, N_A20_GATES } A20Gate;
 
+/* A stretch of main RAM: [start, start + size) of what -m says lies in one backend. */
+typedef struct RamPart {
+    MemoryBackend *backend;
+    uint64_t       start, size;
+} RamPart;
+
 struct Machine {
     Platform      platform; /* first */
     MachineConfig config;
@@ -138,25 +155,28 @@ struct Machine {
     Accel        *accel;
     ApicBus      *apic_bus;
     GPtrArray    *cpus; /* X86Cpu *, index is the vCPU's */
-    RamBlock     *ram;  /* -m, below and above the PCI hole */
+    GArray       *ram;  /* RamPart: -m, below and above the PCI hole (mainram.c) */
     X86Model     *cpu_model;
     X86Topology   topology;
 
     RunState          state;
     int               exit_code;
     bool              exit_requested;
+    bool              being_dumped;                                         /* its memory: it must not run */
     bool              reset_requested, shutdown_requested, pause_requested; /* carried out on the main loop */
     RunState          pause_state;
     Vcpu             *debug_vcpu; /* which vCPU stopped for the debugger */
     RunStateListener *state_listeners;
+    struct GdbStub   *gdb; /* -gdb's, or a monitor's; freed by whoever ends the machine */
     ResetCause        reset_cause;
     ShutdownCause     shutdown_cause;
 
     /* Machine properties (-machine); one table for all PC boards. */
     OnOffAuto vmport, smm, acpi, pit, pic, rtc, ioapic2, pcie;
     bool      isa_serial, auto_kernel_cmdline;
+    bool      hmat;
     bool      i8042, hpet, smbus, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
-    char     *accel_name, *firmware, *kernel_irqchip;
+    char     *accel_name, *firmware, *kernel_irqchip, *memory_backend;
     char     *absent_text; /* properties that are known but not built: they take no value */
     bool      absent_flag;
     void     *board; /* the board's own part */
@@ -208,12 +228,28 @@ void        machine_add_state_listener(Machine *m, RunStateListener *listener);
 void        machine_remove_state_listener(Machine *m, RunStateListener *listener);
 const char *run_state_name(RunState state);
 
+/* `cont` of a monitor: resumes, unless what stopped the machine asks for a reset first. */
+bool machine_continue(Machine *m, Error *err);
+
+extern const char *const run_state_names[], *const shutdown_cause_names[]; /* as QMP has them; NULL-terminated */
+
 /* Runs the main loop until the machine is done; returns the exit code. */
 int machine_run(Machine *m);
 
 /* Makes all vCPUs of -smp with their local APICs and views of memory, and takes them away again (cpus.c). */
 bool machine_add_cpus(Machine *m, Error *err);
 void machine_remove_cpus(Machine *m);
+
+/* Main RAM, from the backends that the command line names or one of our own (mainram.c). */
+bool machine_make_ram(Machine *m, Error *err);
+void machine_free_ram(Machine *m);
+
+/* Makes `r` a region that shows [offset, offset + size) of main RAM, and takes it away again, unmapping it first. */
+void machine_init_ram_region(Machine *m, Region *r, const char *name, uint64_t offset, uint64_t size);
+void machine_destroy_ram_region(Region *r);
+
+/* Where byte `offset` of main RAM lies: the block, the offset inside it, and how many bytes follow there. */
+RamBlock *machine_ram_at(const Machine *m, uint64_t offset, uint64_t *in_block, uint64_t *left);
 
 /* Puts vCPUs and local APICs into their power-on state. vCPUs stopped. */
 void machine_reset_cpus(Machine *m);

@@ -24,10 +24,10 @@ static bool build(Machine *m, Error *err)
         return error_set(err, "-%s: the machine 'none' has no fw_cfg device",
                          c->fw_cfg && c->fw_cfg->len ? "fw_cfg" : "option-rom");
     }
-    if (m->ram) {
+    if (c->ram_size) {
         NoneBoard *board = g_new0(NoneBoard, 1);
         m->board         = board;
-        region_init_ram(&board->ram, m->platform.memory, "ram", m->ram, 0, c->ram_size);
+        machine_init_ram_region(m, &board->ram, "ram", 0, c->ram_size);
         region_map(m->platform.system_memory, 0, &board->ram, 0);
     }
     AccelBoard board = { .memory = m->platform.memory_space, .apics = m->apic_bus };
@@ -50,8 +50,7 @@ static void none_free(Machine *m)
     NoneBoard *board = m->board;
 
     if (board) {
-        region_unmap(&board->ram);
-        region_destroy(&board->ram);
+        machine_destroy_ram_region(&board->ram);
         g_free(board);
     }
     m->board = NULL;
@@ -69,7 +68,7 @@ static const Field properties[] = {
     FIELD(Machine, absent_flag, "suppress-vmdesc", .unsupported = true, .help = "migration without description"),
     FIELD(Machine, absent_text, "memory-encryption", .unsupported = true, .help = "memory encryption object"),
     FIELD(Machine, absent_text, "confidential-guest-support", .unsupported = true, .help = "confidential guest object"),
-    FIELD(Machine, absent_text, "memory-backend", .unsupported = true, .help = "memory backend object for RAM"),
+    FIELD(Machine, memory_backend, "memory-backend", .help = "memory backend object for RAM"),
     {},
 };
 
@@ -80,6 +79,8 @@ MACHINE_TYPE(none) = {
     .size       = sizeof(Machine),
     .properties = properties,
     .max_cpus   = 1,
+    .no_acpi    = true,
+    .ram_id     = "ram",
     .build      = build,
     .reset      = reset,
     .detach     = detach,

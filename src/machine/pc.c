@@ -1,7 +1,7 @@
 /* What the boards of PCs have in common: RAM, interrupt controllers, timers, ISA devices, firmware tables. The chipsets
  * are in pc_i440fx.c and pc_q35.c.
  *
- * RAM is one block. So much of it as the chipset says lies below the PCI hole, the rest above 4 GiB. Machine lock
+ * So much of RAM as the chipset says lies below the PCI hole, the rest above 4 GiB. Machine lock
  * held. */
 
 #include "machine/pc.h"
@@ -12,6 +12,7 @@
 #include "devices/misc/port92.h"
 #include "machine/acpi.h"
 #include "machine/mptable.h"
+#include "machine/numa.h"
 #include "machine/smbios.h"
 #include "machine/vmport.h"
 
@@ -28,18 +29,44 @@ enum { IO_APIC_ID = 0, PCI32_LAST = 0xfebfffff };
 static void map_ram(PcBoard *pc)
 {
     Platform *p     = &pc->machine->platform;
-    RamBlock *ram   = pc->machine->ram;
     uint64_t  size  = pc->machine->config.ram_size;
     uint64_t  below = size < pc->chipset->max_low_ram ? size : pc->chipset->big_low_ram;
 
     pc->hw.ram_below_4g = below;
     pc->hw.ram_above_4g = size - below;
-    region_init_ram(&pc->ram_low, p->memory, "ram-below-4g", ram, 0, below);
+    machine_init_ram_region(pc->machine, &pc->ram_low, "ram-below-4g", 0, below);
     region_map(p->system_memory, 0, &pc->ram_low, 0);
     if (size > below) {
-        region_init_ram(&pc->ram_high, p->memory, "ram-above-4g", ram, below, size - below);
+        machine_init_ram_region(pc->machine, &pc->ram_high, "ram-above-4g", below, size - below);
         region_map(p->system_memory, 4 * GiB, &pc->ram_high, 0);
     }
+}
+
+/* Memory devices lie above RAM, each where huge pages of 1 GiB can have it. */
+static bool make_room_for_memory(PcBoard *pc, Error *err)
+{
+    Machine             *m    = pc->machine;
+    const MachineConfig *c    = &m->config;
+    const X86Cpu        *cpu  = m->cpus->pdata[0];
+    PcHardware          *hw   = &pc->hw;
+    uint64_t             room = c->max_ram ? c->max_ram - c->ram_size : 0;
+
+    if (!room) {
+        return true;
+    }
+    hw->hotplug_base = (4 * GiB + hw->ram_above_4g + GiB - 1) & ~(GiB - 1);
+    hw->hotplug_size = ((room + GiB - 1) & ~(GiB - 1)) + c->ram_slots * GiB;
+    hw->memory_slots = (unsigned)c->ram_slots;
+    uint64_t end     = UINT64_C(1) << MIN(cpu->phys_bits, 52);
+    if (hw->hotplug_base >= end || hw->hotplug_size > end - hw->hotplug_base) {
+        return error_set(
+            err,
+            "-m maxmem=: memory devices would lie beyond the %u address bits of the CPU model (-cpu MODEL,phys-bits=)",
+            cpu->phys_bits);
+    }
+    m->platform.memory_devices = memory_devices_new(&m->platform, hw->hotplug_base, hw->hotplug_size, room,
+                                                    hw->memory_slots, c->numa ? c->numa->n : 1);
+    return !pc->pm || !pc->chipset->raise_gpe || memory_hotplug_create(&m->platform, pc->chipset->raise_gpe, pc, err);
 }
 
 static void choose_windows(PcBoard *pc)
@@ -49,6 +76,9 @@ static void choose_windows(PcBoard *pc)
     uint64_t      end = UINT64_C(1) << MIN(cpu->phys_bits, 52);
     PcHardware   *hw  = &pc->hw;
 
+    if (hw->hotplug_size) {
+        top = hw->hotplug_base + hw->hotplug_size;
+    }
     hw->pci32_last = PCI32_LAST;
     if (pc->chipset->choose_windows) {
         pc->chipset->choose_windows(pc);
@@ -325,7 +355,7 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
     bool ok = chipset->make(pc, err);
     memory_commit(p->memory);
     if (!ok || !make_interrupt_controllers(pc, err) || !make_timers(pc, err) || !make_isa_devices(pc, err) ||
-        !chipset->make_rest(pc, err)) {
+        !chipset->make_rest(pc, err) || !make_room_for_memory(pc, err)) {
         return false;
     }
     choose_windows(pc);
@@ -396,6 +426,7 @@ static void describe_hardware(PcBoard *pc)
     hw->cpuid_1_edx      = id.edx;
     hw->io_apic_id       = IO_APIC_ID;
     hw->acpi_pm          = pc->pm != NULL;
+    hw->numa             = m->config.numa;
     hw->reduced          = pc->ged != NULL;
     if (pc->pm1) {
         hw->s3      = pm1_has_s3(pc->pm1);
@@ -443,6 +474,9 @@ static bool build_tables(PcBoard *pc, Error *err)
         memcpy(defaults.uuid, m->config.uuid, sizeof defaults.uuid);
     }
     describe_hardware(pc);
+    if (m->hmat && (!m->config.numa || !(pc->pm || pc->ged))) {
+        return error_set(err, "-machine hmat=on: the HMAT is about nodes: it needs -numa and ACPI");
+    }
     if (pc->pm || pc->ged) {
         pc->acpi = firmware_tables_new();
         if (!acpi_build(pc->acpi, &pc->hw, m->config.acpi_tables, err)) {
@@ -512,8 +546,9 @@ void pc_free(Machine *m)
     if (!pc) {
         return;
     }
-    unmap(&pc->ram_high);
-    unmap(&pc->ram_low);
+    g_clear_pointer(&m->platform.memory_devices, memory_devices_free);
+    machine_destroy_ram_region(&pc->ram_high);
+    machine_destroy_ram_region(&pc->ram_low);
     ram_block_unref(pc->bios);
     boot_image_free(pc->boot);
     boot_order_clear(&pc->boot_order);

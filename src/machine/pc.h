@@ -5,6 +5,7 @@
 #ifndef QUERN_MACHINE_PC_H
 #define QUERN_MACHINE_PC_H
 
+#include "devices/acpi/memory_hotplug.h"
 #include "devices/acpi/pm1.h"
 #include "devices/input/i8042.h"
 #include "devices/irq/gates.h"
@@ -39,6 +40,7 @@ typedef struct PcChipset {
     void (*choose_windows)(PcBoard *pc);        /* hw.pci32_*; may be NULL: up to the end of the hole */
     void (*describe)(PcBoard *pc);              /* power management in hw, where it is not PM1's; may be NULL */
     void (*set_up)(PcBoard *pc);                /* direct boot: registers as firmware leaves them */
+    void (*raise_gpe)(void *pc, unsigned n);    /* a general purpose event of `pm`; NULL: there are none */
 } PcChipset;
 
 struct PcBoard {
@@ -118,7 +120,7 @@ void pc_use_host(PcBoard *pc, PciHost *host);
         FIELD(Machine, absent_text, "memory-encryption", .unsupported = true, .help = "memory encryption object"),     \
         FIELD(Machine, absent_text, "confidential-guest-support", .unsupported = true,                                 \
               .help = "confidential guest object"),                                                                    \
-        FIELD(Machine, absent_text, "memory-backend", .unsupported = true, .help = "memory backend object for RAM"),   \
+        FIELD(Machine, memory_backend, "memory-backend", .help = "memory backend object for RAM"),                     \
         FIELD(Machine, absent_text, "x-oem-id", .unsupported = true, .help = "OEM of ACPI tables"),                    \
         FIELD(Machine, absent_text, "x-oem-table-id", .unsupported = true, .help = "OEM's name of ACPI tables")
 
@@ -131,7 +133,7 @@ void pc_use_host(PcBoard *pc, PciHost *host);
         FIELD(Machine, i8042, "i8042", .initial = true, .help = "keyboard controller"),                                \
         FIELD(Machine, fd_bootchk, "fd-bootchk", .initial = true, .help = "firmware checks boot sectors of floppies"), \
         FIELD(Machine, absent_flag, "nvdimm", .unsupported = true, .help = "NVDIMM support"),                          \
-        FIELD(Machine, absent_flag, "hmat", .unsupported = true, .help = "ACPI HMAT"),                                 \
+        FIELD(Machine, hmat, "hmat", .help = "ACPI HMAT: what -numa says of latencies, bandwidths and caches"),        \
         FIELD(Machine, absent_text, "max-ram-below-4g", .unsupported = true, .help = "where the PCI hole begins"),     \
         FIELD(Machine, absent_text, "smbios-entry-point-type", .unsupported = true, .help = "32 or 64")
 

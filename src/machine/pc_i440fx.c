@@ -55,6 +55,11 @@ static void set_up(PcBoard *pc)
     }
 }
 
+static void raise_gpe(void *pc, unsigned n)
+{
+    piix4_pm_raise_gpe(((PcBoard *)pc)->pm, n);
+}
+
 static const PcChipset chipset = {
     .bios           = "bios-256k.bin",
     .wiring         = &pc_i440fx_wiring,
@@ -64,6 +69,7 @@ static const PcChipset chipset = {
     .make_rest      = make_rest,
     .choose_windows = choose_windows,
     .set_up         = set_up,
+    .raise_gpe      = raise_gpe,
 };
 
 static bool build(Machine *m, Error *err)
@@ -84,6 +90,9 @@ MACHINE_TYPE(pc_9_1) = {
     .default_cpu  = "qemu64",
     .max_cpus     = 255,
     .default_ram  = 128 * MiB,
+    .ram_id       = "pc.ram",
+    .memory_slots = true,
+    .numa         = true,
     .max_serial   = 4,
     .max_parallel = 3,
     .build        = build,

@@ -65,6 +65,11 @@ static void set_up(PcBoard *pc)
     pc_config(pc, PCI_DEVFN(31, 3), ICH9_SMBUS_HOSTC, 1, 1);
 }
 
+static void raise_gpe(void *pc, unsigned n)
+{
+    ich9_pm_raise_gpe(((PcBoard *)pc)->pm, n);
+}
+
 static const PcChipset chipset = {
     .bios           = "bios-256k.bin",
     .wiring         = &pc_q35_wiring,
@@ -74,6 +79,7 @@ static const PcChipset chipset = {
     .make_rest      = make_rest,
     .choose_windows = choose_windows,
     .set_up         = set_up,
+    .raise_gpe      = raise_gpe,
 };
 
 static bool build(Machine *m, Error *err)
@@ -98,6 +104,9 @@ MACHINE_TYPE(q35_9_1) = {
     .default_cpu  = "qemu64",
     .max_cpus     = 255,
     .default_ram  = 128 * MiB,
+    .ram_id       = "pc.ram",
+    .memory_slots = true,
+    .numa         = true,
     .max_serial   = 4,
     .max_parallel = 3,
     .build        = build,

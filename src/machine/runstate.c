@@ -6,8 +6,53 @@
 #include "machine/runstate.h"
 #include "machine/machine.h"
 
-static const char *const run_state_names[] = { "prelaunch", "running",        "paused",   "debug",         "suspended",
-                                               "shutdown",  "guest-panicked", "watchdog", "internal-error" };
+const char *const run_state_names[] = { "prelaunch", "running",        "paused",   "debug",          "suspended",
+                                        "shutdown",  "guest-panicked", "watchdog", "internal-error", NULL };
+
+/* Why the machine was reset or shut down, in QMP's words. */
+enum {
+    WORD_HOST_ERROR,
+    WORD_HOST_QUIT,
+    WORD_HOST_RESET,
+    WORD_HOST_SIGNAL,
+    WORD_HOST_UI,
+    WORD_GUEST_SHUTDOWN,
+    WORD_GUEST_RESET,
+    WORD_GUEST_PANIC
+};
+
+const char *const shutdown_cause_names[] = { "host-error",  "host-qmp-quit", "host-qmp-system-reset",
+                                             "host-signal", "host-ui",       "guest-shutdown",
+                                             "guest-reset", "guest-panic",   NULL };
+
+static const int shutdown_words[] = {
+    [SHUTDOWN_GUEST] = WORD_GUEST_SHUTDOWN,      [SHUTDOWN_GUEST_RESET] = WORD_GUEST_RESET,
+    [SHUTDOWN_HOST_SIGNAL] = WORD_HOST_SIGNAL,   [SHUTDOWN_HOST_REQUEST] = WORD_HOST_UI,
+    [SHUTDOWN_GUEST_EXIT] = WORD_GUEST_SHUTDOWN, [SHUTDOWN_GUEST_PANIC] = WORD_GUEST_PANIC,
+    [SHUTDOWN_HOST_QUIT] = WORD_HOST_QUIT,       [SHUTDOWN_HOST_ERROR] = WORD_HOST_ERROR,
+};
+static const int reset_words[] = {
+    [RESET_GUEST] = WORD_GUEST_RESET, [RESET_HOST] = WORD_HOST_RESET, [RESET_PANIC] = WORD_GUEST_PANIC
+};
+
+/* SHUTDOWN and RESET */
+static void emit_cause(Machine *m, const char *event, int word)
+{
+    Json *data = json_new_object();
+    json_add(data, "guest", json_new_bool(word >= WORD_GUEST_SHUTDOWN));
+    json_add(data, "reason", json_new_string(shutdown_cause_names[word]));
+    platform_emit(&m->platform, event, data);
+}
+
+/* WATCHDOG and GUEST_PANICKED */
+static void emit_action(Machine *m, const char *event, const char *action)
+{
+    machine_lock(m->platform.lock);
+    Json *data = json_new_object();
+    json_add(data, "action", json_new_string(action));
+    platform_emit(&m->platform, event, data);
+    machine_unlock(m->platform.lock);
+}
 
 const char *run_state_name(RunState state)
 {
@@ -72,8 +117,16 @@ static void request_pause(Machine *m, RunState state)
 
 static void guest_panicked(Platform *p)
 {
-    Machine *m = (Machine *)p;
-    switch (m->config.panic_action) {
+    Machine    *m      = (Machine *)p;
+    PanicAction action = m->config.panic_action;
+    if (action == PANIC_SHUTDOWN && m->config.shutdown_action == SHUTDOWN_PAUSE) {
+        action = PANIC_PAUSE; /* -no-shutdown: somebody wants to look at it */
+    }
+    emit_action(m, "GUEST_PANICKED",
+                action == PANIC_NONE    ? "run"
+                : action == PANIC_PAUSE ? "pause"
+                                        : "poweroff");
+    switch (action) {
     case PANIC_NONE: break;
     case PANIC_PAUSE: request_pause(m, RUN_STATE_GUEST_PANICKED); break;
     case PANIC_SHUTDOWN: request_shutdown(p, SHUTDOWN_GUEST_PANIC, 0); break;
@@ -93,7 +146,13 @@ static void raise_nmi(Platform *p)
 
 static void watchdog_expired(Platform *p)
 {
+    static const char *const actions[] = {
+        [WATCHDOG_RESET] = "reset",           [WATCHDOG_SHUTDOWN] = "shutdown", [WATCHDOG_POWEROFF] = "poweroff",
+        [WATCHDOG_PAUSE] = "pause",           [WATCHDOG_DEBUG] = "debug",       [WATCHDOG_NONE] = "none",
+        [WATCHDOG_INJECT_NMI] = "inject-nmi",
+    };
     Machine *m = (Machine *)p;
+    emit_action(m, "WATCHDOG", actions[m->config.watchdog_action]);
     switch (m->config.watchdog_action) {
     case WATCHDOG_RESET: request_reset(p, RESET_GUEST); break;
     case WATCHDOG_SHUTDOWN:
@@ -166,6 +225,19 @@ void machine_resume(Machine *m)
     }
 }
 
+bool machine_continue(Machine *m, Error *err)
+{
+    if (m->state == RUN_STATE_SHUTDOWN || m->state == RUN_STATE_INTERNAL_ERROR) {
+        return error_set(err, "the machine has stopped for good ('%s'); it needs system_reset before it can go on",
+                         run_state_name(m->state));
+    }
+    if (m->being_dumped) {
+        return error_set(err, "a dump of its memory is being written; it goes on by itself after that");
+    }
+    machine_resume(m);
+    return true;
+}
+
 void machine_resume_each(Machine *m, VcpuResume (*how)(void *opaque, Vcpu *cpu), void *opaque)
 {
     set_state(m, RUN_STATE_RUNNING);
@@ -177,12 +249,13 @@ static void carry_out_shutdown(Machine *m)
     bool by_guest = m->shutdown_cause == SHUTDOWN_GUEST || m->shutdown_cause == SHUTDOWN_GUEST_RESET ||
                     m->shutdown_cause == SHUTDOWN_GUEST_PANIC;
     m->shutdown_requested = false;
+    emit_cause(m, "SHUTDOWN", shutdown_words[m->shutdown_cause]);
     if (by_guest && m->config.shutdown_action == SHUTDOWN_PAUSE) {
         machine_pause(m, RUN_STATE_SHUTDOWN);
         return;
     }
+    m->exit_requested = true; /* listeners see that it is for good */
     machine_pause(m, RUN_STATE_SHUTDOWN);
-    m->exit_requested = true;
     loop_quit(m->platform.loop);
 }
 
@@ -197,8 +270,11 @@ static void carry_out_requests(void *opaque)
         m->reset_requested = false;
         accel_pause_all(m->accel);
         machine_reset(m, RESET_WARM);
+        emit_cause(m, "RESET", reset_words[m->reset_cause]);
         if (was_running) {
             accel_resume_all(m->accel);
+        } else if (m->state != RUN_STATE_DEBUG) {
+            set_state(m, RUN_STATE_PRELAUNCH);
         }
     } else if (m->pause_requested) {
         m->pause_requested = false;
@@ -224,7 +300,7 @@ static void vcpu_is_missing(void *opaque, Vcpu *cpu, const char *what)
               cpu->index, x86->seg[X86_CS].selector, x86->rip, what);
     error_report(&err);
     m->state = RUN_STATE_INTERNAL_ERROR;
-    request_shutdown(&m->platform, SHUTDOWN_HOST_REQUEST, 1);
+    request_shutdown(&m->platform, SHUTDOWN_HOST_ERROR, 1);
 }
 
 static void vcpu_failed(void *opaque, Vcpu *cpu, const char *why)
@@ -234,7 +310,7 @@ static void vcpu_failed(void *opaque, Vcpu *cpu, const char *why)
     error_set(&err, "vCPU %d: %s; the machine is stopped", cpu->index, why);
     error_report(&err);
     m->state = RUN_STATE_INTERNAL_ERROR;
-    request_shutdown(&m->platform, SHUTDOWN_HOST_REQUEST, 1);
+    request_shutdown(&m->platform, SHUTDOWN_HOST_ERROR, 1);
 }
 
 static void vcpu_debug_stop(void *opaque, Vcpu *cpu)

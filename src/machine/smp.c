@@ -12,7 +12,7 @@ typedef struct SmpOptions {
 #define SMP_FIELD(member, text)                                                                                        \
     FIELD(SmpOptions, member, #member, .has_offset = 1 + offsetof(SmpOptions, has_##member), .help = text)
 
-static const Field smp_options[] = {
+const Field smp_options[] = {
     SMP_FIELD(cpus, "vCPUs present at start"),
     SMP_FIELD(maxcpus, "vCPUs there can be"),
     SMP_FIELD(drawers, "drawers in the machine; PCs have 1"),

@@ -12,4 +12,6 @@
 bool smp_parse(const Json *json, bool lenient, bool prefer_cores, unsigned max_cpus, const char *machine,
                SmpConfig *smp, Error *err);
 
+extern const Field smp_options[]; /* the keys of -smp */
+
 #endif

@@ -17,23 +17,33 @@ static const char *kind_name(const Region *r, bool readonly)
     }
 }
 
-/* Targets of aliases that were met are gathered in `targets`. */
-static void dump_region(GString *out, const Region *r, uint64_t base, unsigned level, GPtrArray *targets)
+static void end_line(GString *out, const Region *r, const MemoryDump *d)
 {
-    if (!r->enabled || r->size == 0) {
+    if (d->owner) {
+        d->owner(r, out, d->opaque);
+    }
+    g_string_append(out, r->enabled ? "\n" : " [disabled]\n");
+}
+
+/* Targets of aliases that were met are gathered in `targets`. */
+static void dump_region(GString *out, const Region *r, uint64_t base, unsigned level, const MemoryDump *d,
+                        GPtrArray *targets)
+{
+    if ((!r->enabled && !d->disabled) || r->size == 0) {
         return;
     }
     g_string_append_printf(out, "%*s" SPAN " (prio %d, %s): ", 2 * level, "", base, base + region_last(r), r->priority,
                            kind_name(r, r->readonly));
     if (r->kind == REGION_ALIAS) {
-        g_string_append_printf(out, "alias %s @%s " SPAN "\n", r->name, r->alias->name, r->alias_offset,
+        g_string_append_printf(out, "alias %s @%s " SPAN, r->name, r->alias->name, r->alias_offset,
                                r->alias_offset + region_last(r));
         if (!g_ptr_array_find(targets, r->alias, NULL)) {
             g_ptr_array_add(targets, r->alias);
         }
     } else {
-        g_string_append_printf(out, "%s\n", r->name);
+        g_string_append(out, r->name);
     }
+    end_line(out, r, d);
 
     /* People read addresses, not priorities: children by where they lie. */
     g_autoptr(GPtrArray) left = g_ptr_array_new();
@@ -49,11 +59,11 @@ static void dump_region(GString *out, const Region *r, uint64_t base, unsigned l
             }
         }
         const Region *child = g_ptr_array_remove_index(left, first);
-        dump_region(out, child, base + child->addr, level + 1, targets);
+        dump_region(out, child, base + child->addr, level + 1, d, targets);
     }
 }
 
-static void dump_tree(Memory *m, GString *out)
+static void dump_tree(Memory *m, GString *out, const MemoryDump *d)
 {
     g_autoptr(GPtrArray) targets = g_ptr_array_new();
     g_autoptr(GPtrArray) roots   = g_ptr_array_new();
@@ -69,7 +79,7 @@ static void dump_tree(Memory *m, GString *out)
                 g_string_append_printf(out, "address-space: %s\n", as->name);
             }
         }
-        dump_region(out, root, 0, 1, targets);
+        dump_region(out, root, 0, 1, d, targets);
         g_string_append_c(out, '\n');
     }
     /* Grows while it is walked: what is shown here may be of aliases in turn. */
@@ -77,13 +87,13 @@ static void dump_tree(Memory *m, GString *out)
         const Region *r = g_ptr_array_index(targets, i);
         if (!g_ptr_array_find(roots, r, NULL)) {
             g_string_append_printf(out, "memory-region: %s\n", r->name);
-            dump_region(out, r, r->addr, 1, targets);
+            dump_region(out, r, r->addr, 1, d, targets);
             g_string_append_c(out, '\n');
         }
     }
 }
 
-static void dump_map(GString *out, const FlatMap *map)
+static void dump_map(GString *out, const FlatMap *map, const MemoryDump *d)
 {
     if (map->n == 0) {
         g_string_append(out, "  No rendered FlatView\n");
@@ -96,11 +106,14 @@ static void dump_map(GString *out, const FlatMap *map)
         if (range->offset) {
             g_string_append_printf(out, " @%016" PRIx64, range->offset);
         }
-        g_string_append_c(out, '\n');
+        end_line(out, r, d);
+    }
+    if (d->dispatch) {
+        g_string_append_printf(out, "  Dispatch\n    %zu sections, sorted; found by halving\n", map->n);
     }
 }
 
-static void dump_flat(Memory *m, GString *out)
+static void dump_flat(Memory *m, GString *out, const MemoryDump *d)
 {
     g_autoptr(GPtrArray) seen = g_ptr_array_new();
     for (unsigned i = 0; i < m->spaces->len; i++) {
@@ -118,17 +131,17 @@ static void dump_flat(Memory *m, GString *out)
             }
         }
         g_string_append_printf(out, " Root memory region: %s\n", first->root->name);
-        dump_map(out, map);
+        dump_map(out, map, d);
         g_string_append_c(out, '\n');
     }
 }
 
-void memory_dump(Memory *m, GString *out, bool flat)
+void memory_dump(Memory *m, GString *out, const MemoryDump *dump)
 {
     g_assert(machine_lock_held(m->lock));
-    if (flat) {
-        dump_flat(m, out);
+    if (dump->flat) {
+        dump_flat(m, out, dump);
     } else {
-        dump_tree(m, out);
+        dump_tree(m, out, dump);
     }
 }

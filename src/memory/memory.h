@@ -167,7 +167,14 @@ MemResult address_space_poke(AddressSpace *as, uint64_t addr, const void *buf, s
 uint64_t address_space_load(AddressSpace *as, uint64_t addr, unsigned size);
 void     address_space_store(AddressSpace *as, uint64_t addr, uint64_t value, unsigned size);
 
-/* Writes the flat map or the tree as text (info mtree). Machine lock held. */
-void memory_dump(Memory *m, GString *out, bool flat);
+/* Writes the tree, or the flat maps, as text (info mtree). Machine lock held. */
+typedef struct MemoryDump {
+    bool flat;
+    bool dispatch;                                              /* with flat: also how a map is searched */
+    bool disabled;                                              /* the tree with regions that are switched off */
+    void (*owner)(const Region *r, GString *out, void *opaque); /* appends whose a region is; may be NULL */
+    void *opaque;
+} MemoryDump;
+void memory_dump(Memory *m, GString *out, const MemoryDump *dump);
 
 #endif

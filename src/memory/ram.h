@@ -41,8 +41,12 @@ struct RamBlock {
     _Atomic int      refs;
     void            *mapping; /* what was mapped: host with its guard pages */
     uint64_t         mapping_size;
-    int              fd; /* -1 for anonymous memory */
-    bool             shared;
+    uint64_t         page_size; /* the host's for it: of huge pages in a file system of such */
+    int              fd;        /* -1 for anonymous memory; the block's own */
+    uint64_t         fd_offset;
+    bool             shared;        /* others may see what is written */
+    bool             readonly;      /* the host does not let us write */
+    bool             reserved;      /* the host has promised memory for it */
     bool             no_dump;       /* kept out of core dumps */
     int              alias_fd;      /* what pages that were made aliases of lie in, at their offsets; -1: none yet */
     uint64_t        *alias_bits;    /* those pages; NULL: none yet */
@@ -55,12 +59,29 @@ struct RamBlock {
  * rounded up to whole pages and not 0. NULL with an error that names the size when the host has not enough. The
  * caller owns one reference. */
 RamBlock *ram_block_new(const char *name, uint64_t size, Error *err);
+
+/* The same with a say. */
+typedef struct RamSpec {
+    const char *name;
+    uint64_t    size;
+    int         fd;        /* a file to map, of which the block gets a descriptor of its own; -1: none */
+    uint64_t    fd_offset; /* multiple of the file's page size */
+    uint64_t    align;     /* of the host address, a power of two; 0: as suits */
+    bool        shared, readonly, reserve; /* reserve: the host is to promise the memory, or to refuse */
+} RamSpec;
+RamBlock *ram_block_map(const RamSpec *spec, Error *err);
+
 RamBlock *ram_block_ref(RamBlock *ram);   /* any thread */
 void      ram_block_unref(RamBlock *ram); /* NULL is fine; any thread; the last one frees the memory */
 
-/* Can the host back `total` bytes of guest RAM? Called with the sum before the blocks are made; today it looks at
- * the limit on this process's address space only (ulimit -v). */
-bool ram_check_host(uint64_t total, Error *err);
+/* The guest does not see it any more, and never will: gives the host its memory back, also while somebody (a cache of
+ * code) has a reference left. From then on nobody reads or writes it. */
+void ram_block_retire(RamBlock *ram);
+
+/* Can the host back `total` bytes of guest RAM? Called with the sum before the blocks are made. `reserve`: it is to
+ * promise them too, which the error gives figures for when it cannot; without it looks at the limit on this process's
+ * address space only (ulimit -v). */
+bool ram_check_host(uint64_t total, bool reserve, Error *err);
 
 /* Keeps guest RAM out of the host's core dumps (dump-guest-core=off), or offers it for merging (mem-merge). */
 void ram_block_advise(RamBlock *ram, bool dump, bool merge);
@@ -76,9 +97,10 @@ bool ram_block_has_alias(const RamBlock *ram, uint64_t offset);
 /* Maps it at `at` as well: page aligned, in a mapping of the caller's. */
 bool ram_block_map_alias(RamBlock *ram, uint64_t offset, void *at);
 
-/* Has the host give all of it now (-mem-prealloc) instead of page by page when the guest gets there. Before vCPUs run.
- */
-bool ram_block_populate(RamBlock *ram, Error *err);
+/* Has the host give all of it now (prealloc=on) instead of page by page when the guest gets there, on `threads` threads
+ * (0: as many as suit the host). Fails before it begins if the host has not enough now. A terminal is told how far it
+ * is when it takes long. Nobody writes the block meanwhile. */
+bool ram_block_populate(RamBlock *ram, unsigned threads, Error *err);
 
 static inline RamPage *ram_block_page(RamBlock *ram, uint64_t offset)
 {

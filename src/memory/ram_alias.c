@@ -80,7 +80,7 @@ bool ram_block_make_alias(RamBlock *ram, uint64_t offset)
     if (ram_block_has_alias(ram, offset)) {
         return true;
     }
-    if (ram->fd >= 0 || !open_file(ram)) {
+    if (ram->fd >= 0 || ram->shared || !open_file(ram)) {
         return false;
     }
     bool apart = is_apart(ram, offset);

@@ -19,7 +19,7 @@ class Boot:
 
     def __init__(self, program, script, *options, memory="512M", append="", timeout=600, arch="amd64", xen=False):
         kernel, initramfs = cached("fetch-kernel.sh", arch), cached("make-initramfs.sh", arch)
-        command = [program, "-accel", "tcg", "-nographic", "-m", memory]
+        command = [program, "-accel", "tcg", "-nographic", *(["-m", memory] if memory else [])]
         if xen:
             command += ["-kernel", cached("fetch-xen.sh"), "-initrd", f"{kernel} console=hvc0 script={script},{initramfs}",
                         "-append", f"console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all noreboot {append}".strip()]

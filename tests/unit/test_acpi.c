@@ -2,8 +2,10 @@
 
 #include "machine/acpi.h"
 #include "machine/mptable.h"
+#include "machine/numa.h"
 
 #include "base/bytes.h"
+#include "base/optstr.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -315,6 +317,28 @@ static void test_q35_disassembles(void)
     check_disassembly(sample_q35(), names, expected);
 }
 
+/* Memory slots: few, and as many as there can be. */
+static void test_slots_disassemble(void)
+{
+    static const char *const names[]    = { "FACP", NULL };
+    static const char *const expected[] = { "Device (MHPC)",
+                                            "EisaId (\"PNP0C80\")",
+                                            "Device (MP02)",
+                                            "Method (_OST, 3",
+                                            "Method (_EJ0, 1",
+                                            "Method (_E03",
+                                            NULL };
+    static const char *const many[]     = { "Device (MPFF)", NULL };
+    PcHardware               hw         = sample_q35();
+    hw.hotplug_base                     = 0x200000000;
+    hw.hotplug_size                     = 1ull << 32;
+    hw.memory_slots                     = 3;
+    check_disassembly(hw, names, expected);
+    hw              = sample_hardware();
+    hw.memory_slots = 256;
+    check_disassembly(hw, names, many);
+}
+
 static void test_microvm_disassembles(void)
 {
     static const char *const names[]    = { "FACP", "APIC", NULL };
@@ -323,6 +347,66 @@ static void test_microvm_disassembles(void)
         "Device (VR23)", "\"LNRO0005\"", "0xFEB02E00",      "0x0000002F",    NULL
     };
     check_disassembly(sample_microvm(), names, expected);
+}
+
+static void add_numa(NumaConfig *numa, const char *text)
+{
+    g_auto(Error) err       = { 0 };
+    g_autoptr(Json) options = optstr_parse(text, "type", &err);
+    if (!numa_add(numa, options, true, &err)) {
+        g_error("%s: %s", text, err.text);
+    }
+}
+
+/* Nodes above and below 4 GiB, one of which has only vCPUs; all kinds of entries in the HMAT. */
+static void test_numa_disassembles(void)
+{
+    static const char *const names[]    = { "SRAT", "SLIT", "HMAT", NULL };
+    static const char *const expected[] = { "Device (PCI0)", NULL };
+    static const char *const options[]  = {
+         "node,memdev=a,cpus=0",
+         "node,memdev=b,cpus=1-2,cpus=3",
+         "node,memdev=c,initiator=1",
+         "dist,src=0,dst=1,val=20",
+         "dist,src=0,dst=2,val=30",
+         "dist,src=1,dst=2,val=255",
+         "hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-latency,latency=15",
+         "hmat-lb,initiator=1,target=2,hierarchy=memory,data-type=access-latency,latency=40",
+         "hmat-lb,initiator=0,target=0,hierarchy=first-level,data-type=write-bandwidth,bandwidth=3G",
+         "hmat-cache,node-id=0,size=10M,level=1,associativity=complex,policy=write-through,line=64",
+         "hmat-cache,node-id=0,size=20M,level=2,associativity=none,policy=none,line=64",
+    };
+    g_auto(Error) err   = { 0 };
+    const SmpConfig smp = { .cpus = 4, .max_cpus = 4, .sockets = 4, .dies = 1, .modules = 1, .cores = 1, .threads = 1 };
+    NumaConfig     *numa = numa_new(&smp, true);
+    PcHardware      hw   = sample_hardware();
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        add_numa(numa, options[i]);
+    }
+    g_assert_true(numa_finish(numa, &err));
+    numa->nodes[0].size = 3ull << 30;
+    numa->nodes[1].size = 1ull << 30; /* half of it above the hole */
+    numa->nodes[2].size = (3ull << 30) + (1ull << 29);
+    hw.numa             = numa;
+    hw.hotplug_base     = 0x200000000;
+    hw.hotplug_size     = 1ull << 32;
+    check_disassembly(hw, names, expected);
+
+    FirmwareTables *tables = firmware_tables_new();
+    TableBlob      *rsdp   = acpi_build(tables, &hw, NULL, &err);
+    place(tables, 0x100000);
+    const uint8_t *srat = find_table(tables, rsdp, "SRAT"), *slit = find_table(tables, rsdp, "SLIT");
+    /* Three vCPUs, one with an ID above 254; 2 + 2 + 1 stretches of memory, one to plug in. */
+    g_assert_cmpuint(load_le32(srat + 4), ==, 48 + 3 * 16 + 24 + 6 * 40);
+    const uint8_t *range = srat + 48 + 3 * 16 + 24 + 3 * 40;
+    g_assert_cmpuint(load_le32(range + 2), ==, 1);
+    g_assert_cmphex(load_le64(range + 8), ==, 1ull << 32);
+    g_assert_cmphex(load_le64(range + 16), ==, 1ull << 29);
+    g_assert_cmphex(load_le64(range + 48), ==, (1ull << 32) + (1ull << 29));
+    g_assert_cmphex(load_le32(range + 2 * 40 + 28), ==, 3); /* enabled, hotpluggable */
+    g_assert_true(memcmp(slit + 44, "\x0a\x14\x1e\x14\x0a\xff\x1e\xff\x0a", 9) == 0);
+    firmware_tables_free(tables);
+    numa_free(numa);
 }
 
 static void test_mp_table(void)
@@ -356,6 +440,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/acpi/checksums", test_checksums);
+    g_test_add_func("/acpi/numa", test_numa_disassembles);
+    g_test_add_func("/acpi/slots", test_slots_disassemble);
     g_test_add_func("/acpi/commands", test_commands);
     g_test_add_func("/acpi/user-tables", test_user_tables);
     g_test_add_func("/acpi/disassembles", test_disassembles);

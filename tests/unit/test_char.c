@@ -189,7 +189,7 @@ static void test_options(Fixture *f, gconstpointer unused)
     make_fails(f, "null,id=a", "there is a chardev 'a' already");
     g_auto(Error) err = {};
     g_assert_null(char_find(f->hub, "aa", &err));
-    g_assert_cmpint(err.kind, ==, ERROR_DEVICE_NOT_FOUND);
+    g_assert_cmpint(err.kind, ==, ERROR_GENERIC);
     error_clear(&err);
 
     Chardev *chr = char_find(f->hub, "a", &err);

@@ -1,7 +1,10 @@
 /* The 8042: self test, command byte, keyboard and mouse dialogues, translation, interrupts, A20 and reset. */
 
 #include "devices/input/i8042.h"
+#include "devices/input/keys.h"
 #include "platform.h"
+
+#include <string.h>
 
 enum { DATA = 0x60, COMMAND = 0x64, FULL = 1, AUX = 0x20 };
 
@@ -192,6 +195,126 @@ static void test_state(void)
     test_platform_close(&r.t);
 }
 
+/* --- keys that a monitor presses --- */
+
+static uint16_t key(const char *name)
+{
+    for (unsigned i = 0; key_names[i].name; i++) {
+        if (strcmp(key_names[i].name, name) == 0) {
+            return key_names[i].code;
+        }
+    }
+    g_error("no key '%s'", name);
+}
+
+static bool press(Rig *r, unsigned hold, unsigned n, const char *const *names)
+{
+    g_auto(Error) err = {};
+    uint16_t codes[KEYS_TOGETHER_MAX];
+    for (unsigned i = 0; i < n; i++) {
+        codes[i] = key(names[i]);
+    }
+    return r->t.p.send_keys(r->t.p.keyboard, codes, n, hold, &err);
+}
+
+#define PRESS(r, hold, ...)                                                                                            \
+    press(r, hold, sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *), (const char *[]){ __VA_ARGS__ })
+
+static void test_keys(void)
+{
+    Rig r;
+    open_rig(&r);
+    /* Scan code set 2, translated by the controller: set 1. */
+    g_assert_true(PRESS(&r, 100, "ctrl", "alt", "delete"));
+    EXPECT(&r, false, 0x1d, 0x38, 0xe0, 0x53);
+    clock_step(r.t.p.clocks, 99 * NS_PER_MS);
+    g_assert_false(in8(&r.t, COMMAND) & FULL);
+    clock_step(r.t.p.clocks, 1 * NS_PER_MS);
+    EXPECT(&r, false, 0xe0, 0xd3, 0xb8, 0x9d);
+
+    /* The next one waits until the first has been let go. */
+    g_assert_true(PRESS(&r, 10, "a"));
+    g_assert_true(PRESS(&r, 10, "f7"));
+    EXPECT(&r, false, 0x1e);
+    clock_step(r.t.p.clocks, 10 * NS_PER_MS);
+    EXPECT(&r, false, 0x9e, 0x41);
+    clock_step(r.t.p.clocks, 10 * NS_PER_MS);
+    EXPECT(&r, false, 0xc1);
+
+    /* Not translated: set 2 itself, and set 1 when the guest chooses it. */
+    set_mode(&r, 0x05);
+    g_assert_true(PRESS(&r, 1, "up"));
+    EXPECT(&r, false, 0xe0, 0x75);
+    clock_step(r.t.p.clocks, NS_PER_MS);
+    EXPECT(&r, false, 0xe0, 0xf0, 0x75);
+    g_assert_true(PRESS(&r, 1, "pause"));
+    EXPECT(&r, false, 0xe1, 0x14, 0x77, 0xe1, 0xf0, 0x14, 0xf0, 0x77);
+    clock_step(r.t.p.clocks, NS_PER_MS);
+    g_assert_false(in8(&r.t, COMMAND) & FULL);
+    out8(&r.t, DATA, 0xf0);
+    out8(&r.t, DATA, 0x01);
+    EXPECT(&r, false, 0xfa, 0xfa);
+    g_assert_true(PRESS(&r, 1, "up"));
+    EXPECT(&r, false, 0xe0, 0x48);
+    clock_step(r.t.p.clocks, NS_PER_MS);
+    EXPECT(&r, false, 0xe0, 0xc8);
+
+    /* A keyboard that is switched off says nothing. */
+    out8(&r.t, DATA, 0xf5);
+    EXPECT(&r, false, 0xfa);
+    g_assert_true(PRESS(&r, 1, "a"));
+    g_assert_false(in8(&r.t, COMMAND) & FULL);
+    test_platform_close(&r.t);
+}
+
+/* Nobody reads: keys wait for room, and are not lost when it comes. */
+static void test_keys_wait(void)
+{
+    static const char *const many[] = {
+        "up",     "down",   "left",   "right",  "home",  "end",    "pgup",     "pgdn",
+        "insert", "delete", "meta_l", "meta_r", "alt_r", "ctrl_r", "kp_enter", "print"
+    };
+    Rig      r;
+    unsigned downs = 0, ups = 0;
+    open_rig(&r);
+    g_assert_true(press(&r, 5, G_N_ELEMENTS(many), many));
+    unsigned waiting = 1;
+    while (press(&r, 0, 1, many)) {
+        waiting++;
+        g_assert_cmpuint(waiting, <=, KEYS_WAITING_MAX);
+    }
+    g_assert_cmpuint(waiting, ==, KEYS_WAITING_MAX);
+    for (unsigned i = 0; i < 4000; i++) {
+        clock_step(r.t.p.clocks, NS_PER_MS);
+        while (in8(&r.t, COMMAND) & FULL) {
+            uint8_t code = in8(&r.t, DATA);
+            downs += code < 0x80;
+            ups += code >= 0x80 && code != 0xe0;
+        }
+    }
+    g_assert_cmpuint(downs, ==, G_N_ELEMENTS(many) + KEYS_WAITING_MAX - 1);
+    g_assert_cmpuint(ups, ==, downs);
+
+    /* Reset forgets what waits. */
+    g_assert_true(PRESS(&r, 50, "a"));
+    EXPECT(&r, false, 0x1e);
+    devices_reset(&r.t.p, RESET_WARM);
+    clock_step(r.t.p.clocks, 100 * NS_PER_MS);
+    g_assert_false(in8(&r.t, COMMAND) & FULL);
+    test_platform_close(&r.t);
+}
+
+static void test_key_names(void)
+{
+    g_assert_cmphex(key("a"), ==, 0x1e);
+    for (unsigned i = 0; key_names[i].name; i++) {
+        g_assert_cmpuint(key_names[i].code, <=, KEY_PAUSE);
+        for (unsigned k = 0; k < i; k++) {
+            g_assert_cmpstr(key_names[i].name, !=, key_names[k].name);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -201,5 +324,8 @@ int main(int argc, char **argv)
     g_test_add_func("/i8042/disabled-devices-wait", test_disabled_devices_wait);
     g_test_add_func("/i8042/output-port", test_output_port);
     g_test_add_func("/i8042/state", test_state);
+    g_test_add_func("/i8042/keys", test_keys);
+    g_test_add_func("/i8042/keys-wait", test_keys_wait);
+    g_test_add_func("/i8042/key-names", test_key_names);
     return g_test_run();
 }

@@ -1111,7 +1111,7 @@ static void test_dump(void)
     region_map(&rig.root, 0x1000, &dev.region, 1);
     region_map(&rig.root, 0, &low, 0);
     region_map(&rig.root, 0x9000, &off, 0);
-    memory_dump(rig.memory, out, false);
+    memory_dump(rig.memory, out, &(MemoryDump){ .flat = false });
     g_assert_cmpstr(out->str, ==,
                     "address-space: space\n"
                     "  0000000000000000-ffffffffffffffff (prio 0, i/o): root\n"
@@ -1124,7 +1124,7 @@ static void test_dump(void)
                     "  0000000000000000-000000000000ffff (prio 0, ram): pc.ram\n"
                     "\n");
     g_string_truncate(out, 0);
-    memory_dump(rig.memory, out, true);
+    memory_dump(rig.memory, out, &(MemoryDump){ .flat = true });
     g_assert_cmpstr(out->str, ==,
                     "FlatView #0\n"
                     " AS \"space\", root: root\n"

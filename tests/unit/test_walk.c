@@ -6,6 +6,9 @@
 
 static const WalkNeed needs[] = {
     { .type = "guest-loader", .refused = "x86 machines have no device tree" },
+    { .type    = "pc-dimm",
+      .options = "memdev=x",
+      .refused = "this machine takes no memory devices" }, /* test_memdevs.c */
     { .type = "loader", .options = "addr=0x1000,data=0,data-len=1" },
     {},
 };

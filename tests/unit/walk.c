@@ -86,8 +86,8 @@ static void walk_device(Device *dev, const WalkNeed *need)
 static char *memory_map(Platform *platform)
 {
     GString *text = g_string_new(NULL);
-    memory_dump(platform->memory, text, false);
-    memory_dump(platform->memory, text, true);
+    memory_dump(platform->memory, text, &(MemoryDump){ .flat = false });
+    memory_dump(platform->memory, text, &(MemoryDump){ .flat = true });
     return g_string_free(text, FALSE);
 }
 

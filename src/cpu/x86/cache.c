@@ -9,8 +9,25 @@ enum { CHUNK_SIZE = 1 << 20, MAX_CHUNKS = 128, MAX_BLOCK_BYTES = CACHE_BLOCK_INS
 
 /* --- memory --- */
 
+/* Blocks that lie about look at the pages of RAM that may have been unplugged meanwhile. */
+static void note_ram(X86Cache *c, RamBlock *ram)
+{
+    if (ram && !g_ptr_array_find(c->rams, ram, NULL)) {
+        g_ptr_array_add(c->rams, ram_block_ref(ram));
+    }
+}
+
+static void forget_rams(X86Cache *c)
+{
+    for (guint i = 0; i < c->rams->len; i++) {
+        ram_block_unref(c->rams->pdata[i]);
+    }
+    g_ptr_array_set_size(c->rams, 0);
+}
+
 static void reset(X86Cache *c)
 {
+    forget_rams(c);
     memset(c->jumps, 0, sizeof c->jumps);
     memset(c->hash, 0, sizeof c->hash);
     c->chunk = 0;
@@ -41,6 +58,7 @@ bool x86_exec_init(X86Cpu *cpu, Error *err)
 {
     X86Cache *c     = g_new0(X86Cache, 1);
     c->chunks       = g_ptr_array_new_with_free_func(g_free);
+    c->rams         = g_ptr_array_new();
     c->breakpoints  = g_array_new(false, false, sizeof(uint64_t));
     c->request_mask = UINT32_MAX;
     cpu->cache      = c;
@@ -51,6 +69,8 @@ bool x86_exec_init(X86Cpu *cpu, Error *err)
 void x86_exec_free(X86Cpu *cpu)
 {
     if (cpu->cache) {
+        forget_rams(cpu->cache);
+        g_ptr_array_free(cpu->cache->rams, true);
         g_ptr_array_free(cpu->cache->chunks, true);
         g_array_free(cpu->cache->breakpoints, true);
         g_free(cpu->cache);
@@ -264,12 +284,14 @@ static Block *block_from(X86Cpu *cpu, const Fetch *f, const Draft *d)
     b->ram[0]        = f->page.ram;
     b->ram_offset[0] = f->page.ram_offset + start;
     b->pages[0]      = ram_block_page(b->ram[0], b->ram_offset[0]);
-    b->pages[1]      = b->pages[0];
+    note_ram(c, b->ram[0]);
+    b->pages[1] = b->pages[0];
     if (d->two_pages) {
         b->host2         = d->second.host;
         b->ram[1]        = d->second.ram;
         b->ram_offset[1] = d->second.ram_offset;
         b->pages[1]      = ram_block_page(b->ram[1], b->ram_offset[1]);
+        note_ram(c, b->ram[1]);
     }
     return b;
 }

@@ -59,6 +59,7 @@ struct X86Cache {
     Block     *hash[CACHE_HASH_SIZE];
     Decoders   decoders[4][3]; /* kind of code, stack width */
     GPtrArray *chunks;         /* memory of the blocks */
+    GPtrArray *rams;           /* RamBlock *: those that blocks lie in, a reference each */
     unsigned   chunk;          /* in use */
     size_t     used;           /* of that chunk */
     uint64_t   resets;         /* how often all blocks were thrown away */

@@ -81,6 +81,7 @@ struct X86Model {
     uint32_t           level, xlevel;           /* highest basic and extended leaf */
     char               model_id[49];
     uint32_t           features[X86_N_WORDS];
+    uint32_t           missing[X86_N_WORDS]; /* asked for, and cannot be offered here */
     unsigned           phys_bits;
     uint64_t           tsc_hz;      /* 0: the host's */
     uint64_t           ucode_rev;   /* 0: as QEMU's models have */

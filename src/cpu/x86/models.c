@@ -418,6 +418,7 @@ static bool settle_features(ModelParser *p, Error *err)
         /* A feature of the model's own that goes with one that was switched off goes without a word. */
         bool lost = x86_words_have(asked, f->feature) && !x86_words_have(m->features, f->feature);
         if (lost && (!x86_words_have(offered, f->feature) || x86_words_have(named, f->feature))) {
+            x86_words_set(m->missing, f->feature, true);
             append_missing(p, missing, f, offered);
             n++;
         }

@@ -194,3 +194,9 @@ void ich9_pm_post_load(Ich9Pm *pm)
     tco_post_load(&pm->tco);
     update_sci(pm);
 }
+
+void ich9_pm_raise_gpe(Ich9Pm *pm, unsigned n)
+{
+    pm->gpe_sts |= UINT64_C(1) << n;
+    update_sci(pm);
+}

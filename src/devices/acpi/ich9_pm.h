@@ -49,4 +49,7 @@ void ich9_pm_destroy(Ich9Pm *pm);
 void ich9_pm_reset(Ich9Pm *pm, ResetKind kind);
 void ich9_pm_post_load(Ich9Pm *pm);
 
+/* Raises general purpose event n (0..63): hotplug controllers. */
+void ich9_pm_raise_gpe(Ich9Pm *pm, unsigned n);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include "devices/input/i8042.h"
 
+#include "devices/input/keys.h"
 #include "devices/input/ps2.h"
 
 #include <string.h>
@@ -58,19 +59,7 @@ struct I8042 {
     Ps2Mouse    mouse;
     IrqLine     kbd_irq, aux_irq, a20;
     Region      data_port, command_port;
-};
-
-/* Scan code set 2 to set 1, as the controller's firmware does it. */
-static const uint8_t translation[0x85] = {
-    0xff, 0x43, 0x41, 0x3f, 0x3d, 0x3b, 0x3c, 0x58, 0x64, 0x44, 0x42, 0x40, 0x3e, 0x0f, 0x29, 0x59, /* 00 */
-    0x65, 0x38, 0x2a, 0x70, 0x1d, 0x10, 0x02, 0x5a, 0x66, 0x71, 0x2c, 0x1f, 0x1e, 0x11, 0x03, 0x5b, /* 10 */
-    0x67, 0x2e, 0x2d, 0x20, 0x12, 0x05, 0x04, 0x5c, 0x68, 0x39, 0x2f, 0x21, 0x14, 0x13, 0x06, 0x5d, /* 20 */
-    0x69, 0x31, 0x30, 0x23, 0x22, 0x15, 0x07, 0x5e, 0x6a, 0x72, 0x32, 0x24, 0x16, 0x08, 0x09, 0x5f, /* 30 */
-    0x6b, 0x33, 0x25, 0x17, 0x18, 0x0b, 0x0a, 0x60, 0x6c, 0x34, 0x35, 0x26, 0x27, 0x19, 0x0c, 0x61, /* 40 */
-    0x6d, 0x73, 0x28, 0x74, 0x1a, 0x0d, 0x62, 0x6e, 0x3a, 0x36, 0x1c, 0x1b, 0x75, 0x2b, 0x63, 0x76, /* 50 */
-    0x55, 0x56, 0x77, 0x78, 0x79, 0x7a, 0x0e, 0x7b, 0x7c, 0x4f, 0x7d, 0x4b, 0x47, 0x7e, 0x7f, 0x6f, /* 60 */
-    0x52, 0x53, 0x50, 0x4c, 0x4d, 0x48, 0x01, 0x45, 0x57, 0x4e, 0x51, 0x4a, 0x37, 0x49, 0x46, 0x54, /* 70 */
-    0x80, 0x81, 0x82, 0x41, 0x54,                                                                   /* 80 */
+    KeyQueue    keys; /* what a monitor presses; not the guest's state */
 };
 
 static void update_irqs(I8042 *s)
@@ -99,8 +88,8 @@ static bool translate(I8042 *s, uint8_t *value)
         s->release = true;
         return false;
     }
-    if (*value < G_N_ELEMENTS(translation)) {
-        *value = translation[*value];
+    if (*value < PS2_TRANSLATED) {
+        *value = ps2_translation[*value];
     }
     if (s->release) {
         *value |= 0x80;
@@ -228,6 +217,24 @@ static const IoOps command_ops = {
     .name = "i8042-command", .access = IO_BYTE, .read = status_read, .write = command_write
 };
 
+/* --- keys that somebody presses --- */
+
+static bool press_key(void *opaque, uint16_t code, bool down)
+{
+    I8042 *s = opaque;
+    if (!ps2_keyboard_key(&s->keyboard, code, down)) {
+        return false;
+    }
+    poll_devices(s);
+    return true;
+}
+
+static bool send_keys(void *opaque, const uint16_t *codes, unsigned n, unsigned hold_ms, Error *err)
+{
+    return key_queue_add(&((I8042 *)opaque)->keys, codes, n, hold_ms) ||
+           error_set(err, "%d key combinations wait already", KEYS_WAITING_MAX);
+}
+
 static bool i8042_realize(Device *dev, Error *err)
 {
     I8042  *s = (I8042 *)dev;
@@ -239,12 +246,20 @@ static bool i8042_realize(Device *dev, Error *err)
     device_add_outputs(dev, "kbd", &s->kbd_irq, 1);
     device_add_outputs(dev, "mouse", &s->aux_irq, 1);
     device_add_outputs(dev, "a20", &s->a20, 1);
+    key_queue_init(&s->keys, dev->platform->clocks, press_key, s);
+    dev->platform->send_keys = send_keys;
+    dev->platform->keyboard  = s;
     return true;
 }
 
 static void i8042_unrealize(Device *dev)
 {
     I8042 *s = (I8042 *)dev;
+    if (dev->platform->keyboard == s) {
+        dev->platform->send_keys = NULL;
+        dev->platform->keyboard  = NULL;
+    }
+    key_queue_clear(&s->keys);
     region_unmap(&s->data_port);
     region_unmap(&s->command_port);
     region_destroy(&s->data_port);
@@ -262,6 +277,7 @@ static void i8042_reset(Device *dev, ResetKind kind)
     s->outport = OUT_RESET | OUT_A20;
     s->output = s->command = 0;
     s->release             = false;
+    key_queue_clear(&s->keys);
     ps2_keyboard_reset(&s->keyboard);
     ps2_mouse_reset(&s->mouse);
     irq_set(&s->a20, 1);

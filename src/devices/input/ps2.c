@@ -1,8 +1,12 @@
-/* PS/2 keyboard and mouse: the command side. Key and pointer events join when there is something to make them.
+/* PS/2 keyboard and mouse: the command side, and keys. Pointer events join when there is something to make them.
  * Specification: IBM PS/2 hardware interface technical reference (1988), keyboards and mouse sections; Microsoft
  * IntelliMouse knock sequence. Machine lock. */
 
 #include "devices/input/ps2.h"
+
+#include "devices/input/keys.h"
+
+#include <string.h>
 
 enum {
     PS2_ACK     = 0xfa,
@@ -104,6 +108,67 @@ static bool queue_take(Ps2Queue *q, uint8_t *value)
 }
 
 /* --- keyboard --- */
+
+/* Scan code set 2 to set 1, as the controller's firmware does it. */
+const uint8_t ps2_translation[PS2_TRANSLATED] = {
+    0xff, 0x43, 0x41, 0x3f, 0x3d, 0x3b, 0x3c, 0x58, 0x64, 0x44, 0x42, 0x40, 0x3e, 0x0f, 0x29, 0x59, /* 00 */
+    0x65, 0x38, 0x2a, 0x70, 0x1d, 0x10, 0x02, 0x5a, 0x66, 0x71, 0x2c, 0x1f, 0x1e, 0x11, 0x03, 0x5b, /* 10 */
+    0x67, 0x2e, 0x2d, 0x20, 0x12, 0x05, 0x04, 0x5c, 0x68, 0x39, 0x2f, 0x21, 0x14, 0x13, 0x06, 0x5d, /* 20 */
+    0x69, 0x31, 0x30, 0x23, 0x22, 0x15, 0x07, 0x5e, 0x6a, 0x72, 0x32, 0x24, 0x16, 0x08, 0x09, 0x5f, /* 30 */
+    0x6b, 0x33, 0x25, 0x17, 0x18, 0x0b, 0x0a, 0x60, 0x6c, 0x34, 0x35, 0x26, 0x27, 0x19, 0x0c, 0x61, /* 40 */
+    0x6d, 0x73, 0x28, 0x74, 0x1a, 0x0d, 0x62, 0x6e, 0x3a, 0x36, 0x1c, 0x1b, 0x75, 0x2b, 0x63, 0x76, /* 50 */
+    0x55, 0x56, 0x77, 0x78, 0x79, 0x7a, 0x0e, 0x7b, 0x7c, 0x4f, 0x7d, 0x4b, 0x47, 0x7e, 0x7f, 0x6f, /* 60 */
+    0x52, 0x53, 0x50, 0x4c, 0x4d, 0x48, 0x01, 0x45, 0x57, 0x4e, 0x51, 0x4a, 0x37, 0x49, 0x46, 0x54, /* 70 */
+    0x80, 0x81, 0x82, 0x41, 0x54,                                                                   /* 80 */
+};
+
+/* The code of set 2 that the controller makes a code of set 1 of. Two are made by two: the real keys (F7, SysRq) have
+ * the higher ones. */
+static uint8_t set2_code(uint8_t set1)
+{
+    for (unsigned i = PS2_TRANSLATED; i-- > 0;) {
+        if (ps2_translation[i] == set1) {
+            return (uint8_t)i;
+        }
+    }
+    return 0;
+}
+
+bool ps2_keyboard_key(Ps2Keyboard *kbd, uint16_t code, bool down)
+{
+    static const uint8_t pause1[] = { 0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5 };
+    static const uint8_t pause2[] = { 0xe1, 0x14, 0x77, 0xe1, 0xf0, 0x14, 0xf0, 0x77 };
+    uint8_t              bytes[8];
+    unsigned             n = 0;
+    if (!kbd->scanning || kbd->scan_set == 3) {
+        return true; /* nobody hears it */
+    }
+    if (code == KEY_PAUSE) {
+        /* It has no release. */
+        n = !down ? 0 : kbd->scan_set == 1 ? sizeof pause1 : sizeof pause2;
+        memcpy(bytes, kbd->scan_set == 1 ? pause1 : pause2, n);
+    } else {
+        uint8_t set1 = code & 0x7f;
+        if (code & KEY_EXTENDED) {
+            bytes[n++] = 0xe0;
+        }
+        if (kbd->scan_set == 1) {
+            bytes[n++] = (uint8_t)(set1 | (down ? 0 : 0x80));
+        } else {
+            if (!down) {
+                bytes[n++] = 0xf0;
+            }
+            bytes[n++] = set2_code(set1);
+        }
+    }
+    if (kbd->queue.count + n > PS2_QUEUE_SIZE) {
+        return false;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        queue_put(&kbd->queue, bytes[i]);
+    }
+    return true;
+}
 
 static void keyboard_defaults(Ps2Keyboard *kbd)
 {

@@ -5,7 +5,10 @@
 
 #include "desc/field.h"
 
-enum { PS2_QUEUE_SIZE = 16 };
+enum { PS2_QUEUE_SIZE = 16, PS2_TRANSLATED = 0x85 };
+
+/* Scan code set 2 to set 1, as the controller's firmware does it. */
+extern const uint8_t ps2_translation[PS2_TRANSLATED];
 
 /* Bytes on their way to the controller. A full queue drops what comes. */
 typedef struct Ps2Queue {
@@ -39,6 +42,9 @@ void ps2_mouse_reset(Ps2Mouse *mouse);
 /* A byte from the controller to the device. */
 void ps2_keyboard_write(Ps2Keyboard *kbd, uint8_t value);
 void ps2_mouse_write(Ps2Mouse *mouse, uint8_t value);
+
+/* A key goes down or up: its scan code of set 1, as in keys.h. false: the queue has no room for it now. */
+bool ps2_keyboard_key(Ps2Keyboard *kbd, uint16_t code, bool down);
 
 /* Takes the next byte; false: none waits. */
 bool ps2_keyboard_read(Ps2Keyboard *kbd, uint8_t *value);

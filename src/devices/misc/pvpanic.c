@@ -29,6 +29,10 @@ static void pvpanic_write(void *opaque, uint64_t offset, uint64_t value, unsigne
     value &= panic->events;
     if (value & PVPANIC_PANICKED) {
         platform->guest_panicked(platform);
+    } else if (value & PVPANIC_CRASHLOADED) {
+        Json *data = json_new_object();
+        json_add(data, "action", json_new_string("run")); /* its own kernel for crashes sees to the rest */
+        platform_emit(platform, "GUEST_CRASHLOADED", data);
     } else if (value & PVPANIC_SHUTDOWN) {
         platform->request_shutdown(platform, SHUTDOWN_GUEST, 0);
     }

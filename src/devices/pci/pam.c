@@ -43,8 +43,14 @@ static void split_write(void *opaque, uint64_t offset, uint64_t value, unsigned 
     PamSegment *s   = opaque;
     Region     *ram = s->pam->ram_region;
     uint64_t    at  = s->base + offset;
-    for (; ram->kind == REGION_ALIAS; ram = ram->alias) {
-        at += ram->alias_offset;
+    while (!ram->ram) {
+        if (ram->kind == REGION_ALIAS) {
+            at += ram->alias_offset;
+            ram = ram->alias;
+        } else { /* RAM of several pieces: the first one has all that is below 1 MiB */
+            ram = ram->children->pdata[ram->children->len - 1];
+            at -= ram->addr;
+        }
     }
     at += ram->ram_offset;
     store_le(ram->ram->host + at, value, size);

@@ -66,9 +66,10 @@ struct Rtc {
     uint8_t  index;           /* last value written to port 70h, bit 7 is the NMI mask */
     int      clock;           /* ClockKind */
     int64_t  epoch, ref;
-    int64_t  seen_second; /* up to which UF and AF are right */
-    int64_t  seen_edge;   /* likewise PF: number of the last periodic edge */
-    uint32_t lost;        /* periodic interrupts to make up for */
+    int64_t  first_epoch, first_ref; /* as the machine began: what RTC_CHANGE counts from */
+    int64_t  seen_second;            /* up to which UF and AF are right */
+    int64_t  seen_edge;              /* likewise PF: number of the last periodic edge */
+    uint32_t lost;                   /* periodic interrupts to make up for */
     Timer    timer;
     IrqLine  irq;
     Region   ports;
@@ -194,6 +195,18 @@ static void set_time(Rtc *rtc, int64_t second, int64_t ns)
     rtc->epoch       = second;
     rtc->ref         = driving_clock(rtc) - ns;
     rtc->seen_second = second;
+}
+
+/* The guest sets the clock: management may want to remember by how much it differs now. */
+static void change_time(Rtc *rtc, int64_t second, int64_t ns)
+{
+    set_time(rtc, second, ns);
+    int64_t          expected = rtc->first_epoch + floor_div(rtc->ref - rtc->first_ref, NS_PER_SECOND);
+    Json            *data     = json_new_object();
+    g_autofree char *path     = object_path(&rtc->dev.obj);
+    json_add(data, "offset", json_new_int(second - expected));
+    json_add(data, "qom-path", json_new_string(path));
+    platform_emit(rtc->dev.platform, "RTC_CHANGE", data);
 }
 
 /* Periodic edges come at multiples of this many crystal ticks; 0: none. */
@@ -349,7 +362,7 @@ static void write_control(Rtc *rtc, uint8_t reg, uint8_t value)
         set_time(rtc, second, ns);
     }
     if (!ran && is_running(rtc)) {
-        set_time(rtc, read_registers(rtc), ns);
+        change_time(rtc, read_registers(rtc), ns);
     }
     rtc->seen_edge = edge_now(rtc);
 }
@@ -375,7 +388,7 @@ static void write_register(Rtc *rtc, uint8_t reg, uint8_t value)
             int64_t ns, second = time_now(rtc, &ns);
             write_registers(rtc, second, rtc->cmos);
             rtc->cmos[reg] = value;
-            set_time(rtc, read_registers(rtc), ns);
+            change_time(rtc, read_registers(rtc), ns);
             rtc->seen_edge = edge_now(rtc);
         } else {
             rtc->cmos[reg] = value;
@@ -454,7 +467,9 @@ static bool rtc_realize(Device *dev, Error *err)
     isa_map_ports(dev, &rtc->ports, rtc->iobase);
     device_add_outputs(dev, NULL, &rtc->irq, 1);
     set_time(rtc, rtc->epoch, 0);
-    rtc->seen_edge = edge_now(rtc);
+    rtc->first_epoch = rtc->epoch;
+    rtc->first_ref   = rtc->ref;
+    rtc->seen_edge   = edge_now(rtc);
     write_registers(rtc, rtc->epoch, rtc->cmos);
     return true;
 }

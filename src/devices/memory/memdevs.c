@@ -1,0 +1,244 @@
+/* Memory devices: slots, places, plugging and unplugging. See memdevs.h. */
+
+#include "devices/memory/memdevs.h"
+
+#include "base/checked.h"
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* Addresses and sizes are multiples of it: one entry of a guest's page tables. */
+#define UNIT (2 * MiB)
+
+MemoryDevices *memory_devices_new(Platform *p, uint64_t base, uint64_t size, uint64_t room, unsigned n_slots,
+                                  unsigned n_nodes)
+{
+    g_assert(n_slots <= MEMORY_SLOTS_MAX);
+    MemoryDevices *all = g_new0(MemoryDevices, 1);
+    *all               = (MemoryDevices){
+                      .platform = p, .base = base, .size = size, .room = room, .n_slots = n_slots, .n_nodes = MAX(n_nodes, 1u)
+    };
+    region_init_container(&all->region, p->memory, "device-memory", size);
+    region_map(p->system_memory, base, &all->region, 0);
+    return all;
+}
+
+void memory_devices_free(MemoryDevices *all)
+{
+    if (all) {
+        region_unmap(&all->region);
+        region_destroy(&all->region);
+        g_free(all);
+    }
+}
+
+/* ---- Looking ---- */
+
+/* The one with the lowest address from `from` on. */
+static MemoryDevice *next_device(const MemoryDevices *all, uint64_t from)
+{
+    MemoryDevice *found = NULL;
+    for (unsigned i = 0; i < all->n_slots; i++) {
+        MemoryDevice *m = all->slots[i];
+        if (m && m->addr >= from && (!found || m->addr < found->addr)) {
+            found = m;
+        }
+    }
+    return found;
+}
+
+void memory_devices_foreach(MemoryDevices *all, void (*visit)(MemoryDevice *m, void *opaque), void *opaque)
+{
+    MemoryDevice *m = all ? next_device(all, 0) : NULL;
+    while (m) {
+        uint64_t end = m->addr + m->size;
+        visit(m, opaque);
+        m = next_device(all, end);
+    }
+}
+
+uint64_t memory_devices_plugged(const MemoryDevices *all)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; all && i < all->n_slots; i++) {
+        sum += all->slots[i] ? all->slots[i]->size : 0;
+    }
+    return sum;
+}
+
+/* ---- Plugging ---- */
+
+static bool find_slot(const MemoryDevices *all, int32_t wanted, int32_t *slot, Error *err)
+{
+    if (!all->n_slots) {
+        return error_set(err, "this machine has no memory slots; -m slots=N makes some");
+    }
+    if (wanted >= 0) {
+        if ((unsigned)wanted >= all->n_slots) {
+            return error_set(err, "slot=%d: there are slots 0 to %u (-m slots=)", wanted, all->n_slots - 1);
+        }
+        *slot = wanted;
+        return !all->slots[wanted] || error_set(err, "slot=%d: it is in use", wanted);
+    }
+    for (unsigned i = 0; i < all->n_slots; i++) {
+        if (!all->slots[i]) {
+            *slot = (int32_t)i;
+            return true;
+        }
+    }
+    return error_set(err, "all %u memory slots are in use (-m slots=)", all->n_slots);
+}
+
+static bool fail_room(const MemoryDevices *all, uint64_t size, Error *err)
+{
+    uint64_t         used   = memory_devices_plugged(all);
+    g_autofree char *wanted = text_format_size(size), *has = text_format_size(all->room - used),
+                    *total = text_format_size(all->room);
+    return error_set(err, "no room for %s: of %s for memory devices (-m maxmem=) %s are left", wanted, total,
+                     used == all->room ? "none" : has);
+}
+
+static bool find_place(const MemoryDevices *all, uint64_t wanted, uint64_t size, uint64_t align, uint64_t *addr,
+                       Error *err)
+{
+    uint64_t end = all->base + all->size;
+    if (size > all->room - memory_devices_plugged(all)) {
+        return fail_room(all, size, err);
+    }
+    if (wanted) {
+        if (wanted % align) {
+            return error_set(err, "addr=0x%" PRIx64 ": it has to be a multiple of 0x%" PRIx64, wanted, align);
+        }
+        if (wanted < all->base || !range_fits(wanted - all->base, size, all->size)) {
+            return error_set(err, "addr=0x%" PRIx64 ": memory devices lie at 0x%" PRIx64 " to 0x%" PRIx64, wanted,
+                             all->base, end - 1);
+        }
+        const MemoryDevice *m = next_device(all, 0);
+        for (; m; m = next_device(all, m->addr + m->size)) {
+            if (ranges_overlap(wanted, size, m->addr, m->size)) {
+                return error_set(err, "addr=0x%" PRIx64 ": slot %d has memory at 0x%" PRIx64 " to 0x%" PRIx64, wanted,
+                                 m->slot, m->addr, m->addr + m->size - 1);
+            }
+        }
+        *addr = wanted;
+        return true;
+    }
+    uint64_t at = align_up(all->base, align);
+    for (const MemoryDevice *m = next_device(all, 0); m && m->addr - MIN(m->addr, at) < size;
+         m                     = next_device(all, m->addr + m->size)) {
+        at = align_up(m->addr + m->size, align);
+    }
+    *addr = at;
+    return (at < end && size <= end - at) || fail_room(all, size, err);
+}
+
+static bool check_backend(const MemoryDevice *m, const MemoryBackend *backend, uint64_t size, Error *err)
+{
+    uint64_t unit = MAX(UNIT, backend->ram->page_size);
+    if (!size || size % unit) {
+        g_autofree char *has = text_format_size(size), *wanted = text_format_size(unit);
+        return error_set(err, "memory backend '%s' has %s, which is no multiple of %s", m->memdev, has, wanted);
+    }
+    return true;
+}
+
+bool memory_device_plug(MemoryDevice *m, uint64_t size, Error *err)
+{
+    Platform      *p    = m->dev.platform;
+    MemoryDevices *all  = p->memory_devices;
+    int32_t        slot = 0;
+    uint64_t       addr = 0;
+
+    if (!all || !all->host.plugged) {
+        return error_set(err, "this machine takes no memory devices: %s",
+                         all ? "it has no ACPI" : "-m SIZE,slots=N,maxmem=SIZE makes room for them, on pc and q35");
+    }
+    MemoryBackend *backend = memory_backend_find(p->objects, m->memdev, err);
+    if (!backend) {
+        return error_prefix(err, "memdev=: ");
+    }
+    g_autofree char *user =
+        m->dev.id ? g_strdup_printf("device '%s' shows it", m->dev.id) : g_strdup("a device shows it");
+    size = size ? size : backend->size;
+    if (m->node >= all->n_nodes) {
+        return error_set(err, "node=%u: there are nodes 0 to %u (-numa)", m->node, all->n_nodes - 1);
+    }
+    if (!check_backend(m, backend, size, err) || !find_slot(all, m->slot, &slot, err) ||
+        !find_place(all, m->addr, size, MAX(UNIT, backend->ram->page_size), &addr, err) ||
+        !memory_backend_take(backend, true, user, err)) {
+        return false;
+    }
+    m->slot    = slot;
+    m->addr    = addr;
+    m->size    = size;
+    m->backend = backend;
+    object_ref(&backend->obj);
+    region_init_ram(&m->region, p->memory, "memory-device", backend->ram, 0, size);
+    region_map(&all->region, addr - all->base, &m->region, 0);
+    all->slots[slot] = m;
+    all->host.plugged(all->host.opaque, m);
+    return true;
+}
+
+void memory_device_unplug(MemoryDevice *m)
+{
+    MemoryDevices *all = m->dev.platform->memory_devices;
+    if (all->host.unplugged) {
+        all->host.unplugged(all->host.opaque, m);
+    }
+    all->slots[m->slot] = NULL;
+    region_unmap(&m->region); /* no vCPU has an address of it any more when this returns */
+    region_destroy(&m->region);
+    ram_block_written(m->backend->ram, 0, m->backend->ram->size); /* and no code that was found in it */
+    memory_backend_release(m->backend);
+    object_unref(&m->backend->obj);
+    m->backend = NULL;
+}
+
+/* ---- Giving back ---- */
+
+static Json *describe(MemoryDevice *m, bool with_path)
+{
+    Json *data = json_new_object();
+    if (m->dev.id) {
+        json_set(data, "device", json_new_string(m->dev.id));
+    }
+    if (with_path) {
+        g_autofree char *path = object_path(&m->dev.obj);
+        json_set(data, "path", json_new_string(path));
+    }
+    return data;
+}
+
+bool memory_device_ask_back(Device *dev, Error *err)
+{
+    MemoryDevice  *m   = memory_device_of(dev);
+    MemoryDevices *all = dev->platform->memory_devices;
+    if (m->unplugging) {
+        return error_set(err, "the guest has been asked to give device '%s' back already", dev->id ? dev->id : "");
+    }
+    m->unplugging = true;
+    all->host.ask_back(all->host.opaque, m);
+    return true;
+}
+
+void memory_device_ejected(MemoryDevice *m)
+{
+    device_remove(&m->dev);
+}
+
+void memory_device_refused(MemoryDevice *m, const char *why)
+{
+    Json *data    = describe(m, false);
+    m->unplugging = false;
+    json_set(data, "device", json_new_string(m->dev.id ? m->dev.id : ""));
+    json_set(data, "msg", json_new_string(why));
+    platform_emit(m->dev.platform, "MEM_UNPLUG_ERROR", data);
+    platform_emit(m->dev.platform, "DEVICE_UNPLUG_GUEST_ERROR", describe(m, true));
+}
+
+MemoryDevice *memory_device_of(Device *dev)
+{
+    return device_type(dev)->unplug_request == memory_device_ask_back ? (MemoryDevice *)dev : NULL;
+}

@@ -1,0 +1,152 @@
+/* QMP: memory devices and backends, and what the guest says of them.
+ * Specification: QEMU 9.1 QMP reference, "Machines" and "ACPI". */
+
+#include "devices/memory/memdevs.h"
+#include "monitor/command.h"
+
+/* ---- query-memory-devices ---- */
+
+static const char *const device_kinds[] = {
+    "dimm", "nvdimm", "virtio-pmem", "virtio-mem", "sgx-epc", "hv-balloon", NULL
+};
+
+static const Field device_data[] = {
+    QMP_MAYBE_STRING("id"),   QMP_INT("addr"),      QMP_INT("slot"),
+    QMP_INT("node"),          QMP_STRING("memdev"), QMP_BOOL("hotplugged"),
+    QMP_BOOL("hotpluggable"), QMP_INT("size"),      {},
+};
+
+static const Field device_info[]      = { QMP_ENUM("type", device_kinds), QMP_OBJECT("data", device_data), {} };
+static const Field device_info_result = QMP_LIST("", device_info);
+
+static void add_device(MemoryDevice *m, void *opaque)
+{
+    Json            *info = json_new_object(), *data = json_new_object();
+    g_autofree char *path = object_path(&m->backend->obj);
+    if (m->dev.id) {
+        json_set(data, "id", json_new_string(m->dev.id));
+    }
+    json_set(data, "addr", json_new_uint(m->addr));
+    json_set(data, "slot", json_new_int(m->slot));
+    json_set(data, "node", json_new_int(m->node));
+    json_set(data, "memdev", json_new_string(path));
+    json_set(data, "hotplugged", json_new_bool(m->dev.hotplugged));
+    json_set(data, "hotpluggable", json_new_bool(device_type(&m->dev)->hotplug));
+    json_set(data, "size", json_new_uint(m->size));
+    json_set(info, "type", json_new_string(m->nvdimm ? "nvdimm" : "dimm"));
+    json_set(info, "data", data);
+    json_append(opaque, info);
+}
+
+static bool query_memory_devices(Monitor *mon, void *args, Json **result, Error *err)
+{
+    *result = json_new_list();
+    memory_devices_foreach(mon->machine->platform.memory_devices, add_device, *result);
+    return true;
+}
+
+/* ---- query-memory-size-summary ---- */
+
+static const Field size_info[]      = { QMP_INT("base-memory"), QMP_MAYBE_INT("plugged-memory"), {} };
+static const Field size_info_result = QMP_OBJECT("", size_info);
+
+static bool query_memory_size_summary(Monitor *mon, void *args, Json **result, Error *err)
+{
+    *result = json_new_object();
+    json_set(*result, "base-memory", json_new_uint(mon->machine->config.ram_size));
+    json_set(*result, "plugged-memory", json_new_uint(memory_devices_plugged(mon->machine->platform.memory_devices)));
+    return true;
+}
+
+/* ---- query-memdev ---- */
+
+static const Field memdev_info[] = {
+    QMP_MAYBE_STRING("id"),
+    QMP_INT("size"),
+    QMP_BOOL("merge"),
+    QMP_BOOL("dump"),
+    QMP_BOOL("prealloc"),
+    QMP_BOOL("share"),
+    QMP_MAYBE_BOOL("reserve"),
+    QMP_LIST_OF("host-nodes", &qmp_int),
+    QMP_ENUM("policy", host_mem_policy_names),
+    {},
+};
+static const Field memdev_info_result = QMP_LIST("", memdev_info);
+
+static void add_backend(MemoryBackend *b, void *opaque)
+{
+    Json *info = json_new_object(), *nodes = json_new_list();
+    for (guint i = 0; b->host_nodes && i < b->host_nodes->len; i++) {
+        json_append(nodes, json_new_int(GPOINTER_TO_UINT(b->host_nodes->pdata[i])));
+    }
+    json_set(info, "id", json_new_string(b->obj.name));
+    json_set(info, "size", json_new_uint(b->size));
+    json_set(info, "merge", json_new_bool(b->merge));
+    json_set(info, "dump", json_new_bool(b->dump));
+    json_set(info, "prealloc", json_new_bool(b->prealloc));
+    json_set(info, "share", json_new_bool(b->share));
+    json_set(info, "reserve", json_new_bool(b->reserve));
+    json_set(info, "host-nodes", nodes);
+    json_set(info, "policy", json_new_string(host_mem_policy_names[b->policy]));
+    json_append(opaque, info);
+}
+
+static bool query_memdev(Monitor *mon, void *args, Json **result, Error *err)
+{
+    *result = json_new_list();
+    memory_backends_foreach(mon->machine->platform.objects, add_backend, *result);
+    return true;
+}
+
+/* ---- query-acpi-ospm-status ---- */
+
+static const char *const slot_kinds[] = { "DIMM", "CPU", NULL };
+
+static const Field ost_info[] = {
+    QMP_MAYBE_STRING("device"), QMP_STRING("slot"), QMP_ENUM("slot-type", slot_kinds),
+    QMP_INT("source"),          QMP_INT("status"),  {},
+};
+static const Field ost_info_result = QMP_LIST("", ost_info);
+
+static bool query_acpi_ospm_status(Monitor *mon, void *args, Json **result, Error *err)
+{
+    MemoryDevices *all = mon->machine->platform.memory_devices;
+    if (!all || !all->host.status) {
+        return error_set(err, "this machine has no slots that ACPI knows of");
+    }
+    *result = json_new_list();
+    for (unsigned i = 0; i < all->n_slots; i++) {
+        json_append(*result, all->host.status(all->host.opaque, i));
+    }
+    return true;
+}
+
+MONITOR_COMMANDS(memory) = {
+    { .name   = "query-memory-devices",
+      .result = &device_info_result,
+      .help   = "memory that is plugged in",
+      .run    = query_memory_devices },
+    { .name = "query-memdev", .result = &memdev_info_result, .help = "memory backends", .run = query_memdev },
+    { .name   = "query-memory-size-summary",
+      .result = &size_info_result,
+      .help   = "how much memory there is",
+      .run    = query_memory_size_summary },
+    { .name   = "query-acpi-ospm-status",
+      .result = &ost_info_result,
+      .help   = "what the guest has said of its slots",
+      .run    = query_acpi_ospm_status },
+    {},
+};
+
+static const Field deleted_data[] = { QMP_MAYBE_STRING("device"), QMP_STRING("path"), {} };
+static const Field refused_data[] = { QMP_STRING("device"), QMP_STRING("msg"), {} };
+static const Field ost_data[]     = { QMP_OBJECT("info", ost_info), {} };
+
+MONITOR_EVENTS(memory) = {
+    { .name = "ACPI_DEVICE_OST", .data = ost_data },
+    { .name = "MEM_UNPLUG_ERROR", .data = refused_data, .flags = COMMAND_DEPRECATED },
+    { .name = "DEVICE_UNPLUG_GUEST_ERROR", .data = deleted_data },
+    { .name = "DEVICE_DELETED", .data = deleted_data },
+    {},
+};

@@ -1,0 +1,31 @@
+/* CPU models as JSON: for queries about models, and for what the tree of objects shows of a vCPU. */
+
+#ifndef QUERN_MONITOR_CPU_MODEL_H
+#define QUERN_MONITOR_CPU_MODEL_H
+
+#include "monitor/monitor.h"
+
+#define CPU_TYPE_SUFFIX "-x86_64-cpu"
+
+/* "qemu64-x86_64-cpu" of this machine's vCPUs. The caller frees. */
+char *cpu_model_type_name(const Machine *m);
+
+/* Is this the name of a type of vCPUs? Then *model (the caller's) is the model. */
+bool cpu_model_from_type(const char *type_name, char **model);
+
+/* Names of all models: rows, versions, aliases. The caller frees. */
+GPtrArray *cpu_model_names(void);
+
+/* All properties with their values: {"aes": true, ..., "family": 15, ...}. */
+Json *cpu_model_properties(const X86Model *model);
+
+/* "str", "int" or "bool" as introspection names a property's type. */
+const char *cpu_model_property_type(const Json *value);
+
+/* ["pcid", ...]: what was asked for and cannot be offered. */
+Json *cpu_model_unavailable(const X86Model *model);
+
+/* [{"cpuid-input-eax": 1, ...}] of words as in X86Model.features. */
+Json *cpu_model_words(const uint32_t *words);
+
+#endif

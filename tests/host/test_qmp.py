@@ -1,0 +1,850 @@
+#!/usr/bin/env python3
+"""QMP on the real program: the protocol, every command and its errors, events, several monitors.
+Usage: test_qmp.py PROGRAM [NAME...]"""
+
+import base64
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import zlib
+
+from qmp import TIMEOUT, Client, Error, Vm
+
+BASE = ["-accel", "qtest", "-m", "32M"]
+
+
+def refused(ask, command, kind="GenericError", says="", **arguments):
+    """The command fails, with that class, and the text has those words."""
+    try:
+        answer = ask(command, **arguments)
+    except Error as e:
+        assert e.kind == kind and says in e.text, f"{command} {arguments}: {e}"
+        assert "\n" not in e.text
+        return e.text
+    raise AssertionError(f"{command} {arguments} answered {answer}")
+
+
+class Tests:
+    def __init__(self, program, folder):
+        self.program = program
+        self.folder = folder
+        self.count = 0
+
+    def vm(self, *options, base=BASE, **more):
+        self.count += 1
+        folder = os.path.join(self.folder, str(self.count))
+        os.mkdir(folder)
+        return Vm(self.program, folder, *base, *options, **more)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    # --- the protocol ---
+
+    def test_greeting(self):
+        with self.vm("-machine", "none", negotiate=False) as vm:
+            version = vm.qmp.greeting["version"]
+            assert version["qemu"] == {"major": 9, "minor": 1, "micro": 50} and isinstance(version["package"], str), version
+            assert vm.qmp.greeting["capabilities"] == ["oob"]
+            for command in ("query-status", "nosuch"):
+                refused(vm.ask, command, "CommandNotFound", "qmp_capabilities")
+            refused(vm.ask, "qmp_capabilities", says="'oob'", enable=["nosuch"])
+            assert vm.ask("qmp_capabilities") == {}
+            refused(vm.ask, "qmp_capabilities", "CommandNotFound", "already")
+            assert vm.ask("query-version") == version
+            refused(vm.ask, "nosuch", "CommandNotFound", "The command nosuch has not been found")
+
+    def test_requests(self):
+        with self.vm("-machine", "none") as vm:
+            def error(request, says):
+                vm.qmp.send(request)
+                m = vm.qmp.message()
+                assert m["error"]["class"] == "GenericError" and says in m["error"]["desc"], m
+                return m
+            for text in ("[]", "1 ", "null ", '"a"', "-1.5e3 ", "[{}]"):
+                error(text, "must be a JSON object")
+            assert error('{"id": 4}', "lacks member 'execute'")["id"] == 4
+            error('{"execute": 1}', "must be a string")
+            error('{"execute": "query-status", "arguments": []}', "must be an object")
+            error('{"execute": "query-status", "foo": 1}', "'foo' is unexpected")
+            error('{"execute": "query-status", "exec-oob": "query-status"}', "clashes")
+            error('{"exec-oob": "query-status"}', "not negotiated")
+            error('{"execute": "query-status", "arguments": {"x": 1}}', "takes no arguments")
+            error('{"execute": "qom-get", "arguments": {"path": "/"}}', "argument 'property' is missing")
+            error('{"execute": "qom-get", "arguments": {"path": 1, "property": "type"}}', "argument 'path' takes a string")
+            error('{"execute": "qom-get", "arguments": {"pth": "/", "property": "type"}}', "did you mean 'path'?")
+            for text in ("{'execute': 'query-status', 'id': {'a': [1, 2.5, null, 'x']}}", '{"execute":\n"query-status"\t,\r\n"id":[]}', '{"execute":"query-st\\u0061tus","id":"ä\\ud83d\\ude00"}'):
+                vm.qmp.send(text)
+                m = vm.qmp.message()
+                assert "return" in m and m["id"] in ({"a": [1, 2.5, None, "x"]}, [], "ä\U0001f600"), m
+
+    def test_bad_json(self):
+        """Each piece of nonsense is one error or two, and what comes next is understood."""
+        pieces = {
+            " foo \n": 1, '{"execute": foo bar}\n': 1, "}\n": 1, "}}]\n": 3, '{"execute":"query-status"]\n': 1, '{"execute":"query-status"}}\n': 1,
+            '{"execute":"query-status\n': 1, '{"execute":"query-\x01status"}\n': 2, "@@@\n": 1, '{"execute":"query-name",}\n': 1, '{"a":1,"a":2}': 1,
+            "[1,2 3]": 1, '{"execute":"query-name" "id"}': 1, "\x01": 1, "\x7f\n": 1, "{]": 1, "\\\n": 1, '{"id": 1e999}': 1, '{"id": "\\ud800"}': 1, '{"id": "\\x"}': 1, ",": 1, ":": 1,
+            "[" * 1025 + "\n": 1, '{"a":' * 1025 + "\n": 2,
+        }
+        with self.vm("-machine", "none") as vm:
+            for text, errors in list(pieces.items()) + [(b"\xff", 1), (b'{"id":"\xc3"}', 1), (b"\xff\xfe\n", 1), (b'{"a":"\xff', 1)]:
+                data = text if isinstance(text, bytes) else text.encode()
+                vm.qmp.send(data + b'\n{"execute":"query-status","id":"next"}')
+                seen = 0
+                while True:
+                    m = vm.qmp.message()
+                    if m.get("id") == "next":
+                        assert "return" in m, (text, m)
+                        break
+                    seen += "error" in m
+                    assert "return" in m or m["error"]["class"] == "GenericError", m
+                assert 1 <= seen and (seen == errors or len(text) > 1000), (text, seen)
+
+    def test_pieces(self):
+        """Byte by byte, and many at once."""
+        with self.vm("-machine", "none") as vm:
+            for byte in b'{"execute": "query-name", "id": "\xc3\xa4"}':
+                vm.qmp.send(bytes([byte]))
+            assert vm.qmp.message() == {"return": {}, "id": "ä"}
+            n = 2000
+            vm.qmp.send("".join(json.dumps({"execute": "query-status", "id": i}) for i in range(n)))
+            assert [vm.qmp.message()["id"] for _ in range(n)] == list(range(n))
+
+    def test_too_long(self):
+        with self.vm("-machine", "none") as vm:
+            vm.qmp.send('{"execute": "query-name", "id": "')
+            for _ in range(17):
+                vm.qmp.send("x" * (1 << 20))
+            vm.qmp.send('"}\n')
+            assert "longer than" in vm.qmp.message()["error"]["desc"]
+            vm.qmp.send('\n{"execute": "query-name", "id": 1}')
+            while vm.qmp.message() != {"return": {}, "id": 1}:
+                pass
+
+    def test_pretty(self):
+        with self.vm("-machine", "none", monitor="-qmp-pretty", pretty=True) as vm:
+            vm.qmp.send('{"execute": "query-kvm"}')
+            data = vm.qmp.socket.recv(4096).decode()
+            assert data.startswith('{\n    "return": {\n        "') and data.endswith("}\r\n"), data
+        path = self.path("m")
+        with self.vm("-machine", "none", "-chardev", f"socket,path={path},server=on,wait=off,id=m", "-mon", "m,mode=control,pretty=on"):
+            c = Client(path, pretty=True)
+            c.close()
+
+    def test_oob(self):
+        with self.vm("-machine", "none", oob=True) as vm:
+            instances = vm.ask("query-yank", oob=True)
+            assert {"type": "chardev", "id": "compat_monitor0"} in instances
+            refused(vm.ask, "query-status", says="does not support OOB", oob=True)
+            vm.qmp.send('{"exec-oob": "query-yank", "id": 1}{"execute": "query-name", "id": 2}')
+            assert {vm.qmp.message()["id"], vm.qmp.message()["id"]} == {1, 2}
+            allowed = {n for n, e in vm.qmp.schema.by_name.items() if e.get("allow-oob")}
+            assert allowed == {"yank", "query-yank"}, allowed
+        path = self.path("mux")
+        with self.vm("-chardev", f"socket,path={path},server=on,wait=off,id=m,mux=on", "-mon", "m,mode=control", "-serial", "chardev:m"):
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(path)
+            s.settimeout(TIMEOUT)
+            s.sendall(b'\x01c{"execute": "qmp_capabilities", "arguments": {"enable": ["oob"]}}')
+            data = b""
+            while b"error" not in data:
+                data += s.recv(4096)
+            assert b'"capabilities": []' in data, data
+            s.close()
+
+    def test_several(self):
+        """Events go to all that have negotiated, answers to who asked; clients come and go."""
+        second = self.path("second")
+        with self.vm("-machine", "none", "-qmp", f"unix:{second},server=on,wait=off", "-S") as vm:
+            other, silent = Client(second), None
+            vm.ask("cont")
+            vm.qmp.event("RESUME")
+            other.event("RESUME")
+            other.send('{"execute": "query-st')
+            other.close()
+            assert vm.ask("query-status")["status"] == "running"
+            silent = Client(second, negotiate=False)
+            vm.ask("stop")
+            vm.qmp.event("STOP")
+            silent.ask("qmp_capabilities")
+            assert not silent.events
+            silent.close()
+            for data in (b"", b'{"execute"', b"\xff", b'{"execute": "query-qmp-schema"}' * 50, b'{"execute": "qmp_capabilities"}{"execute": "cont"}{"execute": "stop"}{"execute": '):
+                c = Client(second, negotiate=False)
+                c.send(data)
+                c.close()
+            assert vm.ask("query-status")["running"] in (True, False)
+            vm.ask("quit")
+            vm.qmp.event("SHUTDOWN", guest=False, reason="host-qmp-quit")
+            assert vm.end()[0] == 0
+
+    def test_reader_that_sleeps(self):
+        """A client that does not read stops being served, and the machine goes on."""
+        with self.vm("-machine", "none", base=["-accel", "tcg", "-m", "32M"]) as vm:
+            second = self.path("sleeper")
+            vm.ask("chardev-add", id="s", backend={"type": "ringbuf", "data": {}})
+            vm.qmp.socket.settimeout(2)
+            request, sent = b'{"execute": "query-qmp-schema"}' * 100, 0
+            try:
+                while sent < 64 << 20:
+                    sent += vm.qmp.socket.send(request)
+            except socket.timeout:
+                pass
+            assert 0 < sent < 64 << 20, "it took everything"
+            vm.qmp.close()
+            vm.qmp = Client(vm.path)
+            assert vm.ask("query-status")["running"]
+
+    def test_speed(self):
+        """5,000 query-status a second is what is promised on an idle machine; here a tenth of it must do."""
+        with self.vm("-machine", "none") as vm:
+            n, start = 2000, time.monotonic()
+            for i in range(n):
+                vm.qmp.send(b'{"execute": "query-status"}')
+                vm.qmp.message()
+            rate = n / (time.monotonic() - start)
+            print(f"# {rate:.0f} query-status a second")
+            assert rate > 500
+
+    # --- the run state ---
+
+    def test_run(self):
+        with self.vm("-S", "-machine", "pc", base=["-accel", "tcg", "-m", "32M"]) as vm:
+            assert vm.ask("query-status") == {"status": "prelaunch", "running": False}
+            vm.ask("stop")
+            vm.ask("cont")
+            vm.qmp.event("RESUME")
+            assert vm.ask("query-status") == {"status": "running", "running": True}
+            vm.ask("cont")
+            vm.ask("stop")
+            vm.qmp.event("STOP")
+            assert vm.ask("query-status") == {"status": "paused", "running": False}
+            vm.ask("system_reset")
+            vm.qmp.event("RESET", guest=False, reason="host-qmp-system-reset")
+            assert vm.ask("query-status")["status"] == "prelaunch"
+            vm.ask("cont")
+            vm.ask("system_reset")
+            vm.qmp.event("RESET")
+            assert vm.ask("query-status")["running"] and not [e for e in vm.qmp.events if e["event"] == "STOP"]
+            vm.ask("system_powerdown")
+            vm.qmp.event("POWERDOWN")
+            refused(vm.ask, "system_wakeup", says="cannot sleep")
+            vm.ask("inject-nmi")
+            refused(vm.ask, "x-exit-preconfig", says="only before")
+            vm.ask("quit")
+            vm.qmp.event("SHUTDOWN", reason="host-qmp-quit")
+            assert vm.end() == (0, "")
+
+    def test_set_action(self):
+        """-no-shutdown and panics, by QMP: what the guest does becomes events and states."""
+        with self.vm("-machine", "pc", "-device", "pvpanic", "-qtest", f"unix:{self.path('qt')},server=on,wait=off") as vm:
+            qtest = socket.socket(socket.AF_UNIX)
+            qtest.connect(self.path("qt"))
+            lines = qtest.makefile("rw")
+
+            def out(port, value):
+                lines.write(f"outb {port} {value}\n")
+                lines.flush()
+                while not (answer := lines.readline()).startswith("OK"):
+                    assert answer.startswith("IRQ"), answer
+            vm.ask("set-action", panic="none", shutdown="pause")
+            out(0x505, 1)
+            vm.qmp.event("GUEST_PANICKED", action="run")
+            out(0x505, 2)
+            vm.qmp.event("GUEST_CRASHLOADED", action="run")
+            vm.ask("set-action", panic="shutdown")
+            out(0x505, 1)
+            vm.qmp.event("GUEST_PANICKED", action="pause")
+            vm.qmp.event("STOP")
+            assert vm.ask("query-status")["status"] == "guest-panicked"
+            vm.ask("cont")
+            vm.qmp.event("RESUME")
+            out(0x505, 4)
+            vm.qmp.event("SHUTDOWN", guest=True, reason="guest-shutdown")
+            assert vm.ask("query-status")["status"] == "shutdown"
+            refused(vm.ask, "cont", says="needs system_reset")
+            vm.ask("system_reset")
+            vm.qmp.event("RESET")
+            vm.ask("cont")
+            refused(vm.ask, "set-action", says="did you mean 'pause'?", panic="puse")
+            refused(vm.ask, "watchdog-set-action", says="did you mean 'reset'", action="resett")
+            vm.ask("watchdog-set-action", action="debug")
+            # The clock: at once, then once a second, the last one.
+            for year in (0x01, 0x02, 0x03, 0x04):
+                out(0x70, 9)
+                out(0x71, year)
+            first = vm.qmp.event("RTC_CHANGE")
+            second = vm.qmp.event("RTC_CHANGE")
+            assert "rtc" in vm.ask("qom-get", path=first["data"]["qom-path"], property="type")
+            between = second["data"]["offset"] - first["data"]["offset"]
+            assert 3 * 365 * 86400 <= between <= 3 * 366 * 86400 + 1, (first, second)
+            vm.ask("set-action", shutdown="poweroff", panic="exit-failure")
+            out(0x505, 1)
+            vm.qmp.event("GUEST_PANICKED", action="poweroff")
+            vm.qmp.event("SHUTDOWN", guest=True, reason="guest-panic")
+            assert vm.end()[0] == 1
+            qtest.close()
+
+    def test_preconfig(self):
+        with self.vm("--preconfig", "-machine", "pc", "-S", "-object", "tls-cipher-suites,id=t,priority=NORMAL") as vm:
+            refused(vm.ask, "cont", says="only after machine initialization")
+            for command in ("query-status", "query-version", "query-machines", "query-hotpluggable-cpus", "query-name", "query-uuid", "query-command-line-options", "query-commands", "query-chardev"):
+                vm.ask(command)
+            assert vm.ask("qom-get", path="/objects/t", property="type") == "tls-cipher-suites"
+            vm.ask("set-action", reboot="shutdown")
+            vm.qmp.send('{"execute": "x-exit-preconfig"}{"execute": "query-cpus-fast"}')
+            assert vm.qmp.message() == {"return": {}}
+            assert len(vm.qmp.message()["return"]) == 1
+            refused(vm.ask, "x-exit-preconfig", says="only before")
+        with self.vm("--preconfig", "-machine", "pc") as vm:
+            vm.ask("quit")
+            assert vm.end() == (0, "")
+        with self.vm("--preconfig", "-device", "nosuch") as vm:
+            vm.ask("x-exit-preconfig")
+            status, errors = vm.end()
+            assert status == 1 and "nosuch" in errors
+
+    def test_numa(self):
+        with self.vm("--preconfig", "-machine", "pc", "-smp", "2", base=["-accel", "qtest", "-m", "64M"]) as vm:
+            vm.qmp.ask_with("object-add", {"qom-type": "memory-backend-ram", "id": "a", "size": 32 << 20})
+            vm.qmp.ask_with("object-add", {"qom-type": "memory-backend-ram", "id": "b", "size": 32 << 20})
+            refused(vm.ask, "set-numa-node", says="no such node", type="cpu", node_id=0, socket_id=0)
+            refused(vm.ask, "set-numa-node", says="did you mean 'node'?", type="noed")
+            vm.ask("set-numa-node", type="node", nodeid=0, memdev="a")
+            vm.ask("set-numa-node", type="node", nodeid=1, memdev="b")
+            refused(vm.ask, "set-numa-node", says="already", type="node", nodeid=1)
+            for core in (0, 1):
+                vm.ask("set-numa-node", type="cpu", node_id=1 - core, core_id=core)
+            vm.ask("set-numa-node", type="dist", src=0, dst=1, val=30)
+            vm.ask("x-exit-preconfig")
+            assert [c["props"]["node-id"] for c in vm.ask("query-cpus-fast")] == [1, 0]
+            refused(vm.ask, "set-numa-node", says="only before", type="node")
+
+    def test_compat(self):
+        with self.vm("-machine", "none", "-compat", "unstable-input=reject,unstable-output=hide,deprecated-input=reject,deprecated-output=hide") as vm:
+            refused(vm.ask, "x-exit-preconfig", says="only before")
+            refused(vm.ask, "query-machines", says="Unstable parameter 'compat-props'", compat_props=True)
+            assert "x-exit-preconfig" not in vm.qmp.schema.by_name and "MEM_UNPLUG_ERROR" not in vm.qmp.schema.by_name
+        with self.vm("--preconfig", "-compat", "unstable-input=reject") as vm:
+            refused(vm.ask, "x-exit-preconfig", "CommandNotFound", "Unstable command")
+        with self.vm("-machine", "none", "-compat", "unstable-input=crash") as vm:
+            try:
+                vm.ask("query-machines", compat_props=True)
+                raise AssertionError("no crash")
+            except (AssertionError, ConnectionError) as e:
+                assert "no crash" not in str(e)
+            status, errors = vm.end()
+            assert status != 0 and "compat-props" in errors, (status, errors)
+
+    # --- queries ---
+
+    def test_schema(self):
+        with self.vm("-machine", "none") as vm:
+            schema = vm.qmp.schema
+            commands = {c["name"] for c in vm.ask("query-commands")}
+            assert commands == {n for n, e in schema.by_name.items() if e["meta-type"] == "command"}
+            for name, e in schema.by_name.items():
+                good = {"command": r"[a-z][a-z0-9_-]*", "event": r"[A-Z_]+", "builtin": r"str|int|bool|number|any|null", "array": r"\[.+\]"}.get(e["meta-type"], r"\d+")
+                assert re.fullmatch(good, name), e
+            assert schema.by_name["device_add"]["features"] == ["json-cli", "json-cli-hotplug"]
+
+    def test_no_arguments(self):
+        """Every query that takes nothing answers as the schema says, on every board."""
+        for machine in ("pc", "q35", "microvm", "isapc", "none"):
+            with self.vm("-machine", machine) as vm:
+                fails = {}
+                for name, e in sorted(vm.qmp.schema.by_name.items()):
+                    if e["meta-type"] == "command" and name.startswith(("query-", "x-query-")):
+                        if all("default" in m for m in vm.qmp.schema.by_name[e["arg-type"]]["members"]):
+                            try:
+                                vm.ask(name)
+                            except Error as error:
+                                fails[name] = error
+                unexpected = {n: str(e) for n, e in fails.items() if n not in ("query-acpi-ospm-status", "query-balloon")}
+                assert not unexpected, (machine, unexpected)
+
+    def test_machine(self):
+        uuid = "6a2b9b7a-8d1e-4f3c-9f00-0123456789ab"
+        with self.vm("-machine", "q35", "-name", "Über", "-uuid", uuid, "-smp", "4,sockets=2,cores=1,threads=2", "-cpu", "qemu64", base=["-accel", "tcg", "-m", "32M"]) as vm:
+            assert vm.ask("query-name") == {"name": "Über"} and vm.ask("query-uuid") == {"UUID": uuid}
+            assert vm.ask("query-kvm")["enabled"] is False and vm.ask("query-target") == {"arch": "x86_64"}
+            machines = {m["name"]: m for m in vm.ask("query-machines", compat_props=True)}
+            assert machines["pc-i440fx-9.1"]["alias"] == "pc" and machines["pc-i440fx-9.1"]["is-default"]
+            assert machines["pc-q35-9.1"]["cpu-max"] >= 255 and not machines["none"]["acpi"]
+            cpus = vm.ask("query-cpus-fast")
+            assert [c["cpu-index"] for c in cpus] == [0, 1, 2, 3]
+            assert [(c["props"]["socket-id"], c["props"]["core-id"], c["props"]["thread-id"]) for c in cpus] == [(0, 0, 0), (0, 0, 1), (1, 0, 0), (1, 0, 1)]
+            threads = os.listdir(f"/proc/{vm.process.pid}/task")
+            assert len({c["thread-id"] for c in cpus}) == 4 and all(str(c["thread-id"]) in threads for c in cpus)
+            for c in cpus:
+                assert vm.ask("qom-get", path=c["qom-path"], property="type") == "qemu64-x86_64-cpu"
+            places = {json.dumps(c["props"], sort_keys=True): c for c in vm.ask("query-hotpluggable-cpus")}
+            assert all(places[json.dumps(c["props"], sort_keys=True)]["qom-path"] == c["qom-path"] for c in cpus)
+            assert vm.ask("query-memory-size-summary")["base-memory"] == 32 << 20
+            assert vm.ask("query-current-machine") == {"wakeup-suspend-support": False}
+
+    def test_cpu_models(self):
+        with self.vm("-machine", "pc", base=["-accel", "tcg"]) as vm:
+            models = {m["name"]: m for m in vm.ask("query-cpu-definitions")}
+            assert models["qemu64"]["alias-of"] == "qemu64-v1" and models["base"]["static"] and not models["max"]["migration-safe"]
+            assert models["host"]["unavailable-features"] == ["kvm"] and models["max"]["unavailable-features"] == []
+            types = {t["name"] for t in vm.ask("qom-list-types", implements="x86_64-cpu")}
+            assert {m["typename"] for m in models.values()} <= types
+            model = vm.ask("query-cpu-model-expansion", type="static", model={"name": "Haswell", "props": {"avx2": False}})["model"]
+            assert model["name"] == "base" and model["props"]["avx2"] is False and model["props"]["aes"] is True
+            assert vm.ask("query-cpu-model-expansion", type="static", model=model)["model"] == model
+            full = vm.ask("query-cpu-model-expansion", type="full", model={"name": "qemu64", "props": {"model-id": "a, b=c", "family": 6}})["model"]
+            assert full["name"] == "qemu64" and full["props"]["model-id"] == "a, b=c" and full["props"]["family"] == 6
+            expand = lambda says, **m: refused(vm.ask, "query-cpu-model-expansion", says=says, type="full", model=m)
+            expand("no CPU model 'nosuch'", name="nosuch")
+            expand("no CPU model", name="qemu64,enforce")
+            expand("'nosuch'", name="qemu64", props={"nosuch": True})
+            expand("takes a boolean", name="qemu64", props={"avx": []})
+            expand("takes an object", name="qemu64", props=1)
+            expand("no CPU feature or property", name="qemu64", props={"avx=off,sse": True})
+            expand("'model.name' is missing")
+            refused(vm.ask, "query-cpu-model-expansion", says="'static' or 'full'", type="half", model={"name": "max"})
+
+            def compare(a, b):
+                return vm.ask("query-cpu-model-comparison", modela={"name": a}, modelb={"name": b})["result"]
+            assert [compare("qemu64", "qemu64"), compare("Nehalem", "Haswell"), compare("Haswell", "Nehalem"), compare("EPYC", "Haswell")] == ["identical", "subset", "superset", "incompatible"]
+            base = vm.ask("query-cpu-model-baseline", modela={"name": "Haswell"}, modelb={"name": "Nehalem"})["model"]
+            assert base["name"] == "base" and not base["props"]["avx2"] and base["props"]["sse4.2"]
+            refused(vm.ask, "query-cpu-model-baseline", says="no CPU model", modela={"name": "Haswell"}, modelb={"name": "x"})
+
+    def test_command_line_options(self):
+        with self.vm("-machine", "none") as vm:
+            options = {o["option"]: {p["name"]: p for p in o["parameters"]} for o in vm.ask("query-command-line-options")}
+            assert options["smp-opts"]["dies"]["type"] == "number" and options["machine"]["hpet"]["type"] == "boolean"
+            assert "reconnect" in options["chardev"] and "size" in options["memory"] and "enable" in options["sandbox"]
+            assert options["memory"]["size"]["type"] == "size"
+            assert [o["option"] for o in vm.ask("query-command-line-options", option="rtc")] == ["rtc"]
+            refused(vm.ask, "query-command-line-options", says="no option", option="nosuch")
+
+    # --- objects ---
+
+    def test_qom(self):
+        with self.vm("-machine", "q35", "-device", "pcie-root-port,id=rp", "-chardev", "null,id=n") as vm:
+            children = lambda path: {p["name"]: p["type"] for p in vm.ask("qom-list", path=path)}
+            assert children("/")["machine"] == "child<pc-q35-9.1-machine>"
+            assert children("/machine/peripheral") == {"type": "string", "rp": "child<pcie-root-port>"}
+            assert children("/chardevs")["n"] == "child<chardev-null>"
+            get = lambda path, p: vm.ask("qom-get", path=path, property=p)
+            assert get("/machine", "smm") in ("auto", "on", "off") and get("/machine", "peripheral") == "/machine/peripheral"
+            assert get("/machine/peripheral/rp", "realized") is True and get("/machine/peripheral/rp", "hotplugged") is False
+            assert get("peripheral/rp", "type") == "pcie-root-port"
+            assert get("/machine/unattached/device[0]", "unavailable-features") == [] and get("/machine/unattached/device[0]", "sse2") is True
+            assert get("/machine/unattached/device[0]", "feature-words")[0]["cpuid-register"] in ("EAX", "EBX", "ECX", "EDX")
+
+            def walk(path):
+                n = 1
+                for p in vm.ask("qom-list", path=path):
+                    if p["type"].startswith("child<"):
+                        n += walk(path.rstrip("/") + "/" + p["name"])
+                    else:
+                        get(path, p["name"])  # can be read
+                return n
+            assert walk("/") > 20
+            for command in ("qom-list", "qom-get", "qom-set"):
+                extra = {"qom-list": {}, "qom-get": {"property": "type"}, "qom-set": {"property": "type", "value": 1}}[command]
+                refused(vm.ask, command, "DeviceNotFound", "no object", path="/nosuch", **extra)
+                refused(vm.ask, command, "DeviceNotFound", path="", **extra)
+            refused(vm.ask, "qom-get", says="did you mean 'smm'?", path="/machine", property="smn")
+            refused(vm.ask, "qom-set", says="cannot be changed any more", path="/machine", property="smm", value="off")
+            refused(vm.ask, "qom-set", says="cannot be set", path="/machine/peripheral/rp", property="realized", value=False)
+            refused(vm.ask, "qom-set", says="no property", path="/machine/peripheral/rp", property="nosuch", value=False)
+
+    def test_types(self):
+        with self.vm("-machine", "none") as vm:
+            types = {t["name"]: t for t in vm.ask("qom-list-types")}
+            assert types["edu"]["parent"] == "pci-device" and "pci-device" not in types and "pc-q35-9.1-machine" in types
+            everything = {t["name"]: t for t in vm.ask("qom-list-types", abstract=True)}
+            assert everything["pci-device"]["abstract"] and set(types) < set(everything)
+            assert all(t.get("parent") in everything or name == "object" for name, t in everything.items())
+            machines = {t["name"] for t in vm.ask("qom-list-types", implements="machine")}
+            assert "microvm-machine" in machines and "edu" not in machines
+            for name in types:
+                vm.ask("qom-list-properties", typename=name)
+            props = {p["name"]: p for p in vm.ask("device-list-properties", typename="edu")}
+            assert props["multifunction"] == {"name": "multifunction", "type": "bool", "default-value": False, "description": props["multifunction"]["description"]}
+            assert len(vm.ask("device-list-properties", typename="max-x86_64-cpu")) > 200
+            refused(vm.ask, "device-list-properties", "DeviceNotFound", "no device type", typename="nosuch")
+            refused(vm.ask, "device-list-properties", says="no device type", typename="tls-cipher-suites")
+            refused(vm.ask, "device-list-properties", says="abstract", typename="pci-device")
+
+    def test_objects(self):
+        with self.vm("-machine", "none") as vm:
+            make = lambda **more: vm.qmp.ask_with("object-add", {k.replace("_", "-"): v for k, v in more.items()})
+            make(qom_type="tls-cipher-suites", id="t", priority="NORMAL")
+            assert vm.ask("qom-get", path="/objects/t", property="priority") == "NORMAL"
+            bad = lambda says, **more: refused(lambda command, **a: make(**a), "object-add", says=says, **more)
+            bad("already", qom_type="tls-cipher-suites", id="t", priority="NORMAL")
+            bad("no object type", qom_type="nosuch", id="u")
+            bad("not supported yet", qom_type="rng-egd", id="u")
+            bad("'qom-type' is missing", id="u")
+            bad("'id' is missing", qom_type="tls-cipher-suites")
+            bad("cannot be an id", qom_type="tls-cipher-suites", id="1")
+            bad("no property", qom_type="tls-cipher-suites", id="u", nosuch=1)
+            bad("takes a string", qom_type="tls-cipher-suites", id="u", priority=1)
+            vm.ask("object-del", id="t")
+            refused(vm.ask, "object-del", says="'t'", id="t")
+
+    # --- devices ---
+
+    def test_devices(self):
+        with self.vm("-machine", "q35", "-device", "pcie-root-port,id=rp", "-device", "edu,bus=rp") as vm:
+            buses = vm.ask("query-pci")
+            assert [b["bus"] for b in buses] == [0]
+            devices = {(d["slot"], d["function"]): d for d in buses[0]["devices"]}
+            assert devices[0, 0]["class_info"] == {"class": 0x600, "desc": "Host bridge"} and devices[31, 0]["id"]["vendor"] == 0x8086
+            port = [d for d in devices.values() if d["qdev_id"] == "rp"][0]
+            assert port["pci_bridge"]["devices"][0]["id"]["device"] == 0x11e8
+            assert port["pci_bridge"]["devices"][0]["regions"][0] == {"bar": 0, "type": "memory", "address": -1, "size": 1 << 20, "prefetch": False, "mem_type_64": False}
+            refused(vm.ask, "device_add", says="cannot be plugged into a running machine", driver="edu", id="e")
+            refused(vm.ask, "device_add", says="did you mean", driver="edo", id="e")
+            refused(vm.ask, "device_add", says="'driver' is missing", id="e")
+            refused(vm.ask, "device_add", says="takes a string", driver=1)
+            refused(vm.ask, "device_del", says="cannot be unplugged", id="rp")
+            refused(vm.ask, "device_del", "DeviceNotFound", "no device 'nosuch'", id="nosuch")
+            refused(vm.ask, "device_del", "DeviceNotFound", id="/machine/peripheral/nosuch")
+            refused(vm.ask, "device_del", says="is no device", id="/machine")
+
+    def test_memory_devices(self):
+        """A DIMM goes in; the guest, which does not run, is asked to let go of it."""
+        with self.vm("-machine", "q35", base=["-accel", "qtest", "-m", "32M,slots=2,maxmem=1G"]) as vm:
+            vm.qmp.ask_with("object-add", {"qom-type": "memory-backend-ram", "id": "m", "size": 128 << 20})
+            assert {b["id"]: b["size"] for b in vm.ask("query-memdev")}["m"] == 128 << 20
+            vm.qmp.ask_with("device_add", {"driver": "pc-dimm", "id": "d", "memdev": "m"})
+            (dimm,) = vm.ask("query-memory-devices")
+            assert dimm["type"] == "dimm" and dimm["data"]["id"] == "d" and dimm["data"]["hotplugged"], dimm
+            assert vm.ask("query-memory-size-summary") == {"base-memory": 32 << 20, "plugged-memory": 128 << 20}
+            assert [s.get("device") for s in vm.ask("query-acpi-ospm-status")] == ["d", None]
+            refused(vm.ask, "object-del", says="in use", id="m")
+            refused(vm.ask, "device_add", says="in use already", driver="pc-dimm", id="e", memdev="m")
+            refused(vm.ask, "object-add", says="takes a size in bytes", id="n", size="1G", qom_type="memory-backend-ram")
+            vm.ask("device_del", id="d")
+            assert vm.ask("qom-get", path="/machine/peripheral/d", property="hotplugged") is True
+
+    # --- character devices ---
+
+    def test_chardevs(self):
+        with self.vm("-machine", "pc", "-chardev", "null,id=s0", "-serial", "chardev:s0", "-chardev", "null,mux=on,id=mx", "-serial", "chardev:mx") as vm:
+            add = lambda id, type, **data: vm.ask("chardev-add", id=id, backend={"type": type, "data": data})
+            bad = lambda says, id, type, **data: refused(vm.ask, "chardev-add", says=says, id=id, backend={"type": type, "data": data})
+            names = {b["name"] for b in vm.ask("query-chardev-backends")}
+            assert {"socket", "pty", "null", "ringbuf", "memory", "file", "udp", "vc"} <= names
+            unix = lambda name: {"type": "unix", "data": {"path": self.path(name)}}
+            inet = lambda port: {"type": "inet", "data": {"host": "127.0.0.1", "port": port}}
+            assert os.path.exists(add("pty", "pty")["pty"])
+            add("null", "null")
+            add("ring", "ringbuf", size=16)
+            add("listen", "socket", addr=unix("listen"), server=True)
+            add("client", "socket", addr=unix("listen"), server=False)
+            add("tcp", "socket", addr=inet("0"))
+            add("udp", "udp", remote=inet("7777"), local=inet("0"))
+            add("file", "file", out=self.path("file"), append=True)
+            add("vc", "vc", cols=80, rows=24)
+            add("m", "mux", chardev="null")
+            listed = {c["label"]: c for c in vm.ask("query-chardev")}
+            assert listed["s0"]["frontend-open"] and not listed["ring"]["frontend-open"] and listed["pty"]["filename"].startswith("pty:/dev/")
+            assert listed["listen"]["filename"].endswith(f"unix:{self.path('listen')},server=on")
+            bad("already", "null", "null")
+            bad("no character device backend 'nosuch'", "x", "nosuch")
+            bad("not supported yet", "x", "braille")
+            bad("'out' is missing", "x", "file")
+            bad("no argument 'foo'", "x", "null", foo=1)
+            bad("address of type 'foo'", "x", "socket", addr={"type": "foo", "data": {}})
+            bad("'addr' is missing", "x", "socket", server=True)
+            bad("'port' is missing", "x", "socket", addr={"type": "inet", "data": {"host": "127.0.0.1"}})
+            bad("address of type 'unix'", "x", "udp", remote=unix("u"))
+            bad("no file descriptor is named", "x", "socket", addr={"type": "fd", "data": {"str": "nosuch"}}, server=False)
+            bad("No such file", "x", "file", out="/nonexistent/file")
+            bad("a power of two", "x", "ringbuf", size=3)
+            bad("is no id", "1x", "null")
+            refused(vm.ask, "chardev-add", says="'backend.type' is missing", id="x", backend={"data": {}})
+            refused(vm.ask, "chardev-add", says="'data' is missing", id="x", backend={"type": "null"})
+            refused(vm.ask, "chardev-add", says="an object is expected", id="x", backend=1)
+            # A descriptor that getfd has named becomes a chardev.
+            ours, theirs = socket.socketpair()
+            vm.ask("getfd", fdname="pair", fds=[theirs.fileno()])
+            add("fd", "socket", addr={"type": "fd", "data": {"str": "pair"}}, server=False)
+            theirs.close()
+            vm.ask("yank", instances=[{"type": "chardev", "id": "fd"}])
+            assert ours.recv(1) == b""
+            ours.close()
+            refused(vm.ask, "yank", "DeviceNotFound", "no connection", instances=[{"type": "chardev", "id": "null"}])
+            refused(vm.ask, "yank", says="'instances'")
+            for name in ("m", "null", "ring", "client", "listen", "tcp", "udp", "file", "vc", "pty", "fd"):
+                vm.ask("chardev-remove", id=name)
+            refused(vm.ask, "chardev-remove", says="no chardev 'null'", id="null")
+            refused(vm.ask, "chardev-remove", says="in use", id="s0")
+            vm.ask("chardev-send-break", id="s0")
+            vm.ask("chardev-send-break", id="mx")
+            refused(vm.ask, "chardev-send-break", says="no chardev", id="nosuch")
+            change = lambda id, type, **data: vm.ask("chardev-change", id=id, backend={"type": type, "data": data})
+            change("s0", "ringbuf")
+            assert {c["label"]: c for c in vm.ask("query-chardev")}["s0"] == {"label": "s0", "filename": "ringbuf", "frontend-open": True}
+            vm.ask("ringbuf-write", device="s0", data="x")
+            for says, id, type, data in (("no chardev", "nosuch", "null", {}), ("shared by a mux", "mx", "null", {}), ("shared by a mux", "mx-base", "null", {}), ("No such file", "s0", "file", {"out": "/nonexistent/x"})):
+                refused(vm.ask, "chardev-change", says=says, id=id, backend={"type": type, "data": data})
+            assert vm.ask("ringbuf-read", device="s0", size=9) == "x"
+            refused(vm.ask, "chardev-change", says="below a monitor: not supported yet", id="compat_monitor0", backend={"type": "null", "data": {}})
+
+    def test_waiting_server(self):
+        """A server that waits for somebody holds up its own monitor only, and no other one can take it away."""
+        for how in ("connect", "quit"):
+            second, path = self.path("second-" + how), self.path("waits-" + how)
+            with self.vm("-machine", "none", "-qmp", f"unix:{second},server=on,wait=off") as vm:
+                backend = {"type": "socket", "data": {"addr": {"type": "unix", "data": {"path": path}}, "server": True, "wait": True}}
+                vm.qmp.send(json.dumps({"execute": "chardev-add", "id": 1, "arguments": {"id": "w", "backend": backend}}))
+                other = Client(second)
+                while not any(c["label"] == "w" for c in other.ask("query-chardev")):
+                    time.sleep(0.01)
+                refused(other.ask, "chardev-remove", says="still being opened", id="w")
+                refused(other.ask, "chardev-change", says="still being opened", id="w", backend={"type": "null", "data": {}})
+                refused(other.ask, "chardev-add", says="already", id="w", backend={"type": "null", "data": {}})
+                if how == "connect":
+                    s = socket.socket(socket.AF_UNIX)
+                    s.connect(path)
+                    assert vm.qmp.message() == {"return": {}, "id": 1}
+                    s.close()
+                else:
+                    other.ask("quit")
+                    assert vm.end()[0] == 0
+                other.close()
+
+    def test_ringbuf(self):
+        with self.vm("-machine", "none", "-chardev", "ringbuf,id=r,size=16", "-chardev", "null,id=n") as vm:
+            read = lambda size, **more: vm.ask("ringbuf-read", device="r", size=size, **more)
+            write = lambda data, **more: vm.ask("ringbuf-write", device="r", data=data, **more)
+            write("hello")
+            assert [read(3), read(3, format="base64"), read(1)] == ["hel", base64.b64encode(b"lo").decode(), ""]
+            write(base64.b64encode(b"\xff\xc3\xa4\0").decode(), format="base64")
+            assert base64.b64decode(read(99, format="base64")) == b"\xff\xc3\xa4\0"
+            write("0123456789abcdefXYZ")
+            assert read(99) == "3456789abcdefXYZ"
+            write(base64.b64encode(b"a\xffb").decode(), format="base64")
+            assert read(99) == "a\ufffdb"
+            refused(vm.ask, "ringbuf-read", says="'size' takes 1", device="r", size=0)
+            refused(vm.ask, "ringbuf-read", says="is no ring buffer", device="n", size=1)
+            refused(vm.ask, "ringbuf-write", says="no chardev", device="x", data="")
+            refused(vm.ask, "ringbuf-write", says="not base64", device="r", data="???", format="base64")
+            refused(vm.ask, "ringbuf-write", says="'utf8' or 'base64'", device="r", data="", format="hex")
+
+    # --- descriptors ---
+
+    def test_fds(self):
+        with self.vm("-machine", "none") as vm, open(self.path("target"), "wb") as file, open(self.path("target"), "rb") as reader:
+            vm.ask("getfd", fdname="a", fds=[file.fileno()])
+            vm.ask("closefd", fdname="a")
+            refused(vm.ask, "closefd", says="no file descriptor is named 'a'", fdname="a")
+            refused(vm.ask, "getfd", says="no file descriptor came", fdname="a")
+            refused(vm.ask, "getfd", says="begins with no digit", fdname="1", fds=[file.fileno()])
+            added = vm.ask("add-fd", fds=[file.fileno()], opaque="rdwr:x")
+            again = vm.ask("add-fd", fds=[reader.fileno()], fdset_id=added["fdset-id"])
+            assert again["fdset-id"] == added["fdset-id"]
+            other = vm.ask("add-fd", fds=[file.fileno()])
+            assert other["fdset-id"] != added["fdset-id"]
+            sets = {s["fdset-id"]: s["fds"] for s in vm.ask("query-fdsets")}
+            assert sets[added["fdset-id"]] == [{"fd": added["fd"], "opaque": "rdwr:x"}, {"fd": again["fd"]}]
+            vm.ask("pmemsave", val=0, size=100, filename=f"/dev/fdset/{added['fdset-id']}")
+            assert os.path.getsize(self.path("target")) == 100
+            vm.ask("remove-fd", fdset_id=added["fdset-id"], fd=added["fd"])
+            refused(vm.ask, "remove-fd", says="no descriptor", fdset_id=added["fdset-id"], fd=added["fd"])
+            vm.ask("remove-fd", fdset_id=added["fdset-id"])
+            refused(vm.ask, "remove-fd", says="no fd set", fdset_id=added["fdset-id"])
+            refused(vm.ask, "add-fd", says="no file descriptor came")
+            refused(vm.ask, "add-fd", says="takes 0", fdset_id=-1)
+            before = len(os.listdir(f"/proc/{vm.process.pid}/fd"))
+            vm.ask("query-name", fds=[file.fileno()] * 5)  # nobody takes them
+            vm.ask("query-name", fds=[file.fileno()])
+            vm.qmp.close()
+            vm.qmp = Client(vm.path)
+            assert len(os.listdir(f"/proc/{vm.process.pid}/fd")) == before
+
+    # --- memory ---
+
+    def test_memsave(self):
+        with self.vm("-machine", "pc", "-device", "loader,addr=0x10000,data=0x1122334455667788,data-len=8", "-S", base=["-accel", "tcg", "-m", "32M"]) as vm:
+            out = self.path("memory")
+            vm.ask("pmemsave", val=0x10000, size=8, filename=out)
+            with open(out, "rb") as f:
+                assert f.read() == struct.pack("<Q", 0x1122334455667788)
+            vm.ask("memsave", val=0xfffe, size=4, filename=out, cpu_index=0)
+            with open(out, "rb") as f:
+                assert f.read() == b"\0\0\x88\x77"
+            vm.ask("pmemsave", val=0, size=0, filename=out)
+            refused(vm.ask, "pmemsave", says="0x2000000 there is no memory", val=(32 << 20) - 4, size=8, filename=out)
+            refused(vm.ask, "pmemsave", says="beyond the last address", val=1 << 63, size=(1 << 63) + 1, filename=out)
+            refused(vm.ask, "pmemsave", says="takes", val=-1, size=8, filename=out)
+            refused(vm.ask, "memsave", says="no vCPU has index 7", val=0, size=8, filename=out, cpu_index=7)
+            refused(vm.ask, "memsave", says="No such file", val=0, size=8, filename="/nonexistent/x")
+
+    def read_elf(self, core):
+        """{guest-physical address: memory}, and the notes."""
+        headers = [struct.unpack_from("<IIQQQQQQ", core, 64 + 56 * i) for i in range(struct.unpack_from("<H", core, 56)[0])]
+        pieces = [core[h[2]:h[2] + h[5]] for h in headers]
+        assert [h[0] for h in headers] == [4] + [1] * (len(headers) - 1) and len(pieces[-1]) == headers[-1][5]
+        return {h[4]: piece for h, piece in zip(headers[1:], pieces[1:])}, pieces[0]
+
+    def read_kdump(self, data):
+        """{page number: contents} of a compressed dump, and its notes."""
+        assert data[:8] == b"KDUMP   " and struct.unpack_from("<i", data, 8)[0] == 6
+        block, sub, bitmap = struct.unpack_from("<iiI", data, 428)
+        notes, size = struct.unpack_from("<QQ", data, block + 48)
+        last = struct.unpack_from("<Q", data, block + 96)[0]
+        bits = data[(1 + sub + bitmap // 2) * block:(1 + sub + bitmap) * block]
+        pages, at = {}, (1 + sub + bitmap) * block
+        for pfn in range(last):
+            if bits[pfn // 8] >> pfn % 8 & 1:
+                offset, length, flags = struct.unpack_from("<qII", data, at)
+                at += 24
+                page = data[offset:offset + length]
+                pages[pfn] = zlib.decompress(page) if flags & 1 else page
+        return pages, data[notes:notes + size]
+
+    def test_dump(self):
+        with self.vm("-machine", "pc", "-smp", "2", "-device", "loader,addr=0x10000,data=0x1122334455667788,data-len=8", base=["-accel", "tcg", "-m", "32M"], ) as vm:
+            out = self.path("core")
+            assert vm.ask("query-dump")["status"] == "none"
+            assert {"elf", "kdump-zlib"} <= set(vm.ask("query-dump-guest-memory-capability")["formats"])
+            vm.ask("dump-guest-memory", paging=False, protocol=f"file:{out}")
+            vm.qmp.event("DUMP_COMPLETED")
+            assert vm.ask("query-status")["running"]
+            with open(out, "rb") as f:
+                core = f.read()
+            assert core[:5] == b"\x7fELF\2" and struct.unpack_from("<H", core, 16)[0] == 4
+            ram, notes = self.read_elf(core)
+            assert ram[0][0x10000:0x10008] == struct.pack("<Q", 0x1122334455667788) and max(a + len(m) for a, m in ram.items()) == 32 << 20
+            assert notes.count(b"CORE\0") == 2 and notes.count(b"QEMU\0") == 2
+            vm.ask("stop")
+            vm.ask("dump-guest-memory", paging=False, protocol=f"file:{out}")
+            with open(out, "rb") as f:
+                ram, notes = self.read_elf(f.read())
+            # The same as a compressed dump, plain, and in the flattened form into a pipe.
+            vm.ask("dump-guest-memory", paging=False, protocol=f"file:{out}", format="kdump-raw-zlib")
+            with open(out, "rb") as f:
+                plain = f.read()
+            pages, knotes = self.read_kdump(plain)
+            for start, memory in ram.items():
+                for pfn in range(start >> 12, (start + len(memory)) >> 12):
+                    assert pages.pop(pfn) == memory[(pfn << 12) - start:(pfn + 1 << 12) - start], pfn
+            assert not pages and knotes.count(b"CORE\0") == 2
+            read_end, write_end = os.pipe()
+            vm.ask("getfd", fdname="pipe", fds=[write_end])
+            os.close(write_end)
+            vm.ask("dump-guest-memory", paging=False, protocol="fd:pipe", format="kdump-zlib", detach=True)
+            with os.fdopen(read_end, "rb") as f:
+                flat = f.read()
+            vm.qmp.event("DUMP_COMPLETED")
+            assert flat[:13] == b"makedumpfile\0" and struct.unpack_from(">QQ", flat, 16) == (1, 1)
+            image, at = bytearray(), 4096
+            while (piece := struct.unpack_from(">qq", flat, at)) != (-1, -1):
+                offset, size = piece
+                image.extend(bytes(max(0, offset + size - len(image))))
+                image[offset:offset + size] = flat[at + 16:at + 16 + size]
+                at += 16 + size
+            assert at + 16 == len(flat) and self.read_kdump(bytes(image))[0].keys() == self.read_kdump(plain)[0].keys()
+            assert vm.ask("query-dump")["status"] == "completed" and vm.ask("query-status")["status"] == "paused"
+
+    def test_dump_errors(self):
+        with self.vm("-machine", "pc", base=["-accel", "tcg", "-m", "64M"]) as vm:
+            out = self.path("part")
+            dump = lambda **more: {"paging": False, "protocol": f"file:{out}", **more}
+            vm.ask("dump-guest-memory", **dump(begin=0x10000, length=0x2000))
+            vm.qmp.event("DUMP_COMPLETED")
+            assert 0x2000 < os.path.getsize(out) < 0x4000
+            for says, more in (("not supported yet", {"paging": True}), ("file:PATH or fd:NAME", {"protocol": "fole:x"}), ("is named 'x'", {"protocol": "fd:x"}), ("not supported yet", {"format": "win-dmp"}),
+                               ("go together", {"begin": 0}), ("'length'", {"begin": 0, "length": 0}), ("'length'", {"begin": 1, "length": (1 << 64) - 1}), ("elf only", {"begin": 0, "length": 1, "format": "kdump-zlib"}),
+                               ("no guest memory", {"begin": 1 << 40, "length": 4096}), ("No such file", {"protocol": "file:/nonexistent/x"}), ("did you mean", {"format": "kdump-zlip"})):
+                refused(vm.ask, "dump-guest-memory", says=says, **dump(**more))
+            assert vm.ask("query-status")["running"]
+            # One at a time; the machine stands meanwhile.
+            read_end, write_end = os.pipe()
+            vm.ask("getfd", fdname="pipe", fds=[write_end])
+            os.close(write_end)
+            vm.ask("dump-guest-memory", paging=False, protocol="fd:pipe", detach=True)
+            refused(vm.ask, "dump-guest-memory", says="a dump is being written", **dump())
+            refused(vm.ask, "cont", says="dump of its memory")
+            assert vm.ask("query-dump")["status"] == "active" and not vm.ask("query-status")["running"]
+            os.close(read_end)  # nobody takes it
+            vm.qmp.event("DUMP_COMPLETED", error="writing the dump: Broken pipe")
+            assert vm.ask("query-dump")["status"] == "failed" and vm.ask("query-status")["running"]
+
+    def test_dump_and_quit(self):
+        """Nobody takes the dump, the client goes, the program ends all the same."""
+        for how in ("quit", "signal"):
+            with self.vm("-machine", "pc", base=["-accel", "tcg", "-m", "64M"]) as vm:
+                read_end, write_end = os.pipe()
+                vm.ask("getfd", fdname="pipe", fds=[write_end])
+                vm.ask("dump-guest-memory", paging=False, protocol="fd:pipe", detach=True, format="kdump-zlib")
+                vm.qmp.close()
+                vm.qmp = Client(vm.path)
+                assert vm.ask("query-dump")["status"] == "active"
+                if how == "quit":
+                    vm.ask("quit")
+                else:
+                    vm.process.terminate()
+                assert vm.end()[0] == 0
+                os.close(read_end)
+                os.close(write_end)
+
+    # --- the rest ---
+
+    def test_human(self):
+        with self.vm("-machine", "pc") as vm:
+            assert "running" in vm.qmp.human("info status")
+            assert vm.qmp.human("") == ""
+            assert "unknown command" in vm.qmp.human("nosuch")
+            refused(vm.ask, "human-monitor-command", says="no vCPU has index 3", command_line="info registers", cpu_index=3)
+
+    def test_trace(self):
+        with self.vm("-machine", "none") as vm:
+            assert vm.ask("trace-event-get-state", name="nosuch*") == []
+            refused(vm.ask, "trace-event-get-state", says="no trace event 'nosuch'", name="nosuch")
+            refused(vm.ask, "trace-event-set-state", says="no trace event 'nosuch'", name="nosuch", enable=True)
+            vm.ask("trace-event-set-state", name="*", enable=True)
+
+    def test_keys(self):
+        with self.vm("-machine", "pc") as vm:
+            key = lambda name: {"type": "qcode", "data": name}
+            vm.ask("send-key", keys=[key("ctrl"), key("alt"), key("delete")])
+            vm.ask("send-key", keys=[{"type": "number", "data": 0x1c}], hold_time=10)
+            refused(vm.ask, "send-key", says="no key 'nosuch'", keys=[key("nosuch")])
+            refused(vm.ask, "send-key", says="0 to 255", keys=[{"type": "number", "data": 256}])
+            refused(vm.ask, "send-key", says="at most 16", keys=[key("a")] * 17)
+            refused(vm.ask, "send-key", says="no key", keys=[1])
+            refused(vm.ask, "send-key", says="'hold-time'", keys=[key("a")], hold_time=-1)
+            refused(vm.ask, "send-key", says="'keys' is missing")
+        with self.vm("-machine", "none") as vm:
+            refused(vm.ask, "send-key", says="no keyboard", keys=[key("a")])
+
+
+def main():
+    program, names = os.path.abspath(sys.argv[1]), sys.argv[2:]
+    with tempfile.TemporaryDirectory() as folder:
+        tests = Tests(program, folder)
+        methods = [m for m in dir(tests) if m.startswith("test_") and (not names or m[5:] in names)]
+        failures = 0
+        for n, name in enumerate(methods, 1):
+            try:
+                getattr(tests, name)()
+                print(f"ok {n} - {name[5:]}", flush=True)
+            except Exception:
+                failures += 1
+                print(f"not ok {n} - {name[5:]}", flush=True)
+                for line in traceback.format_exc().splitlines():
+                    print(f"# {line}")
+        print(f"1..{len(methods)}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
