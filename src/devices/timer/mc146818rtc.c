@@ -67,9 +67,9 @@ struct Rtc {
     int      clock;           /* ClockKind */
     int64_t  epoch, ref;
     int64_t  first_epoch, first_ref; /* as the machine began: what RTC_CHANGE counts from */
-    int64_t  seen_second; /* up to which UF and AF are right */
-    int64_t  seen_edge;   /* likewise PF: number of the last periodic edge */
-    uint32_t lost;        /* periodic interrupts to make up for */
+    int64_t  seen_second;            /* up to which UF and AF are right */
+    int64_t  seen_edge;              /* likewise PF: number of the last periodic edge */
+    uint32_t lost;                   /* periodic interrupts to make up for */
     Timer    timer;
     IrqLine  irq;
     Region   ports;
