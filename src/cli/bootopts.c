@@ -1,8 +1,9 @@
-/* Options about what a guest boots: -kernel and what goes with it, -bios, -option-rom, -fw_cfg; -uuid and -seed.
+/* Options about what a guest boots: -boot, -kernel and what goes with it, -bios, -option-rom, -fw_cfg; -uuid and -seed.
  * Main thread, machine lock held. */
 
 #include "cli/bootopts.h"
 
+#include "base/bytes.h"
 #include "base/text.h"
 
 #include <fcntl.h>
@@ -33,6 +34,25 @@ static const Field option_rom_options[] = {
     {},
 };
 CLI_KEYS(option_rom_options, "option-rom");
+
+typedef struct BootOptionsText {
+    char   *order, *once, *splash;
+    bool    menu, strict;
+    int64_t splash_time, reboot_timeout;
+} BootOptionsText;
+
+static const Field boot_options[] = {
+    FIELD(BootOptionsText, order, "order", .help = "drives in order"),
+    FIELD(BootOptionsText, once, "once", .help = "the same for the first boot only"),
+    FIELD(BootOptionsText, menu, "menu", .help = "firmware offers a menu"),
+    FIELD(BootOptionsText, splash, "splash", .help = "picture that it shows: JPEG, or BMP of 24 bits"),
+    FIELD(BootOptionsText, splash_time, "splash-time", .initial = -1, .min = -1, .max = UINT16_MAX,
+          .help = "for how many milliseconds, and how long the menu is offered"),
+    FIELD(BootOptionsText, reboot_timeout, "reboot-timeout", .initial = -1, .min = -1, .max = UINT16_MAX,
+          .help = "milliseconds to a new try when nothing boots; -1: never"),
+    FIELD(BootOptionsText, strict, "strict", .help = "tries nothing without a bootindex"),
+    {},
+};
 
 static void free_fw_cfg_blob(gpointer data)
 {
@@ -123,6 +143,56 @@ static bool configure_option_roms(const Cli *cli, MachineConfig *c, Error *err)
     return true;
 }
 
+/* Firmware shows what it can decode, and nothing else. */
+static const char *splash_kind(const uint8_t *data, gsize len)
+{
+    enum { BMP_BITS = 28 };
+    if (len > 3 && data[0] == 0xff && data[1] == 0xd8 && data[2] == 0xff) {
+        return "bootsplash.jpg";
+    }
+    if (len > BMP_BITS + 2 && data[0] == 'B' && data[1] == 'M' && load_le16(data + BMP_BITS) == 24) {
+        return "bootsplash.bmp";
+    }
+    return NULL;
+}
+
+static bool read_splash(const Cli *cli, const char *text, BootConfig *boot, Error *err)
+{
+    g_autofree char *path     = cli_path(cli, text, O_RDONLY, err);
+    g_autoptr(GError) failure = NULL;
+    char *data;
+    gsize len;
+
+    if (!path) {
+        return false;
+    }
+    if (!g_file_get_contents(path, &data, &len, &failure)) {
+        return error_set(err, "%s", failure->message);
+    }
+    boot->splash      = g_bytes_new_take(data, len);
+    boot->splash_file = splash_kind((const uint8_t *)data, len);
+    return boot->splash_file || error_set(err, "'%s' is neither a JPEG picture nor a BMP picture of 24 bits", path);
+}
+
+static bool configure_boot(const Cli *cli, BootConfig *boot, Error *err)
+{
+    g_autoptr(Json) json = cli_merged(cli, "boot");
+    BootOptionsText o;
+
+    fields_init(boot_options, &o);
+    bool ok              = !json || fields_parse(boot_options, &o, json, true, NULL, err);
+    boot->given          = json != NULL;
+    boot->order          = g_steal_pointer(&o.order);
+    boot->once           = g_steal_pointer(&o.once);
+    boot->menu           = o.menu;
+    boot->strict         = o.strict;
+    boot->splash_time    = (int)o.splash_time;
+    boot->reboot_timeout = (int)o.reboot_timeout;
+    ok                   = ok && (!o.splash || read_splash(cli, o.splash, boot, err) || error_prefix(err, "splash: "));
+    fields_clear(boot_options, &o);
+    return ok || error_prefix(err, "-boot: ");
+}
+
 /* The file that an option names; NULL when it was not given. */
 static bool take_path(const Cli *cli, const char *option, char **path, Error *err)
 {
@@ -170,5 +240,5 @@ static bool configure_identity(const Cli *cli, Platform *platform, MachineConfig
 bool bootopts_configure(const Cli *cli, Platform *platform, MachineConfig *c, Error *err)
 {
     return configure_fw_cfg(cli, c, err) && configure_option_roms(cli, c, err) && configure_kernel(cli, c, err) &&
-           configure_identity(cli, platform, c, err);
+           configure_boot(cli, &c->boot, err) && configure_identity(cli, platform, c, err);
 }

@@ -138,7 +138,7 @@ bool device_load(Device *dev, const uint8_t *data, size_t len, Error *err);
  * device_input gets one. device_add_outputs registers lines so that qtest can intercept them. */
 void device_add_inputs(Device *dev, const char *name, unsigned n, void (*set)(void *dev, int n, int level));
 /* ... and say what would become of an edge (irq.h). */
-void    device_inputs_hear(Device *dev, const char *name, IrqHearing (*hearing)(void *dev, int n));
+void device_inputs_hear(Device *dev, const char *name, IrqHearing (*hearing)(void *dev, int n, const IrqTaken *taken));
 IrqPin *device_input(Device *dev, const char *name, unsigned n);
 IrqPin *device_find_input(Device *dev, const char *name, unsigned n); /* NULL: there is no such pin */
 void    device_add_outputs(Device *dev, const char *name, IrqLine *lines, unsigned n);

@@ -14,11 +14,18 @@ typedef enum IrqHearing {
     IRQ_DEAF,  /* masked: it would be lost */
 } IrqHearing;
 
+/* Hears once when the earlier edge has been taken, on the thread of the vCPU that did, with or without the machine
+ * lock. Spurious calls are possible, and where the host's kernel delivers interrupts none comes. */
+typedef struct IrqTaken {
+    void (*call)(void *opaque);
+    void *opaque;
+} IrqTaken;
+
 typedef struct IrqPin {
     void (*set)(void *opaque, int n, int level);
     void *opaque;
     int   n;
-    IrqHearing (*hearing)(void *opaque, int n); /* NULL: IRQ_HEARS */
+    IrqHearing (*hearing)(void *opaque, int n, const IrqTaken *taken); /* NULL: IRQ_HEARS */
 } IrqPin;
 
 typedef struct IrqLine {
@@ -32,9 +39,10 @@ static inline void irq_set(const IrqLine *line, int level)
     }
 }
 
-static inline IrqHearing irq_hearing(const IrqLine *line)
+/* With IRQ_WAITS, `taken` will be called; it lives as long as the machine. NULL: nobody wants to hear. */
+static inline IrqHearing irq_hearing(const IrqLine *line, const IrqTaken *taken)
 {
-    return line->to && line->to->hearing ? line->to->hearing(line->to->opaque, line->to->n) : IRQ_HEARS;
+    return line->to && line->to->hearing ? line->to->hearing(line->to->opaque, line->to->n, taken) : IRQ_HEARS;
 }
 
 static inline void irq_raise(const IrqLine *line)

@@ -72,7 +72,7 @@ void device_add_inputs(Device *dev, const char *name, unsigned n, void (*set)(vo
     }
 }
 
-void device_inputs_hear(Device *dev, const char *name, IrqHearing (*hearing)(void *dev, int n))
+void device_inputs_hear(Device *dev, const char *name, IrqHearing (*hearing)(void *dev, int n, const IrqTaken *taken))
 {
     PinGroup *group = find_group(dev->inputs, name);
     g_assert(group);

@@ -205,6 +205,25 @@ static GBytes *generate(Machine *m, const char *id, Error *err)
     return bytes;
 }
 
+/* -boot, but for what is in CMOS RAM. */
+static bool add_boot_files(PcBoard *pc, Error *err)
+{
+    const BootConfig *boot  = &pc->machine->config.boot;
+    g_autoptr(GBytes) order = boot_order_file(&pc->boot_order, boot->strict);
+    GByteArray *fail = g_byte_array_new(), *menu = g_byte_array_new();
+
+    put(fail, (uint32_t)boot->reboot_timeout, 4);
+    put(menu, (uint16_t)boot->splash_time, 2);
+    bool ok = add_file(pc, "etc/boot-fail-wait", fail, err);
+    if (boot->splash_time >= 0) {
+        ok = ok && add_file(pc, "etc/boot-menu-wait", menu, err);
+    } else {
+        g_byte_array_unref(menu);
+    }
+    return ok && (!boot->splash || fw_cfg_add_file(pc->fw_cfg, boot->splash_file, boot->splash, err)) &&
+           (!order || fw_cfg_add_file(pc->fw_cfg, "bootorder", order, err));
+}
+
 bool pc_fill_fw_cfg(PcBoard *pc, Error *err)
 {
     Machine             *m     = pc->machine;
@@ -217,7 +236,7 @@ bool pc_fill_fw_cfg(PcBoard *pc, Error *err)
     fw_cfg_add_i16(fw, FW_CFG_NOGRAPHIC, !m->graphics);
     fw_cfg_add_i16(fw, FW_CFG_NB_CPUS, (uint16_t)pc->hw.cpus);
     fw_cfg_add_i16(fw, FW_CFG_MAX_CPUS, (uint16_t)limit);
-    fw_cfg_add_i16(fw, FW_CFG_BOOT_MENU, 0);
+    fw_cfg_add_i16(fw, FW_CFG_BOOT_MENU, c->boot.menu);
     fw_cfg_add_i32(fw, FW_CFG_IRQ0_OVERRIDE, 1);
     add_hpet_item(pc);
     add_numa_item(pc, limit);
@@ -237,6 +256,5 @@ bool pc_fill_fw_cfg(PcBoard *pc, Error *err)
     if ((c->kernel && !pc_direct_boot(m) && !pc_add_firmware_kernel(pc, err)) || !pc_add_option_roms(pc, err)) {
         return false;
     }
-    g_autoptr(GBytes) order = boot_order_file(&pc->boot_order);
-    return !order || fw_cfg_add_file(fw, "bootorder", order, err);
+    return add_boot_files(pc, err);
 }

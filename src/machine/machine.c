@@ -112,10 +112,11 @@ Machine *machine_new(const MachineType *type, const Json *options, bool lenient,
     p->lock = g_new0(MachineLock, 1);
     machine_lock_init(p->lock);
     machine_lock(p->lock);
-    m->cpus    = g_ptr_array_new();
-    p->log     = log;
-    p->objects = object_root_new();
-    p->loop    = loop_new(p->lock, err);
+    m->config.boot = (BootConfig){ .splash_time = -1, .reboot_timeout = -1 };
+    m->cpus        = g_ptr_array_new();
+    p->log         = log;
+    p->objects     = object_root_new();
+    p->loop        = loop_new(p->lock, err);
     if (!p->loop) {
         machine_free(m);
         return NULL;
@@ -139,7 +140,8 @@ Machine *machine_new(const MachineType *type, const Json *options, bool lenient,
 static void config_clear(MachineConfig *c)
 {
     GPtrArray **lists[] = { &c->fw_cfg, &c->option_roms, &c->smbios, &c->acpi_tables, &c->firmware_dirs };
-    char      **texts[] = { &c->cpu_model, &c->kernel, &c->initrd, &c->append, &c->bios, &c->name, &c->mem_path };
+    char      **texts[] = { &c->cpu_model, &c->kernel,     &c->initrd,    &c->append,  &c->bios,
+                            &c->name,      &c->boot.order, &c->boot.once, &c->mem_path };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_clear_pointer(lists[i], g_ptr_array_unref);
@@ -148,6 +150,7 @@ static void config_clear(MachineConfig *c)
         g_clear_pointer(texts[i], g_free);
     }
     g_clear_pointer(&c->numa, numa_free);
+    g_clear_pointer(&c->boot.splash, g_bytes_unref);
 }
 
 /* The other way round: what uses something goes before it. */

@@ -12,6 +12,7 @@
 #include "cpu/x86/cpuid.h"
 #include "devices/device.h"
 #include "devices/irq/apic.h"
+#include "machine/bootorder.h"
 #include "memory/backend.h"
 
 typedef struct Machine     Machine;
@@ -71,6 +72,7 @@ typedef struct MachineConfig {
     RtcConfig      rtc;
     char          *cpu_model; /* -cpu text, NULL for the board's default */
     char          *kernel, *initrd, *append, *bios;
+    BootConfig     boot;
     GPtrArray     *fw_cfg;        /* FwCfgBlob * */
     GPtrArray     *option_roms;   /* OptionRom * */
     GPtrArray     *smbios;        /* Json *: one -smbios each, in order */

@@ -17,6 +17,9 @@ static bool build(Machine *m, Error *err)
     if (c->bios) {
         return error_set(err, "-bios: the machine 'none' has no place for firmware");
     }
+    if (c->boot.given) {
+        return error_set(err, "-boot: the machine 'none' has no firmware to tell");
+    }
     if ((c->option_roms && c->option_roms->len) || (c->fw_cfg && c->fw_cfg->len)) {
         return error_set(err, "-%s: the machine 'none' has no fw_cfg device",
                          c->fw_cfg && c->fw_cfg->len ? "fw_cfg" : "option-rom");

@@ -280,10 +280,8 @@ static void fill_cmos(PcBoard *pc)
         { 0x34, 2, MIN((hw->ram_below_4g - MIN(hw->ram_below_4g, 16 * MiB)) / (64 * KiB), 0xffff) },
         { 0x5b, 3, MIN(hw->ram_above_4g / (64 * KiB), 0xffffff) },
         { 0x5f, 1, hw->cpus - 1 },
-        { 0x10, 1, 0 },                                        /* no floppy drives */
-        { 0x14, 1, 2 | (pc->machine->i8042 ? 4 : 0) },         /* coprocessor, PS/2 mouse */
-        { 0x3d, 1, 0x12 | 0x20 },                              /* boot order: disk, floppy */
-        { 0x38, 1, 0x30 | (pc->machine->fd_bootchk ? 0 : 1) }, /* then CD-ROM */
+        { 0x10, 1, 0 },                                /* no floppy drives */
+        { 0x14, 1, 2 | (pc->machine->i8042 ? 4 : 0) }, /* coprocessor, PS/2 mouse */
     };
 
     for (unsigned i = 0; pc->rtc && i < G_N_ELEMENTS(entries); i++) {
@@ -291,6 +289,33 @@ static void fill_cmos(PcBoard *pc)
             rtc_set_cmos(pc->rtc, (uint8_t)(entries[i].index + b), (uint8_t)(entries[i].value >> (8 * b)));
         }
     }
+}
+
+/* The letters of -boot. NULL stands for disk, floppy, CD-ROM. */
+static bool set_boot_order(PcBoard *pc, const char *letters, Error *err)
+{
+    uint8_t first_two, third;
+
+    if (!boot_order_cmos(letters ? letters : "cad", &first_two, &third, err)) {
+        return false;
+    }
+    if (pc->rtc) {
+        rtc_set_cmos(pc->rtc, CMOS_BOOT_12, first_two);
+        rtc_set_cmos(pc->rtc, CMOS_BOOT_3, third | (pc->machine->fd_bootchk ? 0 : CMOS_NO_FLOPPY_CHECK));
+    }
+    return true;
+}
+
+static bool set_first_boot_order(PcBoard *pc, Error *err)
+{
+    const BootConfig *boot = &pc->machine->config.boot;
+
+    if (!pc->rtc && (boot->order || boot->once)) {
+        return error_set(err, "-boot %s=: firmware reads the order in the RTC's CMOS RAM, and this machine has no RTC",
+                         boot->order ? "order" : "once");
+    }
+    return (set_boot_order(pc, boot->order, err) || error_prefix(err, "-boot order=%s: ", boot->order)) &&
+           (!boot->once || set_boot_order(pc, boot->once, err) || error_prefix(err, "-boot once=%s: ", boot->once));
 }
 
 static bool refuse_missing(const Machine *m, Error *err)
@@ -335,7 +360,7 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
     }
     choose_windows(pc);
     fill_cmos(pc);
-    return pc_direct_boot(m) || pc_load_bios(pc, err);
+    return set_first_boot_order(pc, err) && (pc_direct_boot(m) || pc_load_bios(pc, err));
 }
 
 /* ---- Tables ---- */
@@ -484,6 +509,10 @@ void pc_reset(Machine *m, ResetKind kind)
         pc_start_direct_boot(pc);
     } else {
         pc_copy_bios(pc);
+    }
+    if (pc->ran_before && pc->machine->config.boot.once) {
+        set_boot_order(pc, m->config.boot.order, NULL);
+        g_clear_pointer(&m->config.boot.once, g_free);
     }
     pc->ran_before = true;
 }

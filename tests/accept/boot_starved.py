@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Boots Debian's kernel through its check of the timer while the program is stopped most of the time, as on a busy host.
+"""Boots Debian's kernel through its check of the timer while the program is stopped most of the time, as on a busy host, or beside
+busy loops of a higher priority on the same CPU.
 
-Usage: boot_starved.py PROGRAM [--runs N] [--on SECONDS] [--off SECONDS] [--machine OPTIONS]
+Usage: boot_starved.py PROGRAM [--runs N] [--on SECONDS] [--off SECONDS] [--machine OPTIONS] [--beside LOOPS]
 
 A run is "clean", "warned" (the I/O APIC's timer was taken for broken, another way was found), or "stopped". Ends with a
 line of JSON; fails when a run has stopped."""
@@ -45,8 +46,21 @@ class Starver(threading.Thread):
         self.join()
 
 
-def boot(program, on, off, machine, limit=300):
-    process = subprocess.Popen([program, "-accel", "tcg", "-machine", machine, "-m", "512M", "-cpu", "qemu64", "-nographic", "-kernel",
+class Loops:
+    """Busy loops on one CPU, which the program shares with them at a lower priority."""
+
+    def __init__(self, n):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        self.all = [subprocess.Popen(["nice", "-n", "5", sys.executable, "-c", "while True: pass"]) for _ in range(n)]
+
+    def end(self):
+        for loop in self.all:
+            loop.kill()
+            loop.wait()
+
+
+def boot(program, on, off, machine, beside, limit=300):
+    process = subprocess.Popen([*(["nice", "-n", "12"] if beside else []), program, "-accel", "tcg", "-machine", machine, "-m", "512M", "-cpu", "qemu64", "-nographic", "-kernel",
                                 cached("fetch-kernel.sh"), "-initrd", cached("make-initramfs.sh"), "-append",
                                 "console=ttyS0 earlyprintk=ttyS0 script=check"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     starver = Starver(process.pid, on, off)
@@ -56,7 +70,7 @@ def boot(program, on, off, machine, limit=300):
     result = "stopped"
     warned = False
     for line in process.stdout:
-        if BEGIN in line:
+        if BEGIN in line and not beside:
             starver.wanted.set()
         warned |= WARNED in line
         if END in line:
@@ -77,12 +91,18 @@ def main():
     parser.add_argument("--on", type=float, default=0.01)
     parser.add_argument("--off", type=float, default=0.04)
     parser.add_argument("--machine", default="pc,unpack-kernel=on")
+    parser.add_argument("--beside", type=int, default=0)
     args = parser.parse_args()
     results = collections.Counter()
-    for _ in range(args.runs):
-        result = boot(args.program, args.on, args.off, args.machine)
-        print(result, flush=True)
-        results[result] += 1
+    loops = Loops(args.beside) if args.beside else None
+    try:
+        for _ in range(args.runs):
+            result = boot(args.program, args.on, args.off, args.machine, args.beside)
+            print(result, flush=True)
+            results[result] += 1
+    finally:
+        if loops:
+            loops.end()
     print(json.dumps({"runs": args.runs, **results}))
     return 1 if results["stopped"] else 0
 

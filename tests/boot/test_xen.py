@@ -11,8 +11,9 @@ from guest import Boot
 # What Xen says about every processor of this kind in a virtual machine.
 XEN_HARMLESS = r"If not running virtualised, please report a bug|xenoprof: "
 XEN_BAD = r"\(XEN\).*\b(panic|warning|error|failed|fault|bug|unable|cannot|lost|stuck|timed out|unstable)\b"
-# What dom0's kernel says about the processor, not about the machine: models are without what microcode brought later.
-OF_THE_MODEL = r"data leaks possible|hw-vuln/|vulnerable to RETBleed|Spectre v2 mitigation"
+# What dom0's kernel says about the processor, not about the machine: models are without what microcode brought later, and
+# of several processors that are not Intel's and have no invariant TSC it trusts none.
+OF_THE_MODEL = r"data leaks possible|hw-vuln/|vulnerable to RETBleed|Spectre v2 mitigation|TSC unstable due to TSCs unsynchronized"
 
 
 def check(program, cpus, *options, timeout=300):

@@ -41,7 +41,8 @@ DbtMode check_decode_mode(unsigned number)
         { 0 }, { 6, 2, 6, 6, 7, 3 }, { 6, 2, 6, 6, 0, 5 }, { 5, 1, 5, 3, 6, 0 }, { 7, 7, 7, 7, 1, 2 }, { 0 }
     };
     memcpy(mode.seg, kinds[number % 6], sizeof mode.seg);
-    mode.real = s[0] == 2;
+    mode.real      = s[0] == 2;
+    mode.protected = number % 6 == 1 || number % 6 == 3;
     return mode;
 }
 
@@ -128,12 +129,15 @@ static const char *check_name(const Check *c, char *why)
     case T_STSEG: ok = m == ZYDIS_MNEMONIC_MOV && c->op[1].reg.value == segment; break;
     case T_SETSEG: ok = m == ZYDIS_MNEMONIC_MOV && c->op[0].reg.value == segment; break;
     case T_SEGC:
+    case T_SEGQ:
         ok = m == loads[c->in->seg_reg] ||
              ((m == ZYDIS_MNEMONIC_MOV || m == ZYDIS_MNEMONIC_POP) && c->op[0].reg.value == segment);
         break;
     case T_LSEG: ok = m == loads[c->in->seg_reg]; break;
     case T_FAR:
-        ok = m == ZYDIS_MNEMONIC_IRET || m == ZYDIS_MNEMONIC_INT || c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+    case T_FARQ:
+        ok = m == ZYDIS_MNEMONIC_IRET || m == ZYDIS_MNEMONIC_IRETD || m == ZYDIS_MNEMONIC_INT ||
+             c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
         ok &= c->op[0].type != ZYDIS_OPERAND_TYPE_POINTER || c->op[0].ptr.segment == (uint32_t)c->in->disp;
         break;
     case T_JCC: ok = c->z.meta.category == ZYDIS_CATEGORY_COND_BR && (c->z.opcode & 15) == (c->in->op & 15); break;
@@ -305,7 +309,8 @@ static const char *check_immediate(const Check *c, char *why)
     }
     unsigned free = 64 - 8u * in->imm_size;
     uint64_t want = c->z.raw.imm[0].value.u << free;
-    int64_t  sign = in->t == T_RET || in->t == T_FAR ? (int64_t)(want >> free) : (int64_t)want >> free;
+    int64_t  sign =
+        in->t == T_RET || in->t == T_FAR || in->t == T_FARQ ? (int64_t)(want >> free) : (int64_t)want >> free;
     return sign == in->imm ? NULL
                            : DIFFERS("immediate %" G_GINT64_MODIFIER "x, not %" G_GINT64_MODIFIER "x",
                                      (uint64_t)in->imm, (uint64_t)sign);

@@ -63,7 +63,19 @@ static void translate(char *line)
         to[len]     = 0x85; /* test eax, eax */
         to[len + 1] = 0xc0;
     }
-    guest_set_mode(guest, 0, is64 ? GUEST_LONG64 : GUEST_COMPAT32, strstr(line, "kernel") ? 0 : 3);
+    guest_set_mode(guest, 0,
+                   is64                        ? GUEST_LONG64
+                   : strstr(line, "protected") ? GUEST_PROTECTED32
+                                               : GUEST_COMPAT32,
+                   strstr(line, "kernel") ? 0 : 3);
+    if (strstr(line, "based")) { /* segments with a base and a limit */
+        static const uint8_t segments[] = { X86_SS, X86_DS, X86_ES };
+        for (unsigned i = 0; i < G_N_ELEMENTS(segments); i++) {
+            cpu->seg[segments[i]].base  = 0x1000;
+            cpu->seg[segments[i]].limit = 0x12345;
+        }
+        x86_update_mode(cpu);
+    }
     f.rip         = GUEST_CODE + offset + (strstr(line, "high") ? UINT64_C(0x7f0000000000) : 0);
     f.linear      = f.rip;
     f.page_offset = offset;

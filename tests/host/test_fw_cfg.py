@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""-fw_cfg on the real program, by the device-test protocol: files, strings, what objects generate. Usage: test_fw_cfg.py PROGRAM"""
+"""-fw_cfg and -boot on the real program, by the device-test protocol: files, strings, what objects generate; what firmware finds of
+-boot in fw_cfg and in CMOS RAM. Usage: test_fw_cfg.py PROGRAM"""
 
 import os
 import struct
@@ -34,6 +35,10 @@ class Machine:
     def file(self, name):
         return self.item(*self.files()[name])
 
+    def cmos(self, index):
+        self.ask(f"outb 0x70 {index}")
+        return int(self.ask("inb 0x71")[0], 16)
+
     def __enter__(self):
         return self
 
@@ -63,9 +68,38 @@ def check(program, folder):
         yield "files come in the order of their names", names == sorted(names)
 
 
+def check_boot(program, folder):
+    """Values as Debian's QEMU has them."""
+    order = {(): (0x12, 0x30), ("dc",): (0x23, 0), ("order=ndb",): (0x34, 0x10), ("menu=on", "order="): (0, 0), ("once=n,order=a",): (0x04, 0),
+             ("strict=on",): (0x12, 0x30)}
+    for options, expected in order.items():
+        for machine in ("pc", "q35", "isapc"):
+            with Machine(program, "-machine", machine, *(text for option in options for text in ("-boot", option))) as m:
+                got = m.cmos(0x3d), m.cmos(0x38)
+                yield f"{machine}: order of {' '.join(options) or 'no -boot'}: {got}", got == expected
+    with Machine(program, "-boot", "once=d", "-machine", "pc,fd-bootchk=off") as m:
+        got = [m.cmos(0x3d), m.cmos(0x38)]
+        m.ask("outb 0xcf9 0x02")
+        m.ask("outb 0xcf9 0x06")
+        got += [m.cmos(0x3d), m.cmos(0x38)]
+        yield f"once=d, then reset: {got}", got == [0x03, 0x01, 0x12, 0x31]
+    with Machine(program) as m:
+        files = m.files()
+        yield "nothing asked for", m.item(0x0e, 2) == b"\0\0" and m.file("etc/boot-fail-wait") == b"\xff" * 4 and "etc/boot-menu-wait" not in files
+    for name, contents in (("bootsplash.bmp", b"BM" + bytes(26) + b"\x18" + bytes(30)), ("bootsplash.jpg", b"\xff\xd8\xff\xe0" + bytes(30))):
+        path = os.path.join(folder, "splash")
+        with open(path, "wb") as f:
+            f.write(contents)
+        with Machine(program, "-boot", f"menu=on,splash={path},splash-time=5000", "-boot", "reboot-timeout=1000,strict=on") as m:
+            yield name, m.file(name) == contents
+            yield name + ": menu and times", (m.item(0x0e, 2), m.file("etc/boot-menu-wait"), m.file("etc/boot-fail-wait")) == (
+                b"\1\0", struct.pack("<H", 5000), struct.pack("<I", 1000))
+            yield name + ": strict, and no order", "bootorder" not in m.files()
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        results = list(check(sys.argv[1], folder))
+        results = [*check(sys.argv[1], folder), *check_boot(sys.argv[1], folder)]
     for n, (name, good) in enumerate(results, 1):
         print(f"{'ok' if good else 'not ok'} {n} - {name}")
     print(f"1..{len(results)}")

@@ -9,12 +9,27 @@ static void pin_set(void *opaque, int n, int level)
     TestPin *pin = opaque;
     pin->rises += level && !pin->level;
     pin->falls += !level && pin->level;
-    pin->level = level;
+    pin->hearing = pin->latches && level && !pin->level ? IRQ_WAITS : pin->hearing;
+    pin->level   = level;
 }
 
-static IrqHearing pin_hearing(void *opaque, int n)
+static IrqHearing pin_hearing(void *opaque, int n, const IrqTaken *taken)
 {
-    return ((TestPin *)opaque)->hearing;
+    TestPin *pin = opaque;
+    if (pin->hearing == IRQ_WAITS) {
+        pin->taken = taken;
+    }
+    return pin->hearing;
+}
+
+void test_pin_take(TestPin *pin)
+{
+    const IrqTaken *taken = pin->taken;
+    pin->taken            = NULL;
+    pin->hearing          = IRQ_HEARS;
+    if (taken) {
+        taken->call(taken->opaque);
+    }
 }
 
 void test_pin_init(TestPin *pin)

@@ -11,10 +11,12 @@ enum { TEST_RAM_SIZE = 4 << 20 };
 
 /* One wire's end: what arrived. */
 typedef struct TestPin {
-    IrqPin     pin;
-    int        level;
-    unsigned   rises, falls;
-    IrqHearing hearing; /* what it says of an edge */
+    IrqPin          pin;
+    int             level;
+    unsigned        rises, falls;
+    IrqHearing      hearing; /* what it says of an edge */
+    bool            latches; /* a rise has it wait until test_pin_take() */
+    const IrqTaken *taken;   /* who wants to know when that changes */
 } TestPin;
 
 /* Everything is under the machine lock, which test_platform_open() takes. The virtual clock is manual, at 0. */
@@ -41,6 +43,7 @@ void test_platform_close(TestPlatform *t); /* unrealizes all devices */
 /* A wire of its own. */
 void test_pin_init(TestPin *pin);
 void test_pin_forget(TestPin *pin); /* counts from 0 again */
+void test_pin_take(TestPin *pin);   /* the edge that waited is taken: whoever asked hears of it */
 
 uint8_t  in8(TestPlatform *t, uint16_t port);
 uint16_t in16(TestPlatform *t, uint16_t port);

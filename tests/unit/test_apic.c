@@ -754,25 +754,62 @@ static void test_ioapic_edge(void)
     close_rig(&r);
 }
 
+static void count_call(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+/* Who waits for an edge to be taken hears of it once, at the end of that interrupt: by the register or the MSR. */
+static void test_ioapic_taken(void)
+{
+    for (unsigned x2 = 0; x2 < 2; x2++) {
+        Rig      r;
+        IrqLine  line;
+        unsigned calls = 0;
+        IrqTaken taken = { count_call, &calls };
+        open_rig(&r);
+        if (x2) {
+            apic_set_base(r.cpus[1].apic, apic_get_base(r.cpus[1].apic) | 0xc00, 40);
+        }
+        line.to = ioapic_input(r.io, 4);
+        set_rte(&r, 4, 0x44, 1);
+        g_assert_cmpint(irq_hearing(&line, &taken), ==, IRQ_HEARS);
+        irq_pulse(&line);
+        g_assert_cmpint(irq_hearing(&line, &taken), ==, IRQ_WAITS);
+        g_assert_cmpint(take(&r, 1), ==, 0x44);
+        g_assert_cmpuint(calls, ==, 0);
+        for (unsigned i = 0; i < 2; i++) {
+            if (x2) {
+                g_assert_true(apic_write_msr_quickly(r.cpus[1].apic, 0x80b, 0) == (i > 0));
+                g_assert_true(i || apic_write_msr(r.cpus[1].apic, 0x80b, 0));
+            } else {
+                set_reg(&r, 1, 0xb0, 0);
+            }
+            g_assert_cmpuint(calls, ==, 1);
+        }
+        close_rig(&r);
+    }
+}
+
 static void test_ioapic_hearing(void)
 {
     Rig     r;
     IrqLine line;
     open_rig(&r);
     line.to = ioapic_input(r.io, 4);
-    g_assert_cmpint(irq_hearing(&line), ==, IRQ_DEAF); /* masked */
+    g_assert_cmpint(irq_hearing(&line, NULL), ==, IRQ_DEAF); /* masked */
     set_rte(&r, 4, 0x44, 1);
-    g_assert_cmpint(irq_hearing(&line), ==, IRQ_HEARS);
+    g_assert_cmpint(irq_hearing(&line, NULL), ==, IRQ_HEARS);
     irq_pulse(&line);
-    g_assert_cmpint(irq_hearing(&line), ==, IRQ_WAITS);
+    g_assert_cmpint(irq_hearing(&line, NULL), ==, IRQ_WAITS);
     g_assert_cmpint(take(&r, 1), ==, 0x44); /* one in service, another may wait */
-    g_assert_cmpint(irq_hearing(&line), ==, IRQ_HEARS);
+    g_assert_cmpint(irq_hearing(&line, NULL), ==, IRQ_HEARS);
     irq_pulse(&line);
-    g_assert_cmpint(irq_hearing(&line), ==, IRQ_WAITS);
+    g_assert_cmpint(irq_hearing(&line, NULL), ==, IRQ_WAITS);
     set_rte(&r, 4, 0x400, 1); /* NMI: nobody keeps an edge from it */
-    g_assert_cmpint(irq_hearing(&line), ==, IRQ_HEARS);
+    g_assert_cmpint(irq_hearing(&line, NULL), ==, IRQ_HEARS);
     set_rte(&r, 4, 0x8044, 1); /* level */
-    g_assert_cmpint(irq_hearing(&line), ==, IRQ_HEARS);
+    g_assert_cmpint(irq_hearing(&line, NULL), ==, IRQ_HEARS);
     close_rig(&r);
 }
 
@@ -870,6 +907,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ioapic/registers", test_ioapic_registers);
     g_test_add_func("/ioapic/edge", test_ioapic_edge);
     g_test_add_func("/ioapic/hearing", test_ioapic_hearing);
+    g_test_add_func("/ioapic/taken", test_ioapic_taken);
     g_test_add_func("/ioapic/level", test_ioapic_level);
     g_test_add_func("/ioapic/storm", test_ioapic_storm);
     g_test_add_func("/ioapic/state", test_ioapic_state);

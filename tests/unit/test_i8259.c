@@ -231,7 +231,51 @@ static void test_elcr(void)
 
 static IrqHearing hearing(Rig *r, unsigned irq)
 {
-    return irq_hearing(&(IrqLine){ i8259_input(r->pic, irq) });
+    return irq_hearing(&(IrqLine){ i8259_input(r->pic, irq) }, NULL);
+}
+
+static void count_call(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+/* Who waits for an edge to be taken hears of it once. */
+static void test_taken(void)
+{
+    Rig      r;
+    unsigned calls = 0;
+    IrqTaken taken = { count_call, &calls };
+    open_rig(&r);
+    for (unsigned irq = 0; irq < 16; irq += 8) {
+        IrqLine line = { i8259_input(r.pic, irq) };
+        calls        = 0;
+        g_assert_cmpint(irq_hearing(&line, &taken), ==, IRQ_HEARS);
+        pulse(&r, irq);
+        i8259_ack(r.pic);
+        g_assert_cmpuint(calls, ==, 0); /* it had not to wait */
+        pulse(&r, irq);
+        g_assert_cmpint(irq_hearing(&line, &taken), ==, IRQ_WAITS);
+        g_assert_cmpint(irq_hearing(&line, NULL), ==, IRQ_WAITS);
+        pulse(&r, 1);
+        out8(&r.t, 0xa0, 0x20);
+        out8(&r.t, 0x20, 0x20);
+        g_assert_cmpuint(calls, ==, 0);
+        i8259_ack(r.pic);
+        i8259_ack(r.pic);
+        g_assert_cmpuint(calls, ==, irq ? 0 : 1); /* IRQ 1 ranks between them */
+        out8(&r.t, 0x20, 0x20);
+        out8(&r.t, 0x20, 0x20);
+        i8259_ack(r.pic);
+        g_assert_cmpuint(calls, ==, 1);
+        out8(&r.t, 0xa0, 0x20);
+        out8(&r.t, 0x20, 0x20);
+        pulse(&r, irq);
+        i8259_ack(r.pic);
+        g_assert_cmpuint(calls, ==, 1);
+        out8(&r.t, 0xa0, 0x20);
+        out8(&r.t, 0x20, 0x20);
+    }
+    close_rig(&r);
 }
 
 static void test_hearing(void)
@@ -253,11 +297,11 @@ static void test_hearing(void)
     test_pin_init(&other);
     irq_split_init(&split, i8259_input(r.pic, 8), &other.pin);
     other.hearing = IRQ_WAITS;
-    g_assert_cmpint(irq_hearing(&(IrqLine){ &split.in }), ==, IRQ_WAITS);
+    g_assert_cmpint(irq_hearing(&(IrqLine){ &split.in }, NULL), ==, IRQ_WAITS);
     out8(&r.t, 0x21, 0); /* who hears counts */
-    g_assert_cmpint(irq_hearing(&(IrqLine){ &split.in }), ==, IRQ_HEARS);
+    g_assert_cmpint(irq_hearing(&(IrqLine){ &split.in }, NULL), ==, IRQ_HEARS);
     irq_split_init(&split, NULL, NULL);
-    g_assert_cmpint(irq_hearing(&(IrqLine){ &split.in }), ==, IRQ_DEAF);
+    g_assert_cmpint(irq_hearing(&(IrqLine){ &split.in }, NULL), ==, IRQ_DEAF);
     close_rig(&r);
 }
 
@@ -313,6 +357,7 @@ int main(int argc, char **argv)
     g_test_add_func("/i8259/poll", test_poll);
     g_test_add_func("/i8259/elcr", test_elcr);
     g_test_add_func("/i8259/hearing", test_hearing);
+    g_test_add_func("/i8259/taken", test_taken);
     g_test_add_func("/i8259/icw1", test_icw1);
     g_test_add_func("/i8259/state", test_state);
     return g_test_run();

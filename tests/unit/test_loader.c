@@ -297,18 +297,45 @@ static void test_boot_order(void)
     g_auto(Error) err = { 0 };
     BootOrder order   = { 0 };
 
-    g_assert_null(boot_order_file(&order));
+    g_assert_null(boot_order_file(&order, true));
     g_assert_true(boot_order_add(&order, -1, "never", &err));
     g_assert_true(boot_order_add(&order, 7, "last", &err));
     g_assert_true(boot_order_add(&order, 0, "first", &err));
     g_assert_true(boot_order_add(&order, 3, "middle", &err));
     g_assert_false(boot_order_add(&order, 3, "other", &err));
     g_assert_cmpstr(err.text, ==, "bootindex=3 is that of middle already");
-    g_autoptr(GBytes) file = boot_order_file(&order);
-    gsize       len;
-    const char *text = g_bytes_get_data(file, &len);
-    g_assert_cmpmem(text, len, "first\nmiddle\nlast", 18);
+    for (unsigned strict = 0; strict < 2; strict++) {
+        static const char text[] = "first\nmiddle\nlast", whole[] = "first\nmiddle\nlast\nHALT";
+        g_autoptr(GBytes) file = boot_order_file(&order, strict);
+        g_autoptr(GBytes) expected =
+            strict ? g_bytes_new_static(whole, sizeof whole) : g_bytes_new_static(text, sizeof text);
+        g_assert_true(g_bytes_equal(file, expected));
+    }
     boot_order_clear(&order);
+}
+
+static void test_boot_letters(void)
+{
+    static const struct {
+        const char *letters;
+        uint8_t     first_two, third;
+        const char *wrong;
+    } rows[] = { { "cad", 0x12, 0x30 },
+                 { "", 0, 0 },
+                 { "n", 4, 0 },
+                 { "bdn", 0x31, 0x40 },
+                 { "abc", 0x11, 0x20 },
+                 { .letters = "cdan", .wrong = "three" },
+                 { .letters = "aba", .wrong = "twice" },
+                 { .letters = "ce", .wrong = "'e' is no drive" } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_auto(Error) err = { 0 };
+        uint8_t first_two, third;
+        bool    good = boot_order_cmos(rows[i].letters, &first_two, &third, &err);
+        g_assert_true(good == !rows[i].wrong);
+        g_assert_true(good ? first_two == rows[i].first_two && third == rows[i].third
+                           : strstr(err.text, rows[i].wrong) != NULL);
+    }
 }
 
 /* ---- PVH ---- */
@@ -577,6 +604,7 @@ int main(int argc, char **argv)
     g_test_add_func("/loader/linux-refusals", test_linux_refusals);
     g_test_add_func("/loader/linux16", test_linux16);
     g_test_add_func("/loader/boot-order", test_boot_order);
+    g_test_add_func("/loader/boot-letters", test_boot_letters);
     g_test_add_func("/loader/pvh", test_pvh);
     g_test_add_func("/loader/multiboot-elf", test_multiboot_elf);
     g_test_add_func("/loader/multiboot-kludge", test_multiboot_kludge);

@@ -4,7 +4,7 @@
 #include "guest.h"
 
 #include "base/bytes.h"
-#include "cpu/x86/segment.h"
+#include "cpu/x86/quick.h"
 
 #include <string.h>
 

@@ -3,6 +3,7 @@
 #include "x86_stub.h"
 
 #include "cpu/x86/insn.h"
+#include "cpu/x86/quick.h"
 #include "devices/irq/apic.h"
 
 volatile int     stub_vector;
@@ -126,7 +127,7 @@ MemResult address_space_write(AddressSpace *as, uint64_t addr, const void *buf, 
     return MEM_OK;
 }
 
-/* --- quick.c: there is no TLB --- */
+/* --- quick.c, quick_legacy.c: there is no TLB --- */
 
 bool x86_quick_deliver(X86Cpu *cpu, unsigned vector, bool software, bool has_error, uint32_t error, uint64_t rip,
                        uint64_t flags)
@@ -135,6 +136,21 @@ bool x86_quick_deliver(X86Cpu *cpu, unsigned vector, bool software, bool has_err
 }
 
 bool x86_quick_iret(X86Cpu *cpu)
+{
+    return false;
+}
+
+bool x86_quick_far(X86Cpu *cpu, uint16_t selector, uint64_t offset, unsigned size, uint64_t next)
+{
+    return false;
+}
+
+bool x86_quick_far_return(X86Cpu *cpu, unsigned size, unsigned pop_bytes)
+{
+    return false;
+}
+
+bool x86_quick_iret_legacy(X86Cpu *cpu, unsigned size)
 {
     return false;
 }

@@ -111,6 +111,26 @@ typedef struct DbtCode {
 /* Numbers of what a site may look into: micro entries, then runs, all modes in one. */
 enum { DBT_MICROS = DBT_MODES * 2 * DBT_MICRO, DBT_ENTRIES = DBT_MICROS + DBT_MODES * 2 * DBT_RUNS };
 
+/* A descriptor of the GDT or LDT that a segment register was loaded with, and what is made of it in the ring that runs.
+ * It counts as long as the TLB drops nothing, tables and ring stay, and its bytes are the same (quick.c). */
+typedef struct DbtDescriptor {
+    uint32_t    selector; /* DBT_NO_SELECTOR: none */
+    uint8_t     kind;     /* of data that may be loaded: X86SegmentKind, which stubs compare; DBT_NO_KIND: it may not */
+    uint8_t     code;     /* code of this ring that may be entered: its X86CodeSize + 1; 0: none */
+    uint64_t    raw;
+    const void *host; /* where it lies */
+    uint64_t    base;
+    uint32_t    limit, attr;       /* as X86Segment has them */
+    uint64_t    tag_key, tag, key; /* of code: the tag of its units with that key; what segment_key has of it */
+} DbtDescriptor;
+
+enum { DBT_DESCRIPTORS = 16, DBT_NO_SELECTOR = 0x10000, DBT_NO_KIND = 0xff };
+
+static inline unsigned dbt_descriptor_slot(uint32_t selector)
+{
+    return selector >> 3 & (DBT_DESCRIPTORS - 1);
+}
+
 /* At RSP. Offsets are in emitted code. */
 typedef struct DbtFrame {
     uint64_t r9, r10, r11;
@@ -146,6 +166,8 @@ typedef struct DbtFrame {
     uint16_t misses[DBT_ENTRIES]; /* of micro entries and runs, counted down by the stubs */
     uint16_t heat[DBT_HEATS];     /* runs left, by where a look-up was called: the same */
 
+    DbtDescriptor descriptors[DBT_DESCRIPTORS]; /* only stubs look at them */
+
     /* Not known to emitted code. */
     uint8_t  micro_used[DBT_MODES * 2 * DBT_MICRO / DBT_LINE] __attribute__((aligned(8))); /* lines that were filled */
     uint32_t runs_used[DBT_MODES * 2];                                                     /* a bit each */
@@ -162,8 +184,12 @@ typedef struct DbtFrame {
     uint16_t code_selector;
     uint64_t code_tag;
     uint32_t segment_changes; /* X86Cpu's that code knows */
-    const uint8_t *at;        /* whose slow access may fault now */
-    X86Insn        insn;      /* that runs in C */
+    bool     descriptors_used;
+    uint8_t  descriptors_cpl, descriptors_mode; /* what they count for */
+    uint64_t descriptors_gdt, descriptors_ldt;
+    uint32_t descriptors_gdt_limit, descriptors_ldt_limit;
+    const uint8_t *at;   /* whose slow access may fault now */
+    X86Insn        insn; /* that runs in C */
     DbtSample      samples[DBT_MICROS];
     DbtWindows    *windows; /* NULL: none yet */
     DbtAccess      accesses[DBT_ACCESSES];
@@ -239,17 +265,23 @@ typedef enum DbtStub {
     STUB_JUMP_MISS_LAST = STUB_JUMP_MISS + DBT_MODES - 1,
     STUB_RET_MISS, /* by mode: the same behind RET and its like, whose target may be bad */
     STUB_RET_MISS_LAST = STUB_RET_MISS + DBT_MODES - 1,
-    STUB_CALL_MISS, /* an indirect call, before anything of it has happened: RAX = its target */
-    STUB_KICK,      /* somebody wants the vCPU: RAX = rip */
-    STUB_STAC,      /* RAX = rip behind STAC in ring 0, SMAP in force: into units of the mode without it */
-    STUB_CLAC,      /* the way back */
-    STUB_SYSCALL,   /* called like STUB_INSN, in 64-bit code; RAX = rip behind it */
-    STUB_SYSRET,    /* the same */
-    STUB_PAGES,     /* a unit in two pages, the second of which is not known to be there: RAX = rip */
-    STUB_FAULT,     /* a host instruction has faulted: signals.c has filled frame.fault */
-    STUB_HOT,       /* a look-up that counts has been called often */
-    STUB_HOT_BACK,  /* from C, back to there */
-    STUB_TLB,       /* look-ups in the TLB, see dbt_tlb_stub() */
+    STUB_CALL_MISS,      /* an indirect call, before anything of it has happened: RAX = its target */
+    STUB_KICK,           /* somebody wants the vCPU: RAX = rip */
+    STUB_STAC,           /* RAX = rip behind STAC in ring 0, SMAP in force: into units of the mode without it */
+    STUB_CLAC,           /* the way back */
+    STUB_SYSCALL,        /* called like STUB_INSN, in 64-bit code; RAX = rip behind it */
+    STUB_SYSRET,         /* the same */
+    STUB_QUICK_SEGMENT,  /* RAX = selector, ECX = ES, DS, FS or GS: EAX = 0 where C has to do it */
+    STUB_QUICK_SEGMENTS, /* the same for one register and kind each, by frame.descriptors: dbt_quick_stub() */
+    STUB_QUICK_SEGMENTS_LAST = STUB_QUICK_SEGMENTS + 6 * 8 - 1,
+    STUB_QUICK_FAR,    /* RAX, ECX: see quick.c; comes back where C has to do it */
+    STUB_QUICK_LOOKUP, /* from C: on at the vCPU's rip, and the same when somebody wants the vCPU */
+    STUB_QUICK_KICK,
+    STUB_PAGES,    /* a unit in two pages, the second of which is not known to be there: RAX = rip */
+    STUB_FAULT,    /* a host instruction has faulted: signals.c has filled frame.fault */
+    STUB_HOT,      /* a look-up that counts has been called often */
+    STUB_HOT_BACK, /* from C, back to there */
+    STUB_TLB,      /* look-ups in the TLB, see dbt_tlb_stub() */
     N_STUBS = STUB_TLB + 8 * DBT_SIZES,
 } DbtStub;
 
@@ -415,8 +447,10 @@ struct DbtUnit {
     DbtUnit       *hash_next, *page_next, *page_prev;
     DbtUnit       *source_next; /* of one that copies are made from */
     bool           copied;      /* this is a copy */
-    /* One instruction in two pages: the second, and what stands for the unit in that page's list. */
+    /* One instruction in two pages: the second, CS's base, without which its address is not known, and what stands for
+     * the unit in that page's list. */
     const uint8_t *host2;
+    uint64_t       base;
     DbtUnit       *second;
     DbtUnit       *stands_for;
     DbtExit       *exits;
@@ -520,12 +554,12 @@ static inline DbtUnit **dbt_source_slot(Dbt *dbt, const uint8_t *host)
 
 /* By vCPU threads that are inside, without the lock: units are freed only while nobody is. One that is just being
  * killed may be found: it is as if its code had run a moment earlier. */
-static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, unsigned groups,
-                                  const Recipe *entry)
+static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, uint64_t linear,
+                                  unsigned groups, const Recipe *entry)
 {
     DbtUnit *u = __atomic_load_n(dbt_hash_slot(dbt, host, key, rip), __ATOMIC_ACQUIRE);
     while (u && (u->host != host || u->key != key || u->rip != rip || u->groups != groups ||
-                 !recipe_same(&u->entry, entry))) {
+                 !recipe_same(&u->entry, entry) || (u->host2 && u->base != linear - rip))) {
         u = __atomic_load_n(&u->hash_next, __ATOMIC_ACQUIRE);
     }
     return u;
@@ -657,6 +691,27 @@ bool dbt_note_run(DbtFrame *f, const uint8_t *at, bool *look);
 bool dbt_note_counted(DbtFrame *f, const uint8_t *at);
 void dbt_note_hot(DbtFrame *f, const uint8_t *at); /* a look-up has been called often: from there */
 
+/* --- quick.c: called by stubs with only some of the guest's registers in X86Cpu --- */
+enum { QUICK_JUMP, QUICK_CALL, QUICK_RETURN, QUICK_INT, QUICK_IRET };
+
+/* ECX of STUB_QUICK_FAR: selector (JMP, CALL), operand size, which one. RAX is the offset, how much RET pops besides,
+ * or the vector; frame.keep[0] is the address behind the instruction. */
+static inline uint32_t dbt_quick_what(unsigned kind, unsigned opsize)
+{
+    return kind << 24 | opsize << 16;
+}
+
+/* The stub that loads a segment register in code that knows what kind of segment it has. */
+static inline DbtStub dbt_quick_stub(unsigned seg, unsigned kind)
+{
+    return (DbtStub)(STUB_QUICK_SEGMENTS + seg * 8 + kind);
+}
+
+void           dbt_descriptors_flush(DbtFrame *f);
+void           dbt_descriptors_check(DbtFrame *f); /* drops them if ring or tables have changed */
+uint64_t       dbt_quick_segment(DbtFrame *f, uint64_t selector, uint64_t seg);
+const uint8_t *dbt_quick_far(DbtFrame *f, uint64_t value, uint64_t what);
+
 /* --- frame.c --- */
 void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
 void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
@@ -669,6 +724,12 @@ DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode);
 /* Outside 64-bit mode: bases and limits for code, and cs_tag, which the jump cache has above rip's 32 bits. Whenever C
  * goes back into translated code. In real and virtual-8086 mode cs_real is cs_tag without the selector. */
 void dbt_take_segments(DbtFrame *f);
+void dbt_take_segment(DbtFrame *f, unsigned seg);            /* of one alone, not CS */
+void dbt_take_code(DbtFrame *f, uint64_t key, uint64_t tag); /* of CS, for code of which the tag is known */
+
+/* The code at the vCPU's rip by the jump cache alone. NULL: look properly. */
+const uint8_t *dbt_find_quickly(DbtFrame *f);
+const uint8_t *dbt_find_tagged(DbtFrame *f, uint64_t tag); /* the same outside 64-bit mode, when cs_tag is right */
 
 /* --- runs.c --- */
 void dbt_runs_flush(DbtFrame *f, bool writes_only);

@@ -205,13 +205,19 @@ static bool can_set(const Cursor *c, unsigned seg)
     return c->mode->real && (c->mode->vm86 ? kind == (KIND_64K | WRITABLE) : kind & KINDS);
 }
 
+/* Who loads a segment register that templates cannot? Helpers do it in protected mode, if they can. */
+static uint8_t by_helper(const Cursor *c)
+{
+    return c->mode->protected && !c->mode->vm86 ? T_SEGQ : T_SEGC;
+}
+
 static bool segment_on_stack(Cursor *c, bool push, unsigned seg)
 {
     DbtInsn *in = c->in;
     if (c->mode->code == 8 || (push && odd_stack(c))) {
         return other(c);
     }
-    in->t       = push ? T_PUSHSEG : can_set(c, seg) && !odd_stack(c) ? T_POPSEG : T_SEGC;
+    in->t       = push ? T_PUSHSEG : odd_stack(c) ? T_SEGC : can_set(c, seg) ? T_POPSEG : by_helper(c);
     in->seg_reg = (uint8_t)seg;
     in->faults  = true;
     return true;
@@ -229,7 +235,7 @@ static bool load_segment(Cursor *c, bool pointer, unsigned seg)
     in->seg_reg = (uint8_t)seg;
     in->rm_size = pointer ? in->opsize + 2 : 2;
     if (!can_set(c, seg)) {
-        in->t      = T_SEGC;
+        in->t      = by_helper(c);
         in->faults = true;
     }
     return true;
@@ -238,14 +244,18 @@ static bool load_segment(Cursor *c, bool pointer, unsigned seg)
 /* Far transfers: `size` of an immediate. */
 static bool far_transfer(Cursor *c, unsigned size)
 {
-    DbtInsn *in = c->in;
-    if (!c->mode->real || in->opsize != 2 || odd_stack(c)) {
+    DbtInsn *in     = c->in;
+    bool     helper = c->mode->protected && (!c->mode->vm86 || in->op == 0xcd) && in->opsize <= 4;
+    if (!helper && (!c->mode->real || in->opsize != 2 || odd_stack(c))) {
         return other(c);
     }
-    in->t      = T_FAR;
+    in->t      = helper ? T_FARQ : T_FAR;
     in->write  = in->op == 0xcf ? FL_ALL : 0;
     in->faults = true;
-    if (size) {
+    if (size == 4 && in->opsize == 4) {
+        set_imm(c, 4);
+        in->imm &= UINT32_MAX;
+    } else if (size) {
         set_imm(c, 2);
         in->imm &= 0xffff;
     }
@@ -645,7 +655,7 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
     case 0x9a:
     case 0xea: return far_transfer(c, 4);
     case 0xcd:
-        if (mode->vm86 || mode->ints_by_c || !far_transfer(c, 0) || in->t != T_FAR) {
+        if ((mode->vm86 && !mode->protected) || mode->ints_by_c || !far_transfer(c, 0) || in->t == T_OTHER) {
             return other(c);
         }
         in->imm      = *c->p++;
@@ -849,7 +859,7 @@ static bool decode_one_byte(Cursor *c, uint8_t op)
         }
         if (op == 0xff && (kind == 3 || kind == 5) && *c->p < 0xc0) {
             gen_ext(c, G_RM_R, 0, 0);
-            in->rm_size = 4;
+            in->rm_size = in->opsize + 2;
             return far_transfer(c, 0);
         }
         if (op == 0xfe || kind == 3 || kind == 5 || kind == 7 || (kind != 6 && odd_branch(c)) ||
@@ -1026,7 +1036,10 @@ bool dbt_decode(const DbtMode *mode, const uint8_t *bytes, unsigned avail, DbtIn
         return other(&c);
     }
     if (mode->code != 8 && in->memory && in->t != T_LEA && in->t != T_NOP && in->t != T_SEGC && !good_segment(&c)) {
-        return other(&c);
+        if (in->t != T_SEGQ) {
+            return other(&c);
+        }
+        in->t = T_SEGC;
     }
     if (in->memory && in->seg > 3 && in->t == T_LEA) {
         in->seg = 3;

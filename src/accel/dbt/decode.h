@@ -56,7 +56,9 @@ typedef enum DbtTemplate {
     T_POPSEG,  /* POP of one, the same */
     T_LSEG,    /* LES, LDS, LFS, LGS: seg_reg is which */
     T_SEGC,    /* a load of ES, DS, FS or GS by C, which may go on in the unit */
+    T_SEGQ,    /* the same in protected mode, where quick.c may do it */
     T_FAR,     /* JMP, CALL and RET to another segment, INT n and IRET, the same; 16-bit */
+    T_FARQ,    /* those of protected mode, and INT n of virtual-8086 mode, where quick.c may do it */
     T_STRING,  /* MOVS, STOS, LODS without REP, DF = 0 */
     T_REP,     /* REP MOVS, REP STOS, DF = 0; what is longer than a page goes to C */
     T_CLI,     /* in ring 0 */
@@ -115,17 +117,18 @@ typedef struct DbtMode {
     uint8_t  code;  /* bytes of the default operand size: 2, 4, 8 (64-bit mode) */
     uint8_t  stack; /* 2, 4, 8 */
     bool     flat;
-    uint8_t  seg[6];     /* outside 64-bit mode: X86SegmentKind, by number */
-    uint32_t limit;      /* of CS, the same */
-    bool     ints_by_c;  /* somebody logs INT n */
-    bool     real, vm86; /* real or virtual-8086 mode, of the usual kind; the second of the two */
-    bool     forward;    /* EFLAGS.DF = 0 */
-    bool     kernel;     /* CPL 0 */
-    bool     user;       /* CPL 3 */
-    bool     stac;       /* 64-bit ring 0, SMAP is in force */
-    bool     clac;       /* the same, and AC keeps it from being */
-    bool     cx16, rdtscp;
-    bool     popcnt, lzcnt, tzcnt, movbe, crc32, bmi1, bmi2; /* CPUID */
+    uint8_t  seg[6];    /* outside 64-bit mode: X86SegmentKind, by number */
+    uint32_t limit;     /* of CS, the same */
+    bool     ints_by_c; /* somebody logs INT n */
+    bool protected;     /* protected or virtual-8086 mode, not long mode */
+    bool real, vm86;    /* real or virtual-8086 mode, of the usual kind; the second of the two */
+    bool forward;       /* EFLAGS.DF = 0 */
+    bool kernel;        /* CPL 0 */
+    bool user;          /* CPL 3 */
+    bool stac;          /* 64-bit ring 0, SMAP is in force */
+    bool clac;          /* the same, and AC keeps it from being */
+    bool cx16, rdtscp;
+    bool popcnt, lzcnt, tzcnt, movbe, crc32, bmi1, bmi2; /* CPUID */
 } DbtMode;
 
 /* Decodes from `bytes`, which has 16 readable bytes behind it of which `avail` count. Returns false when the

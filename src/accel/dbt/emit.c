@@ -665,7 +665,7 @@ static void rsp_add(Tr *t, int by)
 void rsp_settle(Tr *t)
 {
     if (t->rsp_due) {
-        asm_lea(&t->hot, true, H_R11, asm_at(H_R11, t->rsp_due));
+        sp_add(t, t->rsp_due);
         t->rsp_due = 0;
     }
 }
@@ -678,8 +678,8 @@ static bool rsp_stays(const Tr *t, const DbtInsn *in)
     case T_PUSH:
     case T_POP: return group && t->s->groups[group - 1].checked && in->rm != X86_RSP;
     case T_PUSHI:
-    case T_CALL:
-    case T_RET: return group && t->s->groups[group - 1].checked;
+    case T_CALL: return group && t->s->groups[group - 1].checked;
+    case T_RET: return group && t->s->groups[group - 1].checked && !needs_target_check(t, in);
     case T_GEN: return !in->memory && in->rm % DBT_HIGH != X86_RSP && (in->ext || in->reg % DBT_HIGH != X86_RSP);
     case T_MOVI: return in->rm % DBT_HIGH != X86_RSP;
     case T_LEA: return in->reg != X86_RSP && in->base != X86_RSP && in->index != X86_RSP;
@@ -830,6 +830,8 @@ static void emit_one(Tr *t, const DbtInsn *in)
     case T_POPSEG:
     case T_LSEG: emit_segment(t, in); break;
     case T_FAR: emit_far(t, in); break;
+    case T_SEGQ:
+    case T_FARQ: emit_quick(t, in); break;
     case T_STRING: emit_string(t, in); break;
     case T_REP: emit_rep(t, in); break;
     case T_CLI:
@@ -853,7 +855,7 @@ static void emit_one(Tr *t, const DbtInsn *in)
 }
 
 /* Templates that use RCX only for what a check leaves there. */
-static bool leaves_rcx(const DbtInsn *in)
+bool leaves_rcx(const Tr *t, const DbtInsn *in)
 {
     bool reg = in->ext || (!is_high(in->reg) && dbt_host_register[in->reg] != H_NONE);
     switch (in->t) {
@@ -863,6 +865,13 @@ static bool leaves_rcx(const DbtInsn *in)
     case T_CALL: /* and RET, before it jumps */
     case T_RET:
     case T_NOP: return true;
+    case T_LEA:
+    case T_MOVI:
+    case T_EXTEND:
+    case T_SPREAD:
+    case T_FLAG:
+    case T_LEAVE:
+    case T_JCC: return t->mode.code != 8; /* where no guest register is in the frame */
     case T_GEN: return reg && (in->memory || (!is_high(in->rm) && dbt_host_register[in->rm] != H_NONE));
     default: return false;
     }
@@ -884,7 +893,7 @@ static void leave_after_c(Tr *t, const DbtInsn *in)
 void emit_insn(Tr *t, const DbtInsn *in)
 {
     t->n_tails = 0;
-    if (!leaves_rcx(in)) {
+    if (!leaves_rcx(t, in)) {
         t->rcx_entry = 0;
     }
     if (!rsp_stays(t, in)) {
@@ -901,7 +910,7 @@ void emit_insn(Tr *t, const DbtInsn *in)
         flags_forget(t);
     }
 
-    if (t->n_tails || !leaves_rcx(in)) {
+    if (t->n_tails || !leaves_rcx(t, in)) {
         t->rcx_entry = 0; /* C does not leave it there */
     }
     if (slot) {
@@ -916,8 +925,8 @@ void emit_insn(Tr *t, const DbtInsn *in)
         }
         memcpy(t->cold.start + t->tails[i] - 4, &rel, 4);
     }
-    bool transfer =
-        in->t == T_FAR || in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI;
+    bool transfer = in->t == T_FAR || in->t == T_FARQ || in->t == T_CALL || in->t == T_CALLI || in->t == T_RET ||
+                    in->t == T_JMP || in->t == T_JMPI;
     if (t->n_tails && transfer) {
         asm_8(&t->cold, 0x0f); /* ud2: C does not come back from these */
         asm_8(&t->cold, 0x0b);

@@ -35,9 +35,11 @@ typedef struct LaterExit {
 /* Accesses that are checked together: see group.c. */
 typedef struct Group {
     int     root, index_root;
-    uint8_t scale, seg, micro;
+    uint8_t scale, seg, addrsize, micro;
     uint8_t n, first, last; /* accesses; instructions */
     bool    write, checked;
+    bool    host;   /* outside 64-bit mode: the addend is the host address of lo ... */
+    bool    stored; /* ... which is in the frame too, not in RCX alone */
     int32_t addend; /* in the frame, once it is checked */
     int64_t lo, hi; /* offsets from root */
 } Group;
@@ -172,7 +174,8 @@ unsigned micro_next(unsigned index);                 /* another one */
 MemSpec  stack_spec(const Tr *t, const DbtInsn *in); /* of PUSH, POP, CALL, RET, LEAVE */
 
 /* --- emit.c: one template each --- */
-void rsp_settle(Tr *t); /* pushes and pops in a row change RSP once: now */
+bool leaves_rcx(const Tr *t, const DbtInsn *in); /* RCX, but for what a check leaves there */
+void rsp_settle(Tr *t);                          /* pushes and pops in a row change RSP once: now */
 void emit_insn(Tr *t, const DbtInsn *in);
 bool emit_can(const DbtInsn *in); /* false: C has to run this form */
 
@@ -182,6 +185,7 @@ void     put_dispatch(Tr *t, int undo); /* RAX = where to, as the jump cache has
 void     emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
 void     emit_later_exits(Tr *t);                              /* at the unit's end */
 void     emit_c(Tr *t);
+void     put_c_call(Tr *t, bool in_cold, DbtStub stub);
 void     emit_c_by(Tr *t, DbtStub stub);
 uint32_t emit_rest_by_c(Tr *t, bool comes_back);             /* offset in the cold part */
 void     emit_page_check(Tr *t);                             /* is the unit's second page where it was? */
@@ -190,18 +194,21 @@ uint32_t emit_group_exit(Tr *t, uint64_t rip, DbtGroups to); /* to that variant:
 /* --- emit_segment.c --- */
 void segment_spec(const Tr *t, MemSpec *m); /* fills `based` and `kind` */
 void put_offset(Tr *t, const MemSpec *m);   /* RAX = the offset in its segment, zero-extended; RCX is used */
-int  put_limit(Tr *t, const MemSpec *m);    /* compares it; the condition beyond the limit, or -1: it cannot be */
-void put_base(Tr *t, const MemSpec *m);     /* RAX = the linear address */
+/* Compares the offset of `size` bytes with the limit; the condition beyond it, or -1: it cannot be. */
+int  put_limit(Tr *t, const MemSpec *m, unsigned size);
+void put_base(Tr *t, const MemSpec *m);                                       /* RAX = the linear address */
 void put_load(Asm *a, unsigned size, unsigned reg, HostMem mem);              /* of 2 (zero-extended), 4 or 8 bytes */
 void emit_lea16(Tr *t, const DbtInsn *in);                                    /* 16-bit result or address */
 void put_sized(Asm *a, unsigned size, uint8_t op, unsigned reg, HostMem mem); /* op with 2, 4 or 8 bytes */
 void sp_add(Tr *t, int by); /* to the guest's stack pointer, in its width; no flags change */
 void emit_loop(Tr *t, const DbtInsn *in);
+bool needs_target_check(const Tr *t, const DbtInsn *in);
 void put_target_check(Tr *t, const DbtInsn *in); /* RAX = a near branch's target: C when it is beyond CS's limit */
 
 /* --- emit_far.c --- */
 void emit_segment(Tr *t, const DbtInsn *in);
 void emit_far(Tr *t, const DbtInsn *in);
+void emit_quick(Tr *t, const DbtInsn *in);
 
 /* --- emit_string.c --- */
 void emit_string(Tr *t, const DbtInsn *in);

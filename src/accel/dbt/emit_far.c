@@ -2,8 +2,11 @@
  * segment registers, far JMP, CALL and RET, INT n (real mode) and IRET, with 16-bit operands. PUSH and MOV to memory of
  * a segment register are the same in protected mode.
  *
- * Limits and attributes stay as they are, so that the mode is the same afterwards (decode.c, DbtMode.real). Units know
- * nothing of CS's base: the jump cache has it in its tags (dbt_take_segments()).
+ * In protected mode helpers do these, and INT n of virtual-8086 mode, when nothing is out of the ordinary (quick.c);
+ * the executor does the rest.
+ *
+ * In real mode limits and attributes stay as they are, so that the mode is the same afterwards (decode.c,
+ * DbtMode.real). Units know nothing of CS's base: the jump cache has it in its tags (dbt_take_segments()).
  *
  * Specification: Intel SDM 2, CALL, IRET, JMP, LDS, MOV, POP, PUSH, RET; SDM 3, 21.1 (December 2023).
  * Lock of the Dbt held. */
@@ -216,9 +219,11 @@ static void emit_return(Tr *t, const DbtInsn *in)
     put_target_check(t, in);
     if (iret) {
         asm_store(a, keep(1), H_RAX);
-        put_flags(t);
+        /* An NMI may wait for this. */
         load_cpu(a);
-        asm_emit(a, &(Enc){ .op = 0xc6, .memory = true, .mem = CPU_AT(nmi_blocked), .imm_size = 1 });
+        asm_emit(a, &(Enc){ .op = 0x80, .reg = 7, .memory = true, .mem = CPU_AT(nmi_blocked), .imm_size = 1 });
+        put_c_if(t, CC_NZ, emit_rest_by_c(t, false));
+        put_flags(t);
     }
     sp_add(t, (iret ? 6 : 4) + (int)in->imm);
     if (iret) {
@@ -328,4 +333,75 @@ void emit_far(Tr *t, const DbtInsn *in)
     put_frame(t, &o, insn_rip(t, t->i) + in->len, false);
     sp_add(t, -4);
     put_kept_far(t, false);
+}
+
+/* --- by helpers --- */
+
+/* ES, DS, FS or GS. */
+static void quick_segment(Tr *t, const DbtInsn *in)
+{
+    Asm *a   = &t->hot;
+    bool pop = !(in->access & G_RM_R), pointer = in->access & G_REG_W;
+
+    flags_save(t);
+    if (in->memory || pop) {
+        MemSpec m = pop ? on_stack(t, 0, 2, false) : operand_spec(t, in, pointer ? in->rm_size : 2, false);
+        Operand o = check(t, &m);
+        if (pointer) {
+            put_load(a, in->opsize, H_RCX, o.mem);
+            asm_store(a, keep(0), H_RCX);
+        }
+        put_load(a, 2, H_RAX, beyond(o.mem, pointer ? in->opsize : 0));
+    } else {
+        asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RAX, .rm = dbt_host_register[in->rm] });
+    }
+    asm_call(a, 0);
+    reloc(t, false, RELOC_STUB, dbt_quick_stub(in->seg_reg, t->mode.seg[in->seg_reg]));
+    asm_rr(a, false, 0x85, H_RAX, H_RAX);
+    put_c_if(t, CC_Z, emit_rest_by_c(t, true));
+    if (pop) {
+        sp_add(t, in->opsize);
+    }
+    if (pointer) {
+        put_sized(a, in->opsize, 0x8b, dbt_host_register[in->reg], keep(0));
+    }
+}
+
+void emit_quick(Tr *t, const DbtInsn *in)
+{
+    Asm     *a    = &t->hot;
+    unsigned kind = in->op == 0xcd                                   ? QUICK_INT
+                    : in->op == 0xcf                                 ? QUICK_IRET
+                    : in->op == 0xca || in->op == 0xcb               ? QUICK_RETURN
+                    : in->op == 0x9a || (in->memory && in->reg == 3) ? QUICK_CALL
+                                                                     : QUICK_JUMP;
+    if (in->t == T_SEGQ) {
+        quick_segment(t, in);
+        return;
+    }
+    flags_sync(t, a);
+    t->fl_mem     = true;
+    t->fl_reg     = false;
+    uint32_t what = dbt_quick_what(kind, in->opsize);
+    if (in->memory) {
+        MemSpec m = operand_spec(t, in, in->rm_size, false);
+        Operand o = check(t, &m);
+        put_load(a, 2, H_RCX, beyond(o.mem, in->opsize));
+        put_load(a, in->opsize, H_RAX, o.mem);
+    }
+    asm_emit(a, &(Enc){ .w        = true,
+                        .op       = 0xc7,
+                        .memory   = true,
+                        .mem      = keep(0),
+                        .imm      = (int32_t)(insn_rip(t, t->i) + in->len),
+                        .imm_size = 4 });
+    if (in->memory) {
+        asm_ri(a, false, 1, H_RCX, (int32_t)what);
+    } else {
+        asm_mov_imm(a, H_RAX, (uint32_t)in->imm);
+        asm_mov_imm(a, H_RCX, what | (kind <= QUICK_CALL ? (uint32_t)in->disp : 0));
+    }
+    asm_call(a, 0);
+    reloc(t, false, RELOC_STUB, STUB_QUICK_FAR);
+    put_c_call(t, false, STUB_INSN);
 }

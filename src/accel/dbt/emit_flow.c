@@ -345,7 +345,9 @@ static void call_small(Tr *t, const DbtInsn *in, uint64_t next)
     put_tag(t, a);
     put_jump_slot(t);
     uint32_t found = asm_offset(a);
-    if (!host) {
+    if (o.mem.base == H_RCX) {
+        o.mem.base = H_RAX;
+    } else if (!host) {
         o.mem.index = H_RAX;
     }
     asm_load(a, H_RAX, asm_frame(waits));
@@ -427,7 +429,7 @@ void emit_flow(Tr *t, const DbtInsn *in)
     }
 }
 
-static void put_c_call(Tr *t, bool in_cold, DbtStub stub)
+void put_c_call(Tr *t, bool in_cold, DbtStub stub)
 {
     Asm *a = in_cold ? &t->cold : &t->hot;
     asm_call(a, 0);
@@ -472,13 +474,24 @@ void emit_c(Tr *t)
     t->recipe.kind = RECIPE_NONE; /* registers may change */
 }
 
-/* The TLB's entry of the second page must have its tag and addend. Flags are in the frame. */
+/* The TLB's entry of the second page must have its tag and addend, and CS the base that both have been found by. Flags
+ * are in the frame. */
 void emit_page_check(Tr *t)
 {
     Asm     *a       = &t->hot;
     int32_t  slot    = (int32_t)(t->f->linear2 >> X86_PAGE_BITS & (X86_TLB_SIZE - 1)) * (int32_t)sizeof(X86TlbEntry);
     uint64_t want[2] = { t->f->linear2, (uint64_t)(uintptr_t)t->f->host2 - t->f->linear2 };
     int32_t  at[2]   = { offsetof(X86TlbEntry, fetch), offsetof(X86TlbEntry, addend) };
+    if (t->mode.code != 8 && !t->mode.flat) { /* code that came here by a link does not know CS's base */
+        asm_emit(a, &(Enc){ .op       = 0x81,
+                            .reg      = 7,
+                            .memory   = true,
+                            .mem      = asm_frame(DBT_FRAME(seg_base) + 8 * X86_CS),
+                            .imm      = (int32_t)(t->f->linear - t->f->rip),
+                            .imm_size = 4 });
+        asm_jcc(a, CC_NZ, 0);
+        reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+    }
     asm_load(a, H_RCX, asm_frame(DBT_FRAME(tlb)));
     for (unsigned i = 0; i < 2; i++) {
         asm_mov_imm(a, H_RAX, want[i]);

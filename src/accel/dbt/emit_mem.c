@@ -515,11 +515,17 @@ typedef struct Site {
     bool           tlb;     /* looked up in the TLB */
     bool           inlined; /* the same, without a stub */
     bool           run;     /* looked up in a run of pages */
+    bool           less;    /* RAX is the address less the entry's tag */
     bool           retry;   /* the slow side comes back to the check, not behind it */
     bool           counted; /* see adapt.c */
     uint32_t       start;   /* where the check begins in the hot part */
     unsigned       copy;    /* relocation of the way to the access with another operand; 0: there is none */
 } Site;
+
+static int32_t entry_of(unsigned micro)
+{
+    return DBT_FRAME(micro) + (int32_t)(micro * sizeof(DbtMicro));
+}
 
 static const uint8_t *insn_bytes(const Tr *t)
 {
@@ -556,6 +562,12 @@ static void put_call_with(Tr *t, DbtStub stub, const DbtSite *site)
     reloc(t, true, RELOC_STUB, stub);
 }
 
+/* On in a variant with fewer groups, from the instruction at hand: offset in the cold part. */
+static uint32_t leave_group(Tr *t, const Group *g)
+{
+    return emit_group_exit(t, insn_rip(t, t->i), g->hi - g->lo > RANGE_NARROW ? GROUPS_NARROW : GROUPS_NONE);
+}
+
 /* The slow side of a check, in the cold part: address in RAX (`address`: it has to be made), the stub, and the three
  * ways on of dbt.h: to the access or its check, to the tail that emit_insn() puts or a variant with fewer groups, to
  * the access with another operand. The hot part is behind the branch that leads here. */
@@ -574,6 +586,9 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
     }
     if (s->tlb && !exec && !address) { /* it is with the addend */
         asm_rr(a, true, 0x2b, H_RAX, H_RCX);
+    }
+    if (s->less && !exec) {
+        asm_rm(a, true, 0x03, H_RAX, asm_frame(entry_of(s->micro)));
     }
     if (!t->fl_mem) { /* EFLAGS are gone */
         if (!address) {
@@ -613,9 +628,8 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
         reloc(t, true, RELOC_HOT, 0); /* behind what takes the addend */
     }
     if (s->group) {
-        bool     narrow = s->group->hi - s->group->lo > RANGE_NARROW;
-        uint32_t to     = emit_group_exit(t, insn_rip(t, t->i), narrow ? GROUPS_NARROW : GROUPS_NONE);
-        int32_t  rel    = (int32_t)(to - done);
+        uint32_t to  = leave_group(t, s->group);
+        int32_t  rel = (int32_t)(to - done);
         if (!a->full) {
             memcpy(a->start + done - 4, &rel, 4);
             rel = (int32_t)(to - crosses);
@@ -647,11 +661,6 @@ static void put_count(Tr *t, const Site *s)
     put_call_with(t, STUB_COUNTED, &site);
     asm_jmp(&t->cold, 0);
     reloc(t, true, RELOC_HOT, asm_offset(&t->hot));
-}
-
-static int32_t entry_of(unsigned micro)
-{
-    return DBT_FRAME(micro) + (int32_t)(micro * sizeof(DbtMicro));
 }
 
 /* By FS or GS, which one register at most adds to: RCX takes the base, and then the addend too. */
@@ -714,6 +723,14 @@ static Operand member(Tr *t, const MemSpec *m, const Group *g)
     Asm    *a      = &t->hot;
     HostMem addend = asm_frame(g->addend);
 
+    if (g->host) {
+        if (t->rcx_entry != g->addend) {
+            t->failed |= !g->stored;
+            asm_load(a, H_RCX, addend);
+        }
+        t->rcx_entry = m->scratch ? 0 : g->addend;
+        return finish_operand(t, m, asm_at(H_RCX, (int32_t)(m->group_off - g->lo)), H_RAX);
+    }
     if (is_plain(m)) {
         if (t->rcx_entry != g->addend) {
             asm_load(a, H_RCX, addend);
@@ -739,6 +756,22 @@ static Operand member(Tr *t, const MemSpec *m, const Group *g)
     asm_load(a, H_RCX, addend);
     asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
     return finish_operand(t, m, asm_at(H_RAX, 0), H_RCX);
+}
+
+/* Does RCX keep what the members need until the last of them? */
+static bool rcx_stays(const Tr *t, const Group *g)
+{
+    unsigned n = (unsigned)(g - t->s->groups) + 1;
+    for (unsigned i = t->i; i <= g->last; i++) {
+        const DbtInsn *in    = &t->s->insns[i];
+        bool           flags = in->read || (in->write && t->live[i + 1] & ~in->write);
+        bool           known = in->t == T_JCC || (!in->memory && !t->s->stack_group[i]) || !flags;
+        if (!leaves_rcx(t, in) || !known || (in->memory && in->t != T_LEA && t->s->operand_group[i] != n) ||
+            (t->s->stack_group[i] && t->s->stack_group[i] != n) || (in->faults && i != g->first)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* An entry that no open group uses. */
@@ -802,8 +835,8 @@ static void put_look_up(const Tr *t, Asm *a, bool write)
 /* May the check look into a run? What it needs of an addend must be kept, as with the TLB. */
 static bool can_run(const Tr *t, const Site *s)
 {
-    return s->m->addrsize == 8 && !s->m->locked && s->size <= 64 && (!s->group || t->n_addends < DBT_ADDENDS) &&
-           !is_x87(t, s->m);
+    return (s->m->addrsize == 8 || t->mode.code != 8) && !s->m->locked && s->size <= 64 &&
+           (!s->group || t->n_addends < DBT_ADDENDS) && !is_x87(t, s->m);
 }
 
 static int32_t run_member(const Site *s, size_t member)
@@ -819,6 +852,32 @@ static void put_compare(Asm *a, unsigned reg, unsigned size)
         asm_32(a, X86_PAGE_SIZE - size);
     } else {
         asm_ri(a, true, 7, reg, (int32_t)(X86_PAGE_SIZE - size));
+    }
+}
+
+/* Is all of it within the segment, and does no 16-bit address of it come round to 0? The members' offsets count from
+ * its start then. */
+static void put_group_limits(Tr *t, const MemSpec *m, const Group *g)
+{
+    unsigned size  = (unsigned)(g->hi - g->lo);
+    bool     round = m->addrsize == 2 && m->kind != X86_SEGMENT_64K;
+    uint32_t cold  = asm_offset(&t->cold);
+
+    if (round) {
+        asm_ri(&t->hot, false, 7, H_RAX, 0x10000 - (int32_t)size);
+        asm_jcc(&t->hot, CC_A, 0);
+        reloc(t, false, RELOC_COLD, cold);
+    }
+    int beyond = put_limit(t, m, size);
+    if (beyond >= 0) {
+        asm_jcc(&t->hot, (unsigned)beyond, 0);
+        reloc(t, false, RELOC_COLD, cold);
+    }
+    if (round || beyond >= 0) {
+        if (!t->fl_mem) {
+            flags_sync(t, &t->cold);
+        }
+        leave_group(t, g);
     }
 }
 
@@ -849,20 +908,21 @@ Operand check(Tr *t, const MemSpec *m)
     runs &= !s.run; /* the TLB then */
     s.tlb     = (advice == ADVICE_NONE || advice == ADVICE_TLB || runs) && !is_x87(t, m) && can_look_up(t, &s);
     s.inlined = s.tlb && advice != ADVICE_NONE && plain;
-    fixed     = !s.tlb && !s.run && is_fixed(&c, s.size);
+    fixed     = !s.tlb && !s.run && !(g && g->host) && is_fixed(&c, s.size);
     near      = fixed && is_near(t, &c);
     segment   = !s.tlb && !s.run && is_segment(m);
-    s.retry   = s.tlb || fixed || segment;
+    s.less    = g && g->host && !s.tlb && !s.run;
+    s.retry   = s.tlb || fixed || segment || s.less;
     c.no_copy |= fixed || segment;
     unsigned index = g ? g->micro : free_index(t, micro_index(t, m), m->write);
     unsigned table = t->f->mode * 2u + c.write;
     s.micro        = s.run ? DBT_MICROS + table * DBT_RUNS + index % DBT_RUNS : table * DBT_MICRO + index;
-    int32_t addend = entry_of(s.micro) + 8;
-    if (g && (s.tlb || s.run)) {
-        addend = DBT_FRAME(addends) + 8 * (int32_t)t->n_addends++;
+    int32_t addend = entry_of(s.micro) + 8, kept = addend;
+    if (g && (s.tlb || s.run || g->host)) {
+        kept = DBT_FRAME(addends) + 8 * (int32_t)t->n_addends++;
     }
     if (g) {
-        g->addend = addend;
+        g->addend = kept;
     }
 
     t->checks |= UINT64_C(1) << t->i;
@@ -882,11 +942,15 @@ Operand check(Tr *t, const MemSpec *m)
         put_address(t, false, &c);
     }
     if (m->based) {
-        int beyond = put_limit(t, m);
-        if (beyond >= 0) {
-            asm_jcc(a, (unsigned)beyond, 0);
-            reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-            put_slow(t, &s, SITE_EXEC, false);
+        if (g) {
+            put_group_limits(t, &c, g);
+        } else {
+            int beyond = put_limit(t, m, m->size);
+            if (beyond >= 0) {
+                asm_jcc(a, (unsigned)beyond, 0);
+                reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+                put_slow(t, &s, SITE_EXEC, false);
+            }
         }
         put_base(t, m);
     }
@@ -915,6 +979,11 @@ Operand check(Tr *t, const MemSpec *m)
                             .imm_size = 4 });
     } else if (fixed) {
         asm_rm(a, true, 0x3b, H_RAX, asm_frame(addend - 8));
+    } else if (s.less) {
+        asm_load(a, H_RCX, asm_frame(addend));
+        asm_rr(a, true, 0x03, H_RCX, H_RAX);
+        asm_rm(a, true, 0x2b, H_RAX, asm_frame(addend - 8));
+        put_compare(a, H_RAX, s.size);
     } else {
         unsigned reg = plain || segment ? H_RAX : H_RCX;
         if (reg == H_RCX) {
@@ -938,12 +1007,25 @@ Operand check(Tr *t, const MemSpec *m)
     if (s.inlined) {
         asm_load(a, H_RCX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
     }
+    if (g && g->host) {
+        if (s.tlb) {
+            asm_mov(a, H_RCX, H_RAX);
+        } else if (s.run) {
+            asm_rr(a, true, 0x03, H_RCX, H_RAX);
+        }
+        g->stored = m->scratch || !rcx_stays(t, g);
+        if (g->stored) {
+            asm_store(a, asm_frame(kept), H_RCX);
+        }
+        t->rcx_entry = m->scratch ? 0 : kept;
+        return finish_operand(t, m, asm_at(H_RCX, (int32_t)into), H_RAX);
+    }
     if (s.run) {
         if (s.copy) {
             t->s->relocs[s.copy].value = asm_offset(a);
         }
         if (g) {
-            asm_store(a, asm_frame(addend), H_RCX);
+            asm_store(a, asm_frame(kept), H_RCX);
         }
         if (!plain) {
             asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
@@ -956,7 +1038,7 @@ Operand check(Tr *t, const MemSpec *m)
     } else if (!s.tlb) {
         asm_rm(a, true, 0x03, H_RAX, asm_frame(addend));
     } else if (g) { /* for the members */
-        asm_store(a, asm_frame(addend), H_RCX);
+        asm_store(a, asm_frame(kept), H_RCX);
     }
     if (s.copy && !s.run) {
         t->s->relocs[s.copy].value = asm_offset(a);
@@ -971,6 +1053,6 @@ Operand check(Tr *t, const MemSpec *m)
     if (!plain) {
         return finish_operand(t, m, asm_at(H_RAX, (int32_t)into), H_RCX);
     }
-    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch && (g || !(s.tlb || s.run)) ? addend : 0;
+    t->rcx_entry = m->index == DBT_NO_REG && !m->scratch && (g || !(s.tlb || s.run)) ? kept : 0;
     return finish_operand(t, m, plain_operand(a, m), H_RAX);
 }

@@ -54,16 +54,16 @@ void put_offset(Tr *t, const MemSpec *m)
     }
 }
 
-int put_limit(Tr *t, const MemSpec *m)
+int put_limit(Tr *t, const MemSpec *m, unsigned size)
 {
     Asm     *a    = &t->hot;
-    unsigned last = m->size - 1u;
+    unsigned last = size - 1;
 
     if (m->kind == X86_SEGMENT_4G) {
         if (m->addrsize == 2 || !last || (m->constant && m->linear + last <= UINT32_MAX)) {
             return -1;
         }
-        asm_ri(a, false, 7, H_RAX, -(int32_t)m->size);
+        asm_ri(a, false, 7, H_RAX, -(int32_t)size);
         return CC_A;
     }
     if (m->kind == X86_SEGMENT_64K) {
@@ -74,15 +74,15 @@ int put_limit(Tr *t, const MemSpec *m)
         return CC_A;
     }
     unsigned n = 0;
-    while (1u << n < m->size && n < DBT_LAST - 1) {
+    while (1u << n < size && n < DBT_LAST - 1) {
         n++;
     }
     unsigned reg = H_RAX;
-    if (m->size > 1u << n) {
-        asm_lea(a, true, H_RCX, asm_at(H_RAX, (int32_t)(m->size - (1u << n))));
+    if (size > 1u << n) {
+        asm_lea(a, true, H_RCX, asm_at(H_RAX, (int32_t)(size - (1u << n))));
         reg = H_RCX;
-    } else if (m->size < 1u << n) {
-        asm_lea(a, true, H_RCX, asm_at(H_RAX, -(int32_t)((1u << n) - m->size)));
+    } else if (size < 1u << n) {
+        asm_lea(a, true, H_RCX, asm_at(H_RAX, -(int32_t)((1u << n) - size)));
         reg = H_RCX;
     }
     asm_rm(a, true, 0x3b, reg, asm_frame(DBT_FRAME(seg_last) + 8 * (int32_t)(DBT_LAST * m->seg + n)));
@@ -141,10 +141,14 @@ void emit_loop(Tr *t, const DbtInsn *in)
     emit_exit(t, target, in->op == 0xe2 ? CC_NZ : CC_Z, t->live_taken[t->i]);
 }
 
+bool needs_target_check(const Tr *t, const DbtInsn *in)
+{
+    return t->mode.code != 8 && t->mode.limit < (in->opsize == 2 ? 0xffff : UINT32_MAX);
+}
+
 void put_target_check(Tr *t, const DbtInsn *in)
 {
-    uint32_t most = in->opsize == 2 ? 0xffff : UINT32_MAX;
-    if (t->mode.code == 8 || t->mode.limit >= most) {
+    if (!needs_target_check(t, in)) {
         return;
     }
     asm_ri(&t->hot, false, 7, H_RAX, (int32_t)t->mode.limit);

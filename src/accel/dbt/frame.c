@@ -106,6 +106,7 @@ static void take_code(DbtFrame *f)
     f->code_selector = cs->selector;
     if (f->n_codes + 2 > DBT_CODES) {
         f->n_codes = 0;
+        dbt_descriptors_flush(f);
         for (unsigned mode = 0; mode < DBT_MODES; mode++) {
             if (f->jump_key[mode] == DBT_JUMPS_LEGACY) {
                 dbt_jumps_flush(f, mode);
@@ -123,6 +124,15 @@ static void take_code(DbtFrame *f)
     f->code_tag = f->cs_tag;
 }
 
+static void take_segment(DbtFrame *f, unsigned seg)
+{
+    const X86Segment *s = &f->cpu->seg[seg];
+    f->seg_base[seg]    = (uint32_t)s->base;
+    for (unsigned n = 0; n < DBT_LAST; n++) {
+        f->seg_last[seg][n] = (int64_t)s->limit + 1 - (1 << n);
+    }
+}
+
 void dbt_take_segments(DbtFrame *f)
 {
     const X86Cpu *cpu  = f->cpu;
@@ -130,13 +140,28 @@ void dbt_take_segments(DbtFrame *f)
     if (cpu->code_size == X86_CODE64) {
         return;
     }
+    if (f->descriptors_used) {
+        dbt_descriptors_check(f);
+    }
     take_code(f);
     for (unsigned i = 0; i < X86_N_SEG; i++) {
-        f->seg_base[i] = (uint32_t)cpu->seg[i].base;
-        for (unsigned n = 0; n < DBT_LAST; n++) {
-            f->seg_last[i][n] = (int64_t)cpu->seg[i].limit + 1 - (1 << n);
-        }
+        take_segment(f, i);
     }
+}
+
+void dbt_take_segment(DbtFrame *f, unsigned seg)
+{
+    f->segment_changes = f->cpu->segment_changes;
+    take_segment(f, seg);
+}
+
+void dbt_take_code(DbtFrame *f, uint64_t key, uint64_t tag)
+{
+    f->code.key      = key;
+    f->code.base     = f->cpu->seg[X86_CS].base;
+    f->code_selector = f->cpu->seg[X86_CS].selector;
+    f->code_tag = f->cs_tag = tag;
+    take_segment(f, X86_CS);
 }
 
 /* The vCPU's rip as the jump cache has it. */
@@ -164,6 +189,29 @@ static DbtJump *find_tag(DbtFrame *f, unsigned mode, uint64_t tag)
 DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode)
 {
     return find_tag(f, mode, tag_of_rip(f));
+}
+
+static const uint8_t *code_of(const DbtFrame *f, const DbtJump *j)
+{
+    const uint8_t *code = __atomic_load_n(&j->code, __ATOMIC_RELAXED); /* dbt_kill() */
+    return code == f->dbt->stubs[STUB_LOOKUP] ? NULL : code;
+}
+
+const uint8_t *dbt_find_quickly(DbtFrame *f)
+{
+    const X86Cpu  *cpu  = f->cpu;
+    unsigned       mode = cpu->tlb->mode;
+    const DbtJump *j    = dbt_jump_find(f, mode);
+
+    return j && f->jump_key[mode] == dbt_jump_key_of(cpu, dbt_key_of(cpu)) ? code_of(f, j) : NULL;
+}
+
+const uint8_t *dbt_find_tagged(DbtFrame *f, uint64_t tag)
+{
+    unsigned       mode = f->cpu->tlb->mode;
+    const DbtJump *j    = find_tag(f, mode, tag);
+
+    return j && f->jump_key[mode] == DBT_JUMPS_LEGACY ? code_of(f, j) : NULL;
 }
 
 /* The unit at the vCPU's rip. */
@@ -260,7 +308,7 @@ DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry)
             dbt_jumps_flush(f, fetch.mode);
             f->jump_key[fetch.mode] = jump_key;
         }
-        DbtUnit *u = dbt_lookup(f->dbt, fetch.host, fetch.key, rip, groups, &fetch.entry);
+        DbtUnit *u = dbt_lookup(f->dbt, fetch.host, fetch.key, rip, fetch.linear, groups, &fetch.entry);
         if (!u && entry && has_variants(f->dbt, &fetch)) {
             fetch.entry = (Recipe){ 0 };
             entry       = NULL;
@@ -348,6 +396,9 @@ void dbt_sync_flush(DbtFrame *f)
     TlbChanges *c = &f->cpu->tlb->changes;
 
     f->calls.flushes++;
+    if (f->descriptors_used) {
+        dbt_descriptors_flush(f);
+    }
     if (c->all || c->local || c->data || c->n_pages + c->n_data > PAGES_MAX) {
         dbt_micro_flush(f, false);
     } else {

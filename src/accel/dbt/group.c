@@ -1,7 +1,9 @@
 /* Groups: accesses of a unit off the same base value, within a few hundred bytes, are checked once, by the first of
  * them for the whole range. The others only load the addend.
  *
- * Base values are followed through MOV, ADD, SUB, LEA, INC, DEC, PUSH, POP and LEAVE as (root, offset). A check for the
+ * Base values are followed through MOV, ADD, SUB, LEA, INC, DEC, PUSH, POP and LEAVE as (root, offset). Outside 64-bit
+ * mode that holds of their low 16 or 32 bits; there the first check leaves the host address of the range in the frame,
+ * which the others count from, whatever their base register has become (emit_mem.c). A check for the
  * range that fails for reasons of its own (it crosses a page, one of the others must fault, the page is clean) goes on
  * in the unit's variant with narrow groups, and from there in the plain one, which has none. While a group is open
  * nobody else refills its micro entry, and slow paths that have dropped entries do not come back into the unit
@@ -13,8 +15,10 @@
 
 enum { ROOT_CONSTANT = -1, ROOT_NONE = -2 };
 
+/* The low `bits` of a register are those of root + off. */
 typedef struct Sym {
     int     root;
+    uint8_t bits;
     int64_t off;
 } Sym;
 
@@ -25,7 +29,7 @@ typedef struct Syms {
 
 static Sym fresh(Syms *s)
 {
-    return (Sym){ .root = s->next++ };
+    return (Sym){ .root = s->next++, .bits = 64 };
 }
 
 /* --- following values --- */
@@ -42,18 +46,36 @@ static unsigned whole(unsigned reg)
     return reg >= DBT_HIGH ? reg - DBT_HIGH : reg;
 }
 
-/* Is this `op r64, imm` with that opcode extension, or INC, DEC? Changes the offset then. */
-static bool add_constant(Syms *s, const DbtInsn *in)
+/* What is known of a register that changes in `size` bytes. */
+static void cut(Sym *sym, unsigned size)
 {
-    if (in->t != T_GEN || in->memory || in->opsize != 8 || in->map || !in->ext || is_high_register(in->rm)) {
+    sym->bits = (uint8_t)MIN(sym->bits, 8 * size);
+}
+
+static void add(Syms *s, unsigned reg, int64_t by, unsigned size)
+{
+    s->reg[reg].off += by;
+    cut(&s->reg[reg], size);
+}
+
+/* Are results of that size followed? In 64-bit code others have a register's upper half cleared. */
+static bool follows(const Tr *t, unsigned size)
+{
+    return t->mode.code == 8 ? size == 8 : size == 2 || size == 4;
+}
+
+/* Is this `op reg, imm` with that opcode extension, or INC, DEC? Changes the offset then. */
+static bool add_constant(Syms *s, const DbtInsn *in, const Tr *t)
+{
+    if (in->t != T_GEN || in->memory || !follows(t, in->opsize) || in->map || !in->ext || is_high_register(in->rm)) {
         return false;
     }
     if ((in->op == 0x81 || in->op == 0x83) && (in->reg == 0 || in->reg == 5)) {
-        s->reg[in->rm].off += in->reg ? -in->imm : in->imm;
+        add(s, in->rm, in->reg ? -in->imm : in->imm, in->opsize);
         return true;
     }
     if (in->op == 0xff && in->reg < 2) {
-        s->reg[in->rm].off += in->reg ? -1 : 1;
+        add(s, in->rm, in->reg ? -1 : 1, in->opsize);
         return true;
     }
     return false;
@@ -61,14 +83,17 @@ static bool add_constant(Syms *s, const DbtInsn *in)
 
 static void follow(Syms *s, const DbtInsn *in, const Tr *t)
 {
-    if (add_constant(s, in)) {
+    unsigned stack = t->mode.stack;
+
+    if (add_constant(s, in, t)) {
         return;
     }
     switch (in->t) {
     case T_GEN:
-        if (!in->map && in->opsize == 8 && !in->memory && (in->op == 0x89 || in->op == 0x8b)) {
+        if (!in->map && follows(t, in->opsize) && !in->memory && (in->op == 0x89 || in->op == 0x8b)) {
             unsigned from = in->op == 0x89 ? in->reg : in->rm, to = in->op == 0x89 ? in->rm : in->reg;
             s->reg[to] = s->reg[from];
+            cut(&s->reg[to], in->opsize);
             return;
         }
         if (in->access & G_RM_W && !in->memory) {
@@ -79,9 +104,10 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
         }
         return;
     case T_LEA:
-        if (in->opsize == 8 && in->addrsize == 8 && in->base != DBT_NO_REG && in->index == DBT_NO_REG) {
+        if (follows(t, in->opsize) && follows(t, in->addrsize) && in->base != DBT_NO_REG && in->index == DBT_NO_REG) {
             Sym base        = s->reg[in->base];
-            s->reg[in->reg] = (Sym){ base.root, base.off + in->disp };
+            s->reg[in->reg] = (Sym){ base.root, base.bits, base.off + in->disp };
+            cut(&s->reg[in->reg], MIN(in->opsize, in->addrsize));
         } else {
             written(s, in->reg);
         }
@@ -90,13 +116,14 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
     case T_PUSHI:
     case T_PUSHM:
     case T_CALL:
-    case T_CALLI: s->reg[X86_RSP].off -= 8; return;
+    case T_CALLI: add(s, X86_RSP, -(int64_t)in->opsize, stack); return;
     case T_POP:
-        s->reg[X86_RSP].off += 8;
+        add(s, X86_RSP, in->opsize, stack);
         written(s, in->rm);
         return;
     case T_LEAVE:
-        s->reg[X86_RSP] = (Sym){ s->reg[X86_RBP].root, s->reg[X86_RBP].off + 8 };
+        s->reg[X86_RSP] = s->reg[X86_RBP];
+        add(s, X86_RSP, in->opsize, stack);
         written(s, X86_RBP);
         return;
     case T_LOOP:
@@ -104,8 +131,15 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
             written(s, X86_RCX);
         }
         return;
-    case T_PUSHSEG: s->reg[X86_RSP].off -= in->opsize; return;
-    case T_POPSEG: s->reg[X86_RSP].off += in->opsize; return;
+    case T_PUSHSEG: add(s, X86_RSP, -(int64_t)in->opsize, stack); return;
+    case T_POPSEG: add(s, X86_RSP, in->opsize, stack); return;
+    case T_SEGQ:
+        if (!(in->access & G_RM_R)) {
+            add(s, X86_RSP, in->opsize, stack);
+        } else if (in->access & G_REG_W) {
+            written(s, in->reg);
+        }
+        return;
     case T_LSEG: written(s, in->reg); return;
     case T_STSEG:
     case T_SETSEG:
@@ -123,11 +157,15 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
             written(s, whole(in->rm));
         }
         return;
-    case T_RET: s->reg[X86_RSP].off += 8 + in->imm; return;
+    case T_RET: add(s, X86_RSP, in->opsize + in->imm, stack); return;
     case T_JMPI: return;
     case T_STRING:
-        s->reg[X86_RDI].off += in->op < 0xac ? in->opsize : 0;
-        s->reg[X86_RSI].off += in->op < 0xaa || in->op >= 0xac ? in->opsize : 0;
+        if (in->op < 0xac) {
+            add(s, X86_RDI, in->opsize, in->addrsize);
+        }
+        if (in->op < 0xaa || in->op >= 0xac) {
+            add(s, X86_RSI, in->opsize, in->addrsize);
+        }
         if (in->op >= 0xac) {
             written(s, X86_RAX);
         }
@@ -193,7 +231,7 @@ uint16_t insn_writes(const Tr *t, const DbtInsn *in)
     /* A walk with all roots known: what has another value afterwards is written. */
     Syms s = { .next = 100 };
     for (unsigned i = 0; i < 16; i++) {
-        s.reg[i] = (Sym){ .root = (int)i };
+        s.reg[i] = (Sym){ .root = (int)i, .bits = 64 };
     }
     follow(&s, in, t);
     uint16_t mask = 0;
@@ -207,14 +245,15 @@ uint16_t insn_writes(const Tr *t, const DbtInsn *in)
 
 typedef struct Access {
     int     root, index_root;
-    uint8_t scale, seg, size;
+    uint8_t scale, seg, size, addrsize;
     bool    write;
     int64_t off;
 } Access;
 
 static bool same_key(const Group *g, const Access *a)
 {
-    return g->root == a->root && g->index_root == a->index_root && g->scale == a->scale && g->seg == a->seg;
+    return g->root == a->root && g->index_root == a->index_root && g->scale == a->scale && g->seg == a->seg &&
+           g->addrsize == a->addrsize;
 }
 
 static uint8_t join(Tr *t, const Access *a, unsigned i)
@@ -238,6 +277,7 @@ static uint8_t join(Tr *t, const Access *a, unsigned i)
                                          .index_root = a->index_root,
                                          .scale      = a->scale,
                                          .seg        = a->seg,
+                                         .addrsize   = a->addrsize,
                                          .write      = a->write,
                                          .lo         = a->off,
                                          .hi         = a->off + a->size,
@@ -253,11 +293,17 @@ static bool is_jump(const DbtInsn *in)
     return in->t == T_CALLI || in->t == T_JMPI;
 }
 
+/* What bases and limits an access has, for comparison: flat segments are one. */
+static uint8_t segment_of(const MemSpec *m)
+{
+    return m->based || m->seg == X86_FS || m->seg == X86_GS ? (uint8_t)(m->seg + 1) : 0;
+}
+
 /* The memory operand, as far as it can be grouped. */
 static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access *a)
 {
     bool xchg = in->t == T_GEN && in->map == 0 && (in->op == 0x86 || in->op == 0x87);
-    if (!in->memory || in->lock || xchg || in->addrsize != 8 ||
+    if (!in->memory || in->lock || xchg || (t->mode.code == 8 && in->addrsize != 8) ||
         (in->t != T_GEN && in->t != T_VECTOR && in->t != T_BMI && in->t != T_MULDIV && in->t != T_SHCL &&
          in->t != T_SHDCL && !is_jump(in))) {
         return false;
@@ -273,13 +319,18 @@ static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access
     }
     MemSpec m = operand_spec(t, in, in->rm_size, write);
     *a        = (Access){ .index_root = ROOT_NONE,
-                          .seg        = m.seg == X86_FS || m.seg == X86_GS ? m.seg : 0,
+                          .seg        = segment_of(&m),
+                          .addrsize   = m.addrsize,
                           .size       = whole ? MAX(in->opsize, in->rm_size) : in->rm_size,
                           .write      = write };
     if (m.constant) {
         a->root = ROOT_CONSTANT;
         a->off  = (int64_t)m.linear;
         return true;
+    }
+    if ((m.base != DBT_NO_REG && s->reg[m.base].bits < 8 * m.addrsize) ||
+        (m.index != DBT_NO_REG && s->reg[m.index].bits < 8 * m.addrsize)) {
+        return false;
     }
     a->root = ROOT_NONE;
     a->off  = m.disp;
@@ -295,7 +346,7 @@ static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access
     return true;
 }
 
-static bool stack_access(const Syms *s, const DbtInsn *in, Access *a)
+static bool stack_access(const Tr *t, const Syms *s, const DbtInsn *in, Access *a)
 {
     unsigned reg   = X86_RSP;
     int      at    = 0;
@@ -306,7 +357,7 @@ static bool stack_access(const Syms *s, const DbtInsn *in, Access *a)
     case T_PUSHM:
     case T_CALL:
     case T_CALLI:
-        at    = -8;
+        at    = -(int)in->opsize;
         write = true;
         break;
     case T_POP:
@@ -314,15 +365,21 @@ static bool stack_access(const Syms *s, const DbtInsn *in, Access *a)
     case T_LEAVE: reg = X86_RBP; break;
     default: return false;
     }
-    *a = (Access){
-        .root = s->reg[reg].root, .index_root = ROOT_NONE, .size = 8, .write = write, .off = s->reg[reg].off + at
-    };
-    return true;
+    MemSpec m = stack_spec(t, in);
+    *a        = (Access){ .root       = s->reg[reg].root,
+                          .index_root = ROOT_NONE,
+                          .seg        = segment_of(&m),
+                          .addrsize   = m.addrsize,
+                          .size       = in->opsize,
+                          .write      = write,
+                          .off        = s->reg[reg].off + at };
+    return s->reg[reg].bits >= 8 * m.addrsize;
 }
 
-/* Each group its own micro entry, as long as it is open. */
+/* Each group its own micro entry, as long as it is open. Outside 64-bit mode a word of the frame too. */
 static void choose_entries(Tr *t)
 {
+    unsigned used = 0;
     for (unsigned k = 0; k < t->n_groups; k++) {
         Group *g = &t->s->groups[k];
         if (g->n < 2) {
@@ -340,8 +397,11 @@ static void choose_entries(Tr *t)
                 g->micro = (uint8_t)micro_next(g->micro);
             }
         }
-        if (clash) {
+        g->host = t->mode.code != 8;
+        if (clash || (g->host && used == DBT_ADDENDS)) {
             g->n = 0;
+        } else {
+            used++;
         }
     }
 }
@@ -350,7 +410,7 @@ void find_groups(Tr *t, DbtGroups how)
 {
     Syms s = { .next = 16 };
     for (unsigned i = 0; i < 16; i++) {
-        s.reg[i] = (Sym){ .root = (int)i };
+        s.reg[i] = (Sym){ .root = (int)i, .bits = 64 };
     }
     t->n_groups = t->first_open = 0;
     t->range_max                = how == GROUPS_WIDE ? RANGE_WIDE : RANGE_NARROW;
@@ -358,8 +418,9 @@ void find_groups(Tr *t, DbtGroups how)
         const DbtInsn *in = &t->s->insns[i];
         Access         a;
         t->s->operand_group[i] = t->s->stack_group[i] = 0;
-        if (in->t == T_C || in->t == T_SEGC || in->t == T_OTHER || in->t == T_SWAPGS || in->t == T_BASE) {
-            t->first_open = t->n_groups; /* anything may happen there */
+        if (in->t == T_C || in->t == T_SEGC || in->t == T_OTHER || in->t == T_SWAPGS || in->t == T_BASE ||
+            in->t == T_SETSEG || in->t == T_POPSEG || in->t == T_LSEG || in->t == T_SEGQ) {
+            t->first_open = t->n_groups; /* anything may happen there, or another base comes */
         }
         t->i = i;
         if (operand_access(t, &s, in, &a)) {
@@ -371,7 +432,7 @@ void find_groups(Tr *t, DbtGroups how)
             }
         }
         /* An operand that C has to fetch takes the whole instruction with it, and a check that others count on. */
-        if (stack_access(&s, in, &a) && !(in->t == T_PUSHM && in->memory)) {
+        if (stack_access(t, &s, in, &a) && !(in->t == T_PUSHM && in->memory)) {
             unsigned before      = t->n_groups;
             t->s->stack_group[i] = join(t, &a, i);
             t->s->stack_off[i]   = a.off;

@@ -50,7 +50,7 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
         return NULL;
     }
     g_mutex_lock(&dbt->lock);
-    u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->groups, &fetch->entry);
+    u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->linear, fetch->groups, &fetch->entry);
     if (!u) {
         u = dbt_relocate(dbt, fetch);
         if (u) {
@@ -197,6 +197,7 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     for (unsigned i = 0; i < G_N_ELEMENTS(f->misses); i++) {
         f->misses[i] = i < DBT_MICROS ? DBT_MISSES : DBT_RUN_MISSES;
     }
+    dbt_descriptors_flush(f);
     memset(f->micro_used, 1, sizeof f->micro_used);
     memset(f->runs_used, 0xff, sizeof f->runs_used);
     dbt_micro_flush(f, false);

@@ -51,20 +51,6 @@ static uint64_t read64(const uint8_t *p)
     return v;
 }
 
-/* The unit at cpu->rip by the jump cache alone. NULL: look properly. */
-static const uint8_t *find_quickly(DbtFrame *f)
-{
-    const X86Cpu  *cpu  = f->cpu;
-    unsigned       mode = cpu->tlb->mode;
-    const DbtJump *j    = dbt_jump_find(f, mode);
-
-    if (!j || f->jump_key[mode] != dbt_jump_key_of(cpu, dbt_key_of(cpu))) {
-        return NULL;
-    }
-    const uint8_t *code = __atomic_load_n(&j->code, __ATOMIC_RELAXED); /* dbt_kill() */
-    return code == f->dbt->stubs[STUB_LOOKUP] ? NULL : code;
-}
-
 /* On at cpu->rip after an instruction in C that has changed it, when nothing is due. */
 static const uint8_t *go_on(DbtFrame *f)
 {
@@ -74,7 +60,7 @@ static const uint8_t *go_on(DbtFrame *f)
             dbt_sync_flush(f);
         }
         if (!x86_requests_due(cpu)) {
-            const uint8_t *to = find_quickly(f);
+            const uint8_t *to = dbt_find_quickly(f);
             if (to) {
                 return go(f, to);
             }
@@ -441,7 +427,7 @@ static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
     if (is_polled(f)) {
         return leave(f);
     }
-    const uint8_t *to = find_quickly(f);
+    const uint8_t *to = dbt_find_quickly(f);
     if (to) {
         return go(f, to);
     }
@@ -697,7 +683,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
             x86_run_one(cpu);
             continue;
         }
-        const uint8_t *to = find_quickly(f);
+        const uint8_t *to = dbt_find_quickly(f);
         if (!to) {
             DbtUnit *u = dbt_next_unit(f, GROUPS_WIDE, NULL);
             if (!u) {

@@ -6,6 +6,7 @@
 
 #include "accel/dbt/dbt.h"
 
+#include "accel/dbt/emit.h"
 #include "cpu/x86/tlb.h"
 
 #define CPU_AT(member) asm_at(H_RAX, (int32_t)offsetof(X86Cpu, member))
@@ -19,6 +20,17 @@ static HostMem gpr_at(unsigned guest)
 
 extern const uint8_t dbt_host_register[16];
 
+/* Flags, byte by byte, as they are stored: a wider load would wait for both stores to leave the store buffer. */
+static void put_flags_copy(Asm *a, HostMem from, HostMem to)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        asm_emit(a, &(Enc){ .map = 1, .op = 0xb6, .reg = H_RCX, .memory = true, .mem = from });
+        asm_emit(a, &(Enc){ .op = 0x88, .reg = H_RCX, .memory = true, .mem = to });
+        from.disp++;
+        to.disp++;
+    }
+}
+
 /* RAX = the vCPU afterwards; RCX is used. */
 static void put_save(Asm *a)
 {
@@ -31,15 +43,13 @@ static void put_save(Asm *a)
             asm_store(a, gpr_at(g), H_RCX);
         }
     }
-    asm_rm(a, false, 0x8b, H_RCX, asm_frame(DBT_FRAME(flags)));
-    asm_emit(a, &(Enc){ .prefix = 0x66, .op = 0x89, .reg = H_RCX, .memory = true, .mem = CPU_AT(arith) });
+    put_flags_copy(a, asm_frame(DBT_FRAME(flags)), CPU_AT(arith));
 }
 
 static void put_restore(Asm *a)
 {
     asm_load(a, H_RAX, asm_frame(DBT_FRAME(cpu)));
-    asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RCX, .memory = true, .mem = CPU_AT(arith) });
-    asm_store(a, asm_frame(DBT_FRAME(flags)), H_RCX);
+    put_flags_copy(a, CPU_AT(arith), asm_frame(DBT_FRAME(flags)));
     asm_load(a, H_RCX, CPU_AT(seg[X86_FS].base));
     asm_store(a, asm_frame(DBT_FRAME(fs_base)), H_RCX);
     asm_load(a, H_RCX, CPU_AT(seg[X86_GS].base));
@@ -500,6 +510,120 @@ static void put_tlb(const Dbt *dbt, Asm *a, unsigned size, bool write, bool host
     }
 }
 
+/* --- helpers that need few of the guest's registers ---
+ *
+ * Those that C does not keep go to X86Cpu and come back; it may change them. RAX and RCX are its arguments. `far`: it
+ * answers where to go on, and 0 to come back here. */
+static void put_quick(Asm *a, const void *function, bool far)
+{
+    enum { D = 16 }; /* the return address, and what keeps the stack aligned */
+    static const uint8_t changed[] = { X86_RAX, X86_RCX, X86_RDX, X86_RSP, X86_RSI, X86_RDI, X86_R8 };
+    HostMem              result = asm_frame(D + DBT_FRAME(tmp[0])), second = asm_frame(D + DBT_FRAME(tmp[1]));
+
+    asm_lea(a, true, H_RSP, asm_frame(-8));
+    asm_store(a, second, H_RCX);
+    asm_load(a, H_RCX, asm_frame(D + DBT_FRAME(cpu)));
+    for (unsigned i = 0; i < sizeof changed; i++) {
+        asm_store(a, asm_at(H_RCX, (int32_t)(offsetof(X86Cpu, gpr) + 8 * changed[i])), dbt_host_register[changed[i]]);
+    }
+    if (X86_ALWAYS_PARK) {
+        asm_store(a, result, H_RAX);
+        asm_mov(a, H_RDI, H_RCX);
+        put_c(a, (const void *)x86_park_slow);
+        asm_load(a, H_RAX, result);
+    }
+    asm_mov(a, H_RSI, H_RAX);
+    asm_load(a, H_RDX, second);
+    asm_lea(a, true, H_RDI, asm_frame(D));
+    put_c(a, function);
+    if (X86_ALWAYS_PARK) {
+        asm_store(a, result, H_RAX);
+        asm_load(a, H_RDI, asm_frame(D + DBT_FRAME(cpu)));
+        put_c(a, (const void *)x86_unpark);
+        asm_load(a, H_RAX, result);
+    }
+    asm_load(a, H_RCX, asm_frame(D + DBT_FRAME(cpu)));
+    for (unsigned i = 0; i < sizeof changed; i++) {
+        asm_load(a, dbt_host_register[changed[i]], asm_at(H_RCX, (int32_t)(offsetof(X86Cpu, gpr) + 8 * changed[i])));
+    }
+    asm_lea(a, true, H_RSP, asm_frame(8));
+    if (far) {
+        asm_rr(a, true, 0x85, H_RAX, H_RAX);
+        asm_jcc(a, CC_Z, 0);
+        uint8_t *back = a->p;
+        asm_lea(a, true, H_RSP, asm_frame(8));
+        asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .rm = H_RAX });
+        put_here(a, back);
+    }
+    asm_8(a, 0xc3);
+}
+
+/* RAX = selector, for a register that has a segment of that kind: by the descriptor that was loaded before, if nothing
+ * has changed. Else by the helper. */
+static void put_quick_segment(const Dbt *dbt, Asm *a, unsigned seg, unsigned kind)
+{
+    enum { D = 8, SHIFT = 3 };
+    G_STATIC_ASSERT(sizeof(DbtDescriptor) == 1 << (3 + SHIFT));
+    int32_t  cpu_seg = (int32_t)(offsetof(X86Cpu, seg) + seg * sizeof(X86Segment));
+    HostMem  first   = { .base = H_RSP, .index = H_RCX, .scale = SHIFT, .disp = D + DBT_FRAME(descriptors) };
+    HostMem  rdx     = asm_frame(D + DBT_FRAME(tmp[1]));
+    uint8_t *miss[3] = { NULL };
+#define AT(member) asm_at(H_RCX, (int32_t)offsetof(DbtDescriptor, member))
+
+    /* In ES or DS one of 4 GiB may make code flat; nobody is sure of what is of no kind. */
+    bool none = !(kind & X86_SEGMENT_LIMIT) || ((kind & X86_SEGMENT_LIMIT) == X86_SEGMENT_4G && seg <= X86_DS);
+    if (!none) {
+        asm_mov32(a, H_RCX, H_RAX);
+        asm_ri(a, false, 4, H_RCX, (DBT_DESCRIPTORS - 1) << 3);
+        asm_rm(a, false, 0x3b, H_RAX, first);
+        asm_jcc(a, CC_NZ, 0);
+        miss[0] = a->p;
+        asm_lea(a, true, H_RCX, first);
+        asm_emit(a,
+                 &(Enc){ .op = 0x80, .reg = 7, .memory = true, .mem = AT(kind), .imm = (int64_t)kind, .imm_size = 1 });
+        asm_jcc(a, CC_NZ, 0);
+        miss[1] = a->p;
+        asm_load(a, H_RAX, AT(host));
+        asm_load(a, H_RAX, asm_at(H_RAX, 0));
+        asm_rm(a, true, 0x3b, H_RAX, AT(raw));
+        asm_rm(a, false, 0x8b, H_RAX, AT(selector));
+        asm_jcc(a, CC_NZ, 0);
+        miss[2] = a->p;
+        asm_store(a, rdx, H_RDX);
+        asm_load(a, H_RDX, asm_frame(D + DBT_FRAME(cpu)));
+        put_sized(a, 2, 0x89, H_RAX, asm_at(H_RDX, cpu_seg + (int32_t)offsetof(X86Segment, selector)));
+        asm_load(a, H_RAX, AT(base));
+        asm_store(a, asm_at(H_RDX, cpu_seg + (int32_t)offsetof(X86Segment, base)), H_RAX);
+        asm_store(a, asm_frame(D + DBT_FRAME(seg_base) + 8 * (int32_t)seg), H_RAX);
+        asm_load(a, H_RAX, AT(limit)); /* and the attributes */
+        asm_store(a, asm_at(H_RDX, cpu_seg + (int32_t)offsetof(X86Segment, limit)), H_RAX);
+        asm_mov32(a, H_RAX, H_RAX);
+        for (unsigned n = 0; n < DBT_LAST; n++) {
+            if (n) {
+                asm_lea(a, true, H_RAX, asm_at(H_RAX, -(1 << (n - 1))));
+            }
+            asm_store(a, asm_frame(D + DBT_FRAME(seg_last) + 8 * (int32_t)(DBT_LAST * seg + n)), H_RAX);
+        }
+        asm_load(a, H_RDX, rdx);
+        asm_mov_imm(a, H_RAX, 1);
+        asm_8(a, 0xc3);
+        for (unsigned i = 0; i < 3; i++) {
+            put_here(a, miss[i]);
+        }
+    }
+    asm_mov_imm(a, H_RCX, seg);
+    asm_jmp(a, (int32_t)(dbt->stubs[STUB_QUICK_SEGMENT] - (a->p - dbt_writable(dbt)) - 5));
+#undef AT
+}
+
+/* Into a stub that wants rip in RAX. */
+static void put_with_rip(const Dbt *dbt, Asm *a, DbtStub stub)
+{
+    asm_load(a, H_RAX, asm_frame(DBT_FRAME(cpu)));
+    asm_load(a, H_RAX, CPU_AT(rip));
+    asm_jmp(a, (int32_t)(dbt->stubs[stub] - (a->p - dbt_writable(dbt)) - 5));
+}
+
 static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
 {
     if (stub >= STUB_TLB) {
@@ -559,6 +683,14 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
     case STUB_CLAC: put_smap(dbt, a, stub == STUB_STAC); break;
     case STUB_SYSCALL: put_syscall(dbt, a); break;
     case STUB_SYSRET: put_sysret(dbt, a); break;
+    case STUB_QUICK_SEGMENTS ... STUB_QUICK_SEGMENTS_LAST:
+        put_quick_segment(dbt, a, (unsigned)(stub - STUB_QUICK_SEGMENTS) / 8,
+                          (unsigned)(stub - STUB_QUICK_SEGMENTS) % 8);
+        break;
+    case STUB_QUICK_SEGMENT: put_quick(a, (const void *)dbt_quick_segment, false); break;
+    case STUB_QUICK_FAR: put_quick(a, (const void *)dbt_quick_far, true); break;
+    case STUB_QUICK_LOOKUP: put_with_rip(dbt, a, STUB_LOOKUP); break;
+    case STUB_QUICK_KICK: put_with_rip(dbt, a, STUB_KICK); break;
     case STUB_PAGES: put_call(a, (const void *)dbt_slow_pages, 0); break;
     case STUB_FAULT: put_call(a, (const void *)dbt_slow_fault, 0); break;
     case STUB_TLB:

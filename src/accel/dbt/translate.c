@@ -53,6 +53,7 @@ static DbtMode mode_of(const X86Cpu *cpu)
         m.seg[i] = (uint8_t)x86_segment_kind(cpu->segment_key, i);
     }
     m.ints_by_c = log_on(cpu->vcpu.log, LOG_INT);
+    m.protected = cpu->cr0 & CR0_PE && !cpu->long_mode;
     /* Loading segment registers must not make the mode flat, or another one. */
     unsigned cs = m.seg[X86_CS] & X86_SEGMENT_LIMIT;
     m.vm86      = cpu->eflags & EFLAGS_VM;
@@ -69,7 +70,8 @@ static void note_range(Tr *t, unsigned start, unsigned end)
 static bool ends_unit(const DbtInsn *in)
 {
     return in->t == T_CALL || in->t == T_CALLI || in->t == T_RET || in->t == T_JMP || in->t == T_JMPI ||
-           in->t == T_STAC || in->t == T_CLAC || in->t == T_SYSCALL || in->t == T_SYSRET || in->t == T_FAR;
+           in->t == T_STAC || in->t == T_CLAC || in->t == T_SYSCALL || in->t == T_SYSRET || in->t == T_FAR ||
+           in->t == T_FARQ;
 }
 
 static bool is_branch(const DbtInsn *in)
@@ -105,9 +107,9 @@ static bool decode_c(Tr *t, const uint8_t *buf, unsigned avail, DbtInsn *in)
 static bool may_call_c(const Tr *t, const DbtInsn *in)
 {
     bool checks_target = in->t == T_RET || in->t == T_CALLI || in->t == T_JMPI;
-    return (checks_target && t->mode.code != 8) || in->t == T_FAR || in->t == T_SEGC || in->t == T_C ||
-           in->t == T_REP || in->t == T_STI || in->t == T_RDTSC || in->t == T_BASE || in->t == T_SYSCALL ||
-           in->t == T_SYSRET;
+    return (checks_target && t->mode.code != 8) || in->t == T_FAR || in->t == T_FARQ || in->t == T_SEGC ||
+           in->t == T_SEGQ || in->t == T_C || in->t == T_REP || in->t == T_STI || in->t == T_RDTSC || in->t == T_BASE ||
+           in->t == T_SYSCALL || in->t == T_SYSRET;
 }
 
 /* One instruction; false when it does not end in this page. */
@@ -142,7 +144,7 @@ static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
         if (may_call_c(t, in) && !decode_c(t, buf, avail, in)) {
             return false;
         }
-        if (in->t == T_SEGC) {
+        if (in->t == T_SEGC || in->t == T_SEGQ) {
             t->s->c[in->extra].flags &= (uint8_t)~X86_INSN_ENDS; /* whether the mode is the same, run_insn() asks */
         }
     }
@@ -287,6 +289,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     }
     if (t->f->host2) {
         u->host2              = t->f->host2;
+        u->base               = t->f->linear - t->f->rip;
         u->second             = memset(dbt_unit_memory(dbt, sizeof(DbtUnit)), 0, sizeof(DbtUnit));
         u->second->stands_for = u;
         u->second->host       = t->f->host2;
@@ -375,7 +378,7 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     note_range(&t, f->page_offset, MIN(f->page_offset + t.len, (unsigned)X86_PAGE_SIZE));
     uintptr_t misfits = (uintptr_t)g_hash_table_lookup(dbt->misfits, f->host);
     t.split_groups    = misfits == 1;
-    find_groups(&t, misfits > 1 || t.mode.code != 8 ? GROUPS_NONE : (DbtGroups)f->groups);
+    find_groups(&t, misfits > 1 ? GROUPS_NONE : (DbtGroups)f->groups);
     find_live(&t);
     emit_all(&t, insn_host);
     if (t.failed || t.hot.full || t.cold.full) {

@@ -787,6 +787,8 @@ static bool branch(DbtVerifier *v)
     case STUB_CLAC:
     case STUB_PAGES: return !call || bad(v, "a call of a stub that does not come back");
     case STUB_SYSCALL:
+    case STUB_QUICK_SEGMENT ... STUB_QUICK_SEGMENTS_LAST:
+    case STUB_QUICK_FAR:
     case STUB_SYSRET: return (call && !v->cold) || bad(v, "a branch to a stub that is called from the hot part");
     case STUB_INSN: return call || bad(v, "a branch to a stub that is called");
     case STUB_READ_MISS:
@@ -1056,6 +1058,10 @@ static bool hot_part(DbtVerifier *v)
             if (!look_up(v, (unsigned)stub_at(v->dbt, to))) {
                 return false;
             }
+        } else if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL && stub_at(v->dbt, to) >= STUB_QUICK_SEGMENT &&
+                   stub_at(v->dbt, to) <= STUB_QUICK_FAR) {
+            v->s.reg[H_RAX] = fresh(v);
+            v->s.reg[H_RCX] = fresh(v);
         } else if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL) {
             if (!c_call(v, next, end, v->insn)) {
                 return false;

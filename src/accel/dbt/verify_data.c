@@ -130,7 +130,7 @@ static const struct {
     MEMBER(seg[X86_CS].base, true),
     MEMBER(seg[X86_CS].attr, true),
     MEMBER(seg[X86_DS].base, true),
-    MEMBER(nmi_blocked, true),
+    MEMBER(nmi_blocked, false),
     MEMBER(idt.base, false),
     MEMBER(idt.limit, false),
     MEMBER(seg[X86_FS].base, true),

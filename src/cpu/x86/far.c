@@ -6,7 +6,7 @@
 
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/insn.h"
-#include "cpu/x86/segment.h"
+#include "cpu/x86/quick.h"
 
 static uint64_t cut(uint64_t value, unsigned size)
 {
@@ -140,6 +140,9 @@ static void need_gate_target_present(X86Cpu *cpu, const GateTarget *t)
 void x86_far_jump(X86Cpu *cpu, uint16_t selector, uint64_t offset, unsigned opsize)
 {
     offset = cut(offset, opsize);
+    if (x86_quick_far(cpu, selector, offset, 0, 0)) {
+        return;
+    }
     if (!x86_protected_mode(cpu)) {
         check_target_real(cpu, offset);
         set_cs_real(cpu, selector);
@@ -223,6 +226,9 @@ static void call_inner_ring(X86Cpu *cpu, GateTarget *t, uint64_t next)
 void x86_far_call(X86Cpu *cpu, uint16_t selector, uint64_t offset, unsigned opsize, uint64_t next)
 {
     offset = cut(offset, opsize);
+    if (x86_quick_far(cpu, selector, offset, opsize, next)) {
+        return;
+    }
     if (!x86_protected_mode(cpu)) {
         X86Stack stack = x86_stack_current(cpu);
         check_target_real(cpu, offset);
@@ -317,6 +323,9 @@ static void set_return_stack(X86Cpu *cpu, uint16_t ss, uint64_t sp, const X86Des
 
 void x86_far_return(X86Cpu *cpu, unsigned opsize, unsigned pop_bytes)
 {
+    if (x86_quick_far_return(cpu, opsize, pop_bytes)) {
+        return;
+    }
     X86Stack stack    = x86_stack_current(cpu);
     uint64_t offset   = x86_stack_pop(cpu, &stack, opsize);
     uint16_t selector = (uint16_t)x86_stack_pop(cpu, &stack, opsize);
@@ -413,7 +422,7 @@ static void iret_from_task(X86Cpu *cpu)
 void x86_iret(X86Cpu *cpu, unsigned opsize)
 {
     cpu->nmi_blocked = false; /* even if it faults (SDM 3, 6.7.1) */
-    if (opsize == 8 && x86_quick_iret(cpu)) {
+    if (opsize == 8 ? x86_quick_iret(cpu) : x86_quick_iret_legacy(cpu, opsize)) {
         return;
     }
     if (!x86_protected_mode(cpu)) {

@@ -5,7 +5,7 @@
  * was when it faults on the way. Hot set (park.h). */
 
 #include "cpu/x86/cpuid.h"
-#include "cpu/x86/segment.h"
+#include "cpu/x86/quick.h"
 #include "devices/irq/apic.h"
 
 #include <inttypes.h>

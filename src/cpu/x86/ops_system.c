@@ -147,6 +147,7 @@ static void store_table(X86Cpu *cpu, const X86Insn *in, const X86Table *table)
 static void lgdt(X86Cpu *cpu, const X86Insn *in)
 {
     load_table(cpu, in, &cpu->gdt);
+    cpu->segment_changes++;
 }
 
 static void lidt(X86Cpu *cpu, const X86Insn *in)

@@ -4,45 +4,7 @@
  *
  * Specification: Intel SDM 3, 6.14; SDM 2, IRET (December 2023). vCPU thread. Hot set (park.h). */
 
-#include "cpu/x86/mmu.h"
-#include "cpu/x86/segment.h"
-#include "cpu/x86/tlb.h"
-
-/* Host address of `len` bytes that a mode may read or write at once; NULL: not in its TLB, or on two pages. */
-static inline uint64_t *quick_span(const X86Cpu *cpu, X86TlbMode mode, uint64_t linear, unsigned len, bool write)
-{
-    const TlbTable *t = cpu->tlb->current->tables[mode];
-    if (!t) {
-        return NULL;
-    }
-    const X86TlbEntry *e = &t->entries[(linear >> X86_PAGE_BITS) % X86_TLB_SIZE];
-    return x86_tlb_hit(write ? e->write : e->read, linear, len) ? (uint64_t *)(linear + e->addend) : NULL;
-}
-
-/* The mode of accesses to the stack of a ring. */
-static inline X86TlbMode stack_mode(const X86Cpu *cpu, unsigned cpl)
-{
-    bool smap = (cpu->cr4 & CR4_SMAP) && !(cpu->eflags & EFLAGS_AC);
-    return cpl == 3 ? X86_TLB_USER : smap ? X86_TLB_KERNEL_SMAP : X86_TLB_KERNEL_OPEN;
-}
-
-/* A descriptor of the GDT. false: not there at once. */
-static inline bool quick_descriptor(const X86Cpu *cpu, uint16_t selector, X86Descriptor *d)
-{
-    uint32_t index = selector & 0xfff8u;
-    if ((selector & 4) || !index || index + 7 > cpu->gdt.limit) {
-        return false;
-    }
-    const uint64_t *at = quick_span(cpu, cpu->tlb->system_mode, cpu->gdt.base + index, 8, false);
-    if (!at) {
-        return false;
-    }
-    uint64_t both = x86_guest_get64(at);
-    *d            = (X86Descriptor){ .low = (uint32_t)both, .high = (uint32_t)(both >> 32), .selector = selector };
-    return true;
-}
-
-enum { HIGH_DPL = 3 << 13, HIGH_P = 1 << 15, HIGH_L = 1 << 21, HIGH_D = 1 << 22 };
+#include "cpu/x86/quick.h"
 
 /* Present, accessed, not conforming 64-bit code. */
 static inline bool is_plain_code64(const X86Descriptor *d)
@@ -51,23 +13,13 @@ static inline bool is_plain_code64(const X86Descriptor *d)
     return (d->high & mask) == (HIGH_P | HIGH_L | (SEG_S | SEG_CODE | SEG_A) << 8);
 }
 
-/* Present, accessed, writable, expand-up data. */
-static inline bool is_plain_data(const X86Descriptor *d)
-{
-    const uint32_t mask = HIGH_P | (SEG_S | SEG_CODE | SEG_E | SEG_W | SEG_A) << 8;
-    return (d->high & mask) == (HIGH_P | (SEG_S | SEG_W | SEG_A) << 8);
-}
-
-/* Does any access of this ring have its alignment checked? */
-static inline bool checks_alignment(const X86Cpu *cpu)
-{
-    return cpu->cpl == 3 && (cpu->cr0 & CR0_AM) && (cpu->eflags & EFLAGS_AC);
-}
-
 bool x86_quick_deliver(X86Cpu *cpu, unsigned vector, bool software, bool has_error, uint32_t error, uint64_t rip,
                        uint64_t flags)
 {
-    if (vector * 16 + 15 > cpu->idt.limit || !cpu->long_mode) {
+    if (!cpu->long_mode) {
+        return x86_quick_interrupt(cpu, vector, software, has_error, error, rip, flags);
+    }
+    if (vector * 16 + 15 > cpu->idt.limit) {
         return false;
     }
     const uint64_t *gate = quick_span(cpu, cpu->tlb->system_mode, cpu->idt.base + vector * 16, 16, false);

@@ -20,21 +20,9 @@ static bool is_flat_code(const X86Segment *s)
            (s->attr & (SEG_UNUSABLE | SEG_P | SEG_S | SEG_CODE | SEG_R)) == (SEG_P | SEG_S | SEG_CODE | SEG_R);
 }
 
-/* What x86_linear() lets through: X86SegmentKind. */
 static inline unsigned kind_of(const X86Segment *s, bool protected)
 {
-    if (s->attr & SEG_UNUSABLE) {
-        return X86_SEGMENT_OTHER;
-    }
-    bool code = s->attr & SEG_CODE, writable = true;
-    if (protected) {
-        if (!(s->attr & SEG_P) || (code ? !(s->attr & SEG_R) : s->attr & SEG_E)) {
-            return X86_SEGMENT_OTHER;
-        }
-        writable = !code && s->attr & SEG_W;
-    }
-    unsigned kind = s->limit == 0xffff ? X86_SEGMENT_64K : s->limit == UINT32_MAX ? X86_SEGMENT_4G : X86_SEGMENT_LIMIT;
-    return kind | (writable ? X86_SEGMENT_WRITABLE : 0);
+    return x86_kind_of(s->limit, s->attr, protected);
 }
 
 static bool is_flat(const X86Cpu *cpu)
@@ -43,21 +31,27 @@ static bool is_flat(const X86Cpu *cpu)
            is_flat_data(&cpu->seg[X86_ES]);
 }
 
-static uint64_t segment_key(const X86Cpu *cpu, bool protected)
+/* What segment_key has of CS. */
+static uint64_t code_key(const X86Segment *cs, bool protected)
 {
-    static const uint8_t order[] = { X86_ES, X86_SS, X86_DS, X86_FS, X86_GS };
-    const X86Segment    *cs      = &cpu->seg[X86_CS];
-    uint64_t             key     = (uint64_t)kind_of(cs, protected) << X86_SEGMENT_KEY_CS;
-    for (unsigned i = 0; i < sizeof order; i++) {
-        key |= (uint64_t)kind_of(&cpu->seg[order[i]], protected) << (X86_SEGMENT_KEY_FIRST + 3 * i);
-    }
-    bool pages = (cs->limit & 0xfff) == 0xfff;
+    uint64_t key   = (uint64_t)kind_of(cs, protected) << X86_SEGMENT_KEY_CS;
+    bool     pages = (cs->limit & 0xfff) == 0xfff;
     if (cs->limit < 1 << 20) {
         key |= (uint64_t)cs->limit << X86_SEGMENT_KEY_LIMIT;
     } else if (pages) {
         key |= (uint64_t)(cs->limit >> 12 | 1 << 20) << X86_SEGMENT_KEY_LIMIT;
     } else {
         key |= UINT64_C(1) << X86_SEGMENT_KEY_ODD_LIMIT;
+    }
+    return key;
+}
+
+static uint64_t segment_key(const X86Cpu *cpu, bool protected)
+{
+    static const uint8_t order[] = { X86_ES, X86_SS, X86_DS, X86_FS, X86_GS };
+    uint64_t             key     = code_key(&cpu->seg[X86_CS], protected);
+    for (unsigned i = 0; i < sizeof order; i++) {
+        key |= (uint64_t)kind_of(&cpu->seg[order[i]], protected) << (X86_SEGMENT_KEY_FIRST + 3 * i);
     }
     return key;
 }
@@ -99,6 +93,16 @@ void x86_update_mode(X86Cpu *cpu)
     g_assert(used <= X86_SEGMENT_KEY_FIRST);
     cpu->mode_key = key;
     x86_tlb_select(cpu);
+}
+
+void x86_update_code(X86Cpu *cpu)
+{
+    if ((cpu->seg[X86_CS].attr & SEG_DB ? X86_CODE32 : X86_CODE16) != cpu->code_size || cpu->flat != is_flat(cpu)) {
+        x86_update_mode(cpu);
+        return;
+    }
+    cpu->segment_changes++;
+    cpu->segment_key = (cpu->segment_key & ~X86_SEGMENT_KEY_CODE) | code_key(&cpu->seg[X86_CS], true);
 }
 
 /* The same when nothing but ES, DS, FS or GS has changed. */
@@ -167,7 +171,7 @@ void x86_mark_accessed(X86Cpu *cpu, X86Descriptor *d)
 
 void x86_set_segment(X86Cpu *cpu, unsigned seg, uint16_t selector, const X86Descriptor *d)
 {
-    cpu->seg[seg]          = x86_desc_segment(d);
+    x86_desc_fill(&cpu->seg[seg], d);
     cpu->seg[seg].selector = selector;
 }
 
@@ -324,11 +328,13 @@ void x86_lldt(X86Cpu *cpu, uint16_t selector)
     need_protected_cpl0(cpu);
     if (x86_null_selector(selector)) {
         cpu->ldt = (X86Segment){ .attr = SEG_UNUSABLE, .selector = selector };
+        cpu->segment_changes++;
         return;
     }
     X86Descriptor d;
     need_system_segment(cpu, selector, 1u << SYS_LDT, &d);
     cpu->ldt = x86_desc_segment(&d);
+    cpu->segment_changes++;
 }
 
 void x86_ltr(X86Cpu *cpu, uint16_t selector)

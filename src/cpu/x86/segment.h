@@ -79,13 +79,20 @@ static inline uint32_t x86_desc_limit(const X86Descriptor *d)
     return d->high & (1u << 23) ? limit << 12 | 0xfff : limit;
 }
 
-/* The register that holds it. */
+/* The register that holds it, member by member: a copy of what has just been written in parts waits for it. */
+static inline void x86_desc_fill(X86Segment *s, const X86Descriptor *d)
+{
+    s->base     = x86_desc_base(d) | (uint64_t)d->upper << 32;
+    s->limit    = x86_desc_limit(d);
+    s->attr     = x86_desc_attr(d);
+    s->selector = d->selector;
+}
+
 static inline X86Segment x86_desc_segment(const X86Descriptor *d)
 {
-    return (X86Segment){ .base     = x86_desc_base(d) | (uint64_t)d->upper << 32,
-                         .limit    = x86_desc_limit(d),
-                         .attr     = x86_desc_attr(d),
-                         .selector = d->selector };
+    X86Segment s = { 0 };
+    x86_desc_fill(&s, d);
+    return s;
 }
 
 static inline bool x86_null_selector(uint16_t selector)
@@ -157,6 +164,26 @@ static inline bool x86_bad_code_size(const X86Cpu *cpu, const X86Descriptor *d)
     return cpu->long_mode && (x86_desc_attr(d) & (SEG_L | SEG_DB)) == (SEG_L | SEG_DB);
 }
 
+/* x86_update_mode() when nothing but CS has changed, in the same ring of protected mode outside long mode. */
+void x86_update_code(X86Cpu *cpu);
+
+/* What x86_linear() lets through: X86SegmentKind. */
+static inline unsigned x86_kind_of(uint32_t limit, uint32_t attr, bool protected)
+{
+    if (attr & SEG_UNUSABLE) {
+        return X86_SEGMENT_OTHER;
+    }
+    bool code = attr & SEG_CODE, writable = true;
+    if (protected) {
+        if (!(attr & SEG_P) || (code ? !(attr & SEG_R) : attr & SEG_E)) {
+            return X86_SEGMENT_OTHER;
+        }
+        writable = !code && attr & SEG_W;
+    }
+    unsigned kind = limit == 0xffff ? X86_SEGMENT_64K : limit == UINT32_MAX ? X86_SEGMENT_4G : X86_SEGMENT_LIMIT;
+    return kind | (writable ? X86_SEGMENT_WRITABLE : 0);
+}
+
 /* After CPL has risen: segments that the new CPL may not use become null. */
 void x86_drop_privileged_segments(X86Cpu *cpu, unsigned cpl);
 
@@ -165,11 +192,6 @@ typedef enum X86FaultPair { X86_FAULTS_SERIAL, X86_FAULTS_DOUBLE, X86_FAULTS_SHU
 
 /* What a second fault means while `first` is being delivered (SDM 3, table 6-5). */
 X86FaultPair x86_combine_faults(X86Event event, unsigned first, X86Vector second);
-
-/* --- quick.c: the common cases of long mode; false: not one, nothing has been done --- */
-bool x86_quick_deliver(X86Cpu *cpu, unsigned vector, bool software, bool has_error, uint32_t error, uint64_t rip,
-                       uint64_t flags);
-bool x86_quick_iret(X86Cpu *cpu); /* opsize 8 */
 
 /* --- task.c --- */
 typedef enum X86TaskSwitch { X86_TASK_JUMP, X86_TASK_CALL, X86_TASK_RETURN, X86_TASK_INTERRUPT } X86TaskSwitch;

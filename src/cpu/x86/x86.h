@@ -239,7 +239,7 @@ struct X86Cpu {
     uint8_t  stack_size;      /* 2, 4 or 8: width of the stack pointer */
     uint32_t mode_key;        /* unlike for any two states between which decoded code must not be reused, nor the right
                                * to fetch it: at least CPL, code_size, stack_size, flat, PE, VM, TS, EM, MP, OSFXSR, OSXSAVE */
-    uint32_t segment_changes; /* how often they were derived */
+    uint32_t segment_changes; /* how often they were derived, or GDT or LDT loaded */
     uint64_t segment_key; /* the same of segments, for code that knows their kinds and CS's limit; 0 in 64-bit mode. The
                            * bits that mode_key and its users leave: see seg.c */
 
@@ -337,6 +337,11 @@ enum {
     X86_SEGMENT_KEY_LIMIT     = 41, /* of CS, as a descriptor has it, and its G: 21 bits */
     X86_SEGMENT_KEY_ODD_LIMIT = 62, /* no descriptor could have it */
 };
+
+/* What it has of CS. */
+#define X86_SEGMENT_KEY_CODE                                                                                           \
+    (UINT64_C(7) << X86_SEGMENT_KEY_CS | UINT64_C(0x1fffff) << X86_SEGMENT_KEY_LIMIT |                                 \
+     UINT64_C(1) << X86_SEGMENT_KEY_ODD_LIMIT)
 
 static inline unsigned x86_segment_key_shift(unsigned seg)
 {

@@ -136,6 +136,12 @@ static void write_eoi(Apic *apic)
         }
     }
     recheck(apic);
+    if (atomic_load_explicit(&apic->taken[vector], memory_order_relaxed)) {
+        const IrqTaken *taken = atomic_exchange(&apic->taken[vector], NULL);
+        if (taken) {
+            taken->call(taken->opaque);
+        }
+    }
 }
 
 /* ---- LVT and local lines ---- */

@@ -105,8 +105,10 @@ typedef struct ApicMessage {
     bool     level;
 } ApicMessage;
 void apic_bus_send(ApicBus *bus, const ApicMessage *message);
-/* Would a fixed or lowest-priority message fall into one that a processor has not taken yet? Any thread. */
-bool apic_bus_waits(ApicBus *bus, const ApicMessage *message);
+/* Would a fixed or lowest-priority message fall into one that a processor has not taken yet? If so, `taken` (NULL:
+ * nobody) is called without lock when that one is at its end, unless somebody else asks of the same vector first. Any
+ * thread. */
+bool apic_bus_waits(ApicBus *bus, const ApicMessage *message, const IrqTaken *taken);
 void apic_bus_send_msi(ApicBus *bus, uint64_t address, uint32_t data);
 
 /* From now on all messages go there, as MSIs: destinations above 255 have their upper 24 bits in the address's upper

@@ -190,7 +190,7 @@ void apic_bus_send(ApicBus *bus, const ApicMessage *message)
     send(bus, &t, message->delivery, message->vector, message->level);
 }
 
-bool apic_bus_waits(ApicBus *bus, const ApicMessage *message)
+bool apic_bus_waits(ApicBus *bus, const ApicMessage *message, const IrqTaken *taken)
 {
     Target t = { .destination = message->destination,
                  .logical     = message->logical,
@@ -200,8 +200,16 @@ bool apic_bus_waits(ApicBus *bus, const ApicMessage *message)
     }
     unsigned end = atomic_load_explicit(&bus->end, memory_order_acquire);
     for (unsigned i = 0; i < end; i++) {
-        const Apic *apic = atomic_load_explicit(&bus->apics[i], memory_order_acquire);
-        if (apic && matches(apic, &t) && apic_load32(&apic->irr[message->vector / 32]) >> message->vector % 32 & 1) {
+        Apic *apic = atomic_load_explicit(&bus->apics[i], memory_order_acquire);
+        if (!apic || !matches(apic, &t) || !apic_test_bit(apic->irr, message->vector)) {
+            continue;
+        }
+        if (!taken) {
+            return true;
+        }
+        /* Between the two looks the vCPU may have taken it, and may even have ended it. */
+        atomic_store(&apic->taken[message->vector], taken);
+        if (apic_test_bit(apic->irr, message->vector)) {
             return true;
         }
     }

@@ -59,6 +59,8 @@ struct Apic {
     _Atomic uint32_t errors; /* since ESR was written */
     _Atomic bool     lint_level[2];
     _Atomic bool     extint_pending; /* an ExtINT message came */
+    /* By vector: who waits for the end of that interrupt, NULL: nobody. */
+    _Atomic(const IrqTaken *) taken[256];
 
     /* The vCPU's thread only. */
     uint32_t esr, icr, icr_high;

@@ -64,12 +64,13 @@ void apic_set_tpr_quietly(Apic *apic, uint8_t cr8)
     apic_update_ppr(apic);
 }
 
-/* The end of an edge-triggered interrupt concerns nobody else. */
+/* The end of an edge-triggered interrupt concerns nobody else, unless a timer is behind with its beats. */
 static bool end_edge(Apic *apic)
 {
     int vector = apic_highest_bit(apic->isr);
     if (vector >= 0) {
-        if (apic_test_bit(apic->tmr, (unsigned)vector)) {
+        if (apic_test_bit(apic->tmr, (unsigned)vector) ||
+            atomic_load_explicit(&apic->taken[vector], memory_order_relaxed)) {
             return false;
         }
         apic_clear_bit(apic->isr, (unsigned)vector);

@@ -11,11 +11,11 @@ static void split_set(void *opaque, int n, int level)
     irq_set(&split->out[1], level);
 }
 
-static IrqHearing split_hearing(void *opaque, int n)
+static IrqHearing split_hearing(void *opaque, int n, const IrqTaken *taken)
 {
     IrqSplit  *split = opaque;
-    IrqHearing first = split->out[0].to ? irq_hearing(&split->out[0]) : IRQ_DEAF;
-    IrqHearing other = split->out[1].to ? irq_hearing(&split->out[1]) : IRQ_DEAF;
+    IrqHearing first = split->out[0].to ? irq_hearing(&split->out[0], taken) : IRQ_DEAF;
+    IrqHearing other = split->out[1].to ? irq_hearing(&split->out[1], taken) : IRQ_DEAF;
     return first == IRQ_DEAF ? other : other == IRQ_DEAF || first < other ? first : other;
 }
 

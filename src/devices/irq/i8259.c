@@ -41,11 +41,12 @@ enum {
 typedef I8259Chip Chip;
 
 struct I8259 {
-    Device  dev;
-    Chip    chips[N_CHIPS];
-    bool    intr; /* level of the output */
-    IrqLine out;
-    Region  ports[N_CHIPS], elcr_ports;
+    Device          dev;
+    Chip            chips[N_CHIPS];
+    bool            intr; /* level of the output */
+    IrqLine         out;
+    Region          ports[N_CHIPS], elcr_ports;
+    const IrqTaken *taken[16]; /* by input: who waits until a pending edge is taken; NULL: nobody */
     void (*external)(void *opaque, unsigned input, int level); /* where inputs go instead */
     void *external_opaque;
 };
@@ -127,6 +128,18 @@ static void take(Chip *c, unsigned input)
     }
 }
 
+/* Whoever waits for an input of this chip that has none pending any more. */
+static void tell_taken(I8259 *pic, unsigned n)
+{
+    for (unsigned input = 0; input < 8; input++) {
+        const IrqTaken *taken = pic->taken[8 * n + input];
+        if (taken && !(pic->chips[n].irr >> input & 1)) {
+            pic->taken[8 * n + input] = NULL;
+            taken->call(taken->opaque);
+        }
+    }
+}
+
 uint8_t i8259_ack(I8259 *pic)
 {
     Chip    *master = &pic->chips[MASTER], *slave = &pic->chips[SLAVE];
@@ -146,6 +159,7 @@ uint8_t i8259_ack(I8259 *pic)
         vector = (uint8_t)(master->base + input);
     }
     update(pic);
+    tell_taken(pic, input == CASCADE ? SLAVE : MASTER);
     return vector;
 }
 
@@ -379,11 +393,11 @@ static const Field chip_state[] = {
 
 static const Field i8259_state[] = { FIELD_ARRAY(I8259, chips, "chips", .sub = chip_state), {} };
 
-static IrqHearing input_hearing(void *opaque, int n)
+static IrqHearing input_hearing(void *opaque, int n, const IrqTaken *taken)
 {
-    const I8259 *pic = opaque;
-    const Chip  *c   = &pic->chips[n / 8];
-    uint8_t      bit = (uint8_t)(1 << n % 8);
+    I8259      *pic = opaque;
+    const Chip *c   = &pic->chips[n / 8];
+    uint8_t     bit = (uint8_t)(1 << n % 8);
 
     if (pic->external || c->elcr & bit) {
         return IRQ_HEARS;
@@ -391,7 +405,11 @@ static IrqHearing input_hearing(void *opaque, int n)
     if (c->imr & bit || (n >= 8 && pic->chips[MASTER].imr & 1 << CASCADE)) {
         return IRQ_DEAF;
     }
-    return c->irr & bit ? IRQ_WAITS : IRQ_HEARS;
+    if (!(c->irr & bit)) {
+        return IRQ_HEARS;
+    }
+    pic->taken[n] = taken ? taken : pic->taken[n];
+    return IRQ_WAITS;
 }
 
 static bool i8259_realize(Device *dev, Error *err)

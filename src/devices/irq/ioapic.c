@@ -263,7 +263,7 @@ static const Field ioapic_state[] = {
     {},
 };
 
-static IrqHearing pin_hearing(void *opaque, int n)
+static IrqHearing pin_hearing(void *opaque, int n, const IrqTaken *taken)
 {
     const IoApic *io  = opaque;
     uint64_t      rte = io->rte[n];
@@ -275,7 +275,7 @@ static IrqHearing pin_hearing(void *opaque, int n)
         return IRQ_DEAF;
     }
     ApicMessage message = message_of(rte);
-    return apic_bus_waits(io->bus, &message) ? IRQ_WAITS : IRQ_HEARS;
+    return apic_bus_waits(io->bus, &message, taken) ? IRQ_WAITS : IRQ_HEARS;
 }
 
 static bool ioapic_realize(Device *dev, Error *err)

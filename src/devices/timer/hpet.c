@@ -38,8 +38,8 @@ enum { TICK_NS = HPET_PERIOD_FS / 1000000, HPET_VENDOR = 0x8086, HPET_REVISION =
 /* Beats of a shorter period are left out: the main loop could do nothing else. */
 enum { MIN_BEAT_TICKS = 10000 / TICK_NS };
 
-/* Beats that came due while the guest had not taken the one before, or nobody was there to make them: they come later,
- * this many in a period, if they are not older than OWED_TICKS. */
+/* Beats that came due while the guest had not taken the one before, or nobody was there to make them: they come when it
+ * has (where nobody can tell when that is, this many in a period), if they are not older than OWED_TICKS. */
 enum { RETRIES = 32, OWED_TICKS = 1000000000 / TICK_NS };
 
 #define LATE_TICKS (INT64_C(1) << 31)  /* a comparator written so much too late still matches */
@@ -49,10 +49,10 @@ typedef struct HpetTimer {
     Hpet    *hpet;
     uint8_t  n;
     uint64_t conf, comparator, period, fsb;
-    Timer    timer;    /* runs towards the next match */
-    IrqPin  *driven;   /* level-triggered: the pin held high */
-    uint32_t owed;     /* beats */
-    bool     given_up; /* beats are not taken: no more tries until one is */
+    Timer    timer;  /* runs towards the next match */
+    IrqPin  *driven; /* level-triggered: the pin held high */
+    uint32_t owed;   /* beats */
+    IrqTaken taken;  /* the one that keeps back the next has been taken */
 } HpetTimer;
 
 struct Hpet {
@@ -208,30 +208,54 @@ static void timer_update(HpetTimer *t)
     }
 }
 
-/* The beats of a periodic timer. Those of level-triggered ones show in the status register, where one hides another. */
+/* Beats of level-triggered timers show in the status register, where one hides another. */
+static bool beats_add_up(const HpetTimer *t)
+{
+    return !(t->conf & INT_TYPE_CNF) && !uses_messages(t) && t->period >= MIN_BEAT_TICKS;
+}
+
+/* Has the guest still to take the beat before? */
+static bool keeps_back(const HpetTimer *t)
+{
+    return beats_add_up(t) && irq_hearing(&(IrqLine){ timer_pin(t) }, &t->taken) == IRQ_WAITS;
+}
+
+/* The beats of a periodic timer. */
 static void beat(HpetTimer *t)
 {
-    bool     edge = !(t->conf & INT_TYPE_CNF) && !uses_messages(t) && t->period >= MIN_BEAT_TICKS;
     int64_t  late = ticks_late(t, counter_now(t->hpet));
-    uint64_t most = edge ? MAX(OWED_TICKS / t->period, 1) : 1;
+    uint64_t most = beats_add_up(t) ? MAX(OWED_TICKS / t->period, 1) : 1;
 
     if (late >= 0) {
         t->owed = (uint32_t)MIN(t->owed + (uint64_t)late / t->period + 1, most);
     }
-    bool waits = edge && irq_hearing(&(IrqLine){ timer_pin(t) }) == IRQ_WAITS;
+    bool waits = t->owed && keeps_back(t);
     if (t->owed && !waits) {
         t->owed--;
         timer_matched(t);
+        waits = t->owed && keeps_back(t);
     }
-    t->given_up = waits && (t->given_up || t->owed >= most);
     advance(t);
     uint64_t left = ticks_left(t, counter_now(t->hpet));
-    if (t->owed && !t->given_up) {
+    if (t->owed && !waits) {
         left = MIN(left, MAX(t->period / RETRIES, MIN_BEAT_TICKS));
     } else if (left < MIN_BEAT_TICKS) {
         left += (MIN_BEAT_TICKS - left + t->period - 1) / t->period * t->period;
     }
     arm(t, left);
+}
+
+/* On a vCPU's thread. The main loop may not get the CPU while the guest has it: this one does not wait for it. */
+static void beat_taken(void *opaque)
+{
+    HpetTimer   *t    = opaque;
+    MachineLock *lock = t->hpet->dev.platform->lock;
+
+    machine_lock(lock);
+    if (t->owed && running(t->hpet) && is_periodic(t) && t->conf & INT_ENB_CNF) {
+        beat(t);
+    }
+    machine_unlock(lock);
 }
 
 static void timer_fired(void *opaque)
@@ -435,18 +459,19 @@ static void legacy_input(void *opaque, int n, int level)
     }
 }
 
-static IrqHearing legacy_hearing(void *opaque, int n)
+static IrqHearing legacy_hearing(void *opaque, int n, const IrqTaken *taken)
 {
     Hpet *hpet = opaque;
-    return legacy(hpet) ? IRQ_DEAF : irq_hearing(&(IrqLine){ hpet->dev.platform->isa_irq[n ? 8 : 0] });
+    return legacy(hpet) ? IRQ_DEAF : irq_hearing(&(IrqLine){ hpet->dev.platform->isa_irq[n ? 8 : 0] }, taken);
 }
 
 static bool hpet_realize(Device *dev, Error *err)
 {
     Hpet *hpet = (Hpet *)dev;
     for (unsigned i = 0; i < HPET_MAX; i++) {
-        hpet->timers[i].hpet = hpet;
-        hpet->timers[i].n    = (uint8_t)i;
+        hpet->timers[i].hpet  = hpet;
+        hpet->timers[i].n     = (uint8_t)i;
+        hpet->timers[i].taken = (IrqTaken){ beat_taken, &hpet->timers[i] };
         timer_init(&hpet->timers[i].timer, dev->platform->clocks, VIRTUAL_CLOCK, timer_fired, &hpet->timers[i]);
     }
     region_init_io(&hpet->registers, dev->platform->memory, "hpet", HPET_SIZE, &hpet_ops, hpet);

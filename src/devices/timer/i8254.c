@@ -35,9 +35,6 @@ enum {
     /* An interrupt rate that no guest could follow: below this many ticks beats are left out. */
     MIN_IRQ_TICKS = 24,
 
-    /* A beat that the guest cannot take yet, because it has not taken the one before (its CPU does not get the host's),
-     * is tried again after this part of a period. */
-    RETRIES = 32,
 };
 
 /* The interrupt is late by more than this: what was missed stays missed. */
@@ -60,15 +57,16 @@ typedef struct Counter {
 } Counter;
 
 struct I8254 {
-    Device  dev;
-    Counter counters[N_COUNTERS];
-    uint8_t port61;
-    bool    irq_level;
-    int64_t irq_tick; /* at which the interrupt line rises next; -1: never */
-    bool    given_up; /* beats are not taken: no more tries until one is */
-    IrqLine irq;
-    Timer   timer;
-    Region  ports, speaker;
+    Device   dev;
+    Counter  counters[N_COUNTERS];
+    uint8_t  port61;
+    bool     irq_level;
+    int64_t  irq_tick; /* at which the interrupt line rises next; -1: never */
+    bool     given_up; /* beats are not taken: no more are kept until one is */
+    IrqLine  irq;
+    IrqTaken taken; /* the beat that keeps back the next has been taken */
+    Timer    timer;
+    Region   ports, speaker;
 };
 
 /* ---- Time ---- */
@@ -344,6 +342,14 @@ static void schedule(I8254 *pit, int64_t from)
     }
 }
 
+/* A beat that the guest cannot take yet, because it has not taken the one before (its CPU does not get the host's),
+ * comes when it has. */
+static bool keeps_back(const I8254 *pit)
+{
+    const Counter *c = &pit->counters[0];
+    return is_periodic(c) && c->count >= MIN_IRQ_TICKS && irq_hearing(&pit->irq, &pit->taken) == IRQ_WAITS;
+}
+
 static void irq_timer(void *opaque)
 {
     I8254   *pit = opaque;
@@ -352,9 +358,9 @@ static void irq_timer(void *opaque)
     if (from < 0 || now < from) {
         return;
     }
-    bool waits = is_periodic(c) && c->count >= MIN_IRQ_TICKS && irq_hearing(&pit->irq) == IRQ_WAITS;
+    bool waits = keeps_back(pit);
     if (waits && !pit->given_up && now - from <= MAX_LATE_TICKS) {
-        timer_set(&pit->timer, ns_of(now + MAX(c->count / RETRIES, MIN_IRQ_TICKS)));
+        timer_set(&pit->timer, ns_of(now + c->count));
         return;
     }
     pit->given_up = waits;
@@ -371,6 +377,20 @@ static void irq_timer(void *opaque)
     }
     take_over(c, now);
     schedule(pit, from);
+    if (pit->irq_tick >= 0 && pit->irq_tick <= now) {
+        keeps_back(pit); /* to hear when it is taken */
+    }
+}
+
+/* On a vCPU's thread. The main loop may not get the CPU while the guest has it: this one does not wait for it. */
+static void beat_taken(void *opaque)
+{
+    I8254       *pit  = opaque;
+    MachineLock *lock = pit->dev.platform->lock;
+
+    machine_lock(lock);
+    irq_timer(pit);
+    machine_unlock(lock);
 }
 
 /* After counter 0 was written. */
@@ -487,6 +507,7 @@ static const Field i8254_state[] = {
 static bool i8254_realize(Device *dev, Error *err)
 {
     I8254 *pit = (I8254 *)dev;
+    pit->taken = (IrqTaken){ beat_taken, pit };
     timer_init(&pit->timer, dev->platform->clocks, VIRTUAL_CLOCK, irq_timer, pit);
     region_init_io(&pit->ports, dev->platform->memory, "pit", 4, &pit_ops, pit);
     region_init_io(&pit->speaker, dev->platform->memory, "pcspk", 1, &port61_ops, pit);

@@ -235,3 +235,34 @@ CASE("verw.privilege", "VERW clears ZF when DPL < CPL", "SDM 2, VERW", R3, "mov 
      VALUE(0))
 CASE("verw.code", "VERW of a code segment clears ZF", "SDM 2, VERW", R0, "mov $S_CODE, %ecx", "verw %cx" ZF_IN_AL,
      VALUE(0))
+
+/* --- the same bytes of code at two bases of CS: of an instruction on two pages, the second page is another one --- */
+
+enum { TWO_FIRST = 0x90000, TWO_SECOND = 0x91000, TWO_OTHER = 0x92000, TWO_RIGHTS = 3 };
+
+SNIPPET(
+    two_calls, R0,
+    "mov $3, %edx\n 1: lcall $S_T1, $0xf00\n mov %eax, %ebx\n lcall $S_T2, $0xf00\n mov %eax, %ecx\n dec %edx\n jnz 1b")
+
+static void map_two(u32 linear, u32 second)
+{
+    *pte(linear)          = TWO_FIRST | TWO_RIGHTS;
+    *pte(linear + 0x1000) = second | TWO_RIGHTS;
+    invlpg(linear);
+    invlpg(linear + 0x1000);
+}
+
+CHECK(two_pages, "seg.two-pages", "an instruction on two pages is what lies there at CS's base", "SDM 3, 3.3")
+{
+    static const u8 jump[] = { 0xe9, 0xf8, 0, 0, 0 }, move[] = { 0xb8, 0x34, 0x12 }; /* mov eax, imm32 */
+    Frame           f = frame_for(R0, (u32)two_calls);
+    memcpy((u8 *)mem32(TWO_FIRST) + 0xf00, jump, sizeof jump);
+    memcpy((u8 *)mem32(TWO_FIRST) + 0xffd, move, sizeof move);
+    *mem32(TWO_SECOND) = 0xcb1111; /* and RET to another segment */
+    *mem32(TWO_OTHER)  = 0xcb2222;
+    map_two(A_WINDOW + 0x1000, TWO_SECOND);
+    map_two(A_WINDOW + 0x4000, TWO_OTHER);
+    set_gdt(S_T1, SEGMENT(A_WINDOW + 0x1000, 0xffff, 0x409b));
+    set_gdt(S_T2, SEGMENT(A_WINDOW + 0x4000, 0xffff, 0x409b));
+    return run(&f) == 3 && f.ebx == 0x11111234 && f.ecx == 0x22221234;
+}
