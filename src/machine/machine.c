@@ -140,7 +140,7 @@ Machine *machine_new(const MachineType *type, const Json *options, bool lenient,
 static void config_clear(MachineConfig *c)
 {
     GPtrArray **lists[] = { &c->fw_cfg, &c->option_roms, &c->smbios, &c->acpi_tables, &c->firmware_dirs };
-    char      **texts[] = { &c->cpu_model, &c->kernel,   &c->initrd,     &c->append,    &c->bios,
+    char      **texts[] = { &c->cpu_model, &c->kernel,   &c->initrd,     &c->append,   &c->bios,
                             &c->name,      &c->mem_path, &c->boot.order, &c->boot.once };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++) {
