@@ -140,8 +140,8 @@ Machine *machine_new(const MachineType *type, const Json *options, bool lenient,
 static void config_clear(MachineConfig *c)
 {
     GPtrArray **lists[] = { &c->fw_cfg, &c->option_roms, &c->smbios, &c->acpi_tables, &c->firmware_dirs };
-    char      **texts[] = { &c->cpu_model, &c->kernel,   &c->initrd,     &c->append,   &c->bios,
-                            &c->name,      &c->mem_path, &c->boot.order, &c->boot.once };
+    char      **texts[] = { &c->cpu_model, &c->kernel,     &c->initrd,    &c->append,  &c->bios,
+                            &c->name,      &c->boot.order, &c->boot.once, &c->mem_path };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_clear_pointer(lists[i], g_ptr_array_unref);

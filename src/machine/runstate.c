@@ -122,10 +122,7 @@ static void guest_panicked(Platform *p)
     if (action == PANIC_SHUTDOWN && m->config.shutdown_action == SHUTDOWN_PAUSE) {
         action = PANIC_PAUSE; /* -no-shutdown: somebody wants to look at it */
     }
-    emit_action(m, "GUEST_PANICKED",
-                action == PANIC_NONE    ? "run"
-                : action == PANIC_PAUSE ? "pause"
-                                        : "poweroff");
+    emit_action(m, "GUEST_PANICKED", action == PANIC_NONE ? "run" : action == PANIC_PAUSE ? "pause" : "poweroff");
     switch (action) {
     case PANIC_NONE: break;
     case PANIC_PAUSE: request_pause(m, RUN_STATE_GUEST_PANICKED); break;
