@@ -114,8 +114,6 @@ static bool cmd_mce(Hmp *h, Error *err)
 
 /* --- what firmware boots from --- */
 
-enum { CMOS_BOOT_THIRD = 0x38, CMOS_BOOT_FIRST = 0x3d };
-
 static void find_rtc(Device *dev, void *opaque)
 {
     if (strcmp(dev->obj.type->name, "mc146818rtc") == 0) {
@@ -123,38 +121,25 @@ static void find_rtc(Device *dev, void *opaque)
     }
 }
 
-/* What the PC's firmware calls a drive; 0: it knows none of that letter. */
-static unsigned boot_code(char letter)
-{
-    return letter == 'a' || letter == 'b' ? 1 : letter == 'c' ? 2 : letter == 'd' ? 3 : letter == 'n' ? 4 : 0;
-}
-
 static bool cmd_boot_set(Hmp *h, Error *err)
 {
-    const char *devices  = hmp_text(h, "bootdevice");
-    uint8_t     codes[3] = { 0 };
-    for (size_t i = 0; devices[i]; i++) {
-        if (devices[i] < 'a' || devices[i] > 'p') {
-            return error_set(err, "Invalid boot device '%c'", g_ascii_isprint(devices[i]) ? devices[i] : '?');
-        }
-        if (strchr(devices, devices[i]) != devices + i) {
-            return error_set(err, "Boot device '%c' was given twice", devices[i]);
-        }
-        if (i >= G_N_ELEMENTS(codes)) {
-            return error_set(err, "firmware has room for %zu boot devices", G_N_ELEMENTS(codes));
-        }
-        codes[i] = (uint8_t)boot_code(devices[i]);
-        if (!codes[i]) {
-            return error_set(err, "this machine's firmware knows no boot device '%c'", devices[i]);
-        }
+    const char *devices = hmp_text(h, "bootdevice");
+    BootConfig *boot    = &h->machine->config.boot;
+    Rtc        *rtc     = NULL;
+    uint8_t     first_two, third;
+    if (!boot_order_cmos(devices, &first_two, &third, err)) {
+        return false;
     }
-    Rtc *rtc = NULL;
     devices_foreach(&h->machine->platform, find_rtc, &rtc);
     if (!rtc) {
         return error_set(err, "this machine has no CMOS memory to hold the boot order");
     }
-    rtc_set_cmos(rtc, CMOS_BOOT_FIRST, (uint8_t)(codes[1] << 4 | codes[0]));
-    rtc_set_cmos(rtc, CMOS_BOOT_THIRD, (uint8_t)(codes[2] << 4 | (rtc_get_cmos(rtc, CMOS_BOOT_THIRD) & 15)));
+    rtc_set_cmos(rtc, CMOS_BOOT_12, first_two);
+    rtc_set_cmos(rtc, CMOS_BOOT_3, (uint8_t)(third | (rtc_get_cmos(rtc, CMOS_BOOT_3) & 15)));
+    /* Not what the second start would go back to. */
+    g_clear_pointer(&boot->once, g_free);
+    g_free(boot->order);
+    boot->order = g_strdup(devices);
     hmp_print(h, "boot device list now set to %s\n", devices);
     return true;
 }

@@ -309,9 +309,9 @@ def actions(vm, folder):
         ("log int,guest_errors", ""),
         ("log none", ""),
         ("boot_set c", "boot device list now set to c\n"),
-        ("boot_set cc", "Error: Boot device 'c' was given twice\n"),
-        ("boot_set z", "Error: Invalid boot device 'z'\n"),
-        ("boot_set h", "Error: this machine's firmware knows no boot device 'h'\n"),
+        ("boot_set cc", "Error: 'c' is there twice\n"),
+        ("boot_set z", "Error: 'z' is no drive of a PC: a and b are floppies, c the disk, d the CD-ROM, n the "
+                       "network\n"),
         ("trace-event x on", 'unknown event "x"\n'),
         ("trace-event x", "Expected 'on' or 'off'\n" + help_of("trace-event")),
         ("sync-profile", "sync-profile is off\n"),
