@@ -711,19 +711,23 @@ class Tests:
         return pages, data[notes:notes + size]
 
     def test_dump(self):
-        with self.vm("-machine", "pc", "-smp", "2", "-device", "loader,addr=0x10000,data=0x1122334455667788,data-len=8", base=["-accel", "tcg", "-m", "32M"], ) as vm:
+        with self.vm("-machine", "pc", "-smp", "2", "-device", "loader,addr=0x10000,data=0x1122334455667788,data-len=8", "-S", base=["-accel", "tcg", "-m", "32M"]) as vm:
             out = self.path("core")
             assert vm.ask("query-dump")["status"] == "none"
             assert {"elf", "kdump-zlib"} <= set(vm.ask("query-dump-guest-memory-capability")["formats"])
             vm.ask("dump-guest-memory", paging=False, protocol=f"file:{out}")
             vm.qmp.event("DUMP_COMPLETED")
-            assert vm.ask("query-status")["running"]
+            assert vm.ask("query-status")["status"] == "prelaunch"
             with open(out, "rb") as f:
                 core = f.read()
             assert core[:5] == b"\x7fELF\2" and struct.unpack_from("<H", core, 16)[0] == 4
             ram, notes = self.read_elf(core)
             assert ram[0][0x10000:0x10008] == struct.pack("<Q", 0x1122334455667788) and max(a + len(m) for a, m in ram.items()) == 32 << 20
             assert notes.count(b"CORE\0") == 2 and notes.count(b"QEMU\0") == 2
+            vm.ask("cont")
+            vm.ask("dump-guest-memory", paging=False, protocol=f"file:{out}")
+            vm.qmp.event("DUMP_COMPLETED")
+            assert vm.ask("query-status")["running"]
             vm.ask("stop")
             vm.ask("dump-guest-memory", paging=False, protocol=f"file:{out}")
             with open(out, "rb") as f:
@@ -741,6 +745,7 @@ class Tests:
             vm.ask("getfd", fdname="pipe", fds=[write_end])
             os.close(write_end)
             vm.ask("dump-guest-memory", paging=False, protocol="fd:pipe", format="kdump-zlib", detach=True)
+            vm.qmp.events.clear()
             with os.fdopen(read_end, "rb") as f:
                 flat = f.read()
             vm.qmp.event("DUMP_COMPLETED")
