@@ -471,7 +471,7 @@ typedef struct DbtCounters {
         judged_run, windows, window_pages;
 } DbtCounters;
 
-enum { DBT_HASH = 1 << 19, DBT_SOURCES = 1 << 17, DBT_STUB_SPACE = 32 << 10, DBT_PIECE = HUGE_PAGE };
+enum { DBT_HASH = 1 << 19, DBT_SOURCES = 1 << 17, DBT_STUB_SPACE = 64 << 10, DBT_PIECE = HUGE_PAGE };
 
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
