@@ -73,6 +73,18 @@ static void put_selector(Tr *t, unsigned seg)
     put_load(&t->hot, 2, H_RCX, selector_of(seg));
 }
 
+/* The operand as [RAX + ...], RCX free: known addresses and members of groups come out of the check with RCX. */
+static Operand check_to_rax(Tr *t, const MemSpec *m)
+{
+    Operand o = check(t, m);
+    if (o.mem.base == H_RCX || o.mem.index == H_RCX) {
+        asm_lea(&t->hot, true, H_RAX, o.mem);
+        o            = (Operand){ .mem = asm_at(H_RAX, 0), .free = H_RCX };
+        t->rcx_entry = 0;
+    }
+    return o;
+}
+
 void emit_segment(Tr *t, const DbtInsn *in)
 {
     Asm    *a = &t->hot;
@@ -83,21 +95,21 @@ void emit_segment(Tr *t, const DbtInsn *in)
     switch (in->t) {
     case T_PUSHSEG: /* 32 bits: the upper half stays as it is (SDM 2, PUSH) */
         m = on_stack(t, -(int)in->opsize, 2, true);
-        o = check(t, &m); /* [RAX] */
+        o = check_to_rax(t, &m); /* [RAX] */
         put_selector(t, in->seg_reg);
         put_sized(a, 2, 0x89, H_RCX, o.mem);
         sp_add(t, -(int)in->opsize);
         return;
     case T_STSEG:
         m = operand_spec(t, in, 2, true);
-        o = check(t, &m);
+        o = check_to_rax(t, &m);
         put_selector(t, in->seg_reg);
         put_sized(a, 2, 0x89, H_RCX, o.mem);
         return;
     case T_SETSEG:
         if (in->memory) {
             m = operand_spec(t, in, 2, false);
-            o = check(t, &m);
+            o = check_to_rax(t, &m);
             put_load(a, 2, H_RAX, o.mem);
         } else {
             asm_emit(a, &(Enc){ .map = 1, .op = 0xb7, .reg = H_RAX, .rm = dbt_host_register[in->rm] });
@@ -105,13 +117,13 @@ void emit_segment(Tr *t, const DbtInsn *in)
         break;
     case T_POPSEG:
         m = on_stack(t, 0, 2, false);
-        o = check(t, &m);
+        o = check_to_rax(t, &m);
         put_load(a, 2, H_RAX, o.mem);
         sp_add(t, in->opsize);
         break;
     default: /* LES ... */
         m = operand_spec(t, in, in->rm_size, false);
-        o = check(t, &m);
+        o = check_to_rax(t, &m);
         put_load(a, 2, H_RCX, beyond(o.mem, in->opsize));
         put_sized(a, in->opsize, 0x8b, dbt_host_register[in->reg], o.mem);
         asm_mov32(a, H_RAX, H_RCX);
@@ -207,7 +219,7 @@ static void emit_return(Tr *t, const DbtInsn *in)
     Asm    *a    = &t->hot;
     bool    iret = in->op == 0xcf;
     MemSpec m    = on_stack(t, 0, iret ? 6 : 4, false);
-    Operand o    = check(t, &m); /* [RAX] */
+    Operand o    = check_to_rax(t, &m); /* [RAX] */
 
     put_load(a, 2, H_RCX, beyond(o.mem, 2));
     if (iret) {
@@ -283,7 +295,7 @@ static void emit_int(Tr *t, const DbtInsn *in)
     asm_store(a, keep(2), H_RCX);
 
     MemSpec m = on_stack(t, -6, 6, true);
-    o         = check(t, &m);
+    o         = check_to_rax(t, &m);
     put_frame(t, &o, insn_rip(t, t->i) + in->len, true);
     sp_add(t, -6);
     load_cpu(a);
@@ -314,7 +326,7 @@ void emit_far(Tr *t, const DbtInsn *in)
     }
     if (in->memory) {
         MemSpec m = operand_spec(t, in, 4, false);
-        Operand o = check(t, &m);
+        Operand o = check_to_rax(t, &m);
         put_load(a, 2, H_RCX, beyond(o.mem, 2));
         put_load(a, 2, H_RAX, o.mem);
     } else {
@@ -329,7 +341,7 @@ void emit_far(Tr *t, const DbtInsn *in)
     asm_store(a, keep(1), H_RAX);
     asm_store(a, keep(2), H_RCX);
     MemSpec m = on_stack(t, -4, 4, true);
-    Operand o = check(t, &m);
+    Operand o = check_to_rax(t, &m);
     put_frame(t, &o, insn_rip(t, t->i) + in->len, false);
     sp_add(t, -4);
     put_kept_far(t, false);
@@ -346,7 +358,7 @@ static void quick_segment(Tr *t, const DbtInsn *in)
     flags_save(t);
     if (in->memory || pop) {
         MemSpec m = pop ? on_stack(t, 0, 2, false) : operand_spec(t, in, pointer ? in->rm_size : 2, false);
-        Operand o = check(t, &m);
+        Operand o = check_to_rax(t, &m);
         if (pointer) {
             put_load(a, in->opsize, H_RCX, o.mem);
             asm_store(a, keep(0), H_RCX);
@@ -385,7 +397,7 @@ void emit_quick(Tr *t, const DbtInsn *in)
     uint32_t what = dbt_quick_what(kind, in->opsize);
     if (in->memory) {
         MemSpec m = operand_spec(t, in, in->rm_size, false);
-        Operand o = check(t, &m);
+        Operand o = check_to_rax(t, &m);
         put_load(a, 2, H_RCX, beyond(o.mem, in->opsize));
         put_load(a, in->opsize, H_RAX, o.mem);
     }
