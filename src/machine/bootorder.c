@@ -20,9 +20,10 @@ bool boot_order_cmos(const char *letters, uint8_t *first_two, uint8_t *third, Er
             k++;
         }
         if (k == G_N_ELEMENTS(drives)) {
-            return error_set(err,
-                             "'%c' is no drive of a PC: a and b are floppies, c the disk, d the CD-ROM, n the network",
-                             letters[i]);
+            bool whole = (gint32)g_utf8_get_char_validated(letters + i, -1) > 0;
+            return error_set(
+                err, "'%.*s' is no drive of a PC: a and b are floppies, c the disk, d the CD-ROM, n the network",
+                whole ? (int)(g_utf8_next_char(letters + i) - (letters + i)) : 1, whole ? letters + i : "?");
         }
         if (i == MOST) {
             return error_set(err, "a PC remembers three drives at most");
