@@ -5,49 +5,15 @@
 
 #include "fuzz.h"
 
-#include "debug/gdbstub.h"
-#include "machine/machine.h"
-#include "machine/runstate.h"
-#include "monitor/monitor.h"
+#include "monitor_vm.h"
 
-#include <string.h>
-#include <sys/resource.h>
-
-enum { RING_BYTES = 16 << 20, STEPS = 4 };
-
-static Chardev *make_chardev(Machine *m, const char *text)
-{
-    g_auto(Error) err       = { 0 };
-    g_autoptr(Json) options = json_parse(text, strlen(text), &err);
-    Chardev *chr            = char_create(m->chars, options, false, &err);
-    g_assert(chr);
-    return chr;
-}
-
-static Machine *make_machine(Log *log)
-{
-    g_auto(Error) err     = { 0 };
-    const char *qtest     = "{\"accel\": \"qtest\"}";
-    g_autoptr(Json) accel = json_parse(qtest, strlen(qtest), &err);
-    Machine *m            = machine_new(machine_type_find("none", &err), NULL, false, log, &err);
-    g_assert(m);
-    AccelHost host        = run_state_accel_host(m);
-    m->config.ram_size    = 1 << 20;
-    m->config.cpu_model   = g_strdup("qemu64");
-    m->config.no_defaults = true;
-    m->config.smp =
-        (SmpConfig){ .cpus = 1, .max_cpus = 1, .sockets = 1, .dies = 1, .modules = 1, .cores = 1, .threads = 1 };
-    m->accel = accel_new(accel, false, m->platform.lock, m->platform.clocks, &host, &err);
-    g_assert(m->accel && machine_build(m, &err) && machine_finish(m, &err));
-    machine_reset(m, RESET_COLD);
-    return m;
-}
+enum { STEPS = 4 };
 
 /* Text in UTF-8, with CR LF at the ends of lines, and no control characters but backspaces and tabs. */
-static void check_output(Chardev *chr)
+static void check_output(Chardev *chr, void *unused)
 {
     g_autoptr(GByteArray) data = g_byte_array_new();
-    char_ringbuf_take(chr, RING_BYTES, data);
+    char_ringbuf_take(chr, MONITOR_VM_RING, data);
     for (guint i = 0; i < data->len; i++) {
         uint8_t c = data->data[i];
         g_assert(c >= 0x20 || c == '\b' || c == '\t' || c == '\r' || (c == '\n' && i > 0 && data->data[i - 1] == '\r'));
@@ -55,51 +21,14 @@ static void check_output(Chardev *chr)
     g_assert(g_utf8_validate((const char *)data->data, (gssize)data->len, NULL));
 }
 
-static rlim_t limit_files(rlim_t limit)
-{
-    struct rlimit r;
-    getrlimit(RLIMIT_NOFILE, &r);
-    rlim_t before = r.rlim_cur;
-    r.rlim_cur    = limit;
-    setrlimit(RLIMIT_NOFILE, &r);
-    return before;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const CompatPolicy policy;
-    MonitorOptions            options = { .mode = MONITOR_READLINE };
-    g_auto(Error) err                 = { 0 };
-    Log      log                      = { .file = fopen("/dev/null", "w") };
-    Machine *m                        = make_machine(&log);
-    Chardev *chr = make_chardev(m, "{\"backend\": \"ringbuf\", \"id\": \"m\", \"size\": 16777216}");
-    make_chardev(m, "{\"backend\": \"ringbuf\", \"id\": \"r\", \"size\": 64}");
-    make_chardev(m, "{\"backend\": \"null\", \"id\": \"x\", \"mux\": true}");
-    char_hub_forbid_stdio(m->chars, "a fuzzer has no use for it");
-    Monitors *monitors = monitors_new(m, &policy);
-    g_assert(monitors_add(monitors, chr, &options, &err));
-    monitors_start(monitors);
-
-    rlim_t before = limit_files(3);
-    size_t piece  = size ? data[0] + 1u : 1;
-    for (size_t done = 1; done < size && !m->exit_requested;) {
-        size_t n = MIN(MIN(size - done, piece), char_can_read(chr));
-        if (!n) {
-            break;
-        }
-        char_push(chr, data + done, n);
-        check_output(chr);
-        done += n;
+    MonitorVm vm;
+    monitor_vm_begin(&vm, MONITOR_READLINE);
+    if (size) {
+        monitor_vm_feed(&vm, data + 1, size - 1, data[0] + 1u, check_output, NULL);
     }
-    for (unsigned i = 0; i < STEPS; i++) {
-        loop_step(m->platform.loop, false);
-    }
-    check_output(chr);
-    limit_files(before);
-
-    monitors_free(monitors);
-    g_clear_pointer(&m->gdb, gdb_stub_free);
-    machine_free(m);
-    fclose(log.file);
+    monitor_vm_settle(&vm, STEPS, check_output, NULL);
+    monitor_vm_end(&vm);
     return 0;
 }

@@ -13,9 +13,10 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import termios
 import time
+
+import cases
 
 EXIT = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
 TIMEOUT = 60
@@ -374,21 +375,5 @@ class Tests:
         assert not errors, errors
 
 
-def main():
-    failures = 0
-    with tempfile.TemporaryDirectory() as tmp:
-        tests = Tests(*(os.path.abspath(p) for p in sys.argv[1:3]), tmp)
-        names = [name for name in dir(tests) if name.startswith("test_") and (len(sys.argv) < 4 or name in sys.argv[3:])]
-        for number, name in enumerate(names, 1):
-            try:
-                getattr(tests, name)()
-                print(f"ok {number} - {name[5:]}", flush=True)
-            except (AssertionError, OSError, subprocess.TimeoutExpired) as problem:
-                failures += 1
-                print(f"not ok {number} - {name[5:]}\n# " + str(problem).replace("\n", "\n# "), flush=True)
-        print(f"1..{len(names)}")
-    return 1 if failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.run(Tests))

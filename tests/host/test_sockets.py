@@ -11,8 +11,9 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
+
+import cases
 
 from test_host import EXIT, TIMEOUT, connect, wait_until
 
@@ -509,22 +510,5 @@ class Tests:
         wait_until(lambda: not os.path.exists(path), "the socket is still there")
 
 
-def main():
-    failures = 0
-    with tempfile.TemporaryDirectory() as tmp:
-        tests = Tests(*(os.path.abspath(p) for p in sys.argv[1:3]), tmp)
-        names = [name for name in dir(tests) if name.startswith("test_") and (len(sys.argv) < 4 or name in sys.argv[3:])]
-        for number, name in enumerate(names, 1):
-            try:
-                getattr(tests, name)()
-                print(f"ok {number} - {name[5:]}", flush=True)
-            except (AssertionError, OSError, subprocess.TimeoutExpired) as problem:
-                failures += 1
-                print(f"not ok {number} - {name[5:]}\n# " + repr(problem).replace("\n", "\n# "), flush=True)
-            tests.clean_up()
-        print(f"1..{len(names)}")
-    return 1 if failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.run(Tests))
