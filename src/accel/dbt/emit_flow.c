@@ -48,19 +48,6 @@ uint32_t emit_group_exit(Tr *t, uint64_t rip, DbtGroups to)
     return e->cold;
 }
 
-/* The branch just emitted leads to a variant that finds the flags by the recipe, or by a way that puts them into the
- * frame. */
-static void put_entry_link(Tr *t, DraftExit *e)
-{
-    e->site      = asm_offset(&t->hot) - 4;
-    e->direct    = true;
-    uint32_t way = asm_offset(&t->cold);
-    flags_sync(t, &t->cold);
-    put_link(t, e);
-    e->way = way;
-    reloc(t, false, RELOC_COLD, way);
-}
-
 /* `lost`: the flags are in a recipe only, and must be in the frame for whoever is called. */
 static void put_poll(Tr *t, uint64_t rip, bool lost)
 {
@@ -104,15 +91,28 @@ static void put_far_exit(Tr *t, Asm *a, bool cold, uint64_t rip)
     reloc(t, cold, RELOC_JUMP_CODE, rip);
 }
 
-static void put_near_exit(Tr *t, uint64_t rip)
+/* JMP (cc: -1) or Jcc to code in this page, once it is linked. With a recipe it leads to a variant that finds the flags
+ * by it, or by a way that puts them into the frame. */
+static void put_near_branch(Tr *t, uint64_t rip, int cc, bool by_recipe)
 {
+    Asm       *a = &t->hot;
     DraftExit *e = new_exit(t, rip);
-    align_site(&t->hot, 1);
-    asm_jmp(&t->hot, 0);
-    e->site   = asm_offset(&t->hot) - 4;
-    e->direct = true;
+    align_site(a, cc < 0 ? 1 : 2);
+    if (cc < 0) {
+        asm_jmp(a, 0);
+    } else {
+        asm_jcc(a, (unsigned)cc, 0);
+    }
+    e->site      = asm_offset(a) - 4;
+    e->direct    = true;
+    uint32_t way = asm_offset(&t->cold);
+    if (by_recipe) {
+        e->entry = t->recipe;
+        flags_sync(t, &t->cold);
+    }
     put_link(t, e);
-    reloc(t, false, RELOC_COLD, e->cold);
+    e->way = by_recipe ? way : e->cold;
+    reloc(t, false, RELOC_COLD, e->way);
 }
 
 /* With the state of flags put back as it was: what the way out does concerns it alone. */
@@ -121,74 +121,48 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     Asm *a      = &t->hot;
     rip         = cut_rip(t, rip);
     bool fl_reg = t->fl_reg, fl_mem = t->fl_mem;
-    bool near = page_offset(t, rip) >= 0;
-    bool back = rip <= insn_rip(t, t->i) && t->s->insns[t->i].t != T_CALL; /* a stack ends: slow.c */
-    bool save = !fl_mem && (live || back || !near);
-
-    if (near && !save && !back) {
-        DraftExit *e = new_exit(t, rip);
-        align_site(a, cc < 0 ? 1 : 2);
-        if (cc < 0) {
-            asm_jmp(a, 0);
-        } else {
-            asm_jcc(a, (unsigned)cc, 0);
-        }
-        e->site   = asm_offset(a) - 4;
-        e->direct = true;
-        put_link(t, e);
-        reloc(t, false, RELOC_COLD, e->cold);
-        return;
-    }
+    bool near   = page_offset(t, rip) >= 0;
+    bool back   = rip <= insn_rip(t, t->i) && t->s->insns[t->i].t != T_CALL; /* a stack ends: slow.c */
+    bool save   = !fl_mem && (live || back || !near);
+    bool recipe = near && save && t->recipe.kind != RECIPE_NONE;
     /* Who comes next finds the flags by the recipe: a variant of its own. */
-    bool by_recipe = near && save && t->recipe.kind != RECIPE_NONE && t->f->groups == GROUPS_WIDE && !t->f->host2;
-    if (cc >= 0 && !back && by_recipe) {
-        DraftExit *e = new_exit(t, rip);
-        e->entry     = t->recipe;
-        align_site(a, 2);
-        asm_jcc(a, (unsigned)cc, 0);
-        put_entry_link(t, e);
+    bool by_recipe = recipe && live && t->f->groups == GROUPS_WIDE && !t->f->host2;
+    /* Nobody finds them in the frame: if who comes next does not want them, they are for who kicks alone. */
+    bool     lost = by_recipe || (recipe && !live);
+    uint32_t skip = 0;
+
+    if (near && !back && (!save || by_recipe)) {
+        put_near_branch(t, rip, cc, by_recipe);
         goto done;
     }
     if (cc >= 0 && !back) {
         /* Forwards: rarely enough taken to be elsewhere, but close by: what is taken does not wait for another line. */
         asm_jcc(a, (unsigned)cc, 0);
+        if (t->n_later == G_N_ELEMENTS(t->later)) {
+            t->failed = true;
+            return;
+        }
         t->later[t->n_later++] = (LaterExit){
             .from = asm_offset(a), .rip = rip, .near = near, .save = save, .fl_reg = fl_reg, .recipe = t->recipe
         };
         return;
     }
-    uint32_t skip = 0;
     if (cc >= 0) {
         asm_jcc(a, (unsigned)cc ^ 1, 0);
         skip = asm_offset(a);
     }
-    if (by_recipe) {
-        if (back) {
-            t->fl_reg = false; /* the poll changes EFLAGS */
-            put_poll(t, rip, true);
-        }
-        DraftExit *e = new_exit(t, rip);
-        e->entry     = t->recipe;
-        align_site(a, 1);
-        asm_jmp(a, 0);
-        put_entry_link(t, e);
-        goto skip;
-    }
-    /* Who comes next does not want them: they are for who kicks alone, and made where that happens. */
-    bool only_kick = near && save && !live && t->recipe.kind != RECIPE_NONE;
-    if (save && !only_kick) {
+    if (save && !lost) {
         flags_sync(t, a);
     }
     if (back) {
-        t->fl_reg = t->fl_reg && !only_kick;
-        put_poll(t, rip, only_kick);
+        t->fl_reg = t->fl_reg && !lost; /* the poll changes EFLAGS */
+        put_poll(t, rip, lost);
     }
     if (near) {
-        put_near_exit(t, rip);
+        put_near_branch(t, rip, -1, by_recipe);
     } else {
         put_far_exit(t, a, false, rip);
     }
-skip:
     if (cc >= 0 && !a->full) {
         int32_t rel = (int32_t)(asm_offset(a) - skip);
         memcpy(a->start + skip - 4, &rel, 4);
@@ -212,7 +186,7 @@ void emit_later_exits(Tr *t)
             flags_sync(t, a);
         }
         if (l->near) {
-            put_near_exit(t, l->rip);
+            put_near_branch(t, l->rip, -1, false);
         } else {
             put_far_exit(t, a, false, l->rip);
         }
