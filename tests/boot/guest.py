@@ -45,11 +45,12 @@ class Boot:
         return next((i for i, line in enumerate(self.lines) if line.startswith(name)), None)
 
     def value(self, name):
-        """The text after "NAME: " in the guest's output, or None."""
-        return next(iter(self.values(name)), None)
+        """The text after "NAME: " in the guest's output, without a message of the kernel's that came in between; or None."""
+        text = next(iter(self.values(name)), None)
+        return text if text is None else re.sub(r"\[ *\d+\.\d{6}\] .*", "", text)
 
     def finished(self):
-        """Has the script ended well? A message of the kernel's may follow on the same line."""
+        """Has the script ended well? A message, also of a hypervisor's, may follow on the same line."""
         return re.match(r"0(?!\d)", self.value("script-status") or "") is not None
 
     def values(self, name):
