@@ -298,34 +298,40 @@ static void timer_interrupt(Apic *apic)
     }
 }
 
-/* Main loop. The vCPU may have changed its mind between the deadline and this call: timer_due tells. */
-static void timer_fire(void *opaque)
+/* With the lock held, so that whoever changes the timer afterwards finds the interrupt where it belongs: what is due
+ * by now happens. */
+static void timer_catch_up(Apic *apic)
 {
-    Apic *apic = opaque;
-    bool  fire = false;
-    g_mutex_lock(&apic->lock);
-    if (apic->timer_due >= 0 && clock_now(apic->bus->clocks, VIRTUAL_CLOCK) >= apic->timer_due) {
-        apic->timer_due = -1;
-        if (timer_mode(apic) == LVT_TIMER_DEADLINE) {
-            fire = timer_update(apic);
-        } else {
-            fire             = true;
-            apic->timer_done = timer_mode(apic) == LVT_TIMER_ONESHOT;
-            timer_update(apic);
-        }
+    if (apic->timer_due < 0 || clock_now(apic->bus->clocks, VIRTUAL_CLOCK) < apic->timer_due) {
+        return;
     }
-    g_mutex_unlock(&apic->lock);
+    bool fire       = true;
+    apic->timer_due = -1;
+    if (timer_mode(apic) == LVT_TIMER_DEADLINE) {
+        fire = timer_update(apic);
+    } else {
+        apic->timer_done = timer_mode(apic) == LVT_TIMER_ONESHOT;
+        timer_update(apic);
+    }
     if (fire) {
         timer_interrupt(apic);
     }
 }
 
+/* Main loop. The vCPU may have changed its mind between the deadline and this call, or, when this one is late, may have
+ * looked at its registers meanwhile: timer_due tells. */
+static void timer_fire(void *opaque)
+{
+    Apic *apic = opaque;
+    g_mutex_lock(&apic->lock);
+    timer_catch_up(apic);
+    g_mutex_unlock(&apic->lock);
+}
+
+/* With the lock held, after a change of registers. */
 static void timer_update_and_fire(Apic *apic)
 {
-    g_mutex_lock(&apic->lock);
-    bool fire = timer_update(apic);
-    g_mutex_unlock(&apic->lock);
-    if (fire) {
+    if (timer_update(apic)) {
         timer_interrupt(apic);
     }
 }
@@ -336,6 +342,7 @@ static void write_initial_count(Apic *apic, uint32_t value)
         return;
     }
     g_mutex_lock(&apic->lock);
+    timer_catch_up(apic);
     apic->initial_count = value;
     apic->timer_start   = clock_now(apic->bus->clocks, VIRTUAL_CLOCK);
     apic->timer_done    = false;
@@ -347,6 +354,7 @@ static void write_initial_count(Apic *apic, uint32_t value)
 static void write_divide(Apic *apic, uint32_t value)
 {
     g_mutex_lock(&apic->lock);
+    timer_catch_up(apic);
     uint64_t counted  = apic->initial_count - current_count(apic);
     apic->divide      = value & DIVIDE_BITS;
     apic->timer_start = clock_now(apic->bus->clocks, VIRTUAL_CLOCK) - (int64_t)(counted * divider(apic));
@@ -357,20 +365,22 @@ static void write_divide(Apic *apic, uint32_t value)
 static void write_lvt_timer(Apic *apic, uint32_t value)
 {
     g_mutex_lock(&apic->lock);
+    timer_catch_up(apic);
     uint32_t change = timer_mode(apic) ^ (value & LVT_TIMER_MODE);
     apic_store32(&apic->lvt[LVT_TIMER], value);
     if (change & LVT_TIMER_DEADLINE) { /* to or from deadline mode: disarmed */
         apic->initial_count = 0;
         apic->tsc_deadline  = 0;
     }
-    g_mutex_unlock(&apic->lock);
     timer_update_and_fire(apic);
+    g_mutex_unlock(&apic->lock);
 }
 
 uint64_t apic_get_tsc_deadline(const Apic *apic)
 {
     Apic *a = (Apic *)apic;
     g_mutex_lock(&a->lock);
+    timer_catch_up(a);
     uint64_t deadline = timer_mode(apic) == LVT_TIMER_DEADLINE ? apic->tsc_deadline : 0;
     g_mutex_unlock(&a->lock);
     return deadline;
@@ -380,15 +390,18 @@ void apic_set_tsc_deadline(Apic *apic, uint64_t value)
 {
     if (timer_mode(apic) == LVT_TIMER_DEADLINE && apic_mode(apic) != APIC_MODE_OFF) {
         g_mutex_lock(&apic->lock);
+        timer_catch_up(apic);
         apic->tsc_deadline = value;
-        g_mutex_unlock(&apic->lock);
         timer_update_and_fire(apic);
+        g_mutex_unlock(&apic->lock);
     }
 }
 
 void apic_tsc_changed(Apic *apic)
 {
+    g_mutex_lock(&apic->lock);
     timer_update_and_fire(apic);
+    g_mutex_unlock(&apic->lock);
 }
 
 /* ---- Registers ---- */
@@ -396,6 +409,19 @@ void apic_tsc_changed(Apic *apic)
 static uint32_t x2apic_ldr(uint32_t id)
 {
     return id >> 4 << 16 | 1u << (id & 15);
+}
+
+/* What is seen here can be taken: whoever set the bit may not have got to telling the CPU. */
+static uint32_t read_irr(Apic *apic, unsigned n)
+{
+    g_mutex_lock(&apic->lock);
+    timer_catch_up(apic);
+    g_mutex_unlock(&apic->lock);
+    uint32_t value = apic_load32(&apic->irr[n]);
+    if (value && !apic->external) {
+        recheck(apic);
+    }
+    return value;
 }
 
 /* false: there is no such register. */
@@ -411,7 +437,7 @@ static bool read_register(Apic *apic, unsigned reg, uint32_t *value)
     case REG_SVR: *value = apic_load32(&apic->svr); return true;
     case REG_ISR ... REG_ISR + 7: *value = apic_load32(&apic->isr[reg - REG_ISR]); return true;
     case REG_TMR ... REG_TMR + 7: *value = apic_load32(&apic->tmr[reg - REG_TMR]); return true;
-    case REG_IRR ... REG_IRR + 7: *value = apic_load32(&apic->irr[reg - REG_IRR]); return true;
+    case REG_IRR ... REG_IRR + 7: *value = read_irr(apic, reg - REG_IRR); return true;
     case REG_ESR: *value = apic->esr; return true;
     case REG_ICR: *value = apic->icr; return true;
     case REG_ICR_HIGH: *value = apic->icr_high; return true;
@@ -419,6 +445,7 @@ static bool read_register(Apic *apic, unsigned reg, uint32_t *value)
     case REG_INITIAL_COUNT: *value = apic->initial_count; return true;
     case REG_CURRENT_COUNT:
         g_mutex_lock(&apic->lock);
+        timer_catch_up(apic);
         *value = current_count(apic);
         g_mutex_unlock(&apic->lock);
         return true;
@@ -456,13 +483,14 @@ static void write_lvt(Apic *apic, unsigned n, uint32_t value)
 static void write_svr(Apic *apic, uint32_t value)
 {
     bool off = !(value & SVR_ENABLE) && apic_load32(&apic->svr) & SVR_ENABLE;
+    g_mutex_lock(&apic->lock);
+    timer_catch_up(apic);
     apic_store32(&apic->svr, value & SVR_BITS);
     for (unsigned n = 0; off && n < N_LVTS; n++) {
         atomic_fetch_or_explicit(&apic->lvt[n], LVT_MASKED, memory_order_acq_rel);
     }
-    if (off) {
-        timer_update_and_fire(apic);
-    }
+    timer_update_and_fire(apic);
+    g_mutex_unlock(&apic->lock);
 }
 
 static void write_tpr(Apic *apic, uint32_t value)
@@ -892,7 +920,7 @@ bool apic_load(Apic *apic, const uint8_t *data, size_t len, Error *err)
     if (atomic_exchange(&apic->base, s.base) != s.base && apic->moved) {
         apic->moved(apic->moved_opaque);
     }
-    timer_update_and_fire(apic);
+    apic_tsc_changed(apic);
     recheck(apic);
     return true;
 }
