@@ -398,6 +398,39 @@ bool apic_write_msr(Apic *apic, uint32_t index, uint64_t value)
     return write_register(apic, reg, (uint32_t)value);
 }
 
+bool apic_set_eoi(Apic *apic)
+{
+    write_eoi(apic);
+    return apic_mode(apic) != APIC_MODE_OFF;
+}
+
+bool apic_get_icr(Apic *apic, uint64_t *value)
+{
+    *value = apic->icr | (uint64_t)apic->icr_high << 32;
+    return apic_mode(apic) != APIC_MODE_OFF;
+}
+
+bool apic_set_icr(Apic *apic, uint64_t value)
+{
+    if (apic_mode(apic) == APIC_MODE_OFF) {
+        return false;
+    }
+    apic->icr_high = (uint32_t)(value >> 32);
+    write_icr(apic, (uint32_t)value, is_x2apic(apic) ? apic->icr_high : apic->icr_high >> 24);
+    return true;
+}
+
+uint8_t apic_get_task_priority(const Apic *apic)
+{
+    return (uint8_t)apic_load32(&apic->tpr);
+}
+
+bool apic_set_task_priority(Apic *apic, uint8_t tpr)
+{
+    write_tpr(apic, tpr);
+    return true;
+}
+
 void apic_set_tpr(Apic *apic, uint8_t cr8)
 {
     write_tpr(apic, (uint32_t)(cr8 & 15) << 4);
