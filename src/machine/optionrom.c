@@ -185,14 +185,16 @@ static bool add_protected_kernel(PcBoard *pc, BootFile *kernel, BootOptions *opt
 bool pc_add_firmware_kernel(PcBoard *pc, Error *err)
 {
     const MachineConfig *c       = &pc->machine->config;
-    BootOptions          options = { .kernel = c->kernel, .initrd = c->initrd, .append = c->append };
-    Linux16              parts;
+    BootOptions          options = {
+                 .kernel = c->kernel, .initrd = c->initrd, .append = c->append, .unpack = pc->machine->unpack_kernel
+    };
+    Linux16 parts;
 
     BootFile *kernel = boot_file_open(c->kernel, err);
     if (!kernel) {
         return error_prefix(err, "-kernel: ");
     }
-    if (!linux_detect(kernel)) {
+    if (!linux_detect(kernel) || options.unpack) {
         return add_protected_kernel(pc, kernel, &options, err);
     }
     boot_file_close(kernel);
