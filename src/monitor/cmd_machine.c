@@ -255,8 +255,11 @@ static bool query_hotpluggable_cpus(Monitor *mon, void *args, Json **result, Err
 
 /* --- set-numa-node --- */
 
-static const char *const numa_types[] = { "node", "dist", "cpu", "hmat-lb", "hmat-cache", NULL };
-static const Field       numa_args[]  = { QMP_ENUM("type", numa_types), {} };
+static const Field    numa_base[] = { QMP_STRING("type"), {} };
+static const QmpUnion numa_union  = {
+     .custom = QMP_UNION_CUSTOM, .base = numa_base, .tag = "type", .each = numa_foreach_type
+};
+static const Field numa_args[] = { { .name = "", .kind = FIELD_JSON, .custom = &numa_union.custom }, {} };
 
 /* One -numa by QMP, while there is no machine yet. x-exit-preconfig checks what depends on all of them. */
 static bool set_numa_node(Monitor *mon, void *args, Json **result, Error *err)
@@ -381,7 +384,7 @@ MONITOR_COMMANDS(machine) = {
       .run       = query_nothing },
     { .name  = "set-numa-node",
       .args  = numa_args,
-      .flags = COMMAND_ONLY_PRECONFIG | COMMAND_FREE_ARGUMENTS,
+      .flags = COMMAND_ONLY_PRECONFIG,
       .help  = "adds a NUMA node, or what belongs to one, as -numa does",
       .run   = set_numa_node },
     {},
