@@ -171,7 +171,7 @@ static bool decrypt(Secret *s, Error *err)
         return false;
     }
     if (iv_size != BLOCK_BYTES) {
-        return error_set(err, "iv= has %d bytes, not %zu", BLOCK_BYTES, iv_size);
+        return error_set(err, "iv=: an initial vector has %d bytes, not %zu", BLOCK_BYTES, iv_size);
     }
     if (!s->size || s->size % BLOCK_BYTES) {
         return error_set(err, "what is encrypted has a multiple of %d bytes, not %zu", BLOCK_BYTES, s->size);
