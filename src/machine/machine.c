@@ -231,7 +231,9 @@ void machine_reset(Machine *m, ResetKind kind)
     devices_reset(&m->platform, kind);
     machine_reset_cpus(m);
     machine_type(m)->reset(m, kind);
-    loaders_set_start(m);
+    if (kind != RESET_WAKE) {
+        loaders_set_start(m);
+    }
 }
 
 /* ---- Firmware files ---- */

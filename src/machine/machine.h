@@ -165,8 +165,11 @@ struct Machine {
     int               exit_code;
     bool              exit_requested;
     bool              migration_events;                                     /* a capability of migration is on */
+    bool              asleep;                                               /* the guest, in S3 */
     bool              being_dumped;                                         /* its memory: it must not run */
     bool              reset_requested, shutdown_requested, pause_requested; /* carried out on the main loop */
+    bool              suspend_requested, wake_requested;
+    WakeReason        wake_reason;
     RunState          pause_state;
     Vcpu             *debug_vcpu; /* which vCPU stopped for the debugger */
     RunStateListener *state_listeners;

@@ -148,8 +148,9 @@ static const Field current_result = QMP_OBJECT("", current_info);
 
 static bool query_current_machine(Monitor *mon, void *args, Json **result, Error *err)
 {
-    *result = json_new_object();
-    json_add(*result, "wakeup-suspend-support", json_new_bool(mon->machine->platform.request_wakeup != NULL));
+    Platform *p = &mon->machine->platform;
+    *result     = json_new_object();
+    json_add(*result, "wakeup-suspend-support", json_new_bool(p->can_sleep && p->can_sleep(p->power_button)));
     return true;
 }
 
