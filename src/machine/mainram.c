@@ -181,6 +181,7 @@ bool machine_make_ram(Machine *m, Error *err)
         return false;
     }
     const RamPart *first = (const RamPart *)(const void *)m->ram->data;
+    m->platform.ram_size = m->config.ram_size;
     return !m->ram->len || first->size >= MiB ||
            error_set(err, "memory backend '%s' is less than 1 MiB, which the first part of RAM has to have",
                      first->backend->obj.name);
