@@ -1,6 +1,7 @@
 /* The walk over every device type, on a machine with an ISA and a PCI bus. */
 
 #include "devices/pci/i440fx.h"
+#include "devices/virtio/mmio.h"
 #include "platform.h"
 #include "walk.h"
 
@@ -27,6 +28,9 @@ static Platform *open_machine(void)
         if (!device_realize(device_new(&t->p, parts[i]), NULL, &err)) {
             g_error("%s: %s", parts[i], err.text);
         }
+    }
+    if (!virtio_mmio_create(&t->p, 0, 0xfeb00000, NULL, &err)) {
+        g_error("%s", err.text);
     }
     return &t->p;
 }

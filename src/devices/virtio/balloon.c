@@ -297,7 +297,7 @@ uint64_t virtio_balloon_actual(const VirtioBalloon *b)
 
 static Json *print_stats(const Field *field, const void *member)
 {
-    const VirtioBalloon *b     = member;
+    const VirtioBalloon *b     = (const VirtioBalloon *)((const char *)member - offsetof(VirtioBalloon, stats));
     Json                *value = json_new_object(), *stats = json_new_object();
     for (unsigned i = 0; i < BALLOON_STATS; i++) {
         json_set(stats, stat_names[i], json_new_uint(b->stats[i]));
@@ -326,7 +326,8 @@ static const Field balloon_properties[] = {
           .help = "seconds from one update of guest-stats to the next; 0: none"),
     { .name      = "guest-stats",
       .kind      = FIELD_CUSTOM,
-      .size      = sizeof(VirtioBalloon),
+      .offset    = offsetof(VirtioBalloon, stats),
+      .size      = sizeof(((VirtioBalloon *)0)->stats),
       .count     = 1,
       .custom    = &stats_field,
       .read_only = true,
@@ -423,3 +424,57 @@ BALLOON_PCI_TYPE(balloon_pci_transitional, "-transitional", NULL, balloon_flavou
                  "memory balloon for drivers of virtio 0.9 and 1.0");
 BALLOON_PCI_TYPE(balloon_pci_modern, "-non-transitional", NULL, balloon_flavour_properties, modern_info,
                  "memory balloon for drivers of virtio 1.0");
+
+/* ---- In a place of virtio-mmio ---- */
+
+typedef struct BalloonMmio {
+    Device        dev; /* first */
+    VirtioBalloon balloon;
+} BalloonMmio;
+
+static bool balloon_mmio_realize(Device *dev, Error *err)
+{
+    BalloonMmio *b = (BalloonMmio *)dev;
+    if (!balloon_init(&b->balloon, dev, err)) {
+        return false;
+    }
+    virtio_mmio_attach(dev, &b->balloon.virtio);
+    balloon_start(&b->balloon);
+    return true;
+}
+
+static void balloon_mmio_unrealize(Device *dev)
+{
+    virtio_mmio_detach(dev);
+    balloon_exit(&((BalloonMmio *)dev)->balloon);
+}
+
+static void balloon_mmio_reset(Device *dev, ResetKind kind)
+{
+    virtio_mmio_reset(dev);
+}
+
+static void balloon_mmio_changed(Object *obj, const char *property)
+{
+    set_polling(&((BalloonMmio *)obj)->balloon);
+}
+
+static const Field balloon_mmio_properties[] = { FIELDS_OF(BalloonMmio, balloon, balloon_properties), {} };
+static const Field balloon_mmio_state[]      = { FIELDS_OF(BalloonMmio, balloon, balloon_state), {} };
+
+DEVICE_TYPE(balloon_mmio) = {
+    .name       = "virtio-balloon-device",
+    .parent     = "virtio-device",
+    .help       = "memory balloon",
+    .class      = OBJECT_CLASS_DEVICE,
+    .size       = sizeof(BalloonMmio),
+    .properties = balloon_mmio_properties,
+    .changed    = balloon_mmio_changed,
+    .bus        = BUS_VIRTIO,
+    .category   = DEVICE_MISC,
+    .state      = balloon_mmio_state,
+    .realize    = balloon_mmio_realize,
+    .unrealize  = balloon_mmio_unrealize,
+    .reset      = balloon_mmio_reset,
+    .post_load  = virtio_mmio_post_load,
+};
