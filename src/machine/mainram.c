@@ -156,7 +156,7 @@ static void add_node(Machine *m)
 bool machine_make_ram(Machine *m, Error *err)
 {
     m->ram = g_array_new(FALSE, FALSE, sizeof(RamPart));
-    if (m->config.ram_slots && !m->config.numa) {
+    if ((m->config.ram_slots || m->config.max_ram > m->config.ram_size) && !m->config.numa) {
         add_node(m);
     }
     NumaConfig *numa = m->config.numa;

@@ -56,3 +56,10 @@ bool ram_block_discard(RamBlock *ram, uint64_t offset, uint64_t len)
     }
     return ok;
 }
+
+bool ram_block_populate_range(RamBlock *ram, uint64_t offset, uint64_t len)
+{
+    enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, Linux 5.14 */
+    g_assert(range_fits(offset, len, ram->size));
+    return madvise(ram->host + offset, len, POPULATE_WRITE) == 0 || errno == EINVAL;
+}

@@ -130,10 +130,85 @@ def balloon(checks, program, options):
     reporting(checks, program, options)
 
 
+ONLINE = test_hotplug.ONLINE
+
+
+def mem_size(m, name):
+    return next(d["data"] for d in m.command("query-memory-devices") if d["data"]["id"] == name)["size"]
+
+
+def mem(checks, program, options):
+    """Blocks come and go as requested, their memory with them."""
+    m = Machine(program, "-m", "600M,maxmem=4G", "-object", "memory-backend-ram,id=mem0,size=2G,reserve=off", "-device", "virtio-mem-pci,id=vm0,memdev=mem0,requested-size=256M",
+                "-object", "memory-backend-memfd,id=mem1,size=512M", "-device", "virtio-mem-pci,id=vm1,memdev=mem1,block-size=4M", *options)
+    try:
+        m.run("echo online_movable >/sys/devices/system/memory/auto_online_blocks")
+        before = m.mib()
+        m.run("/modules/load virtio_pci virtio_mem")
+        checks.check(m.eventually(lambda: mem_size(m, "vm0") == 256 * MIB), "what is requested at the start is plugged", m.command("query-memory-devices"))
+        checks.check(m.eventually(lambda: m.mib() > before + 200), "the guest has it", (before, m.mib()))
+        path = "/machine/peripheral/vm0"
+        while m.event("MEMORY_DEVICE_SIZE_CHANGE"):
+            pass
+        m.command("qom-set", path=path, property="requested-size", value=GIB)
+        checks.check(m.eventually(lambda: mem_size(m, "vm0") == GIB), "more is plugged", mem_size(m, "vm0"))
+        event = m.event("MEMORY_DEVICE_SIZE_CHANGE")
+        checks.check(event and event["data"]["id"] == "vm0" and event["data"]["qom-path"] == path and event["data"]["size"] > 256 * MIB, "MEMORY_DEVICE_SIZE_CHANGE", event)
+        m.command("qom-set", path="/machine/peripheral/vm1", property="requested-size", value="128M")
+        checks.check(m.eventually(lambda: mem_size(m, "vm1") == 128 * MIB), "of the other device too", mem_size(m, "vm1"))
+        start = before
+        checks.check(m.eventually(lambda: m.mib() > start + 1100), "the guest has it all", m.mib())
+        low = m.rss()
+        m.run("mkdir -p /t && mount -t tmpfs -o size=1400m t /t && dd if=/dev/urandom of=/t/r bs=1M count=1; for i in $(seq 1200); do cat /t/r >>/t/all; done")
+        high = m.rss()
+        checks.check(high > low + 1000, "it can be used", (low, high))
+        m.run("rm /t/all; umount /t; sync; echo 3 >/proc/sys/vm/drop_caches")
+        info = {d["data"]["id"]: d["data"] for d in m.command("query-memory-devices")}
+        checks.check(info["vm0"]["max-size"] == 2 * GIB and info["vm0"]["block-size"] == 2 * MIB and info["vm1"]["block-size"] == 4 * MIB and
+                     info["vm0"]["requested-size"] == GIB and info["vm0"]["memdev"] == "/objects/mem0", "query-memory-devices", info)
+        text = m.command("human-monitor-command", **{"command-line": "info memory-devices"})
+        checks.check('Memory device [virtio-mem]: "vm0"' in text and "memaddr: 0x" in text, "info memory-devices", text)
+        for value, words in ((3 * GIB, "the memory backend has 2 GiB"), (MIB, "it has to be a multiple of block-size=2 MiB"), ("x", "not a size")):
+            try:
+                m.command("qom-set", path=path, property="requested-size", value=value)
+                checks.check(False, f"requested-size={value} is refused")
+            except Exception as problem:  # pylint: disable=broad-except
+                checks.check(words in str(problem), f"requested-size={value} is refused", problem)
+        m.command("qom-set", path=path, property="requested-size", value=0)
+        m.command("qom-set", path="/machine/peripheral/vm1", property="requested-size", value=0)
+        checks.check(m.eventually(lambda: mem_size(m, "vm0") == 0 and mem_size(m, "vm1") == 0, 90), "all of it is given back", m.command("query-memory-devices"))
+        checks.check(m.rss() < high - 900, "and the host has it", (high, m.rss()))
+        checks.check(m.complaints() == "", "no errors in the guest's log", m.complaints())
+        m.command("qom-set", path=path, property="requested-size", value=64 * MIB)
+        checks.check(m.eventually(lambda: mem_size(m, "vm0") == 64 * MIB), "some of it comes again", mem_size(m, "vm0"))
+    finally:
+        m.close()
+
+
+def pmem(checks, program, options):
+    """A file that the guest writes through a file system."""
+    with tempfile.NamedTemporaryFile() as backing:
+        backing.truncate(64 * MIB)
+        m = Machine(program, "-m", "512M,maxmem=2G", "-object", f"memory-backend-file,id=mem0,size=64M,share=on,mem-path={backing.name}",
+                    "-device", "virtio-pmem-pci,id=p0,memdev=mem0", *options, load=("virtio_pci", "nd_pmem", "virtio_pmem"))
+        try:
+            checks.check(m.eventually(lambda: m.run("cat /sys/block/pmem0/size") == "131072"), "the guest has a disk of that size", m.run("ls /sys/block /sys/bus/nd/devices"))
+            data = m.command("query-memory-devices")[0]
+            checks.check(data["type"] == "virtio-pmem" and data["data"]["size"] == 64 * MIB and data["data"]["memdev"] == "/objects/mem0", "query-memory-devices", data)
+            m.run("echo persistent words | dd of=/dev/pmem0 bs=4096 seek=100 conv=sync,fsync 2>&1")
+            backing.seek(100 * 4096)
+            checks.check(backing.read(16) == b"persistent words", "what it writes is in the file")
+            out = m.run("dd if=/dev/zero of=/dev/pmem0 bs=1M count=8 conv=fsync 2>&1; echo status $?")
+            checks.check("status 0" in out and "error" not in out, "flushes are answered", out)
+            checks.check(m.complaints() == "", "no errors in the guest's log", m.complaints())
+        finally:
+            m.close()
+
+
 def main():
     program, part, options = sys.argv[1], sys.argv[2], sys.argv[3:]
     checks = Checks()
-    {"balloon": balloon}[part](checks, program, options)
+    {"balloon": balloon, "mem": mem, "pmem": pmem}[part](checks, program, options)
     print(f"1..{checks.n}")
     return 1 if checks.failed else 0
 

@@ -58,7 +58,8 @@ static bool make(Slots *s, const char *text, Error *err)
 static MemoryDevice *plug(Slots *s, const char *text, Error *err)
 {
     g_autoptr(Json) options = optstr_parse(text, "driver", err);
-    return options ? (MemoryDevice *)device_create(&s->t.p, options, true, err) : NULL;
+    Dimm *d                 = options ? (Dimm *)device_create(&s->t.p, options, true, err) : NULL;
+    return d ? &d->memory : NULL;
 }
 
 static void refuse(Slots *s, const char *text, const char *why)
@@ -175,10 +176,10 @@ static void test_unplug(void)
     set_flags(&s, MEMORY_SLOT_INSERTING);
 
     /* Refused. */
-    g_assert_true(device_unplug(&a->dev, &err));
+    g_assert_true(device_unplug(a->dev, &err));
     g_assert_cmpuint(s.events[MEMORY_HOTPLUG_GPE], ==, 2);
     g_assert_cmpuint(flags(&s), ==, MEMORY_SLOT_ENABLED | MEMORY_SLOT_REMOVING);
-    g_assert_false(device_unplug(&a->dev, &err));
+    g_assert_false(device_unplug(a->dev, &err));
     error_clear(&err);
     set_flags(&s, MEMORY_SLOT_REMOVING);
     ost(&s, 3, 0x84); /* in progress */
@@ -191,7 +192,7 @@ static void test_unplug(void)
     RamBlock *ram = a->backend->ram;
     ram_block_mark_code(ram, 0x2000, 16);
     uint32_t gen = ram_block_page(ram, 0x2000)->code_gen;
-    g_assert_true(device_unplug(&a->dev, &err));
+    g_assert_true(device_unplug(a->dev, &err));
     set_flags(&s, MEMORY_SLOT_EJECT);
     g_assert_cmpuint(s.deleted, ==, 1);
     g_assert_cmpuint(ram_block_page(ram, 0x2000)->code_gen, ==, gen + 1);

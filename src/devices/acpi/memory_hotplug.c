@@ -69,8 +69,8 @@ static Json *slot_status(void *opaque, unsigned n)
     const MemoryDevice  *m    = slots_of(h)->slots[n];
     Json                *info = json_new_object();
     g_autofree char     *slot = g_strdup_printf("%u", n);
-    if (m && m->dev.id) {
-        json_set(info, "device", json_new_string(m->dev.id));
+    if (m && m->dev->id) {
+        json_set(info, "device", json_new_string(m->dev->id));
     }
     json_set(info, "slot", json_new_string(slot));
     json_set(info, "slot-type", json_new_string("DIMM"));
@@ -149,7 +149,7 @@ static void plugged(void *opaque, MemoryDevice *m)
 {
     MemoryHotplug *h  = opaque;
     h->flags[m->slot] = 0;
-    if (m->dev.platform->started) {
+    if (m->dev->platform->started) {
         h->flags[m->slot] = MEMORY_SLOT_INSERTING;
         h->raise_gpe(h->opaque, MEMORY_HOTPLUG_GPE);
     }

@@ -4,21 +4,24 @@
 
 static bool dimm_realize(Device *dev, Error *err)
 {
-    return memory_device_plug((MemoryDevice *)dev, 0, err);
+    Dimm *d        = (Dimm *)dev;
+    d->memory.dev  = dev;
+    d->memory.kind = MEMORY_DIMM;
+    return memory_device_plug(&d->memory, 0, 0, err);
 }
 
 static void dimm_unrealize(Device *dev)
 {
-    memory_device_unplug((MemoryDevice *)dev);
+    memory_device_unplug(&((Dimm *)dev)->memory);
 }
 
 static const Field dimm_properties[] = {
-    FIELD(MemoryDevice, memdev, "memdev", .required = true, .help = "memory backend that it shows"),
-    FIELD(MemoryDevice, addr, "addr", .help = "guest-physical address; 0: wherever there is room"),
-    FIELD(MemoryDevice, slot, "slot", .initial = -1, .min = -1, .max = INT32_MAX,
+    FIELD(Dimm, memory.memdev, "memdev", .required = true, .help = "memory backend that it shows"),
+    FIELD(Dimm, memory.addr, "addr", .help = "guest-physical address; 0: wherever there is room"),
+    FIELD(Dimm, memory.slot, "slot", .initial = -1, .min = -1, .max = INT32_MAX,
           .help = "slot; -1: the first free one"),
-    FIELD(MemoryDevice, node, "node", .help = "NUMA node"),
-    FIELD(MemoryDevice, size, "size", .read_only = true, .help = "bytes"),
+    FIELD(Dimm, memory.node, "node", .help = "NUMA node"),
+    FIELD(Dimm, memory.size, "size", .read_only = true, .help = "bytes"),
     {},
 };
 
@@ -27,7 +30,7 @@ DEVICE_TYPE(pc_dimm) = {
     .parent         = "device",
     .help           = "memory module",
     .class          = OBJECT_CLASS_DEVICE,
-    .size           = sizeof(MemoryDevice),
+    .size           = sizeof(Dimm),
     .properties     = dimm_properties,
     .bus            = BUS_NONE,
     .category       = DEVICE_MISC,
