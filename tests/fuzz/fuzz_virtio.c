@@ -9,6 +9,8 @@
 #include "../unit/platform.h"
 #include "base/bytes.h"
 #include "base/optstr.h"
+#include "base/text.h"
+#include "devices/memory/memdevs.h"
 #include "devices/pci/i440fx.h"
 #include "devices/virtio/balloon.h"
 #include "devices/virtio/mmio.h"
@@ -54,6 +56,9 @@ static const char *const devices[] = {
     "virtio-balloon-pci,disable-modern=on,vectors=0",
     "virtio-balloon-device,packed=on",
     "virtio-balloon-device,free-page-reporting=on",
+    "virtio-mem-pci,memdev=m,requested-size=8M,block-size=1M",
+    "virtio-mem-pci,memdev=m,requested-size=16M,packed=on",
+    "virtio-pmem-pci,memdev=m",
 };
 
 static void build(Fuzz *f, unsigned which)
@@ -70,11 +75,15 @@ static void build(Fuzz *f, unsigned which)
         device_add_global(p, "virtio-mmio", "force-legacy", "off", &err);
     }
     virtio_mmio_create(p, 0, (uint32_t)PLACE, NULL, &err);
+    p->memory_devices       = memory_devices_new(p, 4 * GiB, GiB, 64 * MiB, 0, 1);
+    g_autoptr(Json) backend = optstr_parse("memory-backend-ram,id=m,size=16M", "qom-type", &err);
+    object_create_user(p->objects, backend, true, &err);
     g_autoptr(Json) options = optstr_parse(text, "driver", &err);
     f->dev                  = device_create(p, options, true, &err);
     g_assert(!error_is_set(&err));
-    f->v   = &p->balloon->virtio;
     f->pci = device_type(f->dev)->bus == BUS_PCI ? (PciDevice *)f->dev : NULL;
+    f->v   = f->pci ? ((VirtioPci *)f->pci)->virtio : &p->balloon->virtio;
+    f->legacy &= !f->v->kind->modern_only;
     devices_reset(p, RESET_COLD);
 }
 
@@ -197,8 +206,13 @@ static void operate(Fuzz *f, Input *in)
         if (what & 16) {
             devices_reset(&f->t.p, RESET_WARM);
             configure(f);
-        } else {
+        } else if (f->t.p.balloon) {
             virtio_balloon_set_target(f->t.p.balloon, take(in, 4));
+        } else {
+            g_auto(Error) err    = {};
+            g_autoptr(Json) size = json_new_uint(take(in, 1) * MiB);
+            bool ok              = object_set(&f->dev->obj, "requested-size", size, true, &err);
+            fuzz_check_error(ok, &err);
         }
     }
 }
@@ -214,6 +228,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (in.at < in.end && n++ < MAX_OPERATIONS) {
         operate(f, &in);
     }
+    MemoryDevices *all = f->t.p.memory_devices;
+    devices_free(&f->t.p);
+    f->t.p.memory_devices = NULL;
+    memory_devices_free(all);
     test_platform_close(&f->t);
     g_free(f);
     return 0;

@@ -66,6 +66,7 @@ void virtio_reset(VirtioDevice *v)
         virtqueue_reset(&v->queues[i]);
     }
     v->guest_features = 0;
+    v->legacy         = false;
     v->status = v->isr = 0;
     v->config_vector   = VIRTIO_NO_VECTOR;
     v->feature_select = v->guest_feature_select = v->queue_select = 0;
@@ -111,10 +112,15 @@ uint32_t virtio_read_features(const VirtioDevice *v, bool legacy)
 void virtio_write_features(VirtioDevice *v, uint32_t value, bool legacy)
 {
     unsigned shift = 32 * v->guest_feature_select;
-    if (v->guest_feature_select > 1 || v->status & (VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK)) {
+    bool     late  = v->status & (VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+    for (unsigned i = 0; i < v->n_queues; i++) {
+        late |= v->queues[i].enabled; /* its layout depends on them */
+    }
+    if (v->guest_feature_select > 1 || late) {
         return;
     }
     v->guest_features = (v->guest_features & ~(UINT64_C(0xffffffff) << shift)) | (uint64_t)value << shift;
+    v->legacy         = legacy;
     if (legacy) { /* it has no way to refuse what was not offered */
         v->guest_features &= virtio_features(v, true);
     }
@@ -139,6 +145,10 @@ void virtio_write_status(VirtioDevice *v, uint8_t status, bool legacy)
                   v->kind->name, (unsigned long long)v->guest_features);
         status &= ~VIRTIO_FEATURES_OK;
     }
+    if (!legacy && !(status & VIRTIO_FEATURES_OK)) {
+        status &= ~VIRTIO_DRIVER_OK;
+    }
+    v->legacy   = legacy;
     bool starts = status & VIRTIO_DRIVER_OK && !(v->status & VIRTIO_DRIVER_OK);
     v->status   = (status & ~VIRTIO_NEEDS_RESET) | (v->status & VIRTIO_NEEDS_RESET);
     if (v->kind->status) {
@@ -207,6 +217,10 @@ void virtqueue_enable(VirtQueue *q)
     }
     if (q->desc % 16 || q->driver % driver_unit || q->device_area % device_unit) {
         virtio_break(v, "queue %u is not aligned", q->index);
+        return;
+    }
+    if (!packed && !is_power_of_two(q->size)) {
+        virtio_break(v, "queue %u has %u entries, which is no power of two", q->index, q->size);
         return;
     }
     q->enabled = true;
@@ -318,6 +332,7 @@ const Field virtio_state[] = {
     FIELD(VirtioDevice, guest_features, "guest-features"),
     FIELD(VirtioDevice, status, "status"),
     FIELD(VirtioDevice, isr, "isr"),
+    FIELD(VirtioDevice, legacy, "legacy"),
     FIELD(VirtioDevice, generation, "generation"),
     FIELD(VirtioDevice, config_vector, "config-vector"),
     FIELD(VirtioDevice, feature_select, "feature-select"),
@@ -334,17 +349,19 @@ const Field virtio_state[] = {
 
 static bool queue_fits(const VirtQueue *q, bool packed)
 {
-    uint16_t limit = packed ? q->size : UINT16_MAX;
-    return q->size && q->size <= q->max_size && (packed || is_power_of_two(q->size)) &&
-           (!packed || (q->avail < limit && q->used < limit)) && !(q->desc % 16) && !(q->driver % 2) &&
-           !(q->device_area % 4) && q->legacy_align && is_power_of_two(q->legacy_align);
+    bool fits = q->size && q->size <= q->max_size && q->legacy_align && is_power_of_two(q->legacy_align);
+    if (packed) {
+        fits = fits && q->avail < q->size && q->used < q->size;
+    }
+    return fits && (!q->enabled || ((packed || is_power_of_two(q->size)) && !(q->desc % 16) &&
+                                    !(q->driver % (packed ? 4 : 2)) && !(q->device_area % 4)));
 }
 
 bool virtio_post_load(VirtioDevice *v, Error *err)
 {
-    bool     packed = virtio_has(v, VIRTIO_F_RING_PACKED);
-    uint64_t known  = virtio_features(v, true) | virtio_features(v, false);
-    if (v->guest_features & ~known) {
+    bool packed = virtio_has(v, VIRTIO_F_RING_PACKED);
+    bool agreed = v->legacy || v->status & (VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+    if (agreed && (v->legacy ? v->guest_features & ~virtio_features(v, true) : !features_fit(v))) {
         return error_set(err, "features that are not offered here");
     }
     for (unsigned i = 0; i < v->n_queues; i++) {

@@ -111,9 +111,8 @@ typedef struct VirtioTransport {
 struct VirtioDevice {
     const VirtioKind      *kind;
     const VirtioTransport *transport;
-    Device                *dev;            /* the transport's */
-    AddressSpace          *dma;            /* set by the transport */
-    bool                   modern_offered; /* by the transport: it has the interface of 1.0 and later */
+    Device                *dev; /* the transport's */
+    AddressSpace          *dma; /* set by the transport */
     unsigned               n_queues;
     VirtQueue             *queues;
     unsigned               config_size;
@@ -125,6 +124,7 @@ struct VirtioDevice {
     /* saved */
     uint64_t guest_features;
     uint8_t  status, isr;
+    bool     legacy;     /* the driver speaks the legacy interface */
     uint32_t generation; /* of configuration space */
     uint16_t config_vector;
     uint32_t feature_select, guest_feature_select, queue_select;
