@@ -205,10 +205,62 @@ def pmem(checks, program, options):
             m.close()
 
 
+def nvdimm(checks, program, options):
+    """One from the start with labels, one plugged in later."""
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = os.path.join(folder, "first"), os.path.join(folder, "second")
+        common = ("-m", "512M,slots=3,maxmem=4G", *options)
+        start = ("-object", f"memory-backend-file,id=mem1,size=66M,share=on,mem-path={first}", "-device", "nvdimm,id=nv1,memdev=mem1,label-size=128K,uuid=12345678-1234-1234-1234-123456789abc")
+        m = Machine(program, *common, *start, load=("nfit", "nd_pmem"))
+        try:
+            checks.check(m.eventually(lambda: "nmem0" in m.run("ls /sys/bus/nd/devices")), "the guest sees it", m.run("ls /sys/bus/nd/devices; dmesg | grep -i nfit"))
+            serial = m.run("cat /sys/bus/nd/devices/nmem0/nfit/serial")
+            checks.check(serial.startswith("0x") and "12345678" in serial + "".join(reversed([serial[2:][i:i + 2] for i in range(0, 8, 2)])), "its serial number", serial)
+            commands = m.run("cat /sys/bus/nd/devices/nmem0/commands")
+            checks.check(all(c in commands for c in ("get_size", "get_data", "set_data")), "its methods for labels", commands)
+            region = m.run("cat /sys/bus/nd/devices/region0/size")
+            checks.check(region == str(64 * MIB), "its size without labels", region)
+            data = m.command("query-memory-devices")[0]
+            checks.check(data["type"] == "nvdimm" and data["data"]["size"] == 64 * MIB and data["data"]["slot"] == 0, "query-memory-devices", data)
+            # A namespace of its own makes labels; they reach the file's end.
+            said = m.run("ndctl disable-region all; ndctl init-labels nmem0; ndctl enable-region all; ndctl create-namespace -m raw -s 32M -n words 2>&1; ndctl list -N")
+            checks.check('"size":33554432' in said, "ndctl makes a namespace", said)
+            with open(first, "rb") as f:
+                f.seek(66 * MIB - 128 * 1024)
+                labels = f.read()
+            checks.check(b"NAMESPACE_INDEX" in labels, "labels are written at the end of the file")
+            block = m.run("ls /sys/block | grep pmem | head -1")
+            m.run(f"echo persistent words | dd of=/dev/{block} bs=4096 seek=100 conv=sync,fsync 2>&1")
+            with open(first, "rb") as f:
+                checks.check(b"persistent words" in f.read(), "what it writes is in the file", block)
+            # Plugged in while it runs.
+            m.command("object-add", **{"qom-type": "memory-backend-file", "id": "mem2", "size": 64 * MIB, "share": True, "mem-path": second})
+            m.command("device_add", driver="nvdimm", id="nv2", memdev="mem2")
+            checks.check(m.eventually(lambda: '"nmem1"' in m.run("ndctl list -D")), "one more is plugged in", m.run("ndctl list -D; dmesg | tail -5"))
+            try:
+                m.command("device_del", id="nv2")
+                checks.check(False, "unplugging is refused")
+            except Exception as problem:  # pylint: disable=broad-except
+                checks.check("cannot be unplugged" in str(problem), "unplugging is refused", problem)
+            checks.check(m.complaints() == "", "no errors in the guest's log", m.complaints())
+        finally:
+            m.close()
+        # Again: labels and data are still there.
+        m = Machine(program, *common, *start, "-machine", "nvdimm-persistence=cpu", load=("nfit", "nd_pmem"))
+        try:
+            checks.check(m.eventually(lambda: "33554432" in m.run("cat /sys/bus/nd/devices/namespace0.*/size").split()), "the namespace is there after a restart", m.run("ls /sys/bus/nd/devices; cat /sys/bus/nd/devices/namespace*/size"))
+            block = m.run("ls /sys/block | grep pmem | head -1")
+            words = m.run(f"dd if=/dev/{block} bs=4096 skip=100 count=1 2>/dev/null | head -1")
+            checks.check("persistent words" in words, "and what was written", words)
+            checks.check(m.run("cat /sys/bus/nd/devices/region0/persistence_domain") == "cpu_cache", "nvdimm-persistence=cpu", m.run("cat /sys/bus/nd/devices/region0/persistence_domain"))
+        finally:
+            m.close()
+
+
 def main():
     program, part, options = sys.argv[1], sys.argv[2], sys.argv[3:]
     checks = Checks()
-    {"balloon": balloon, "mem": mem, "pmem": pmem}[part](checks, program, options)
+    {"balloon": balloon, "mem": mem, "pmem": pmem, "nvdimm": nvdimm}[part](checks, program, options)
     print(f"1..{checks.n}")
     return 1 if checks.failed else 0
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Packs modules of the kernel that fetch-kernel.sh got, those for virtio devices and persistent memory, into an archive
 # to be put behind the initramfs, and prints its path. They lie in /modules; /modules/load loads those whose names it is
-# given, with what they need.
+# given, with what they need. Beside them this system's ndctl with its libraries, where it is installed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/cache.sh"
@@ -10,7 +10,7 @@ kernel=$(cat "$cache/kernel/package")
 image=$cache/modules.cpio.gz
 wanted='virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_mmio virtio_balloon virtio_mem virtio_pmem nd_virtio
     libnvdimm nfit nd_pmem nd_btt dax device_dax dax_pmem nd_e820 ext4 jbd2 mbcache crc16 crc32c_generic crc32c-intel libcrc32c kmem'
-want="$kernel $(cat "$0" | sha256sum)"
+want="$kernel $(command -v ndctl) $(sha256sum <"$0")"
 if [ "$(cat "$image.want" 2>/dev/null)" != "$want" ]; then
     work=$(mktemp -d "$cache/modules.XXXXXX")
     trap 'rm -rf "$work"' EXIT
@@ -39,6 +39,14 @@ load() {
 for name; do load "$name"; done
 END
     chmod 755 "$work/out/modules/load"
+    if ndctl=$(command -v ndctl); then
+        mkdir -p "$work/out/bin"
+        cp "$ndctl" "$work/out/bin/ndctl"
+        for file in $(ldd "$ndctl" | grep -o '/[^ ]*'); do
+            mkdir -p "$work/out$(dirname "$file")"
+            cp -L "$file" "$work/out$file"
+        done
+    fi
     (cd "$work/out" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 | gzip -9n) >"$image.new"
     mv "$image.new" "$image"
     printf '%s\n' "$want" >"$image.want"

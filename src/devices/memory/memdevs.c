@@ -184,7 +184,7 @@ bool memory_device_plug(MemoryDevice *m, uint64_t size, uint64_t align, Error *e
         return error_set(err, "node=%u: there are nodes 0 to %u (-numa)", m->node, all->n_nodes - 1);
     }
     if (!check_backend(m, backend, size, err) || (has_slot(m) && !find_slot(all, m->slot, &slot, err)) ||
-        !find_place(all, m->addr, size, align, &addr, err) || !memory_backend_take(backend, true, user, err)) {
+        !find_place(all, m->addr, size, align, &addr, err) || !memory_backend_take(backend, !m->readonly, user, err)) {
         return false;
     }
     m->slot    = slot;
@@ -193,12 +193,19 @@ bool memory_device_plug(MemoryDevice *m, uint64_t size, uint64_t align, Error *e
     m->usable  = size;
     m->backend = backend;
     object_ref(&backend->obj);
-    region_init_ram(&m->region, p->memory, "memory-device", backend->ram, 0, size);
+    if (m->readonly && (backend->ram->readonly || memory_backend_is_rom(backend))) {
+        region_init_rom(&m->region, p->memory, "memory-device", backend->ram, 0, size);
+    } else {
+        region_init_ram(&m->region, p->memory, "memory-device", backend->ram, 0, size);
+    }
     region_map(&all->region, addr - all->base, &m->region, 0);
     g_ptr_array_add(all->devices, m);
     if (has_slot(m)) {
         all->slots[slot] = m;
         all->host.plugged(all->host.opaque, m);
+        if (m->kind == MEMORY_NVDIMM) {
+            all->nvdimm_plugged(all->nvdimm_opaque);
+        }
     }
     return true;
 }

@@ -29,6 +29,7 @@ typedef struct MemoryDevice {
     uint64_t         usable; /* bytes of that the guest has: all, but for virtio-mem */
     MemoryBackend   *backend;
     Region           region;
+    bool             readonly;   /* the guest is not to write it */
     bool             unplugging; /* the guest has been asked to give it back */
 } MemoryDevice;
 
@@ -54,14 +55,16 @@ typedef struct MemoryDeviceHost {
 } MemoryDeviceHost;
 
 typedef struct MemoryDevices {
-    Platform        *platform;
-    Region           region; /* mapped at `base` by the board */
-    uint64_t         base, size;
-    uint64_t         room; /* what all of them together may have: maxmem - ram_size */
-    unsigned         n_slots, n_nodes;
-    MemoryDevice    *slots[MEMORY_SLOTS_MAX];
-    GPtrArray       *devices; /* MemoryDevice *: all of them; borrowed */
-    bool             nvdimms; /* -machine nvdimm=on */
+    Platform     *platform;
+    Region        region; /* mapped at `base` by the board */
+    uint64_t      base, size;
+    uint64_t      room; /* what all of them together may have: maxmem - ram_size */
+    unsigned      n_slots, n_nodes;
+    MemoryDevice *slots[MEMORY_SLOTS_MAX];
+    GPtrArray    *devices;                /* MemoryDevice *: all of them; borrowed */
+    bool          nvdimms;                /* -machine nvdimm=on */
+    void (*nvdimm_plugged)(void *opaque); /* tells the guest of persistent ones, beside `host`; may be NULL */
+    void            *nvdimm_opaque;
     MemoryDeviceHost host;
 } MemoryDevices;
 
