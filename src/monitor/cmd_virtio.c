@@ -1,10 +1,12 @@
-/* The balloon: QMP's balloon, query-balloon and BALLOON_CHANGE, HMP's balloon and "info balloon". */
+/* Virtio devices: QMP's x-query-virtio, balloon, query-balloon and BALLOON_CHANGE, HMP's balloon, "info balloon" and
+ * "info virtio". */
 
 #include "devices/virtio/balloon.h"
 #include "monitor/command.h"
 #include "monitor/hmp_command.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static VirtioBalloon *find_balloon(Machine *m, Error *err)
 {
@@ -54,7 +56,42 @@ static bool query_balloon(Monitor *mon, void *args, Json **result, Error *err)
     return true;
 }
 
-MONITOR_COMMANDS(balloon) = {
+static const Field virtio_info[]      = { QMP_STRING("path"), QMP_STRING("name"), {} };
+static const Field virtio_info_result = QMP_LIST("", virtio_info);
+
+/* What it is on any transport: "virtio-balloon"; NULL for other devices. */
+static char *virtio_name(const Device *dev)
+{
+    const DeviceType *type = device_type(dev);
+    const char       *end  = strstr(type->name, type->bus == BUS_PCI ? "-pci" : "-device");
+    bool              is = (type->bus == BUS_PCI || type->bus == BUS_VIRTIO) && g_str_has_prefix(type->name, "virtio-");
+    return is && end ? g_strndup(type->name, (gsize)(end - type->name)) : NULL;
+}
+
+static void add_virtio(Device *dev, void *opaque)
+{
+    g_autofree char *name = virtio_name(dev), *path = object_path(&dev->obj);
+    if (name) {
+        Json *info = json_new_object();
+        json_set(info, "path", json_new_string(path));
+        json_set(info, "name", json_new_string(name));
+        json_append(opaque, info);
+    }
+}
+
+static bool query_virtio(Monitor *mon, void *args, Json **result, Error *err)
+{
+    *result = json_new_list();
+    devices_foreach(&mon->machine->platform, add_virtio, *result);
+    return true;
+}
+
+MONITOR_COMMANDS(virtio) = {
+    { .name   = "x-query-virtio",
+      .result = &virtio_info_result,
+      .flags  = COMMAND_UNSTABLE,
+      .help   = "virtio devices",
+      .run    = query_virtio },
     { .name      = "balloon",
       .args      = balloon_args,
       .args_size = sizeof(BalloonArgs),
@@ -67,7 +104,7 @@ MONITOR_COMMANDS(balloon) = {
     {},
 };
 
-MONITOR_EVENTS(balloon) = {
+MONITOR_EVENTS(virtio) = {
     { .name = "BALLOON_CHANGE", .data = balloon_info, .limited = true },
     {},
 };
@@ -90,7 +127,19 @@ static bool info_balloon(Hmp *h, Error *err)
     return b != NULL;
 }
 
-HMP_COMMANDS(balloon) = {
+static bool info_virtio(Hmp *h, Error *err)
+{
+    g_autoptr(Json) list = hmp_qmp(h, "x-query-virtio", NULL, err);
+    for (size_t i = 0; list && i < list->n; i++) {
+        hmp_print(h, "%s [%s]\n", json_get_string(list->items[i], "path"), json_get_string(list->items[i], "name"));
+    }
+    if (list && !list->n) {
+        hmp_print(h, "No VirtIO devices\n");
+    }
+    return list != NULL;
+}
+
+HMP_COMMANDS(virtio) = {
     { .name   = "balloon",
       .params = "target",
       .help   = "asks the guest to leave itself no more than that many MiB",
@@ -99,7 +148,8 @@ HMP_COMMANDS(balloon) = {
     {},
 };
 
-HMP_INFO(balloon) = {
+HMP_INFO(virtio) = {
+    { .name = "virtio", .help = "virtio devices", .run = info_virtio },
     { .name = "balloon", .help = "how much memory the balloon leaves the guest", .run = info_balloon },
     {},
 };
