@@ -79,8 +79,8 @@ void      ram_block_unref(RamBlock *ram); /* NULL is fine; any thread; the last 
 void ram_block_retire(RamBlock *ram);
 
 /* Gives the host these pages back: multiples of the block's page size. They read as zeros then, those of a private file
- * as what the file has, and code found there is forgotten. false: the host keeps them, and nothing has changed. The guest
- * may go on meanwhile; what it writes there is kept or not. Machine lock. */
+ * as what the file has, and code found there is forgotten. false: the host keeps them, and nothing has changed. The
+ * guest may go on meanwhile; what it writes there is kept or not. Machine lock. */
 bool ram_block_discard(RamBlock *ram, uint64_t offset, uint64_t len);
 
 /* Has the host give these pages now. false: it has not enough. A kernel that cannot do so gives them later. */
