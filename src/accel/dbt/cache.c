@@ -91,6 +91,7 @@ Dbt *dbt_new(size_t size, Error *err)
     dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtUnit *));
     dbt->sources = huge_new0(DBT_SOURCES * sizeof(DbtUnit *));
     dbt->pages   = g_hash_table_new(NULL, NULL);
+    dbt->besides = g_hash_table_new(NULL, NULL);
     dbt->misfits = g_hash_table_new(NULL, NULL);
     dbt->advice  = g_hash_table_new(NULL, NULL);
     dbt->frames  = g_ptr_array_new();
@@ -119,7 +120,8 @@ DbtUnit *dbt_unit_clone(Dbt *dbt, const DbtUnit *from)
     u->places    = (DbtPlace *)((uint8_t *)from->places + by);
     u->insn_off  = (uint16_t *)((uint8_t *)from->insn_off + by);
     u->c_of      = from->c_of + by;
-    u->relocs    = copy(dbt, from->relocs, sizeof(Reloc) * from->n_relocs);
+    u->relocs    = NULL;
+    u->n_relocs  = 0;
     u->incoming  = NULL;
     u->hash_next = u->page_next = u->page_prev = NULL;
     u->second = u->stands_for = NULL;
@@ -139,6 +141,7 @@ void dbt_free(Dbt *dbt)
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtUnit *));
     huge_free(dbt->sources, DBT_SOURCES * sizeof(DbtUnit *));
     g_hash_table_destroy(dbt->pages);
+    g_hash_table_destroy(dbt->besides);
     g_hash_table_destroy(dbt->misfits);
     g_hash_table_destroy(dbt->advice);
     g_ptr_array_free(dbt->frames, true);
@@ -251,7 +254,7 @@ void dbt_insert(Dbt *dbt, DbtUnit *u)
     DbtUnit **slot = dbt_hash_slot(dbt, u->host, u->key, u->rip);
     u->hash_next   = *slot;
     __atomic_store_n(slot, u, __ATOMIC_RELEASE);
-    if (u->relocs && !u->copied) {
+    if (u->relocs) {
         slot           = dbt_source_slot(dbt, u->host);
         u->source_next = *slot;
         *slot          = u;
@@ -342,7 +345,7 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
         slot = &(*slot)->hash_next;
     }
     __atomic_store_n(slot, u->hash_next, __ATOMIC_RELEASE);
-    if (u->relocs && !u->copied) {
+    if (u->relocs) {
         slot = dbt_source_slot(dbt, u->host);
         while (*slot != u) {
             slot = &(*slot)->source_next;

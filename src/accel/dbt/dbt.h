@@ -100,6 +100,14 @@ typedef struct DbtAccess {
 
 enum { DBT_ACCESSES = 16 };
 
+/* A page that has been written the slow way because units were made of other bytes of it. */
+typedef struct DbtBeside {
+    const uint8_t *page;
+    uint64_t       left; /* such writes, until it is looked at */
+} DbtBeside;
+
+enum { DBT_BESIDES = 64 };
+
 /* Code outside 64-bit mode, for tags of the jump cache: what it is made for, and CS's base, or DBT_REAL_BASE where that
  * is its selector times 16. */
 typedef struct DbtCode {
@@ -193,6 +201,7 @@ typedef struct DbtFrame {
     DbtSample      samples[DBT_MICROS];
     DbtWindows    *windows; /* NULL: none yet */
     DbtAccess      accesses[DBT_ACCESSES];
+    DbtBeside      besides[DBT_BESIDES];
     const uint8_t *fault_rip; /* signals.c */
     uint64_t       fault_eflags;
     DbtCalls       calls;
@@ -418,35 +427,38 @@ typedef struct Reloc {
 } Reloc;
 
 struct DbtUnit {
+    /* What is looked at of those that are passed by, in one line of the cache: */
     uint64_t       rip;  /* of the first instruction */
     uint64_t       key;  /* mode */
     const uint8_t *host; /* guest memory of the first byte */
-    RamBlock      *ram;
-    uint64_t       ram_offset;
-    uint8_t       *hot, *cold; /* executable view */
-    uint32_t       hot_size, cold_size;
+    DbtUnit       *hash_next, *page_next;
     uint16_t       n, len;
     bool           dead;
-    uint8_t        groups;  /* DbtGroups */
-    Recipe         entry;   /* flags at its start; RECIPE_NONE: in the frame */
-    uint16_t       misfits; /* how often a group's check failed for what its page allows */
-    uint8_t        n_exits, n_c, mode;
-    uint16_t       n_places;
+    uint8_t        groups; /* DbtGroups */
+    uint8_t        mode, n_exits;
     uint16_t       range_start, range_len; /* bytes of the page that it depends on */
-    uint64_t       checks;                 /* instructions that check an address, a bit each */
-    uint64_t       may_run;                /* those that may look into a run */
-    size_t         bytes;                  /* of this struct with what follows it: the arrays below */
-    Reloc         *relocs;                 /* of one that can be moved: own memory */
-    unsigned       n_relocs;
-    uint16_t      *insn_off;  /* n + 1: from rip */
-    uint32_t      *insn_host; /* n + 1: where each begins in the hot part */
-    X86Insn       *c;         /* instructions run in C */
-    uint8_t       *c_of;      /* by instruction: number + 1, or 0 */
-    DbtPlace      *places;
-    DbtExit       *incoming;
-    DbtUnit       *hash_next, *page_next, *page_prev;
-    DbtUnit       *source_next; /* of one that copies are made from */
-    bool           copied;      /* this is a copy */
+    Recipe         entry;                  /* flags at its start; RECIPE_NONE: in the frame */
+
+    RamBlock *ram;
+    uint64_t  ram_offset;
+    uint8_t  *hot, *cold; /* executable view */
+    uint32_t  hot_size, cold_size;
+    uint16_t  misfits; /* how often a group's check failed for what its page allows */
+    uint8_t   n_c;
+    uint16_t  n_places;
+    uint64_t  checks;  /* instructions that check an address, a bit each */
+    uint64_t  may_run; /* those that may look into a run */
+    size_t    bytes;   /* of this struct with what follows it: the arrays below */
+    Reloc    *relocs;  /* of one that copies are made from: own memory */
+    unsigned  n_relocs;
+    uint16_t *insn_off;  /* n + 1: from rip */
+    uint32_t *insn_host; /* n + 1: where each begins in the hot part */
+    X86Insn  *c;         /* instructions run in C */
+    uint8_t  *c_of;      /* by instruction: number + 1, or 0 */
+    DbtPlace *places;
+    DbtExit  *incoming;
+    DbtUnit  *page_prev;
+    DbtUnit  *source_next; /* of those */
     /* One instruction in two pages: the second, CS's base, without which its address is not known, and what stands for
      * the unit in that page's list. */
     const uint8_t *host2;
@@ -455,6 +467,7 @@ struct DbtUnit {
     DbtUnit       *stands_for;
     DbtExit       *exits;
 };
+G_STATIC_ASSERT(offsetof(DbtUnit, ram) == 64);
 
 /* Whose host code is at this offset of the hot part. */
 static inline unsigned dbt_insn_at(const DbtUnit *u, uint32_t offset)
@@ -467,7 +480,7 @@ static inline unsigned dbt_insn_at(const DbtUnit *u, uint32_t offset)
 }
 
 typedef struct DbtCounters {
-    uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, judged, judged_tlb,
+    uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, besides, judged, judged_tlb,
         judged_run, windows, window_pages;
 } DbtCounters;
 
@@ -501,6 +514,7 @@ struct Dbt {
     const uint8_t      *stubs[N_STUBS];
     size_t              stub_size;
     GHashTable         *pages;   /* guest page (host address) -> DbtUnit list head */
+    GHashTable         *besides; /* pages that were written beside code -> how often that was looked at */
     GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
     GPtrArray          *frames;
@@ -626,8 +640,9 @@ static inline bool dbt_may_move(uint64_t rip, unsigned mode)
 /* A copy of a unit of the same code at another rip; NULL: there is none. */
 DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f);
 
-/* Puts the fields into a unit's code, which has been copied to its place. */
-void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n);
+/* Puts the fields into a unit's code, which has been copied to its place, `by` bytes of guest memory from where the
+ * list was made for. */
+void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n, uint64_t by);
 
 /* --- verify.c --- */
 void dbt_verify(Dbt *dbt, const DbtUnit *u); /* aborts when the unit is wrong; nothing when off. Lock held */
@@ -682,8 +697,15 @@ static inline unsigned dbt_count_slot(const uint8_t *insn)              /* in fr
     return (unsigned)((uintptr_t)insn * UINT64_C(0x9e3779b97f4a7c15) >> 58) % DBT_COUNTED;
 }
 
+static inline DbtBeside *dbt_beside(DbtFrame *f, const uint8_t *page)
+{
+    return &f->besides[(uintptr_t)page * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (DBT_BESIDES - 1)];
+}
+
 /* Parked, lock not held. `at`: where the site's call comes back to. true: the unit is gone, and made anew next time. */
 void dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* a group's range cannot be checked at once */
+/* A page with code in it is written, and dbt_beside() is not the page's or has counted down to 0: true for that. */
+bool dbt_note_beside(DbtFrame *f, RamBlock *ram, uint64_t offset);
 /* A micro entry has missed DBT_SAMPLES_WANTED times DBT_MISSES times; `side`: always in one run of pages. */
 bool dbt_note_missed(DbtFrame *f, const uint8_t *at, bool side);
 /* A run has missed DBT_RUN_MISSES times; *look: it is worth while to make a window. */
