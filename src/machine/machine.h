@@ -180,9 +180,9 @@ struct Machine {
     /* Machine properties (-machine); one table for all PC boards. */
     OnOffAuto vmport, smm, acpi, pit, pic, rtc, ioapic2, pcie;
     bool      isa_serial, auto_kernel_cmdline;
-    bool      hmat;
+    bool      hmat, nvdimm;
     bool      i8042, hpet, smbus, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
-    char     *accel_name, *firmware, *kernel_irqchip, *memory_backend;
+    char     *accel_name, *firmware, *kernel_irqchip, *memory_backend, *nvdimm_persistence;
     char     *absent_text; /* properties that are known but not built: they take no value */
     bool      absent_flag;
     void     *board; /* the board's own part */
