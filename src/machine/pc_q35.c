@@ -70,6 +70,11 @@ static void raise_gpe(void *pc, unsigned n)
     ich9_pm_raise_gpe(((PcBoard *)pc)->pm, n);
 }
 
+static bool smi_to_all(PcBoard *pc)
+{
+    return ich9_lpc_sends_smi_to_all(pc->bridge);
+}
+
 static const PcChipset chipset = {
     .bios           = "bios-256k.bin",
     .wiring         = &pc_q35_wiring,
@@ -80,6 +85,7 @@ static const PcChipset chipset = {
     .choose_windows = choose_windows,
     .set_up         = set_up,
     .raise_gpe      = raise_gpe,
+    .smi_to_all     = smi_to_all,
 };
 
 static bool build(Machine *m, Error *err)
@@ -95,20 +101,25 @@ static const Field properties[] = {
 };
 
 MACHINE_TYPE(q35_9_1) = {
-    .name         = "pc-q35-9.1",
-    .alias        = "q35",
-    .help         = "Standard PC (Q35 + ICH9, 2009)",
-    .class        = OBJECT_CLASS_MACHINE,
-    .size         = sizeof(Machine),
-    .properties   = properties,
-    .default_cpu  = "qemu64",
-    .max_cpus     = 255,
+    .name        = "pc-q35-9.1",
+    .alias       = "q35",
+    .help        = "Standard PC (Q35 + ICH9, 2009)",
+    .class       = OBJECT_CLASS_MACHINE,
+    .size        = sizeof(Machine),
+    .properties  = properties,
+    .default_cpu = "qemu64",
+    .max_cpus    = 255,
+
+    .hotpluggable_cpus = true,
+
     .default_ram  = 128 * MiB,
     .ram_id       = "pc.ram",
     .memory_slots = true,
     .numa         = true,
     .max_serial   = 4,
     .max_parallel = 3,
+    .check_cpu    = pc_check_cpu,
+    .cpus_changed = pc_cpus_changed,
     .build        = build,
     .finish       = pc_finish,
     .reset        = pc_reset,

@@ -75,7 +75,7 @@ static const Field human_args[] = {
 static bool human_monitor_command(Monitor *mon, void *args, Json **result, Error *err)
 {
     HumanArgs *a = args;
-    if (a->has_cpu_index && (a->cpu_index < 0 || a->cpu_index >= mon->machine->cpus->len)) {
+    if (a->has_cpu_index && !machine_cpu(mon->machine, a->cpu_index)) {
         return error_set(err, "no vCPU has index %" G_GINT64_FORMAT, a->cpu_index);
     }
     Monitor *captured   = monitor_new_captured(mon->all);

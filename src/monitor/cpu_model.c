@@ -7,13 +7,6 @@
 
 #include <string.h>
 
-char *cpu_model_type_name(const Machine *m)
-{
-    const char      *text  = m->config.cpu_model ? m->config.cpu_model : machine_type(m)->default_cpu;
-    g_autofree char *model = text ? g_strndup(text, strcspn(text, ",")) : g_strdup("qemu64");
-    return g_strconcat(model, CPU_TYPE_SUFFIX, NULL);
-}
-
 GPtrArray *cpu_model_names(void)
 {
     GPtrArray         *names = g_ptr_array_new_with_free_func(g_free);

@@ -83,7 +83,7 @@ static void add_cpus(Complete *k)
     GPtrArray *cpus = k->mon->machine->cpus;
     for (guint i = 0; cpus && i < cpus->len; i++) {
         char number[16];
-        g_snprintf(number, sizeof number, "%u", i);
+        g_snprintf(number, sizeof number, "%d", ((const X86Cpu *)cpus->pdata[i])->vcpu.index);
         add(number, k);
     }
 }
