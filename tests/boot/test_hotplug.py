@@ -21,14 +21,14 @@ ONLINE = "for f in /sys/devices/system/memory/memory*/state; do grep -q offline 
 
 
 class Machine:
-    """Debian's kernel with a shell on its console, and a QMP session."""
+    """Debian's kernel with a shell on its console, and a QMP session. `prepare` is called with it before the guest is up."""
 
-    def __init__(self, program, *options):
+    def __init__(self, program, *options, accel="tcg", append="", prepare=None):
         self.dir = tempfile.TemporaryDirectory()
         qmp, console = os.path.join(self.dir.name, "qmp"), os.path.join(self.dir.name, "console")
         self.process = subprocess.Popen(
-            [program, "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg", "-cpu", "max", "-machine", "unpack-kernel=on",
-             "-kernel", guest.cached("fetch-kernel.sh"), "-initrd", guest.cached("make-initramfs.sh"), "-append", "console=ttyS0 quiet",
+            [program, "-nodefaults", "-display", "none", "-no-reboot", "-accel", accel, "-cpu", "max", "-machine", "unpack-kernel=on",
+             "-kernel", guest.cached("fetch-kernel.sh"), "-initrd", guest.cached("make-initramfs.sh"), "-append", f"console=ttyS0 quiet {append}",
              "-qmp", f"unix:{qmp},server=on,wait=off", "-chardev", f"socket,id=console,path={console},server=on,wait=off", "-serial", "chardev:console", *options],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.watchdog = threading.Timer(1000, self.process.kill)
@@ -44,6 +44,11 @@ class Machine:
         self.console.settimeout(400)
         self.console.connect(console)
         self.marks = 0
+        if prepare:
+            prepare(self)
+        self.wait_for_shell()
+
+    def wait_for_shell(self):
         self.console.sendall(b"\n")
         self.wait_for(b"# ")
         self.run("stty -echo")
