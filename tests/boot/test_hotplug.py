@@ -4,6 +4,7 @@
 The guest's shell is on the serial port; the host types commands there."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -77,7 +78,8 @@ class Machine:
         self.marks += 1
         mark = f"done-{self.marks}."
         self.console.sendall(f"{command}; echo d''one-{self.marks}.\n".encode())
-        return self.wait_for(mark.encode()).decode(errors="replace").replace("\r", "").split(mark)[0].strip()
+        text = self.wait_for(mark.encode()).decode(errors="replace").replace("\r", "").split(mark)[0].strip()
+        return re.sub(r"^(\w+:\S*#\s*)+", "", text)  # the prompt comes when the shell likes
 
     def mib(self):
         return int(self.run("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo").split()[-1]) >> 10
