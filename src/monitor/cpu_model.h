@@ -12,6 +12,10 @@ bool cpu_model_from_type(const char *type_name, char **model);
 /* Names of all models: rows, versions, aliases. The caller frees. */
 GPtrArray *cpu_model_names(void);
 
+/* "device help" and "TYPE,help", with the types of vCPUs among the devices. */
+void cpu_model_device_help(GString *out);
+bool cpu_model_device_type_help(const char *name, GString *out, Error *err);
+
 /* All properties with their values: {"aes": true, ..., "family": 15, ...}. */
 Json *cpu_model_properties(const X86Model *model);
 
