@@ -45,9 +45,13 @@ class Machine:
         self.console.settimeout(400)
         self.console.connect(console)
         self.marks = 0
-        if prepare:
-            prepare(self)
-        self.wait_for_shell()
+        try:
+            if prepare:
+                prepare(self)
+            self.wait_for_shell()
+        except BaseException:
+            self.close()
+            raise
 
     def wait_for_shell(self):
         self.console.sendall(b"\n")
