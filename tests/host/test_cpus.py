@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """vCPUs that come and go, by QMP and the device-test protocol: places, refusals, the registers that ACPI's methods use, a
-hostile guest at them, and every accelerator. Usage: test_cpus.py PROGRAM [NAME...]"""
+hostile guest at them, and every accelerator. Usage: test_cpus.py PROGRAM MANYCPUS-IMAGE [NAME...]"""
 
 import os
 import random
@@ -15,6 +15,9 @@ from qmp import Error, Vm
 MIB = 1 << 20
 PORTS = {"pc": 0xaf00, "q35": 0xcd8}
 TWO_BY_TWO = ["-smp", "1,sockets=2,cores=2,maxcpus=4"]
+
+
+ACCELS = ["tcg", "tcg,one-insn-per-tb=on"] + [f"kvm,kernel-irqchip={kind}" for kind in ("on", "off", "split") if os.access("/dev/kvm", os.R_OK | os.W_OK)]
 
 
 class Guest:
@@ -57,8 +60,8 @@ class Guest:
 
 
 class Tests:
-    def __init__(self, program, folder):
-        self.program, self.folder = program, folder
+    def __init__(self, program, image, folder):
+        self.program, self.image, self.folder = program, image, folder
 
     def vm(self, *options, accel="qtest", machine="pc", cpu="max"):
         path = os.path.join(self.folder, "qtest")
@@ -277,8 +280,7 @@ class Tests:
 
     def test_threads(self):
         """vCPUs come and go while firmware runs on the first one, with every accelerator that runs code."""
-        accels = ["tcg", "tcg,one-insn-per-tb=on"] + [f"kvm,kernel-irqchip={kind}" for kind in ("on", "off", "split") if os.access("/dev/kvm", os.R_OK | os.W_OK)]
-        for accel in accels:
+        for accel in ACCELS:
             with self.vm("-smp", "1,maxcpus=3", accel=accel, cpu="qemu64") as vm:
                 guest = self.guest()
                 guest.use_modern()
@@ -308,14 +310,43 @@ class Tests:
                         raise AssertionError(f"{accel}: a thread is left")
                 assert vm.ask("query-status")["status"] == "running", accel
 
+    def test_start(self):
+        """The guest's INIT and SIPI start vCPUs that came late, and those that have come again."""
+        COUNT = 0x8f00
+        for accel in ACCELS:
+            said = os.path.join(self.folder, "said")
+            with self.vm("-smp", "1,maxcpus=4", "-S", "-kernel", self.image, "-append", "cpus=4", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+                         "-debugcon", f"file:{said}", accel=accel, cpu="qemu64") as vm:
+                guest = self.guest()
+                guest.use_modern()
+                plug = lambda n: vm.qmp.ask_with("device_add", {"driver": "qemu64-x86_64-cpu", "id": f"c{n}", "socket-id": 0, "core-id": n, "thread-id": 0})
+                plug(1)
+                plug(3)
+                vm.ask("cont")
+                until = time.monotonic() + 25
+                while guest.tell(f"readl {COUNT:#x}") != 3:
+                    assert time.monotonic() < until, f"{accel}: vCPUs do not start: {guest.tell(f'readl {COUNT:#x}')}"
+                    time.sleep(0.02)
+                for n in (1, 3):
+                    guest.flags(n)
+                    guest.write(4, 8, "b")
+                    vm.qmp.event("DEVICE_DELETED")
+                for n in (1, 2, 3):
+                    plug(n)
+                vm.ask("system_reset")
+                status, errors = vm.end()
+                with open(said) as f:
+                    text = f.read()
+                assert status == 1 and text == "cpus 00000004 highest 00000003\n", (accel, status, text, errors)
+
 
 def main():
-    names = sys.argv[2:] or [name for name in dir(Tests) if name.startswith("test_")]
+    names = sys.argv[3:] or [name for name in dir(Tests) if name.startswith("test_")]
     failed = 0
     for number, name in enumerate(names, 1):
         with tempfile.TemporaryDirectory() as folder:
             try:
-                getattr(Tests(os.path.abspath(sys.argv[1]), folder), name)()
+                getattr(Tests(os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), folder), name)()
                 print(f"ok {number} - {name[5:]}", flush=True)
             except Exception:  # pylint: disable=broad-except
                 failed += 1

@@ -460,15 +460,14 @@ static KvmVcpu *take_parked(Kvm *kvm, const X86Cpu *cpu)
     return NULL;
 }
 
-/* It starts from power-on again. */
-static bool reuse(KvmVcpu *k, Error *err)
+/* It starts from power-on again, with the CPUID that it had: the same APIC ID is the same place in the topology. */
+static void reuse(KvmVcpu *k)
 {
     k->resets = k->power_ons = UINT32_MAX;
     k->lapic_valid           = false;
     k->io_pending            = false;
     k->debug_armed           = true; /* maybe: kvm_debug_arm() is to look */
     k->run->apic_base        = k->cpu->apic ? apic_get_base(k->cpu->apic) : 0;
-    return kvm_cpuid_set(k, err);
 }
 
 bool kvm_vcpu_init(Accel *accel, X86Cpu *cpu, Error *err)
@@ -483,7 +482,10 @@ bool kvm_vcpu_init(Accel *accel, X86Cpu *cpu, Error *err)
     }
     k->cpu              = cpu;
     cpu->vcpu.accel_cpu = k;
-    if (!x86_tlb_init(cpu, err) || !(parked ? reuse(k, err) : create(k, err))) {
+    if (parked) {
+        reuse(k);
+    }
+    if (!x86_tlb_init(cpu, err) || (!parked && !create(k, err))) {
         kvm_vcpu_free(accel, cpu);
         return false;
     }
