@@ -56,8 +56,8 @@ static bool find_place(const Machine *m, const PlaceOptions *o, unsigned *index,
     for (unsigned i = 0; i < G_N_ELEMENTS(levels); i++) {
         const Level *l = &levels[i];
         if (l->given < 0 && (l->needed || l->count > 1)) {
-            return error_set(err, "%s= is missing: one of %u %s; query-hotpluggable-cpus lists the places", l->name,
-                             l->count, l->plural);
+            return error_set(err, "%s= is missing (0 to %u); query-hotpluggable-cpus lists the places", l->name,
+                             l->count - 1);
         }
         if (l->given >= l->count) {
             return error_set(err, "%s=%" PRId64 ": there are %s 0 to %u (-smp)", l->name, l->given, l->plural,
