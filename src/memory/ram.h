@@ -112,11 +112,15 @@ static inline RamPage *ram_block_page(RamBlock *ram, uint64_t offset)
 void ram_copy_out(void *to, const uint8_t *host, size_t len);
 void ram_copy_in(uint8_t *host, const void *from, size_t len);
 
+static inline bool ram_page_has_code(RamBlock *ram, uint64_t offset)
+{
+    return atomic_load_explicit(&ram_block_page(ram, offset)->code_mask, memory_order_relaxed);
+}
+
 /* Must a store to this page take the slow path (and call ram_block_written after it)? */
 static inline bool ram_page_watched(RamBlock *ram, uint64_t offset)
 {
-    return atomic_load_explicit(&ram_block_page(ram, offset)->code_mask, memory_order_relaxed) ||
-           atomic_load_explicit(&ram->dirty_clients, memory_order_relaxed);
+    return ram_page_has_code(ram, offset) || atomic_load_explicit(&ram->dirty_clients, memory_order_relaxed);
 }
 
 /* After bytes [offset, offset + len) changed: bumps generations of marked code, sets dirty bits. The range lies in

@@ -2,6 +2,8 @@
  *
  * Groups that do not fit: dbt_note_misfit().
  *
+ * Pages that are written where no code lies: dbt_note_beside().
+ *
  * Sites whose micro entry misses: an access that goes through many pages in turn had better look into the TLB itself
  * than have its micro entry refilled, each time with a branch that is predicted wrongly. By number of misses alone that
  * cannot be told, so a site that has missed often is translated anew to be counted, and judged by the ratio of misses
@@ -33,6 +35,36 @@ void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
         }
     }
     g_mutex_unlock(&dbt->lock);
+}
+
+/* --- data beside code --- */
+
+/* Mostly the code is that of a program that has gone, and its memory has been given to another as data. Code that is
+ * still wanted is made again, and the more often that happens the longer such writes are borne. */
+bool dbt_note_beside(DbtFrame *f, RamBlock *ram, uint64_t offset)
+{
+    enum { KNOWN_MAX = 1 << 16, LEVELS = 12, SHIFT = 2, WRITES = 24 };
+    Dbt       *dbt   = f->dbt;
+    uint8_t   *page  = ram->host + offset;
+    DbtBeside *b     = dbt_beside(f, page);
+    bool       often = b->page == page;
+
+    g_mutex_lock(&dbt->lock);
+    uintptr_t level = (uintptr_t)g_hash_table_lookup(dbt->besides, page);
+    if (often) {
+        dbt->counters.besides++;
+        level += level < LEVELS;
+        if (level == 1 && g_hash_table_size(dbt->besides) == KNOWN_MAX) {
+            g_hash_table_remove_all(dbt->besides);
+        }
+        g_hash_table_insert(dbt->besides, page, (gpointer)level);
+    }
+    g_mutex_unlock(&dbt->lock);
+    *b = (DbtBeside){ .page = page, .left = (uint64_t)WRITES << SHIFT * level };
+    if (often) {
+        dbt_ram_written(dbt, ram, offset, 0, X86_PAGE_MASK);
+    }
+    return often;
 }
 
 /* --- sites --- */
@@ -135,7 +167,12 @@ bool dbt_note_missed(DbtFrame *f, const uint8_t *at, bool side)
             }
             break;
         case ADVICE_TLB:
-        case ADVICE_RUN: anew = true; break; /* this unit does not do it yet */
+            if (site.flags & SITE_TLB) { /* it goes across pages */
+                count(f, insn, as);
+            }
+            anew = true; /* else this unit does not do it yet */
+            break;
+        case ADVICE_RUN: anew = true; break;
         case ADVICE_COUNT:
         case ADVICE_COUNT_RUN: break;
         }

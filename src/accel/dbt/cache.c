@@ -91,6 +91,7 @@ Dbt *dbt_new(size_t size, Error *err)
     dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtUnit *));
     dbt->sources = huge_new0(DBT_SOURCES * sizeof(DbtUnit *));
     dbt->pages   = g_hash_table_new(NULL, NULL);
+    dbt->besides = g_hash_table_new(NULL, NULL);
     dbt->misfits = g_hash_table_new(NULL, NULL);
     dbt->advice  = g_hash_table_new(NULL, NULL);
     dbt->frames  = g_ptr_array_new();
@@ -139,6 +140,7 @@ void dbt_free(Dbt *dbt)
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtUnit *));
     huge_free(dbt->sources, DBT_SOURCES * sizeof(DbtUnit *));
     g_hash_table_destroy(dbt->pages);
+    g_hash_table_destroy(dbt->besides);
     g_hash_table_destroy(dbt->misfits);
     g_hash_table_destroy(dbt->advice);
     g_ptr_array_free(dbt->frames, true);

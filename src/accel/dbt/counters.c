@@ -29,6 +29,7 @@ static const CounterName names[] = {
     COUNTER(killed, "killed", "units whose guest code was written, or whose memory was needed"),
     COUNTER(resets, "emptied", "regions of code memory that were emptied"),
     COUNTER(relocated, "relocated", "units copied to another linear address"),
+    COUNTER(besides, "pages-beside", "pages that lost their units because they were written beside them often"),
     COUNTER(judged, "sites-judged", "memory accesses whose micro TLB entry missed often, counted and judged"),
     COUNTER(judged_run, "sites-runs", "those that look into a run of pages since, at first at least"),
     COUNTER(windows, "windows", "times that scattered pages were mapped as a run"),

@@ -100,6 +100,14 @@ typedef struct DbtAccess {
 
 enum { DBT_ACCESSES = 16 };
 
+/* A page that has been written the slow way because units were made of other bytes of it. */
+typedef struct DbtBeside {
+    const uint8_t *page;
+    uint64_t       left; /* such writes, until it is looked at */
+} DbtBeside;
+
+enum { DBT_BESIDES = 64 };
+
 /* Code outside 64-bit mode, for tags of the jump cache: what it is made for, and CS's base, or DBT_REAL_BASE where that
  * is its selector times 16. */
 typedef struct DbtCode {
@@ -193,6 +201,7 @@ typedef struct DbtFrame {
     DbtSample      samples[DBT_MICROS];
     DbtWindows    *windows; /* NULL: none yet */
     DbtAccess      accesses[DBT_ACCESSES];
+    DbtBeside      besides[DBT_BESIDES];
     const uint8_t *fault_rip; /* signals.c */
     uint64_t       fault_eflags;
     DbtCalls       calls;
@@ -467,7 +476,7 @@ static inline unsigned dbt_insn_at(const DbtUnit *u, uint32_t offset)
 }
 
 typedef struct DbtCounters {
-    uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, judged, judged_tlb,
+    uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, besides, judged, judged_tlb,
         judged_run, windows, window_pages;
 } DbtCounters;
 
@@ -501,6 +510,7 @@ struct Dbt {
     const uint8_t      *stubs[N_STUBS];
     size_t              stub_size;
     GHashTable         *pages;   /* guest page (host address) -> DbtUnit list head */
+    GHashTable         *besides; /* pages that were written beside code -> how often that was looked at */
     GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
     GPtrArray          *frames;
@@ -682,8 +692,15 @@ static inline unsigned dbt_count_slot(const uint8_t *insn)              /* in fr
     return (unsigned)((uintptr_t)insn * UINT64_C(0x9e3779b97f4a7c15) >> 58) % DBT_COUNTED;
 }
 
+static inline DbtBeside *dbt_beside(DbtFrame *f, const uint8_t *page)
+{
+    return &f->besides[(uintptr_t)page * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (DBT_BESIDES - 1)];
+}
+
 /* Parked, lock not held. `at`: where the site's call comes back to. true: the unit is gone, and made anew next time. */
 void dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* a group's range cannot be checked at once */
+/* A page with code in it is written, and dbt_beside() is not the page's or has counted down to 0: true for that. */
+bool dbt_note_beside(DbtFrame *f, RamBlock *ram, uint64_t offset);
 /* A micro entry has missed DBT_SAMPLES_WANTED times DBT_MISSES times; `side`: always in one run of pages. */
 bool dbt_note_missed(DbtFrame *f, const uint8_t *at, bool side);
 /* A run has missed DBT_RUN_MISSES times; *look: it is worth while to make a window. */

@@ -220,6 +220,22 @@ static bool copy_operand(DbtFrame *f, uint64_t linear, unsigned size)
     return true;
 }
 
+/* An access in two pages that lie in one run now. Faults as it does. */
+static bool find_run_of_two(DbtFrame *f, uint64_t linear, const DbtSite *site, bool write)
+{
+    Halves h;
+    if (!find_halves(f, linear, site->size, write, &h)) {
+        return false;
+    }
+    DbtRun run = dbt_run_around(f, linear, write);
+    if (run.last8 < site->size || linear - run.start > run.last8 + 8 - site->size) {
+        return false;
+    }
+    dbt_run_find(f, site->micro, linear, write);
+    f->tmp[1] = run.addend;
+    return true;
+}
+
 /* A plain store into two pages. Faults as it does. false: not so simple, nothing is written. */
 static bool store_operand(DbtFrame *f, uint64_t linear, const DbtSite *site)
 {
@@ -316,20 +332,33 @@ static void fill_entry(DbtFrame *f, const DbtSite *site, uint64_t linear, uint64
     }
 }
 
+/* A store has to go the slow way. For code in its page, and is that to be looked at? */
+static bool is_beside(DbtFrame *f, const X86TlbPage *page)
+{
+    if (!page->host || !page->writable || !ram_page_has_code(page->ram, page->ram_offset)) {
+        return false;
+    }
+    DbtBeside *b = dbt_beside(f, page->ram->host + page->ram_offset);
+    return b->page != page->ram->host + page->ram_offset || --b->left == 0;
+}
+
 const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, unsigned write)
 {
     X86Cpu *cpu  = f->cpu;
     DbtSite site = dbt_site_of(at);
 
     f->calls.access++;
+    if ((linear & X86_PAGE_MASK) > site.limit) {
+        f->misses[site.micro]--; /* the stub has not: two pages are no matter of the entry, but perhaps of a run */
+    }
     if (has_missed_often(f, linear, at, &site, write)) {
         return leave(f);
     }
     bool odd = site.flags & SITE_ALIGN && linear & (site.size - 1u);
     if (!(site.flags & (SITE_EXEC | SITE_FPU)) && !odd && (linear & X86_PAGE_MASK) <= site.limit &&
         (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear))) {
-        f->at = at;
-        x86_translate(cpu, cpu->tlb->mode, linear, write ? X86_WRITE : X86_READ);
+        f->at                  = at;
+        const X86TlbPage *page = x86_translate(cpu, cpu->tlb->mode, linear, write ? X86_WRITE : X86_READ);
         /* Calls backwards do not poll: going down a stack does, each time that it needs a page. */
         if (cpu->tlb->changes.any || is_polled(f)) { /* a group may be open */
             x86_park(cpu);
@@ -342,10 +371,21 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
             fill_entry(f, &site, linear, tag, e->addend);
             return go(f, at + SITE_AGAIN);
         }
+        if (write && is_beside(f, page)) {
+            x86_park(cpu);
+            uint64_t rip = dbt_rip_of_site(f, at);
+            if (dbt_note_beside(f, page->ram, page->ram_offset)) {
+                cpu->rip = rip;
+                return leave(f);
+            }
+        }
     }
     f->at = at;
     /* x87's go to the executor: #MF comes before faults of the operand, and FDP is the operand's. */
-    bool simple = !odd && !(site.flags & SITE_FPU);
+    bool simple = !odd && !(site.flags & (SITE_EXEC | SITE_FPU));
+    if (simple && site.flags & SITE_RUN && find_run_of_two(f, linear, &site, write)) {
+        return go(f, at + SITE_AGAIN);
+    }
     if (simple && site.flags & SITE_LOAD && copy_operand(f, linear, site.size)) {
         uintptr_t copy = (uintptr_t)f->copy;
         f->tmp[0]      = copy;

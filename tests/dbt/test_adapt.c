@@ -1,0 +1,116 @@
+/* What the translator learns while code runs: memory that is written beside code, and accesses across pages. */
+
+#include "../unit/guest.h"
+#include "accel/dbt/trace.h"
+#include "cpu/x86/vector.h"
+
+enum { PAGE = 4096, OTHER = GUEST_DATA + 0x800 };
+
+typedef struct Fixture {
+    Guest *guest;
+    Dbt   *dbt;
+} Fixture;
+
+/* loop: mov [rbx], rax; inc rax; cmp rax, rcx; jne loop; hlt */
+static const uint8_t store_code[] = { 0x48, 0x89, 0x03, 0x48, 0xff, 0xc0, 0x48, 0x39, 0xc8, 0x75, 0xf5, 0xf4 };
+/* loop: movq [rbx], xmm0; inc rax; cmp rax, rcx; jne loop; hlt: a store that C does not make by itself */
+static const uint8_t vector_code[] = { 0x66, 0x0f, 0xd6, 0x03, 0x48, 0xff, 0xc0, 0x48, 0x39, 0xc8, 0x75, 0xf4, 0xf4 };
+/* mov rdx, [rbx]; hlt */
+static const uint8_t other_code[] = { 0x48, 0x8b, 0x13, 0xf4 };
+
+static void setup(Fixture *f, gconstpointer unused)
+{
+    g_auto(Error) err = { 0 };
+    g_assert_true(x86_vector_init(&err));
+    f->guest = guest_new(1);
+    f->dbt   = dbt_new(16 << 20, &err);
+    g_assert_nonnull(f->dbt);
+}
+
+static void teardown(Fixture *f, gconstpointer unused)
+{
+    guest_free(f->guest);
+    dbt_free(f->dbt);
+}
+
+static uint64_t counter(Fixture *f, const char *name)
+{
+    uint64_t value = UINT64_MAX;
+    g_assert_true(dbt_counter(f->dbt, name, &value));
+    return value;
+}
+
+static void run(Fixture *f, uint64_t at, uint64_t rbx, uint64_t times)
+{
+    X86Cpu *cpu = f->guest->cpus[0];
+    guest_set_mode(f->guest, 0, GUEST_LONG64, 0);
+    cpu->rip          = at;
+    cpu->gpr[X86_RBX] = rbx;
+    cpu->gpr[X86_RCX] = times;
+    vcpu_enter(&cpu->vcpu);
+    g_assert_cmpint(dbt_run(f->dbt, cpu), ==, X86_EXIT_HALT);
+    vcpu_leave(&cpu->vcpu);
+}
+
+/* A page that held code and is data now loses its units after a few slow stores. Where the code is still used, it
+ * takes more of them each time. */
+static void test_beside(Fixture *f, gconstpointer unused)
+{
+    enum { TIMES = 20000, ROUNDS = 6, ENOUGH = 5 /* then they are more than TIMES */ };
+    X86Cpu *cpu = f->guest->cpus[0];
+    guest_poke(f->guest, GUEST_CODE, store_code, sizeof store_code);
+    guest_poke(f->guest, OTHER, other_code, sizeof other_code);
+
+    for (unsigned i = 1; i <= ROUNDS; i++) {
+        uint64_t before = counter(f, "slow-access-run");
+        run(f, OTHER, GUEST_DATA, 0);
+        g_assert_cmpuint(cpu->gpr[X86_RDX], ==, i == 1 ? 0 : TIMES - 1);
+        run(f, GUEST_CODE, GUEST_DATA, TIMES);
+        g_assert_cmpuint(counter(f, "pages-beside"), ==, MIN(i, (unsigned)ENOUGH));
+        uint64_t slow = counter(f, "slow-access-run") - before;
+        g_assert_cmpuint(slow, >=, MIN(12u << 2 * (i - 1), TIMES / 2));
+        g_assert_cmpuint(slow, <=, MIN(36u << 2 * (i - 1), TIMES + 16u));
+    }
+}
+
+/* The bytes of the code itself: at once, and that counts for nothing. */
+static void test_over(Fixture *f, gconstpointer unused)
+{
+    X86Cpu *cpu = f->guest->cpus[0];
+    guest_poke(f->guest, GUEST_CODE, store_code, sizeof store_code);
+    for (unsigned i = 0; i < 8; i++) {
+        guest_poke(f->guest, OTHER, other_code, sizeof other_code);
+        run(f, OTHER, GUEST_DATA, 0);
+        run(f, GUEST_CODE, OTHER - 4, 1000);
+        g_assert_cmpuint(f->guest->host[OTHER], ==, 0); /* the upper half of 999 */
+        g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 1000);
+    }
+    g_assert_cmpuint(counter(f, "pages-beside"), ==, 0);
+}
+
+/* A store that goes across two pages each time finds both in one run of pages before long. */
+static void test_across(Fixture *f, gconstpointer unused)
+{
+    enum { TIMES = 1000000 };
+    X86Cpu *cpu = f->guest->cpus[0];
+    guest_poke(f->guest, GUEST_CODE, vector_code, sizeof vector_code);
+    run(f, GUEST_CODE, GUEST_DATA + PAGE - 4, TIMES);
+    g_assert_cmpuint(cpu->gpr[X86_RAX], ==, TIMES);
+    g_assert_cmpuint(counter(f, "slow-access"), <, TIMES / 20);
+
+    guest_poke(f->guest, GUEST_CODE + PAGE, store_code, sizeof store_code);
+    run(f, GUEST_CODE + PAGE, GUEST_DATA + 3 * PAGE - 1, TIMES);
+    uint64_t value;
+    memcpy(&value, f->guest->host + GUEST_DATA + 3 * PAGE - 1, 8);
+    g_assert_cmpuint(value, ==, TIMES - 1);
+    g_assert_cmpuint(counter(f, "slow-access"), <, TIMES / 10);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add("/dbt/adapt/beside", Fixture, NULL, setup, test_beside, teardown);
+    g_test_add("/dbt/adapt/over", Fixture, NULL, setup, test_over, teardown);
+    g_test_add("/dbt/adapt/across", Fixture, NULL, setup, test_across, teardown);
+    return g_test_run();
+}
