@@ -111,6 +111,8 @@ SHOW(jit)
 SHOW(numa)
 SHOW(ramblock)
 SHOW(pic)
+SHOW(roms)
+SHOW(usb)
 
 #define QUERY_TEXT(command, text, what)                                                                                \
     {                                                                                                                  \
@@ -146,5 +148,7 @@ MONITOR_COMMANDS(control) = {
     QUERY_TEXT("x-query-jit", "counters of the translator", jit),
     QUERY_TEXT("x-query-numa", "NUMA nodes", numa),
     QUERY_TEXT("x-query-ramblock", "blocks of guest memory", ramblock),
+    QUERY_TEXT("x-query-roms", "ROMs in the guest's address space", roms),
+    QUERY_TEXT("x-query-usb", "USB devices", usb),
     {},
 };

@@ -237,6 +237,7 @@ class Tests:
             vm.qmp.event("POWERDOWN")
             refused(vm.ask, "system_wakeup", says="cannot sleep")
             vm.ask("inject-nmi")
+            vm.ask("rtc-reset-reinjection")
             refused(vm.ask, "x-exit-preconfig", says="only before")
             vm.ask("quit")
             vm.qmp.event("SHUTDOWN", reason="host-qmp-quit")
