@@ -189,7 +189,7 @@ class Tests:
                 guest = self.guest(machine)
                 assert [guest.read(n, "b") for n in (0, 1, 31)] == [3, 0, 0]  # the older bitmap
                 guest.write(0, 1)
-                assert guest.read(0, "b") == 3
+                assert guest.read(0, "b") == 3 and guest.read(0) == 3
                 guest.use_modern()
                 count, present = 0, 0
                 while True:  # "Enumerate CPUs present/non present CPUs"

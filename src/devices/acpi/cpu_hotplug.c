@@ -39,12 +39,12 @@ static bool is_enabled(const CpuHotplug *h, unsigned slot)
 
 /* ---- Ports ---- */
 
-static uint8_t read_bitmap(const CpuHotplug *h, uint64_t at)
+static uint32_t read_bitmap(const CpuHotplug *h, uint64_t at)
 {
-    uint8_t bits = 0;
+    uint32_t bits = 0;
     for (unsigned i = 0; i < h->setup.n_slots; i++) {
         uint32_t id = h->setup.apic_ids[i];
-        bits |= (uint8_t)(is_enabled(h, i) && id / 8 == at ? 1u << id % 8 : 0);
+        bits |= is_enabled(h, i) && id >= 8 * at && id - 8 * at < 32 ? 1u << (id - 8 * at) : 0;
     }
     return bits;
 }
@@ -62,7 +62,7 @@ static uint64_t ports_read(void *opaque, uint64_t offset, unsigned size)
 {
     const CpuHotplug *h = opaque;
     if (!h->modern) {
-        return size == 1 ? read_bitmap(h, offset) : 0;
+        return read_bitmap(h, offset);
     }
     if (h->selector >= h->setup.n_slots) {
         return 0;
