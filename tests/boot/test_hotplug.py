@@ -40,12 +40,12 @@ class Machine:
             time.sleep(0.05)
         if self.process.poll() is not None:
             raise RuntimeError(self.process.stderr.read())
-        self.qmp = Client(qmp)
-        self.console = socket.socket(socket.AF_UNIX)
-        self.console.settimeout(400)
-        self.console.connect(console)
         self.marks = 0
         try:
+            self.qmp = Client(qmp)
+            self.console = socket.socket(socket.AF_UNIX)
+            self.console.settimeout(400)
+            self.console.connect(console)
             if prepare:
                 prepare(self)
             self.wait_for_shell()
