@@ -80,29 +80,28 @@ static bool build(Machine *m, Error *err)
 static const Field properties[] = { PC_PROPERTIES, {} };
 
 MACHINE_TYPE(pc_9_1) = {
-    .name        = "pc-i440fx-9.1",
-    .alias       = "pc",
-    .help        = "Standard PC (i440FX + PIIX, 1996)",
-    .class       = OBJECT_CLASS_MACHINE,
-    .size        = sizeof(Machine),
-    .properties  = properties,
-    .is_default  = true,
-    .default_cpu = "qemu64",
-    .max_cpus    = 255,
-
-    .hotpluggable_cpus = true,
-
+    .name         = "pc-i440fx-9.1",
+    .alias        = "pc",
+    .help         = "Standard PC (i440FX + PIIX, 1996)",
+    .class        = OBJECT_CLASS_MACHINE,
+    .size         = sizeof(Machine),
+    .properties   = properties,
+    .is_default   = true,
+    .default_cpu  = "qemu64",
+    .max_cpus     = 255,
     .default_ram  = 128 * MiB,
     .ram_id       = "pc.ram",
     .memory_slots = true,
     .numa         = true,
     .max_serial   = 4,
     .max_parallel = 3,
-    .check_cpu    = pc_check_cpu,
-    .cpus_changed = pc_cpus_changed,
     .build        = build,
     .finish       = pc_finish,
     .reset        = pc_reset,
     .detach       = pc_detach,
     .free         = pc_free,
+
+    .hotpluggable_cpus = true,
+    .check_cpu         = pc_check_cpu,
+    .cpus_changed      = pc_cpus_changed,
 };

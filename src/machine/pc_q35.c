@@ -101,28 +101,27 @@ static const Field properties[] = {
 };
 
 MACHINE_TYPE(q35_9_1) = {
-    .name        = "pc-q35-9.1",
-    .alias       = "q35",
-    .help        = "Standard PC (Q35 + ICH9, 2009)",
-    .class       = OBJECT_CLASS_MACHINE,
-    .size        = sizeof(Machine),
-    .properties  = properties,
-    .default_cpu = "qemu64",
-    .max_cpus    = 255,
-
-    .hotpluggable_cpus = true,
-
+    .name         = "pc-q35-9.1",
+    .alias        = "q35",
+    .help         = "Standard PC (Q35 + ICH9, 2009)",
+    .class        = OBJECT_CLASS_MACHINE,
+    .size         = sizeof(Machine),
+    .properties   = properties,
+    .default_cpu  = "qemu64",
+    .max_cpus     = 255,
     .default_ram  = 128 * MiB,
     .ram_id       = "pc.ram",
     .memory_slots = true,
     .numa         = true,
     .max_serial   = 4,
     .max_parallel = 3,
-    .check_cpu    = pc_check_cpu,
-    .cpus_changed = pc_cpus_changed,
     .build        = build,
     .finish       = pc_finish,
     .reset        = pc_reset,
     .detach       = pc_detach,
     .free         = pc_free,
+
+    .hotpluggable_cpus = true,
+    .check_cpu         = pc_check_cpu,
+    .cpus_changed      = pc_cpus_changed,
 };
