@@ -281,7 +281,7 @@ class Tests:
     def test_threads(self):
         """vCPUs come and go while firmware runs on the first one, with every accelerator that runs code."""
         for accel in ACCELS:
-            with self.vm("-smp", "1,maxcpus=3", accel=accel, cpu="qemu64") as vm:
+            with self.vm("-smp", "1,maxcpus=3", "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", accel=accel, cpu="qemu64") as vm:
                 guest = self.guest()
                 guest.use_modern()
                 for turn in range(6):
