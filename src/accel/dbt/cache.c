@@ -120,7 +120,8 @@ DbtUnit *dbt_unit_clone(Dbt *dbt, const DbtUnit *from)
     u->places    = (DbtPlace *)((uint8_t *)from->places + by);
     u->insn_off  = (uint16_t *)((uint8_t *)from->insn_off + by);
     u->c_of      = from->c_of + by;
-    u->relocs    = copy(dbt, from->relocs, sizeof(Reloc) * from->n_relocs);
+    u->relocs    = NULL;
+    u->n_relocs  = 0;
     u->incoming  = NULL;
     u->hash_next = u->page_next = u->page_prev = NULL;
     u->second = u->stands_for = NULL;
@@ -253,7 +254,7 @@ void dbt_insert(Dbt *dbt, DbtUnit *u)
     DbtUnit **slot = dbt_hash_slot(dbt, u->host, u->key, u->rip);
     u->hash_next   = *slot;
     __atomic_store_n(slot, u, __ATOMIC_RELEASE);
-    if (u->relocs && !u->copied) {
+    if (u->relocs) {
         slot           = dbt_source_slot(dbt, u->host);
         u->source_next = *slot;
         *slot          = u;
@@ -344,7 +345,7 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
         slot = &(*slot)->hash_next;
     }
     __atomic_store_n(slot, u->hash_next, __ATOMIC_RELEASE);
-    if (u->relocs && !u->copied) {
+    if (u->relocs) {
         slot = dbt_source_slot(dbt, u->host);
         while (*slot != u) {
             slot = &(*slot)->source_next;

@@ -427,35 +427,38 @@ typedef struct Reloc {
 } Reloc;
 
 struct DbtUnit {
+    /* What is looked at of those that are passed by, in one line of the cache: */
     uint64_t       rip;  /* of the first instruction */
     uint64_t       key;  /* mode */
     const uint8_t *host; /* guest memory of the first byte */
-    RamBlock      *ram;
-    uint64_t       ram_offset;
-    uint8_t       *hot, *cold; /* executable view */
-    uint32_t       hot_size, cold_size;
+    DbtUnit       *hash_next, *page_next;
     uint16_t       n, len;
     bool           dead;
-    uint8_t        groups;  /* DbtGroups */
-    Recipe         entry;   /* flags at its start; RECIPE_NONE: in the frame */
-    uint16_t       misfits; /* how often a group's check failed for what its page allows */
-    uint8_t        n_exits, n_c, mode;
-    uint16_t       n_places;
+    uint8_t        groups; /* DbtGroups */
+    uint8_t        mode, n_exits;
     uint16_t       range_start, range_len; /* bytes of the page that it depends on */
-    uint64_t       checks;                 /* instructions that check an address, a bit each */
-    uint64_t       may_run;                /* those that may look into a run */
-    size_t         bytes;                  /* of this struct with what follows it: the arrays below */
-    Reloc         *relocs;                 /* of one that can be moved: own memory */
-    unsigned       n_relocs;
-    uint16_t      *insn_off;  /* n + 1: from rip */
-    uint32_t      *insn_host; /* n + 1: where each begins in the hot part */
-    X86Insn       *c;         /* instructions run in C */
-    uint8_t       *c_of;      /* by instruction: number + 1, or 0 */
-    DbtPlace      *places;
-    DbtExit       *incoming;
-    DbtUnit       *hash_next, *page_next, *page_prev;
-    DbtUnit       *source_next; /* of one that copies are made from */
-    bool           copied;      /* this is a copy */
+    Recipe         entry;                  /* flags at its start; RECIPE_NONE: in the frame */
+
+    RamBlock *ram;
+    uint64_t  ram_offset;
+    uint8_t  *hot, *cold; /* executable view */
+    uint32_t  hot_size, cold_size;
+    uint16_t  misfits; /* how often a group's check failed for what its page allows */
+    uint8_t   n_c;
+    uint16_t  n_places;
+    uint64_t  checks;  /* instructions that check an address, a bit each */
+    uint64_t  may_run; /* those that may look into a run */
+    size_t    bytes;   /* of this struct with what follows it: the arrays below */
+    Reloc    *relocs;  /* of one that copies are made from: own memory */
+    unsigned  n_relocs;
+    uint16_t *insn_off;  /* n + 1: from rip */
+    uint32_t *insn_host; /* n + 1: where each begins in the hot part */
+    X86Insn  *c;         /* instructions run in C */
+    uint8_t  *c_of;      /* by instruction: number + 1, or 0 */
+    DbtPlace *places;
+    DbtExit  *incoming;
+    DbtUnit  *page_prev;
+    DbtUnit  *source_next; /* of those */
     /* One instruction in two pages: the second, CS's base, without which its address is not known, and what stands for
      * the unit in that page's list. */
     const uint8_t *host2;
@@ -464,6 +467,7 @@ struct DbtUnit {
     DbtUnit       *stands_for;
     DbtExit       *exits;
 };
+G_STATIC_ASSERT(offsetof(DbtUnit, ram) == 64);
 
 /* Whose host code is at this offset of the hot part. */
 static inline unsigned dbt_insn_at(const DbtUnit *u, uint32_t offset)
@@ -636,8 +640,9 @@ static inline bool dbt_may_move(uint64_t rip, unsigned mode)
 /* A copy of a unit of the same code at another rip; NULL: there is none. */
 DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f);
 
-/* Puts the fields into a unit's code, which has been copied to its place. */
-void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n);
+/* Puts the fields into a unit's code, which has been copied to its place, `by` bytes of guest memory from where the
+ * list was made for. */
+void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n, uint64_t by);
 
 /* --- verify.c --- */
 void dbt_verify(Dbt *dbt, const DbtUnit *u); /* aborts when the unit is wrong; nothing when off. Lock held */

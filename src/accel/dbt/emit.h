@@ -24,6 +24,11 @@ typedef struct DraftExit {
     Recipe   entry;
 } DraftExit;
 
+/* A branch with a short displacement that ends at `from` of the hot part, on its way to `to` of the cold part. */
+typedef struct ShortWay {
+    uint32_t from, to;
+} ShortWay;
+
 /* A conditional way out, put behind the unit's last instruction. */
 typedef struct LaterExit {
     uint64_t rip;
@@ -92,6 +97,9 @@ typedef struct Tr {
     DraftExit       exits[DBT_MAX_EXITS + MAX_GROUPS];
     LaterExit       later[DBT_MAX_EXITS];
     unsigned        n_later;
+    ShortWay        shorts[DBT_MAX_INSNS];
+    unsigned        n_shorts;
+    bool            no_shorts;              /* one was too far from the end */
     unsigned        range_start, range_end; /* in the page */
     bool            failed;
     bool            movable; /* a copy may serve the same code at another rip: see relocate.c */
@@ -146,8 +154,11 @@ void     flags_inc(Tr *t, const DbtInsn *in);          /* behind it */
 void     flags_need_for(Tr *t, uint8_t read);          /* these only; nothing is said about EFLAGS afterwards */
 uint16_t insn_writes(const Tr *t, const DbtInsn *in);  /* guest registers, a bit each */
 void     put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
-void     reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value);    /* for the 4 or 8 bytes just emitted */
-void     place(Tr *t); /* the host instruction that follows may fault */
+/* A conditional branch to where the cold part goes on: a short one where it seems to reach the unit's end, where
+ * emit_short_ways() puts the rest of the way. What runs is shorter by four bytes. */
+void     put_cold_branch(Tr *t, unsigned cc);
+void     reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value); /* for the 4 or 8 bytes just emitted */
+void     place(Tr *t);                                               /* the host instruction that follows may fault */
 Operand  check(Tr *t, const MemSpec *m);
 MemSpec  operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write);
 unsigned read_guest(Tr *t, unsigned guest, unsigned scratch); /* host register that has it: its own or scratch */
@@ -184,6 +195,7 @@ void     emit_flow(Tr *t, const DbtInsn *in);
 void     put_dispatch(Tr *t, int undo); /* RAX = where to, as the jump cache has it; flags are saved */
 void     emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
 void     emit_later_exits(Tr *t);                              /* at the unit's end */
+void     emit_short_ways(Tr *t);                               /* behind them */
 void     emit_c(Tr *t);
 void     put_c_call(Tr *t, bool in_cold, DbtStub stub);
 void     emit_c_by(Tr *t, DbtStub stub);

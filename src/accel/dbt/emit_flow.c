@@ -206,8 +206,7 @@ static void put_jump_slot(Tr *t)
     asm_mov32(a, H_RCX, H_RAX);
     asm_rm(a, false, 0x23, H_RCX, asm_frame(dbt_mask_offset(t->f->mode)));
     asm_rm(a, true, 0x3b, H_RAX, jump_slot(t, offsetof(DbtJump, rip)));
-    asm_jcc(a, CC_NZ, 0);
-    reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+    put_cold_branch(t, CC_NZ);
 }
 
 static void put_jump_code(Tr *t)

@@ -51,6 +51,36 @@ void reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value)
                                            .value   = value };
 }
 
+void put_cold_branch(Tr *t, unsigned cc)
+{
+    /* Of an instruction on average, of a way, of what ends a unit: where that is too little, all is done once more. */
+    enum { AN_INSN = 16, A_WAY = 5, AN_END = 48 };
+    unsigned left = (t->n - 1 - t->i) * AN_INSN + t->n_shorts * A_WAY + AN_END;
+    if (!t->no_shorts && left <= INT8_MAX && t->n_shorts < G_N_ELEMENTS(t->shorts)) {
+        asm_8(&t->hot, 0x70 | cc);
+        asm_8(&t->hot, 0);
+        t->shorts[t->n_shorts++] = (ShortWay){ asm_offset(&t->hot), asm_offset(&t->cold) };
+        return;
+    }
+    asm_jcc(&t->hot, cc, 0);
+    reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+}
+
+void emit_short_ways(Tr *t)
+{
+    Asm *a = &t->hot;
+    for (unsigned i = 0; i < t->n_shorts && !a->full; i++) {
+        uint32_t rel = asm_offset(a) - t->shorts[i].from;
+        if (rel > INT8_MAX) {
+            t->no_shorts = t->failed = true;
+            return;
+        }
+        a->start[t->shorts[i].from - 1] = (uint8_t)rel;
+        asm_jmp(a, 0);
+        reloc(t, false, RELOC_COLD, t->shorts[i].to);
+    }
+}
+
 void put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value)
 {
     Asm *a = in_cold ? &t->cold : &t->hot;
@@ -728,8 +758,7 @@ Operand check(Tr *t, const MemSpec *m)
             put_compare(a, reg, s.size);
         }
     }
-    asm_jcc(a, fixed ? CC_NZ : CC_A, 0);
-    reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+    put_cold_branch(t, fixed ? CC_NZ : CC_A);
     if (s.run) { /* the slow side comes back behind it, with the addend for this time */
         asm_load(a, H_RCX, asm_frame(run_member(&s, offsetof(DbtRun, addend))));
     }

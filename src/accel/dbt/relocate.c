@@ -8,7 +8,7 @@
 
 #include "accel/dbt/dbt.h"
 
-void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n)
+void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n, uint64_t by)
 {
     ptrdiff_t delta = dbt_writable(dbt);
 
@@ -23,10 +23,16 @@ void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n)
         case RELOC_HOT: rel = (int32_t)(u->hot + r->value - next); break;
         case RELOC_COLD: rel = (int32_t)(u->cold + r->value - next); break;
         case RELOC_STUB: rel = (int32_t)(dbt->stubs[r->value] - next); break;
-        case RELOC_JUMP: rel = dbt_jump_offset(u->mode, r->value); break;
-        case RELOC_JUMP_CODE: rel = dbt_jump_offset(u->mode, r->value) + 8; break;
-        case RELOC_UNIT: wide |= (uint64_t)(uintptr_t)u; /* fall through */
-        case RELOC_LINEAR: memcpy(at, &wide, 8); continue;
+        case RELOC_JUMP: rel = dbt_jump_offset(u->mode, r->value + by); break;
+        case RELOC_JUMP_CODE: rel = dbt_jump_offset(u->mode, r->value + by) + 8; break;
+        case RELOC_UNIT:
+            wide |= (uint64_t)(uintptr_t)u;
+            memcpy(at, &wide, 8);
+            continue;
+        case RELOC_LINEAR:
+            wide += by;
+            memcpy(at, &wide, 8);
+            continue;
         }
         memcpy(at, &rel, 4);
     }
@@ -58,13 +64,6 @@ DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f)
     u->hot     = hot;
     u->cold    = cold_part;
     u->rip     = f->rip;
-    u->copied  = true;
-    for (unsigned i = 0; i < u->n_relocs; i++) {
-        Reloc *r = &u->relocs[i];
-        if (r->kind == RELOC_LINEAR || r->kind == RELOC_JUMP || r->kind == RELOC_JUMP_CODE) {
-            r->value += by;
-        }
-    }
     memcpy(u->hot + delta, from->hot + delta, u->hot_size);
     memcpy(u->cold + delta, from->cold + delta, u->cold_size);
     for (unsigned i = 0; i < u->n_exits; i++) {
@@ -81,7 +80,7 @@ DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f)
                                    .unit   = u };
         *e->cold      = 0xe8; /* CALL, also where the original has a link */
     }
-    dbt_apply_relocs(dbt, u, u->relocs, u->n_relocs);
+    dbt_apply_relocs(dbt, u, from->relocs, from->n_relocs, by);
     dbt_verify(dbt, u);
     dbt_insert(dbt, u);
     dbt->counters.relocated++;

@@ -269,7 +269,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     ptrdiff_t delta = dbt_writable(dbt);
     memcpy(u->hot + delta, t->hot.start, u->hot_size);
     memcpy(u->cold + delta, t->cold.start, u->cold_size);
-    dbt_apply_relocs(dbt, u, t->s->relocs, t->n_relocs);
+    dbt_apply_relocs(dbt, u, t->s->relocs, t->n_relocs, 0);
     if (t->movable) {
         u->n_relocs = t->n_relocs;
         u->relocs =
@@ -330,9 +330,15 @@ static void emit_all(Tr *t, uint32_t *insn_host)
         emit_exit(t, t->f->rip + t->len, -1, t->live[t->n]);
     }
     emit_later_exits(t);
+    emit_short_ways(t);
 }
 
-static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max, bool *again)
+/* How to try again. */
+typedef struct Again {
+    bool once_more, no_shorts;
+} Again;
+
+static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max, Again *again)
 {
     DbtScratch *s = dbt->scratch;
     Tr          t = { .dbt         = dbt,
@@ -344,7 +350,8 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
                       .cold        = { .start = s->cold, .p = s->cold, .end = s->cold + COLD_MAX },
                       .range_start = f->page_offset,
                       .range_end   = f->page_offset,
-                      .part_at     = UINT32_MAX };
+                      .part_at     = UINT32_MAX,
+                      .no_shorts   = again->no_shorts };
     uint32_t    insn_host[DBT_MAX_INSNS + 1];
     unsigned    branches = 0;
 
@@ -382,7 +389,7 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     find_live(&t);
     emit_all(&t, insn_host);
     if (t.failed || t.hot.full || t.cold.full) {
-        *again = true;
+        *again = (Again){ .once_more = true, .no_shorts = t.no_shorts };
         return NULL;
     }
     /* Marked first, compared then: a write at any moment is seen by one or the other. */
@@ -390,13 +397,13 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     if (f->host2) {
         ram_block_mark_code(f->ram2, f->ram_offset2, 15);
         if (memcmp(s->page + X86_PAGE_SIZE, f->host2, 15) != 0) {
-            *again = true;
+            *again = (Again){ .once_more = true };
             return NULL;
         }
     }
     ram_block_mark_code(f->ram, page + t.range_start, t.range_end - t.range_start);
     if (memcmp(s->page + t.range_start, f->host - f->page_offset + t.range_start, t.range_end - t.range_start) != 0) {
-        *again = true;
+        *again = (Again){ .once_more = true };
         return NULL;
     }
     return finish(&t, insn_host);
@@ -404,13 +411,17 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
 
 DbtUnit *dbt_translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f)
 {
-    unsigned max = DBT_MAX_INSNS;
+    unsigned max  = DBT_MAX_INSNS;
+    Again    next = { 0 };
     for (;;) {
-        bool     again = false;
+        Again    again = { .no_shorts = next.no_shorts };
         DbtUnit *u     = translate(dbt, cpu, f, max, &again);
-        if (!again) {
+        if (!again.once_more) {
             return u;
         }
-        max = MAX(max / 4, 1u); /* more code than fits, or it was written meanwhile */
+        next.no_shorts = again.no_shorts && !next.no_shorts;
+        if (!next.no_shorts) {
+            max = MAX(max / 4, 1u); /* more code than fits, or it was written meanwhile */
+        }
     }
 }

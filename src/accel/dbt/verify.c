@@ -34,6 +34,18 @@ static int stub_at(const Dbt *dbt, const uint8_t *to)
     return -1;
 }
 
+/* A short branch's way from there on, where the unit's end has a jump for it into the cold part. */
+static const uint8_t *whole_way(const DbtUnit *u, const uint8_t *to)
+{
+    int32_t rel;
+    if (to < u->hot || to + 5 > u->hot + u->hot_size || *to != 0xe9) {
+        return to;
+    }
+    memcpy(&rel, to + 1, 4);
+    const uint8_t *end = to + 5 + rel;
+    return end >= u->cold && end < u->cold + u->cold_size ? end : to;
+}
+
 /* Where the branch at hand leads; NULL: it is none with a fixed place. */
 static const uint8_t *branch_target(const DbtVerifier *v)
 {
@@ -43,7 +55,8 @@ static const uint8_t *branch_target(const DbtVerifier *v)
     if (!branch || o->type != ZYDIS_OPERAND_TYPE_IMMEDIATE) {
         return NULL;
     }
-    return v->at + v->z.length + o->imm.value.s;
+    const uint8_t *to = v->at + v->z.length + o->imm.value.s;
+    return v->z.length == 2 && v->z.meta.category == ZYDIS_CATEGORY_COND_BR ? whole_way(v->u, to) : to;
 }
 
 static bool is_masked(const DbtVerifier *v)
