@@ -25,7 +25,11 @@ typedef enum BusKind {
     BUS_I2C,
     N_BUS_KINDS
 } BusKind;
-typedef enum ResetKind { RESET_COLD, RESET_WARM } ResetKind;
+typedef enum ResetKind {
+    RESET_COLD,
+    RESET_WARM,
+    RESET_WAKE /* from S3: RAM has kept what it had, and so has the host bridge, which knows what is shadowed */
+} ResetKind;
 typedef enum DeviceCategory {
     DEVICE_MISC,
     DEVICE_BRIDGE,

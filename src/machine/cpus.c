@@ -34,6 +34,13 @@ typedef struct CpuView {
 
 /* ---- What the local APIC asks of its CPU ---- */
 
+/* An INIT is done with when wait_for_sipi is set, a SIPI when it is clear. */
+static bool waits_for_sipi(X86Cpu *cpu)
+{
+    uint32_t requests = vcpu_requests(&cpu->vcpu);
+    return cpu->wait_for_sipi && !(requests & X86_REQUEST_SIPI);
+}
+
 static void apic_signal(void *opaque, ApicSignal what, uint8_t vector)
 {
     static const uint32_t bits[] = { [APIC_SIGNAL_INTR] = X86_REQUEST_INTR,
@@ -45,18 +52,22 @@ static void apic_signal(void *opaque, ApicSignal what, uint8_t vector)
 
     /* What counts is the state when it comes: only a CPU that waits for a SIPI (or has an INIT to take before) accepts
      * one. Until then NMIs are blocked, and none is kept: what a SIPI starts needs no interrupt table (MP specification
-     * 1.4, B.4.2). An INIT is done with when wait_for_sipi is set, a SIPI when it is clear. */
-    uint32_t requests = vcpu_requests(&cpu->vcpu);
-    bool     waits    = cpu->wait_for_sipi;
+     * 1.4, B.4.2). */
     if (what == APIC_SIGNAL_SIPI) {
-        if (!waits && !(requests & X86_REQUEST_INIT)) {
+        uint32_t requests = vcpu_requests(&cpu->vcpu);
+        if (!cpu->wait_for_sipi && !(requests & X86_REQUEST_INIT)) {
             return;
         }
         cpu->sipi_vector = vector; /* vcpu_request() makes it visible */
-    } else if (what == APIC_SIGNAL_NMI && waits && !(requests & X86_REQUEST_SIPI)) {
+    } else if (what == APIC_SIGNAL_NMI && waits_for_sipi(cpu)) {
         return;
+    } else if (what == APIC_SIGNAL_INIT) {
+        vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI); /* one that has not been taken is none any more */
     }
     vcpu_request(&cpu->vcpu, bits[what]);
+    if (what == APIC_SIGNAL_NMI && waits_for_sipi(cpu)) {
+        vcpu_request_done(&cpu->vcpu, X86_REQUEST_NMI); /* it has taken an INIT meanwhile */
+    }
 }
 
 static uint64_t apic_read_tsc(void *opaque)

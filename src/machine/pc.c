@@ -547,7 +547,16 @@ bool pc_finish(Machine *m, Error *err)
 
 void pc_reset(Machine *m, ResetKind kind)
 {
+    enum { SHUTDOWN_STATUS = 0x0f, RESUME = 0xfe }; /* in CMOS: how SeaBIOS is told */
     PcBoard *pc = pc_board(m);
+    if (kind == RESET_WAKE) {
+        if (pc->boot) {
+            pc_wake_direct_boot(pc);
+        } else if (pc->rtc) {
+            rtc_set_cmos(pc->rtc, SHUTDOWN_STATUS, RESUME);
+        }
+        return;
+    }
     if (pc->boot) {
         pc_start_direct_boot(pc);
     } else {

@@ -172,4 +172,7 @@ void pc_show_shadow_ram(PcBoard *pc, unsigned pam0);
 /* direct.c: puts all of it into RAM, and the chipset and the vCPUs into the state that firmware would leave. */
 void pc_start_direct_boot(PcBoard *pc);
 
+/* direct.c: the same for a guest that wakes from S3, whose RAM is left alone. */
+void pc_wake_direct_boot(PcBoard *pc);
+
 #endif

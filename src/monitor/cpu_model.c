@@ -62,9 +62,18 @@ Json *cpu_model_properties(const X86Model *m)
         const char *name;
         bool        value;
     } flags[] = {
-        { "cpuid-0xb", m->topology_leaf },   { "kvm", m->kvm_leaves },
-        { "l3-cache", m->l3_cache },         { "tcg-cpuid", m->hypervisor_id },
-        { "legacy-cache", m->legacy_cache }, { "vmware-cpuid-freq", m->frequency_leaf },
+        { "cpuid-0xb", m->topology_leaf },
+        { "kvm", m->kvm_leaves },
+        { "l3-cache", m->l3_cache },
+        { "tcg-cpuid", m->hypervisor_id },
+        { "legacy-cache", m->legacy_cache },
+        { "vmware-cpuid-freq", m->frequency_leaf },
+        { "hv-relaxed", m->hyperv.on & X86_HV_RELAXED },
+        { "hv-vapic", m->hyperv.on & X86_HV_VAPIC },
+        { "hv-time", m->hyperv.on & X86_HV_TIME },
+        { "hv-vpindex", m->hyperv.on & X86_HV_VPINDEX },
+        { "hv-runtime", m->hyperv.on & X86_HV_RUNTIME },
+        { "hv-frequencies", m->hyperv.on & X86_HV_FREQUENCIES },
     };
     Json                 *props = json_new_object();
     const X86FeatureInfo *f;
