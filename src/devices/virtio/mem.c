@@ -128,18 +128,18 @@ static void resize_usable(VirtioMem *m, bool shrink)
 
 static void unplug_all(VirtioMem *m)
 {
-    if (m->memory.usable) {
-        for (uint64_t i = 0; i < m->n_blocks; i++) { /* runs of blocks that are plugged */
-            uint64_t end = i;
-            while (end < m->n_blocks && block_plugged(m, end)) {
-                end++;
-            }
-            if (end > i) {
-                ram_block_discard(m->memory.backend->ram, i * m->block_size, (end - i) * m->block_size);
-                i = end;
-            }
+    for (uint64_t i = 0; i < m->n_blocks; i++) { /* runs of blocks that are plugged */
+        uint64_t end = i;
+        while (end < m->n_blocks && block_plugged(m, end)) {
+            end++;
         }
-        memset(m->plugged, 0, (m->n_blocks + WORD - 1) / WORD * sizeof(uint64_t));
+        if (end > i) {
+            ram_block_discard(m->memory.backend->ram, i * m->block_size, (end - i) * m->block_size);
+            i = end;
+        }
+    }
+    memset(m->plugged, 0, (m->n_blocks + WORD - 1) / WORD * sizeof(uint64_t));
+    if (m->memory.usable) {
         m->memory.usable = 0;
         tell_size(m);
     }
@@ -363,7 +363,7 @@ static const FieldCustom plugged_field = { .type_name = "blocks", .parse = parse
 
 static const Field mem_state[] = {
     FIELDS_OF(VirtioMem, virtio, virtio_state),
-    FIELD(VirtioMem, requested, "requested-size"),
+    FIELD(VirtioMem, requested, "requested-size", .custom = &requested_field),
     FIELD(VirtioMem, usable_region, "usable-region"),
     { .name   = "plugged",
       .kind   = FIELD_CUSTOM,

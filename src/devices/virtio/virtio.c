@@ -140,13 +140,17 @@ void virtio_write_status(VirtioDevice *v, uint8_t status, bool legacy)
         virtio_reset(v);
         return;
     }
-    if (!legacy && status & VIRTIO_FEATURES_OK && !(v->status & VIRTIO_FEATURES_OK) && !features_fit(v)) {
+    bool agreed = v->status & VIRTIO_FEATURES_OK && !v->legacy;
+    if (!legacy && status & VIRTIO_FEATURES_OK && !agreed && !features_fit(v)) {
         log_print(v->dev->platform->log, LOG_GUEST_ERRORS, "%s: the driver wants features 0x%llx that do not fit\n",
                   v->kind->name, (unsigned long long)v->guest_features);
         status &= ~VIRTIO_FEATURES_OK;
     }
     if (!legacy && !(status & VIRTIO_FEATURES_OK)) {
         status &= ~VIRTIO_DRIVER_OK;
+    }
+    if (legacy) { /* whatever the other interface was told */
+        v->guest_features &= virtio_features(v, true);
     }
     v->legacy   = legacy;
     bool starts = status & VIRTIO_DRIVER_OK && !(v->status & VIRTIO_DRIVER_OK);
