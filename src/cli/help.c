@@ -3,6 +3,7 @@
 #include "cli/start.h"
 
 #include "accel/accel.h"
+#include "audio/audio.h"
 #include "char/char.h"
 #include "cpu/x86/cpuid.h"
 #include "devices/device.h"
@@ -97,6 +98,8 @@ static bool answer_entry(const CliEntry *entry, Error *err)
         device_print_help(out);
     } else if (!strcmp(name, "chardev")) {
         char_print_help(out);
+    } else if (!strcmp(name, "audiodev")) {
+        audio_print_help(out);
     } else if (!strcmp(name, "display") || !strcmp(name, "vga")) {
         g_string_append_printf(out, "Available %s:\nnone\n", *name == 'd' ? "display types" : "graphics cards");
     } else if (!strcmp(name, "object")) {

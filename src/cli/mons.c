@@ -20,12 +20,24 @@ static bool add_short(Monitors *all, const CliEntry *entry, unsigned *count, Err
     return ok || cli_blame(entry, err);
 }
 
-static bool add_mon(Monitors *all, const CliEntry *entry, Error *err)
+static bool check_id(const Cli *cli, const CliEntry *entry, Error *err)
+{
+    const char *id = json_get_string(entry->json, "id");
+    for (size_t i = 0; id && cli_nth(cli, "mon", i) != entry; i++) {
+        const char *other = json_get_string(cli_nth(cli, "mon", i)->json, "id");
+        if (other && !strcmp(id, other)) {
+            return error_set(err, "there is a monitor with id '%s' already", id);
+        }
+    }
+    return !id || object_check_id(id, err);
+}
+
+static bool add_mon(Monitors *all, const Cli *cli, const CliEntry *entry, Error *err)
 {
     MonitorOptions options;
     fields_init(monitor_options, &options);
     Chardev *chr = NULL;
-    bool     ok  = fields_parse(monitor_options, &options, entry->json, true, NULL, err) &&
+    bool     ok  = fields_parse(monitor_options, &options, entry->json, true, NULL, err) && check_id(cli, entry, err) &&
               (chr = char_find(monitors_machine(all)->chars, options.chardev, err)) != NULL &&
               monitors_add(all, chr, &options, err);
     fields_clear(monitor_options, &options);
@@ -59,7 +71,7 @@ static bool add_all(Monitors *all, const Cli *cli, GPtrArray *with_monitor, Erro
         bool            mon   = !strcmp(name, "mon");
         if (mon || !strcmp(name, "monitor") || !strcmp(name, "qmp") || !strcmp(name, "qmp-pretty")) {
             any = true;
-            if (!(mon ? add_mon(all, entry, err) : add_short(all, entry, &shorts, err))) {
+            if (!(mon ? add_mon(all, cli, entry, err) : add_short(all, entry, &shorts, err))) {
                 return false;
             }
         }

@@ -138,6 +138,7 @@ static bool parse_group(const Cli *cli, const char *name, const Field *table, vo
 }
 
 CLI_KEYS(smp_options, "smp-opts");
+CLI_KEYS(audiodev_options, "audiodev");
 
 /* --- process-wide settings --- */
 
@@ -422,6 +423,17 @@ static bool make_chardevs(Start *s, Error *err)
     return true;
 }
 
+static bool make_audiodevs(Start *s, Error *err)
+{
+    for (size_t i = 0; cli_nth(s->cli, "audiodev", i); i++) {
+        const CliEntry *entry = cli_nth(s->cli, "audiodev", i);
+        if (!audio_create(s->machine->audio, entry->json, true, err)) {
+            return cli_blame(entry, err);
+        }
+    }
+    return true;
+}
+
 /* One -serial, -debugcon, -gdb ...: the chardev, or NULL without an error for "none". */
 static Chardev *short_chardev(Start *s, const char *id, const char *text, Error *err)
 {
@@ -644,7 +656,7 @@ static bool build(Start *s, Error *err)
         return false;
     }
     return configure(s, type, err) && choose_accel(s->cli, s->machine, confine_wants_cpu_pm(s->confine), err) &&
-           make_chardevs(s, err) && make_all_ports(s, err) &&
+           make_chardevs(s, err) && make_audiodevs(s, err) && make_all_ports(s, err) &&
            (s->monitors = mons_make(s->cli, s->machine, s->with_monitor, err)) && add_globals(s, err) &&
            add_objects(s, err) && wait_for_orders(s) && machine_build(s->machine, err) && add_devices(s, err) &&
            machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);

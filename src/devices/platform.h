@@ -23,6 +23,9 @@ typedef enum ShutdownCause {
     SHUTDOWN_HOST_ERROR,
 } ShutdownCause;
 
+/* What ends a sleep (ACPI S3). */
+typedef enum WakeReason { WAKE_OTHER, WAKE_RTC, WAKE_POWER_BUTTON } WakeReason;
+
 typedef struct Platform Platform;
 struct Platform {
     Object        root;    /* not in a tree itself: `objects` below is */
@@ -49,8 +52,8 @@ struct Platform {
     /* Requests: any thread; carried out on the main loop. */
     void (*request_reset)(Platform *p, ResetCause cause);
     void (*request_shutdown)(Platform *p, ShutdownCause cause, int exit_code);
-    void (*request_suspend)(Platform *p); /* ACPI S3 */
-    void (*request_wakeup)(Platform *p);
+    void (*request_suspend)(Platform *p);                   /* ACPI S3 */
+    void (*request_wakeup)(Platform *p, WakeReason reason); /* nothing happens when it does not sleep */
     void (*guest_panicked)(Platform *p);
     void (*watchdog_expired)(Platform *p); /* -watchdog-action says what that means */
     void (*raise_nmi)(Platform *p);
@@ -61,11 +64,21 @@ struct Platform {
     void (*emit_event)(Platform *p, const char *event, Json *data);
     void *event_opaque;
 
+    uint64_t ram_size; /* the machine's own; memory devices come on top */
+
     struct MemoryDevices *memory_devices; /* the board's (devices/memory/memdevs.h); NULL: it takes none */
+
+    struct VirtioBalloon *balloon; /* devices/virtio/balloon.h; NULL: there is none */
 
     /* Set by the device that has the power button; NULL: there is none. Machine lock. */
     void (*press_power_button)(void *opaque);
     void *power_button;
+
+    /* The same device's, whose registers say what the guest may do: can it sleep, does this end its sleep; and it is
+     * told, after the reset that goes with it. NULL: there is no sleep. Machine lock. */
+    bool (*can_sleep)(void *power_button);
+    bool (*may_wake)(void *power_button, WakeReason reason);
+    void (*woken)(void *power_button, WakeReason reason);
 
     /* Set by the controller of the keyboard; NULL: there is none. Presses keys together (scan codes as in
      * devices/input/keys.h) and lets them go after hold_ms of the virtual clock. Machine lock. */
@@ -75,6 +88,14 @@ struct Platform {
     uint64_t random_seed; /* -seed, when given */
     bool     have_seed;
 };
+
+/* Something happened that may end the machine's sleep. */
+static inline void platform_wake(Platform *p, WakeReason reason)
+{
+    if (p->request_wakeup) {
+        p->request_wakeup(p, reason);
+    }
+}
 
 /* An event of QMP by its name, which the monitors' table has. Takes `data`, NULL for none. Machine lock held. */
 static inline void platform_emit(Platform *p, const char *event, Json *data)

@@ -11,10 +11,13 @@
 #include "devices/irq/ioapic.h"
 #include "devices/timer/hpet.h"
 #include "machine/acpi_numa.h"
+#include "machine/ssdt_nvdimm.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { PAGE_SIZE = 4096 };
 
 enum {
     HEADER_SIZE     = 36,
@@ -387,6 +390,26 @@ static void add_numa(Builder *b, const PcHardware *hw)
     }
 }
 
+/* Where methods about NVDIMMs put what they ask. */
+#define NVDIMM_FILE "etc/acpi/nvdimm-mem"
+
+static void add_nvdimm(Builder *b, const PcHardware *hw)
+{
+    TableBlob *page = firmware_tables_add(b->tables, NVDIMM_FILE, PAGE_SIZE, TABLE_ZONE_HIGH, TABLE_NVS);
+    g_byte_array_set_size(page->data, PAGE_SIZE);
+    memset(page->data->data, 0, PAGE_SIZE);
+    uint32_t at      = table_begin(b, "SSDT", 1);
+    uint32_t page_at = ssdt_nvdimm_build(b->blob->data, hw->memory_slots);
+    firmware_tables_pointer(b->tables, b->blob, page_at, 4, page);
+    table_end(b, at, true);
+    if (hw->nfit) {
+        at = table_begin(b, "NFIT", 1);
+        put(b->blob->data, 0, 4);
+        g_byte_array_append(b->blob->data, hw->nfit->data, hw->nfit->len);
+        table_end(b, at, true);
+    }
+}
+
 /* Reading the PM timer once is enough: there is no chipset bug to work around. */
 static void add_waet(Builder *b)
 {
@@ -575,6 +598,9 @@ TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrAr
         }
         if (hw->numa) {
             add_numa(&b, hw);
+        }
+        if (hw->nvdimm) {
+            add_nvdimm(&b, hw);
         }
         if (hw->acpi_pm) {
             add_waet(&b);

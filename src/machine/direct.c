@@ -1,4 +1,4 @@
-/* Direct boot: the part that firmware plays on other machines.
+/* Direct boot: the part that firmware plays on other machines, also when the guest wakes from S3.
  *
  * Once, when all devices are there: places the firmware tables, makes the memory map, loads the kernel. At each reset:
  * fills RAM in and puts chipset and vCPUs into the state in which firmware hands over. Machine lock held, vCPUs
@@ -85,11 +85,12 @@ static bool place_tables(PcBoard *pc, Error *err)
     return true;
 }
 
-static uint64_t find_rsdp(const PcBoard *pc)
+/* Where an ACPI table begins, by its item of fw_cfg; 0: nowhere. */
+static uint64_t find_table(const PcBoard *pc, const char *file)
 {
     for (guint i = 0; pc->acpi && i < pc->acpi->blobs->len; i++) {
         const TableBlob *blob = pc->acpi->blobs->pdata[i];
-        if (strcmp(blob->file, ACPI_RSDP_FILE) == 0) {
+        if (strcmp(blob->file, file) == 0) {
             return blob->address;
         }
     }
@@ -118,7 +119,7 @@ bool pc_prepare_direct_boot(PcBoard *pc, Error *err)
     if (!place_tables(pc, err)) {
         return false;
     }
-    options.rsdp = find_rsdp(pc);
+    options.rsdp = find_table(pc, ACPI_RSDP_FILE);
     pc->boot     = boot_load(&options, &pc->map, err);
     return pc->boot != NULL;
 }
@@ -413,6 +414,14 @@ static void set_segments(X86Cpu *cpu, bool long_mode)
     cpu->idt = (X86Table){ 0 };
 }
 
+/* Virtual wire: the 8259 and NMI reach the boot processor through its local APIC. */
+static void set_virtual_wire(X86Cpu *cpu)
+{
+    set_lapic(cpu, LAPIC_SVR, SVR_ENABLED);
+    set_lapic(cpu, LAPIC_LVT_LINT0, DELIVERY_EXTINT);
+    set_lapic(cpu, LAPIC_LVT_LINT1, DELIVERY_NMI);
+}
+
 static void start_boot_processor(PcBoard *pc)
 {
     const BootImage *image     = pc->boot;
@@ -437,11 +446,7 @@ static void start_boot_processor(PcBoard *pc)
     cpu->rip          = image->entry;
     x86_update_mode(cpu);
     x86_tlb_flush(cpu, true);
-
-    /* Virtual wire: the 8259 and NMI reach this CPU through its local APIC. */
-    set_lapic(cpu, LAPIC_SVR, SVR_ENABLED);
-    set_lapic(cpu, LAPIC_LVT_LINT0, DELIVERY_EXTINT);
-    set_lapic(cpu, LAPIC_LVT_LINT1, DELIVERY_NMI);
+    set_virtual_wire(cpu);
 }
 
 void pc_start_direct_boot(PcBoard *pc)
@@ -462,4 +467,29 @@ void pc_start_direct_boot(PcBoard *pc)
         set_mtrrs(pc, pc->machine->cpus->pdata[i]);
     }
     start_boot_processor(pc);
+}
+
+/* RAM is as the guest left it. It goes on where the FACS says, in real mode (ACPI 6.4, 5.2.10 and 16.3.1). */
+void pc_wake_direct_boot(PcBoard *pc)
+{
+    enum { FACS_WAKING_VECTOR = 12 };
+    Machine *m    = pc->machine;
+    X86Cpu  *cpu  = m->cpus->pdata[0];
+    uint64_t facs = find_table(pc, ACPI_FACS_FILE);
+    uint8_t  vector[4];
+
+    set_up_chipset(pc);
+    for (guint i = 0; i < m->cpus->len; i++) {
+        set_mtrrs(pc, m->cpus->pdata[i]);
+    }
+    if (dma_read(m->platform.memory_space, facs + FACS_WAKING_VECTOR, vector, sizeof vector) != MEM_OK) {
+        memset(vector, 0, sizeof vector);
+    }
+    uint32_t start            = load_le32(vector);
+    cpu->seg[X86_CS].selector = (uint16_t)(start >> 4);
+    cpu->seg[X86_CS].base     = start & 0xffff0;
+    cpu->rip                  = start & 0xf;
+    x86_update_mode(cpu);
+    x86_tlb_flush(cpu, true);
+    set_virtual_wire(cpu);
 }

@@ -56,16 +56,21 @@ static void clear_block(void *block)
 
 Dump *dump_new(Machine *m, const DumpOptions *options, Error *err)
 {
-    Dump *d    = g_new0(Dump, 1);
-    d->options = *options;
-    d->blocks  = g_array_new(false, false, sizeof(DumpBlock));
-    d->notes   = g_byte_array_new();
+    Dump *d     = g_new0(Dump, 1);
+    d->options  = *options;
+    d->blocks   = g_array_new(false, false, sizeof(DumpBlock));
+    d->notes    = g_byte_array_new();
+    d->mappings = g_array_new(false, false, sizeof(DumpMapping));
     g_array_set_clear_func(d->blocks, clear_block);
     struct stat st;
     d->is_file = fstat(options->fd, &st) == 0 && S_ISREG(st.st_mode);
     find_blocks(d, m->platform.memory_space);
     if (!d->blocks->len) {
         error_set(err, options->has_range ? "no guest memory lies in that range" : "the guest has no memory");
+        dump_free(d);
+        return NULL;
+    }
+    if (options->paging && !dump_find_mappings(d, m, err)) {
         dump_free(d);
         return NULL;
     }
@@ -86,6 +91,7 @@ void dump_free(Dump *d)
     if (d) {
         close(d->options.fd);
         g_array_unref(d->blocks);
+        g_array_unref(d->mappings);
         g_byte_array_unref(d->notes);
         g_free(d);
     }
@@ -156,41 +162,73 @@ static bool write_blocks(Dump *d, Error *err)
     return true;
 }
 
-/* Header, one segment of notes, one of each stretch of RAM, at its physical address. */
+/* Where a physical address lies in the file, the RAM of which begins at `base`. */
+static uint64_t file_offset(const Dump *d, uint64_t base, uint64_t physical)
+{
+    for (guint i = 0; i < d->blocks->len; i++) {
+        const DumpBlock *b = &g_array_index(d->blocks, DumpBlock, i);
+        if (physical - b->start < b->size) {
+            return base + (physical - b->start);
+        }
+        base += b->size;
+    }
+    g_assert_not_reached();
+}
+
+static bool write_segment(Dump *d, uint64_t offset, uint64_t linear, uint64_t physical, uint64_t size, Error *err)
+{
+    Elf64_Phdr load = {
+        .p_type = PT_LOAD, .p_offset = offset, .p_paddr = physical, .p_vaddr = linear, .p_filesz = size, .p_memsz = size
+    };
+    return dump_write_all(d, &load, sizeof load, err);
+}
+
+/* One for each stretch of RAM, at its physical address, or what page tables map; several may be of the same RAM. */
+static bool write_segments(Dump *d, uint64_t base, Error *err)
+{
+    uint64_t offset = base;
+    for (guint i = 0; !d->mappings->len && i < d->blocks->len; i++) {
+        const DumpBlock *b = &g_array_index(d->blocks, DumpBlock, i);
+        if (!write_segment(d, offset, b->start, b->start, b->size, err)) {
+            return false;
+        }
+        offset += b->size;
+    }
+    for (guint i = 0; i < d->mappings->len; i++) {
+        const DumpMapping *m = &g_array_index(d->mappings, DumpMapping, i);
+        if (!write_segment(d, file_offset(d, base, m->physical), m->linear, m->physical, m->size, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Header, one segment of notes, those of RAM; then what they are about. When there are too many for the header, the one
+ * section header has their number. */
 bool dump_write_elf(Dump *d, Error *err)
 {
-    bool       many   = d->blocks->len + 1 >= PN_XNUM; /* then a section header has the number */
+    uint32_t   n      = 1 + (d->mappings->len ? d->mappings->len : d->blocks->len);
+    bool       many   = n >= PN_XNUM;
     Elf64_Ehdr header = {
         .e_ident     = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
         .e_type      = ET_CORE,
         .e_machine   = d->long_mode ? EM_X86_64 : EM_386,
         .e_version   = EV_CURRENT,
-        .e_phoff     = sizeof header,
+        .e_phoff     = sizeof header + (many ? sizeof(Elf64_Shdr) : 0),
         .e_ehsize    = sizeof header,
         .e_phentsize = sizeof(Elf64_Phdr),
-        .e_phnum     = (uint16_t)(d->blocks->len + 1),
+        .e_phnum     = (uint16_t)MIN(n, PN_XNUM),
+        .e_shoff     = many ? sizeof header : 0,
+        .e_shentsize = many ? sizeof(Elf64_Shdr) : 0,
+        .e_shnum     = many,
     };
-    g_assert(!many); /* BLOCKS_MAX */
-    uint64_t   offset = sizeof header + (uint64_t)header.e_phnum * sizeof(Elf64_Phdr);
-    Elf64_Phdr notes  = { .p_type = PT_NOTE, .p_offset = offset, .p_filesz = d->notes->len, .p_memsz = d->notes->len };
-    if (!dump_write_all(d, &header, sizeof header, err) || !dump_write_all(d, &notes, sizeof notes, err)) {
-        return false;
-    }
-    offset += d->notes->len;
-    for (guint i = 0; i < d->blocks->len; i++) {
-        const DumpBlock *b    = &g_array_index(d->blocks, DumpBlock, i);
-        Elf64_Phdr       load = { .p_type   = PT_LOAD,
-                                  .p_offset = offset,
-                                  .p_paddr  = b->start,
-                                  .p_vaddr  = b->start,
-                                  .p_filesz = b->size,
-                                  .p_memsz  = b->size };
-        if (!dump_write_all(d, &load, sizeof load, err)) {
-            return false;
-        }
-        offset += b->size;
-    }
-    return dump_write_all(d, d->notes->data, d->notes->len, err) && write_blocks(d, err);
+    Elf64_Shdr section = { .sh_type = SHT_NULL, .sh_info = n };
+    uint64_t   offset  = header.e_phoff + (uint64_t)n * sizeof(Elf64_Phdr);
+    Elf64_Phdr notes   = { .p_type = PT_NOTE, .p_offset = offset, .p_filesz = d->notes->len, .p_memsz = d->notes->len };
+    return dump_write_all(d, &header, sizeof header, err) &&
+           (!many || dump_write_all(d, &section, sizeof section, err)) &&
+           dump_write_all(d, &notes, sizeof notes, err) && write_segments(d, offset + d->notes->len, err) &&
+           dump_write_all(d, d->notes->data, d->notes->len, err) && write_blocks(d, err);
 }
 
 bool dump_write(Dump *d, Error *err)

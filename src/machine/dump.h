@@ -5,11 +5,13 @@
 
 #include "machine/machine.h"
 
-typedef enum DumpFormat { DUMP_ELF, DUMP_KDUMP_ZLIB, DUMP_KDUMP_RAW_ZLIB } DumpFormat;
+typedef enum DumpFormat { DUMP_ELF, DUMP_KDUMP_ZLIB, DUMP_KDUMP_LZO, DUMP_KDUMP_SNAPPY } DumpFormat;
 
 /* What to write. `fd` is taken. */
 typedef struct DumpOptions {
     DumpFormat format;
+    bool       raw;    /* kdump: not flattened, for a file that can be sought in */
+    bool       paging; /* ELF: segments as the guest's page tables have it */
     int        fd;
     bool       has_range; /* only guest-physical [begin, begin + length) */
     uint64_t   begin, length;

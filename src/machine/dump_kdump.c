@@ -13,7 +13,7 @@
 #include <time.h>
 #include <zlib.h>
 
-enum { PAGE = 4096, PAGE_BITS = 12, COMPRESSED_ZLIB = 1, FLAT_HEADER = 4096, PIECE = 1 << 20 };
+enum { PAGE = 4096, PAGE_BITS = 12, FLAT_HEADER = 4096, PIECE = 1 << 20 };
 
 typedef struct DiskDumpHeader {
     char     signature[8];
@@ -58,9 +58,10 @@ static bool flush(Writer *w, Error *err)
         return true;
     }
     bool ok = true;
-    if (w->dump->options.format == DUMP_KDUMP_RAW_ZLIB) {
-        ok = lseek(w->dump->options.fd, (off_t)w->offset, SEEK_SET) >= 0 ||
-             error_set(err, "a plain kdump file needs a target that can be sought in; kdump-zlib does without");
+    if (w->dump->options.raw) {
+        ok =
+            lseek(w->dump->options.fd, (off_t)w->offset, SEEK_SET) >= 0 ||
+            error_set(err, "a plain kdump file needs a target that can be sought in; the formats without 'raw' do not");
     } else {
         uint8_t head[16];
         store_be64(head, w->offset);
@@ -104,6 +105,23 @@ static bool end_flat(Dump *d, Error *err)
 
 /* --- contents --- */
 
+/* How pages are compressed: the bit in header and descriptors, and the function; 0: no shorter. */
+static uint32_t compression_of(const Dump *d)
+{
+    static const uint32_t bits[] = { [DUMP_KDUMP_ZLIB] = 1, [DUMP_KDUMP_LZO] = 2, [DUMP_KDUMP_SNAPPY] = 4 };
+    return bits[d->options.format];
+}
+
+static size_t compress_page(const Dump *d, uint8_t *packed, size_t bound, const uint8_t *page)
+{
+    uLong len = bound;
+    switch (d->options.format) {
+    case DUMP_KDUMP_LZO: return dump_pack_lzo(packed, page, PAGE);
+    case DUMP_KDUMP_SNAPPY: return dump_pack_snappy(packed, page, PAGE);
+    default: return compress2(packed, &len, page, PAGE, Z_BEST_SPEED) == Z_OK ? len : PAGE;
+    }
+}
+
 /* Pages that lie in RAM altogether. */
 static void page_range(const DumpBlock *b, uint64_t *first, uint64_t *end)
 {
@@ -137,7 +155,7 @@ static bool write_headers(Writer *w, uint64_t pages, uint64_t max_pfn, uint32_t 
                               .header_version = 6,
                               .utsname        = { "Linux", "", "", "", "x86_64", "" },
                               .seconds        = (uint64_t)time(NULL),
-                              .status         = COMPRESSED_ZLIB,
+                              .status         = compression_of(d),
                               .block_size     = PAGE,
                               .sub_hdr_size   = (int32_t)sub_blocks,
                               .bitmap_blocks  = (uint32_t)(2 * bitmap_bytes(max_pfn) / PAGE),
@@ -182,7 +200,7 @@ static bool write_pages(Writer *descriptors, Writer *contents, Error *err)
 {
     Dump                *d = descriptors->dump;
     uint8_t              page[PAGE];
-    uLong                bound  = compressBound(PAGE);
+    size_t               bound  = MAX(compressBound(PAGE), dump_pack_bound(PAGE));
     g_autofree uint8_t  *packed = g_malloc(bound);
     static const uint8_t zeros[PAGE];
     PageDescriptor       zero = { .offset = (int64_t)contents->offset, .size = PAGE };
@@ -197,11 +215,11 @@ static bool write_pages(Writer *descriptors, Writer *contents, Error *err)
             PageDescriptor one = zero;
             ram_copy_out(page, b->ram->host + b->offset + (pfn << PAGE_BITS) - b->start, PAGE);
             if (!is_zero(page)) {
-                uLong len  = bound;
-                bool  less = compress2(packed, &len, page, PAGE, Z_BEST_SPEED) == Z_OK && len < PAGE;
-                one        = (PageDescriptor){ .offset = (int64_t)(contents->offset + contents->data->len),
-                                               .size   = less ? (uint32_t)len : PAGE,
-                                               .flags  = less ? COMPRESSED_ZLIB : 0 };
+                size_t len  = compress_page(d, packed, bound, page);
+                bool   less = len < PAGE;
+                one         = (PageDescriptor){ .offset = (int64_t)(contents->offset + contents->data->len),
+                                                .size   = less ? (uint32_t)len : PAGE,
+                                                .flags  = less ? compression_of(d) : 0 };
                 if (!put(contents, less ? packed : page, one.size, err)) {
                     return false;
                 }
@@ -224,7 +242,7 @@ bool dump_write_kdump(Dump *d, Error *err)
     Writer   head       = { .dump = d, .data = g_byte_array_new() };
     Writer   table      = { .dump = d, .data = g_byte_array_new(), .offset = after };
     Writer   contents   = { .dump = d, .data = g_byte_array_new(), .offset = after + pages * sizeof(PageDescriptor) };
-    bool     flat       = d->options.format == DUMP_KDUMP_ZLIB;
+    bool     flat       = !d->options.raw;
     bool     ok = (!flat || begin_flat(d, err)) && write_headers(&head, pages, max_pfn, (uint32_t)sub_blocks, err) &&
               write_bitmap(&head, bitmap, err) && write_bitmap(&head, bitmap, err) && flush(&head, err) &&
               write_pages(&table, &contents, err) && flush(&table, err) && flush(&contents, err) &&

@@ -13,10 +13,16 @@ typedef struct DumpBlock {
     uint64_t  offset;
 } DumpBlock;
 
+/* A stretch of linear addresses, and where it lies; all of it in dumped RAM. */
+typedef struct DumpMapping {
+    uint64_t linear, physical, size;
+} DumpMapping;
+
 struct Dump {
     DumpOptions      options;
-    GArray          *blocks; /* DumpBlock, ascending */
-    GByteArray      *notes;  /* ELF notes of all vCPUs */
+    GArray          *blocks;   /* DumpBlock, ascending */
+    GArray          *mappings; /* DumpMapping; of options.paging */
+    GByteArray      *notes;    /* ELF notes of all vCPUs */
     bool             long_mode;
     unsigned         n_cpus;
     uint64_t         total;
@@ -34,5 +40,17 @@ bool dump_write_all(Dump *d, const void *data, size_t len, Error *err);
 /* dump_notes.c: registers of a vCPU, as NT_PRSTATUS and as QEMU's own note. */
 void dump_add_prstatus(GByteArray *notes, const X86Cpu *cpu);
 void dump_add_state(GByteArray *notes, const X86Cpu *cpu);
+
+/* dump_paging.c: fills d->mappings. */
+bool dump_find_mappings(Dump *d, Machine *m, Error *err);
+
+/* dump_pack.c: compresses at most 16 KiB and returns how long it became; out has room for dump_pack_bound(size). */
+size_t dump_pack_snappy(uint8_t *out, const uint8_t *in, size_t size);
+size_t dump_pack_lzo(uint8_t *out, const uint8_t *in, size_t size);
+
+static inline size_t dump_pack_bound(size_t size)
+{
+    return size + size / 4 + 64;
+}
 
 #endif

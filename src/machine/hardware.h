@@ -3,6 +3,7 @@
 #ifndef QUERN_MACHINE_HARDWARE_H
 #define QUERN_MACHINE_HARDWARE_H
 
+#include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -43,6 +44,8 @@ typedef struct PcHardware {
     const struct NumaConfig *numa;                       /* NULL: there are no nodes; borrowed */
     uint64_t                 hotplug_base, hotplug_size; /* where memory devices may lie; size 0: nowhere */
     unsigned                 memory_slots;               /* for memory devices */
+    bool                     nvdimm;                     /* they may be persistent */
+    const GByteArray        *nfit;                       /* structures of the NFIT; NULL: there are none; borrowed */
 
     /* Hardware-reduced ACPI: events, sleep and reset by a generic event device. */
     bool     reduced;

@@ -219,6 +219,9 @@ static void loader_reset(Device *dev, ResetKind kind)
 {
     Loader *loader = (Loader *)dev;
 
+    if (kind == RESET_WAKE) {
+        return; /* the guest finds its memory as it left it */
+    }
     for (guint i = 0; i < loader->pieces->len; i++) {
         const LoaderPiece *p = &g_array_index(loader->pieces, LoaderPiece, i);
         address_space_poke(dev->platform->memory_space, p->addr, p->data, p->len);

@@ -128,6 +128,7 @@ Machine *machine_new(const MachineType *type, const Json *options, bool lenient,
     m->apic_bus = apic_bus_new(p->clocks, log);
     p->send_msi = send_msi;
     m->chars    = char_hub_new(p->loop, p->objects);
+    m->audio    = audio_hub_new();
     p->chars    = m->chars;
     run_state_init(m);
     if (options && !fields_parse(type->properties, m, options, lenient, NULL, err)) {
@@ -183,6 +184,7 @@ void machine_free(Machine *m)
     machine_free_ram(m);
     g_clear_pointer(&m->cpu_model, x86_model_free);
     g_clear_pointer(&m->chars, char_hub_free);
+    g_clear_pointer(&m->audio, audio_hub_free);
     g_clear_pointer(&p->loop, loop_free);
     g_clear_pointer(&p->objects, object_unref);
     g_ptr_array_unref(m->cpus);
@@ -229,7 +231,9 @@ void machine_reset(Machine *m, ResetKind kind)
     devices_reset(&m->platform, kind);
     machine_reset_cpus(m);
     machine_type(m)->reset(m, kind);
-    loaders_set_start(m);
+    if (kind != RESET_WAKE) {
+        loaders_set_start(m);
+    }
 }
 
 /* ---- Firmware files ---- */

@@ -8,6 +8,7 @@
 #define QUERN_MACHINE_MACHINE_H
 
 #include "accel/accel.h"
+#include "audio/audio.h"
 #include "char/char.h"
 #include "cpu/x86/cpuid.h"
 #include "devices/device.h"
@@ -152,6 +153,7 @@ struct Machine {
     Platform      platform; /* first */
     MachineConfig config;
     CharHub      *chars;
+    AudioHub     *audio;
     Accel        *accel;
     ApicBus      *apic_bus;
     GPtrArray    *cpus; /* X86Cpu *, index is the vCPU's */
@@ -162,8 +164,12 @@ struct Machine {
     RunState          state;
     int               exit_code;
     bool              exit_requested;
+    bool              migration_events;                                     /* a capability of migration is on */
+    bool              asleep;                                               /* the guest, in S3 */
     bool              being_dumped;                                         /* its memory: it must not run */
     bool              reset_requested, shutdown_requested, pause_requested; /* carried out on the main loop */
+    bool              suspend_requested, wake_requested;
+    WakeReason        wake_reason;
     RunState          pause_state;
     Vcpu             *debug_vcpu; /* which vCPU stopped for the debugger */
     RunStateListener *state_listeners;
@@ -174,9 +180,9 @@ struct Machine {
     /* Machine properties (-machine); one table for all PC boards. */
     OnOffAuto vmport, smm, acpi, pit, pic, rtc, ioapic2, pcie;
     bool      isa_serial, auto_kernel_cmdline;
-    bool      hmat;
+    bool      hmat, nvdimm;
     bool      i8042, hpet, smbus, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
-    char     *accel_name, *firmware, *kernel_irqchip, *memory_backend;
+    char     *accel_name, *firmware, *kernel_irqchip, *memory_backend, *nvdimm_persistence;
     char     *absent_text; /* properties that are known but not built: they take no value */
     bool      absent_flag;
     void     *board; /* the board's own part */

@@ -27,11 +27,63 @@ typedef struct NodeOptions {
     GPtrArray *cpus;
 } NodeOptions;
 
-static const Field cpu_range = { .kind = FIELD_STRING, .size = sizeof(char *), .count = 1 };
+/* Ranges as text, "N" or "N-M"; JSON has plain numbers. */
+static bool add_range(GPtrArray *list, const Json *value, Error *err)
+{
+    if (value->kind == JSON_INT) {
+        g_ptr_array_add(list, json_print(value, false));
+        return true;
+    }
+    if (value->kind != JSON_STRING) {
+        return error_set(err, "expected a list of numbers");
+    }
+    g_ptr_array_add(list, g_strdup(value->string));
+    return true;
+}
+
+static void clear_ranges(const Field *field, void *member)
+{
+    g_clear_pointer((GPtrArray **)member, g_ptr_array_unref);
+}
+
+static bool parse_ranges(const Field *field, void *member, const Json *value, Error *err)
+{
+    GPtrArray *list = g_ptr_array_new_with_free_func(g_free);
+    bool       ok   = true;
+    if (value->kind == JSON_LIST) {
+        for (size_t i = 0; ok && i < value->n; i++) {
+            ok = add_range(list, value->items[i], err);
+        }
+    } else if (value->kind != JSON_NULL) {
+        ok = add_range(list, value, err);
+    }
+    if (!ok) {
+        g_ptr_array_unref(list);
+        return false;
+    }
+    clear_ranges(field, member);
+    *(GPtrArray **)member = list;
+    return true;
+}
+
+static Json *print_ranges(const Field *field, const void *member)
+{
+    const GPtrArray *ranges = *(GPtrArray *const *)member;
+    Json            *list   = json_new_list();
+    for (guint i = 0; ranges && i < ranges->len; i++) {
+        json_append(list, json_new_string(ranges->pdata[i]));
+    }
+    return list;
+}
+
+static const FieldCustom ranges_field = {
+    .type_name = "list<uint16>", .parse = parse_ranges, .print = print_ranges, .clear = clear_ranges
+};
+static const Field cpu_number = { .kind = FIELD_U16, .size = sizeof(uint16_t), .count = 1 }; /* for introspection */
 
 static const Field node_options[] = {
     FIELD(NodeOptions, nodeid, "nodeid", .has_offset = 1 + offsetof(NodeOptions, has_nodeid), .help = "its number"),
-    FIELD(NodeOptions, cpus, "cpus", .element = &cpu_range, .element_size = sizeof(char *),
+    FIELD(NodeOptions, cpus, "cpus", .custom = &ranges_field, .element = &cpu_number, .element_size = sizeof(uint16_t),
           .help = "vCPUs in it: N or N-M"),
     FIELD(NodeOptions, mem, "mem", .size_unit = MiB, .has_offset = 1 + offsetof(NodeOptions, has_mem),
           .help = "its RAM, on boards of QEMU 5.0 and older"),
@@ -300,11 +352,19 @@ bool numa_is_node(const Json *options)
     return type && !strcmp(type, "node");
 }
 
+static const Field *const type_tables[] = { node_options, distance_options, cpu_options, locality_options,
+                                            cache_options };
+
+void numa_foreach_type(void (*visit)(void *opaque, const char *name, const Field *options), void *opaque)
+{
+    for (unsigned i = 0; type_names[i]; i++) {
+        visit(opaque, type_names[i], type_tables[i]);
+    }
+}
+
 bool numa_add(NumaConfig *numa, const Json *options, bool lenient, Error *err)
 {
-    static const char *const  own[]    = { "type", NULL };
-    static const Field *const tables[] = { node_options, distance_options, cpu_options, locality_options,
-                                           cache_options };
+    static const char *const own[] = { "type", NULL };
     union {
         NodeOptions     node;
         DistanceOptions distance;
@@ -323,8 +383,8 @@ bool numa_add(NumaConfig *numa, const Json *options, bool lenient, Error *err)
         return false;
     }
     memset(&o, 0, sizeof o);
-    fields_init(tables[type.type], &o);
-    bool ok = fields_parse(tables[type.type], &o, options, lenient, own, err);
+    fields_init(type_tables[type.type], &o);
+    bool ok = fields_parse(type_tables[type.type], &o, options, lenient, own, err);
     if (ok) {
         switch (type.type) {
         case TYPE_NODE: ok = add_node(numa, &o.node, err); break;
@@ -334,7 +394,7 @@ bool numa_add(NumaConfig *numa, const Json *options, bool lenient, Error *err)
         default: ok = add_cache(numa, &o.cache, err);
         }
     }
-    fields_clear(tables[type.type], &o);
+    fields_clear(type_tables[type.type], &o);
     return ok;
 }
 

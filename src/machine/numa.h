@@ -60,6 +60,9 @@ void        numa_free(NumaConfig *numa); /* NULL is fine */
 /* Does this -numa declare a node? Those come before the others. */
 bool numa_is_node(const Json *options);
 
+/* What follows "type", for each of them. */
+void numa_foreach_type(void (*visit)(void *opaque, const char *name, const Field *options), void *opaque);
+
 /* One -numa, as the command line or a monitor gives it. */
 bool numa_add(NumaConfig *numa, const Json *options, bool lenient, Error *err);
 

@@ -42,6 +42,42 @@ static void map_ram(PcBoard *pc)
     }
 }
 
+static unsigned nvdimm_capabilities(const Machine *m)
+{
+    return !m->nvdimm_persistence                      ? 0
+           : strcmp(m->nvdimm_persistence, "cpu") == 0 ? NVDIMM_PERSISTENCE_CPU
+                                                       : NVDIMM_PERSISTENCE_MEM_CTRL;
+}
+
+static bool check_nvdimm(const Machine *m, Error *err)
+{
+    const char *p = m->nvdimm_persistence;
+    if (p && strcmp(p, "cpu") != 0 && strcmp(p, "mem-ctrl") != 0) {
+        return error_set(err, "-machine nvdimm-persistence=%s: it is cpu or mem-ctrl", p);
+    }
+    if (m->nvdimm && m->acpi == ON_OFF_AUTO_OFF) {
+        return error_set(err, "-machine nvdimm=on: guests hear of NVDIMMs by ACPI, and this machine has acpi=off");
+    }
+    return !p || m->nvdimm || error_set(err, "-machine nvdimm-persistence=%s: it needs nvdimm=on", p);
+}
+
+/* Are there general purpose events? */
+static bool has_events(const PcBoard *pc)
+{
+    return pc->pm && pc->chipset->raise_gpe;
+}
+
+static bool make_nvdimm(PcBoard *pc, Error *err)
+{
+    Machine *m = pc->machine;
+    if (!m->nvdimm) {
+        return true;
+    }
+    m->platform.memory_devices->nvdimms = true;
+    pc->nvdimm = acpi_nvdimm_create(&m->platform, nvdimm_capabilities(m), pc->chipset->raise_gpe, pc, err);
+    return pc->nvdimm != NULL;
+}
+
 /* Memory devices lie above RAM, each where huge pages of 1 GiB can have it. */
 static bool make_room_for_memory(PcBoard *pc, Error *err)
 {
@@ -66,7 +102,8 @@ static bool make_room_for_memory(PcBoard *pc, Error *err)
     }
     m->platform.memory_devices = memory_devices_new(&m->platform, hw->hotplug_base, hw->hotplug_size, room,
                                                     hw->memory_slots, c->numa ? c->numa->n : 1);
-    return !pc->pm || !pc->chipset->raise_gpe || memory_hotplug_create(&m->platform, pc->chipset->raise_gpe, pc, err);
+    return !has_events(pc) ||
+           (memory_hotplug_create(&m->platform, pc->chipset->raise_gpe, pc, err) && make_nvdimm(pc, err));
 }
 
 static void choose_windows(PcBoard *pc)
@@ -347,7 +384,7 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
     pc->chipset   = chipset;
     pc->hw.cpus   = m->cpus->len;
     pc->hw.wiring = chipset->wiring;
-    if (!refuse_missing(m, err)) {
+    if (!refuse_missing(m, err) || !check_nvdimm(m, err)) {
         return false;
     }
     memory_begin(p->memory);
@@ -446,6 +483,12 @@ static void describe_hardware(PcBoard *pc)
     hw->rtc    = pc->rtc != NULL;
     hw->i8042  = m->i8042;
     hw->fw_cfg = true;
+    hw->nvdimm = pc->nvdimm != NULL;
+    if (pc->nvdimm) {
+        pc->nfit = g_byte_array_new();
+        acpi_nvdimm_fit(pc->nvdimm, pc->nfit);
+        hw->nfit = pc->nfit->len ? pc->nfit : NULL;
+    }
     devices_foreach(&m->platform, note_isa_device, hw);
 }
 
@@ -504,7 +547,16 @@ bool pc_finish(Machine *m, Error *err)
 
 void pc_reset(Machine *m, ResetKind kind)
 {
+    enum { SHUTDOWN_STATUS = 0x0f, RESUME = 0xfe }; /* in CMOS: how SeaBIOS is told */
     PcBoard *pc = pc_board(m);
+    if (kind == RESET_WAKE) {
+        if (pc->boot) {
+            pc_wake_direct_boot(pc);
+        } else if (pc->rtc) {
+            rtc_set_cmos(pc->rtc, SHUTDOWN_STATUS, RESUME);
+        }
+        return;
+    }
     if (pc->boot) {
         pc_start_direct_boot(pc);
     } else {
@@ -555,6 +607,7 @@ void pc_free(Machine *m)
     firmware_tables_free(pc->acpi);
     firmware_tables_free(pc->smbios);
     firmware_tables_free(pc->mp);
+    g_clear_pointer(&pc->nfit, g_byte_array_unref);
     g_free(pc->apic_ids);
     g_free(pc);
     m->board = NULL;

@@ -6,6 +6,7 @@
 #define QUERN_MACHINE_PC_H
 
 #include "devices/acpi/memory_hotplug.h"
+#include "devices/acpi/nvdimm.h"
 #include "devices/acpi/pm1.h"
 #include "devices/input/i8042.h"
 #include "devices/irq/gates.h"
@@ -70,6 +71,9 @@ struct PcBoard {
     Region    bios_high, bios_low; /* below 4 GiB, and its last 128 KiB below 1 MiB */
     RamBlock *bios;
 
+    AcpiNvdimm *nvdimm; /* NULL: machine nvdimm=off */
+    GByteArray *nfit;
+
     PcHardware      hw;
     uint32_t       *apic_ids;
     PciWindows      windows;
@@ -132,7 +136,9 @@ void pc_use_host(PcBoard *pc, PciHost *host);
         FIELD(Machine, hpet, "hpet", .initial = true, .help = "high precision event timers"),                          \
         FIELD(Machine, i8042, "i8042", .initial = true, .help = "keyboard controller"),                                \
         FIELD(Machine, fd_bootchk, "fd-bootchk", .initial = true, .help = "firmware checks boot sectors of floppies"), \
-        FIELD(Machine, absent_flag, "nvdimm", .unsupported = true, .help = "NVDIMM support"),                          \
+        FIELD(Machine, nvdimm, "nvdimm", .help = "take NVDIMMs"),                                                      \
+        FIELD(Machine, nvdimm_persistence, "nvdimm-persistence",                                                       \
+              .help = "what reaches NVDIMMs when power is lost: cpu (caches, too) or mem-ctrl"),                       \
         FIELD(Machine, hmat, "hmat", .help = "ACPI HMAT: what -numa says of latencies, bandwidths and caches"),        \
         FIELD(Machine, absent_text, "max-ram-below-4g", .unsupported = true, .help = "where the PCI hole begins"),     \
         FIELD(Machine, absent_text, "smbios-entry-point-type", .unsupported = true, .help = "32 or 64")
@@ -165,5 +171,8 @@ void pc_show_shadow_ram(PcBoard *pc, unsigned pam0);
 
 /* direct.c: puts all of it into RAM, and the chipset and the vCPUs into the state that firmware would leave. */
 void pc_start_direct_boot(PcBoard *pc);
+
+/* direct.c: the same for a guest that wakes from S3, whose RAM is left alone. */
+void pc_wake_direct_boot(PcBoard *pc);
 
 #endif

@@ -115,6 +115,27 @@ static void request_pause(Machine *m, RunState state)
     machine_unlock(m->platform.lock);
 }
 
+static void request_suspend(Platform *p)
+{
+    Machine *m = (Machine *)p;
+    machine_lock(p->lock);
+    m->suspend_requested = true;
+    schedule(m);
+    machine_unlock(p->lock);
+}
+
+static void request_wakeup(Platform *p, WakeReason reason)
+{
+    Machine *m = (Machine *)p;
+    machine_lock(p->lock);
+    if (m->asleep && !m->wake_requested && p->may_wake && p->may_wake(p->power_button, reason)) {
+        m->wake_requested = true;
+        m->wake_reason    = reason;
+        loop_defer(p->loop, carry_out_requests, m);
+    }
+    machine_unlock(p->lock);
+}
+
 static void guest_panicked(Platform *p)
 {
     Machine    *m      = (Machine *)p;
@@ -176,6 +197,8 @@ void run_state_init(Machine *m)
 {
     m->platform.request_reset    = request_reset;
     m->platform.request_shutdown = request_shutdown;
+    m->platform.request_suspend  = request_suspend;
+    m->platform.request_wakeup   = request_wakeup;
     m->platform.guest_panicked   = guest_panicked;
     m->platform.watchdog_expired = watchdog_expired;
     m->platform.raise_nmi        = raise_nmi;
@@ -216,7 +239,11 @@ void machine_pause(Machine *m, RunState state)
 
 void machine_resume(Machine *m)
 {
-    if (m->state != RUN_STATE_RUNNING) {
+    if (m->asleep) { /* as far as it goes: the guest sleeps on */
+        if (m->state != RUN_STATE_SUSPENDED) {
+            set_state(m, RUN_STATE_SUSPENDED);
+        }
+    } else if (m->state != RUN_STATE_RUNNING) {
         set_state(m, RUN_STATE_RUNNING);
         accel_resume_all(m->accel);
     }
@@ -256,23 +283,59 @@ static void carry_out_shutdown(Machine *m)
     loop_quit(m->platform.loop);
 }
 
+/* To the outside the machine goes on running. One that sleeps is awake then. */
+static void carry_out_reset(Machine *m)
+{
+    RunState before    = m->state;
+    m->reset_requested = m->suspend_requested = m->asleep = false;
+    accel_pause_all(m->accel);
+    machine_reset(m, RESET_WARM);
+    emit_cause(m, "RESET", reset_words[m->reset_cause]);
+    if (before == RUN_STATE_RUNNING) {
+        accel_resume_all(m->accel);
+    } else if (before == RUN_STATE_SUSPENDED) {
+        machine_resume(m);
+    } else if (before != RUN_STATE_DEBUG) {
+        set_state(m, RUN_STATE_PRELAUNCH);
+    }
+}
+
+static void carry_out_suspend(Machine *m)
+{
+    m->suspend_requested = false;
+    m->asleep            = true;
+    accel_pause_all(m->accel);
+    if (m->state == RUN_STATE_RUNNING) { /* else somebody has paused it meanwhile */
+        set_state(m, RUN_STATE_SUSPENDED);
+    }
+}
+
+static void carry_out_wakeup(Machine *m)
+{
+    Platform *p       = &m->platform;
+    m->wake_requested = false;
+    if (!m->asleep) {
+        return; /* a reset has come first */
+    }
+    m->asleep = false;
+    machine_reset(m, RESET_WAKE);
+    p->woken(p->power_button, m->wake_reason);
+    if (m->state == RUN_STATE_SUSPENDED) {
+        machine_resume(m);
+    }
+}
+
 static void carry_out_requests(void *opaque)
 {
-    Machine *m           = opaque;
-    bool     was_running = m->state == RUN_STATE_RUNNING;
+    Machine *m = opaque;
     if (m->shutdown_requested) {
         carry_out_shutdown(m);
     } else if (m->reset_requested) {
-        /* To the outside the machine goes on running. */
-        m->reset_requested = false;
-        accel_pause_all(m->accel);
-        machine_reset(m, RESET_WARM);
-        emit_cause(m, "RESET", reset_words[m->reset_cause]);
-        if (was_running) {
-            accel_resume_all(m->accel);
-        } else if (m->state != RUN_STATE_DEBUG) {
-            set_state(m, RUN_STATE_PRELAUNCH);
-        }
+        carry_out_reset(m);
+    } else if (m->suspend_requested) {
+        carry_out_suspend(m);
+    } else if (m->wake_requested) {
+        carry_out_wakeup(m);
     } else if (m->pause_requested) {
         m->pause_requested = false;
         machine_pause(m, m->pause_state);

@@ -115,7 +115,9 @@ static X86Model *parse_model(Monitor *mon, const ModelInfo *info, Error *err)
         error_set(err, "argument 'model.props' takes an object, not %s", json_kind_name(info->props->kind));
         return NULL;
     }
-    g_string_printf(text, "%s,check=off", info->name);
+    /* Management asks for "host" also where nothing but "max" can be had, and means what a guest can have here. */
+    bool max = !strcmp(info->name, "host") && strcmp(mon->machine->accel->obj.type->name, "kvm");
+    g_string_printf(text, "%s,check=off", max ? "max" : info->name);
     for (size_t i = 0; info->props && i < info->props->n; i++) {
         if (strpbrk(info->props->keys[i], ",=+")) {
             error_set(err, "no CPU feature or property '%s'", info->props->keys[i]);

@@ -175,7 +175,7 @@ static const char *const format_names[] = {
     "elf",     "kdump-zlib", "kdump-lzo", "kdump-snappy", "kdump-raw-zlib", "kdump-raw-lzo", "kdump-raw-snappy",
     "win-dmp", NULL
 };
-enum { FORMAT_ELF, FORMAT_ZLIB, FORMAT_RAW_ZLIB = 4 };
+enum { FORMAT_RAW = 4, FORMAT_WINDOWS = 7 }; /* those from FORMAT_RAW on are DUMP_KDUMP_ZLIB ... once more */
 
 typedef struct DumpArgs {
     bool     paging, detach, has_begin, has_length;
@@ -222,8 +222,8 @@ static bool check_dump(const Dumping *d, const DumpArgs *a, Error *err)
     if (d->status == STATUS_ACTIVE) {
         return error_set(err, "a dump is being written; query-dump tells how far it is");
     }
-    if (a->paging) {
-        return error_set_unsupported(err, "paging=true");
+    if (a->paging && a->format) {
+        return error_set(err, "paging=true is for format elf only");
     }
     if (a->has_begin != a->has_length) {
         return error_set(err, "arguments 'begin' and 'length' go together");
@@ -231,10 +231,10 @@ static bool check_dump(const Dumping *d, const DumpArgs *a, Error *err)
     if (a->has_begin && (!a->length || a->begin + a->length - 1 < a->begin || a->begin + a->length == 0)) {
         return error_set(err, "argument 'length' takes the range beyond the last address, or is 0");
     }
-    if (a->has_begin && a->format != FORMAT_ELF) {
+    if (a->has_begin && a->format) {
         return error_set(err, "begin and length are for format elf only");
     }
-    if (a->format != FORMAT_ELF && a->format != FORMAT_ZLIB && a->format != FORMAT_RAW_ZLIB) {
+    if (a->format == FORMAT_WINDOWS) {
         return error_set_unsupported(err, "format '%s'", format_names[a->format]);
     }
     return true;
@@ -249,10 +249,11 @@ static bool dump_guest_memory(Monitor *mon, void *args, Json **result, Error *er
     if (!check_dump(d, a, err) || (fd = open_target(mon, a->protocol, err)) < 0) {
         return false;
     }
+    bool        raw     = a->format >= FORMAT_RAW;
     DumpOptions options = { .fd        = fd,
-                            .format    = a->format == FORMAT_ELF    ? DUMP_ELF
-                                         : a->format == FORMAT_ZLIB ? DUMP_KDUMP_ZLIB
-                                                                    : DUMP_KDUMP_RAW_ZLIB,
+                            .format    = (DumpFormat)(raw ? a->format - FORMAT_RAW + DUMP_KDUMP_ZLIB : a->format),
+                            .raw       = raw,
+                            .paging    = a->paging,
                             .has_range = a->has_begin,
                             .begin     = a->begin,
                             .length    = a->length };
@@ -294,11 +295,10 @@ static const Field capability_result = QMP_OBJECT("", capability_info);
 
 static bool query_dump_guest_memory_capability(Monitor *mon, void *args, Json **result, Error *err)
 {
-    static const int built[] = { FORMAT_ELF, FORMAT_ZLIB, FORMAT_RAW_ZLIB };
-    *result                  = json_new_object();
-    Json *list               = json_add(*result, "formats", json_new_list());
-    for (size_t i = 0; i < G_N_ELEMENTS(built); i++) {
-        json_append(list, json_new_string(format_names[built[i]]));
+    *result    = json_new_object();
+    Json *list = json_add(*result, "formats", json_new_list());
+    for (size_t i = 0; i < FORMAT_WINDOWS; i++) {
+        json_append(list, json_new_string(format_names[i]));
     }
     return true;
 }

@@ -148,8 +148,9 @@ static const Field current_result = QMP_OBJECT("", current_info);
 
 static bool query_current_machine(Monitor *mon, void *args, Json **result, Error *err)
 {
-    *result = json_new_object();
-    json_add(*result, "wakeup-suspend-support", json_new_bool(mon->machine->platform.request_wakeup != NULL));
+    Platform *p = &mon->machine->platform;
+    *result     = json_new_object();
+    json_add(*result, "wakeup-suspend-support", json_new_bool(p->can_sleep && p->can_sleep(p->power_button)));
     return true;
 }
 
@@ -255,8 +256,11 @@ static bool query_hotpluggable_cpus(Monitor *mon, void *args, Json **result, Err
 
 /* --- set-numa-node --- */
 
-static const char *const numa_types[] = { "node", "dist", "cpu", "hmat-lb", "hmat-cache", NULL };
-static const Field       numa_args[]  = { QMP_ENUM("type", numa_types), {} };
+static const Field    numa_base[] = { QMP_STRING("type"), {} };
+static const QmpUnion numa_union  = {
+     .custom = QMP_UNION_CUSTOM, .base = numa_base, .tag = "type", .each = numa_foreach_type
+};
+static const Field numa_args[] = { { .name = "", .kind = FIELD_JSON, .custom = &numa_union.custom }, {} };
 
 /* One -numa by QMP, while there is no machine yet. x-exit-preconfig checks what depends on all of them. */
 static bool set_numa_node(Monitor *mon, void *args, Json **result, Error *err)
@@ -290,6 +294,25 @@ static const Field block_info[]     = {
         QMP_STRING("device"), QMP_STRING("type"), QMP_BOOL("removable"), QMP_BOOL("locked"), {}
 };
 static const Field block_result = QMP_LIST("", block_info);
+static const Field node_info[]  = {
+     QMP_MAYBE_STRING("node-name"), QMP_STRING("file"), QMP_BOOL("ro"), QMP_STRING("drv"), {}
+};
+static const Field nodes_result = QMP_LIST("", node_info);
+static const Field no_stats[]   = { {} };
+static const Field stats_info[] = { QMP_MAYBE_STRING("device"),
+                                    QMP_MAYBE_STRING("qdev"),
+                                    QMP_MAYBE_STRING("node-name"),
+                                    QMP_OBJECT("stats", no_stats),
+                                    {} };
+static const Field stats_result = QMP_LIST("", stats_info);
+
+/* What could be asked of disks, if there were any. */
+typedef struct BlockArgs {
+    bool wanted;
+} BlockArgs;
+
+static const Field flat_args[] = { FIELD(BlockArgs, wanted, "flat", .help = "without what lies below"), {} };
+static const Field node_args[] = { FIELD(BlockArgs, wanted, "query-nodes", .help = "of nodes, not of devices"), {} };
 
 static bool query_nothing(Monitor *mon, void *args, Json **result, Error *err)
 {
@@ -346,9 +369,23 @@ MONITOR_COMMANDS(machine) = {
       .flags  = COMMAND_PRECONFIG,
       .help   = "disks: none",
       .run    = query_nothing },
+    { .name      = "query-named-block-nodes",
+      .args      = flat_args,
+      .args_size = sizeof(BlockArgs),
+      .result    = &nodes_result,
+      .flags     = COMMAND_PRECONFIG,
+      .help      = "nodes of the block layer: none",
+      .run       = query_nothing },
+    { .name      = "query-blockstats",
+      .args      = node_args,
+      .args_size = sizeof(BlockArgs),
+      .result    = &stats_result,
+      .flags     = COMMAND_PRECONFIG,
+      .help      = "statistics of disks: none",
+      .run       = query_nothing },
     { .name  = "set-numa-node",
       .args  = numa_args,
-      .flags = COMMAND_ONLY_PRECONFIG | COMMAND_FREE_ARGUMENTS,
+      .flags = COMMAND_ONLY_PRECONFIG,
       .help  = "adds a NUMA node, or what belongs to one, as -numa does",
       .run   = set_numa_node },
     {},

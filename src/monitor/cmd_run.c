@@ -21,7 +21,7 @@ static bool query_status(Monitor *mon, void *args, Json **result, Error *err)
 
 static bool stop(Monitor *mon, void *args, Json **result, Error *err)
 {
-    if (mon->machine->state == RUN_STATE_RUNNING) {
+    if (mon->machine->state == RUN_STATE_RUNNING || mon->machine->state == RUN_STATE_SUSPENDED) {
         machine_pause(mon->machine, RUN_STATE_PAUSED);
     }
     return true;
@@ -92,6 +92,8 @@ static const Field cause_data[] = { QMP_BOOL("guest"), QMP_ENUM("reason", shutdo
 MONITOR_EVENTS(run) = {
     { .name = "STOP" },
     { .name = "RESUME" },
+    { .name = "SUSPEND" },
+    { .name = "WAKEUP" },
     { .name = "RESET", .data = cause_data },
     { .name = "SHUTDOWN", .data = cause_data },
     { .name = "POWERDOWN" },

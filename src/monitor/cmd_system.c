@@ -59,13 +59,13 @@ static bool watchdog_set_action(Monitor *mon, void *args, Json **result, Error *
 static bool system_wakeup(Monitor *mon, void *args, Json **result, Error *err)
 {
     Platform *p = &mon->machine->platform;
-    if (!p->request_wakeup) {
+    if (!p->can_sleep || !p->can_sleep(p->power_button)) {
         return error_set(err, "waking up: this machine cannot sleep (ACPI S3), so there is nothing to wake it from");
     }
-    if (mon->machine->state != RUN_STATE_SUSPENDED) {
+    if (!mon->machine->asleep) {
         return error_set(err, "the machine does not sleep");
     }
-    p->request_wakeup(p);
+    platform_wake(p, WAKE_OTHER);
     return true;
 }
 

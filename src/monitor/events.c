@@ -121,13 +121,25 @@ static void platform_event(Platform *p, const char *name, Json *data)
     events_emit(p->event_opaque, name, data);
 }
 
+/* Nobody holds it: it runs, or sleeps by itself. */
+static bool is_live(RunState state)
+{
+    return state == RUN_STATE_RUNNING || state == RUN_STATE_SUSPENDED;
+}
+
 static void state_changed(RunStateListener *self, RunState state)
 {
-    Events *e   = (Events *)((char *)self - offsetof(Events, run_state));
-    bool    was = e->state == RUN_STATE_RUNNING, is = state == RUN_STATE_RUNNING;
+    Events  *e      = (Events *)((char *)self - offsetof(Events, run_state));
+    RunState before = e->state;
+    bool     was = is_live(before), is = is_live(state);
     e->state = state;
-    if (was != is && !e->machine->exit_requested) {
+    if (e->machine->exit_requested) {
+        return;
+    }
+    if (was != is) {
         events_emit(e, is ? "RESUME" : "STOP", NULL);
+    } else if (is && before != state) {
+        events_emit(e, state == RUN_STATE_SUSPENDED ? "SUSPEND" : "WAKEUP", NULL);
     }
 }
 

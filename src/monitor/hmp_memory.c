@@ -397,7 +397,8 @@ static bool cmd_dump(Hmp *h, Error *err)
     Json       *args = json_new_object();
     json_set(args, "paging", json_new_bool(hmp_given(h, "paging")));
     json_set(args, "protocol", json_new_format("file:%s", file));
-    json_set(args, "format", json_new_format("%s%s", format, raw ? "-raw" : ""));
+    json_set(args, "format",
+             raw ? json_new_format("kdump-raw-%s", format + strlen("kdump-")) : json_new_string(format));
     if (hmp_given(h, "detach")) {
         json_set(args, "detach", json_new_bool(true));
     }

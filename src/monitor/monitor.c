@@ -34,6 +34,7 @@ const Field monitor_options[] = {
     FIELD(MonitorOptions, mode, "mode", .names = mode_names, .help = "for people (readline) or programs (control)"),
     FIELD(MonitorOptions, pretty, "pretty", .has_offset = 1 + offsetof(MonitorOptions, has_pretty),
           .help = "indents JSON"),
+    FIELD(MonitorOptions, id, "id", .help = "a name for -set"),
     {},
 };
 

@@ -19,6 +19,7 @@ typedef enum MonitorMode { MONITOR_READLINE, MONITOR_CONTROL } MonitorMode;
 /* -mon, -monitor, -qmp, -qmp-pretty */
 typedef struct MonitorOptions {
     char *chardev;
+    char *id;   /* for -set to name it by */
     int   mode; /* MonitorMode */
     bool  pretty, has_pretty;
 } MonitorOptions;

@@ -248,6 +248,7 @@ static const struct {
     { "generic-pc-machine", "machine" },
     { "accel", "object" },
     { "tls-creds", "object" },
+    { "secret_common", "object" },
     { "memory-backend", "object" },
     { "user-creatable", "object" },
 };

@@ -164,11 +164,13 @@ static void add_features(Json *entry, const char *const *names, unsigned flags)
     }
 }
 
-static void add_members(Schema *s, Json *members, const Field *table, const MemberFeature *features)
+/* `tag` is the member (NULL: none) whose type is `tag_type`. */
+static void add_members(Schema *s, Json *members, const Field *table, const MemberFeature *features, const char *tag,
+                        const char *tag_type)
 {
     for (const Field *field = table; field && field->kind != FIELD_END; field++) {
         if (field->kind == FIELD_FLAT) {
-            add_members(s, members, field->sub, features);
+            add_members(s, members, field->sub, features, tag, tag_type);
             continue;
         }
         if (field->read_only) {
@@ -176,7 +178,7 @@ static void add_members(Schema *s, Json *members, const Field *table, const Memb
         }
         Json *member = json_new_object();
         json_add(member, "name", json_new_string(field->name));
-        json_add(member, "type", json_new_string(type_of(s, field)));
+        json_add(member, "type", json_new_string(tag && !strcmp(field->name, tag) ? tag_type : type_of(s, field)));
         if (!field->required) {
             json_add(member, "default", json_new_null());
         }
@@ -203,12 +205,40 @@ static void add_variant(void *opaque, const char *name, const Field *table)
     json_append(v->list, variant);
 }
 
+typedef struct Names {
+    Json *members, *values;
+} Names;
+
+static void add_case(void *opaque, const char *name, const Field *table)
+{
+    Names *n      = opaque;
+    Json  *member = json_new_object();
+    json_add(member, "name", json_new_string(name));
+    json_append(n->members, member);
+    json_append(n->values, json_new_string(name));
+}
+
+/* The enumeration of a union's cases, when a function lists them. */
+static const char *case_type(Schema *s, const QmpUnion *u)
+{
+    bool        is_new;
+    const char *name = name_for(s, &u->each, &is_new);
+    if (is_new) {
+        Json *entry = add_entry(s, name, "enum");
+        Names n     = { .members = json_add(entry, "members", json_new_list()) };
+        n.values    = json_add(entry, "values", json_new_list());
+        u->each(add_case, &n);
+    }
+    return name;
+}
+
 static void describe(Schema *s, const Type *type)
 {
-    Json *entry   = add_entry(s, type->name, "object");
-    Json *members = json_add(entry, "members", json_new_list());
-    add_members(s, members, type->table, type->features);
-    const QmpUnion *u = type->variants;
+    const QmpUnion *u        = type->variants;
+    const char     *tag_type = u && u->each ? case_type(s, u) : NULL;
+    Json           *entry    = add_entry(s, type->name, "object");
+    Json           *members  = json_add(entry, "members", json_new_list());
+    add_members(s, members, type->table, type->features, tag_type ? u->tag : NULL, tag_type);
     if (u) {
         json_add(entry, "tag", json_new_string(u->tag));
         Variants v = { .schema = s, .list = json_add(entry, "variants", json_new_list()) };

@@ -81,7 +81,7 @@ static const char *const surface_objects[] = {
     "filter-mirror", "filter-redirector", "filter-replay", "filter-rewriter", "input-barrier", "input-linux",
     "iommufd", "iothread", "main-loop", "memory-backend-epc", "memory-backend-file", "memory-backend-memfd",
     "memory-backend-ram", "memory-backend-shm", "pr-manager-helper", "qtest", "rng-builtin", "rng-egd", "rng-random",
-    "secret", "secret_keyring", "sev-guest", "sev-snp-guest", "thread-context", "throttle-group",
+    "secret_keyring", "sev-guest", "sev-snp-guest", "thread-context", "throttle-group",
     "tls-cipher-suites", "tls-creds-anon", "tls-creds-psk", "tls-creds-x509", "x-remote-object",
     "x-vfio-user-server",
 };

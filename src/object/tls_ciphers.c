@@ -3,6 +3,7 @@
  * Specification: QEMU 9.1 manual, tls-cipher-suites; UEFI 2.10, 28.10.2 (EFI_TLS_CIPHER: two bytes, as IANA lists
  * them). Machine lock. */
 
+#include "object/gnutls.h"
 #include "object/object.h"
 
 #include <dlfcn.h>
@@ -28,28 +29,15 @@ typedef struct Gnutls {
 
 static bool load(Gnutls *g, Error *err)
 {
-    g->library = dlopen("libgnutls.so.30", RTLD_NOW | RTLD_LOCAL);
-    if (!g->library) {
-        return error_set(err, "it needs GnuTLS (Debian: libgnutls30): %s", dlerror());
-    }
-    const struct {
-        void      **function;
-        const char *name;
-    } functions[] = {
+    const GnutlsFunction functions[] = {
         { (void **)&g->init, "gnutls_priority_init" },
         { (void **)&g->deinit, "gnutls_priority_deinit" },
         { (void **)&g->get_index, "gnutls_priority_get_cipher_suite_index" },
         { (void **)&g->info, "gnutls_cipher_suite_info" },
         { (void **)&g->explain, "gnutls_strerror" },
     };
-    for (unsigned i = 0; i < G_N_ELEMENTS(functions); i++) {
-        *functions[i].function = dlsym(g->library, functions[i].name);
-        if (!*functions[i].function) {
-            dlclose(g->library);
-            return error_set(err, "this GnuTLS has no %s", functions[i].name);
-        }
-    }
-    return true;
+    g->library = gnutls_open(functions, G_N_ELEMENTS(functions), err);
+    return g->library != NULL;
 }
 
 static void collect(const Gnutls *g, gnutls_priority_t priority, GByteArray *out)

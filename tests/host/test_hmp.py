@@ -7,6 +7,7 @@ import os
 import re
 import select
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -517,6 +518,16 @@ def stretches(entries, sizes, read_only):
     return "".join(f"{a:016x}-{b:016x} {b - a:016x} {r}\n" for a, b, r in out)
 
 
+def elf_segments(path):
+    """(linear address, physical address, size) of what an ELF core has of memory."""
+    with open(path, "rb") as f:
+        core = f.read()
+    at, n = struct.unpack_from("<Q", core, 32)[0], struct.unpack_from("<H", core, 56)[0]
+    headers = [struct.unpack_from("<IIQQQQQQ", core, at + 56 * i) for i in range(n)]
+    assert all(h[2] + h[5] <= len(core) for h in headers)
+    return [(h[3], h[4], h[6]) for h in headers if h[0] == 1]
+
+
 def test_paging(program, folder):
     firmware = bytearray(65536)
     firmware[:len(FIRMWARE_CODE)] = FIRMWARE_CODE
@@ -540,6 +551,12 @@ def test_paging(program, folder):
             vm.run("stop")
             wanted = "".join(f"{linear:016x}: {physical:016x} {flags}\n" for linear, physical, flags in entries)
             same(vm, [("info tlb", wanted), ("info mem", stretches(entries, sizes, read_only))])
+            core = os.path.join(folder, "core")
+            same(vm, [(f"dump-guest-memory -p {core}", "")])
+            segments = elf_segments(core)
+            for linear, physical, _ in entries:
+                if physical < 16 << 20 and not 0xa0000 <= physical < 0x100000:
+                    assert any(v <= linear < v + n and p + linear - v == physical for v, p, n in segments), (hex(linear), segments)
             for linear, physical, _ in entries:
                 same(vm, [(f"gva2gpa {linear:#x}", f"gpa: {physical:#x}\n" if physical else "gpa: 0\n")])
             same(vm, [("gva2gpa 0x4000", "Unmapped\n"), ("x/xb 0x4000", "0000000000004000: Cannot access memory\n"),

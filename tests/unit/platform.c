@@ -60,7 +60,7 @@ static void request_suspend(Platform *p)
     ((TestPlatform *)p)->suspends++;
 }
 
-static void request_wakeup(Platform *p)
+static void request_wakeup(Platform *p, WakeReason reason)
 {
     ((TestPlatform *)p)->wakeups++;
 }

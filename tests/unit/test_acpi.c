@@ -271,6 +271,11 @@ static void check_disassembly(PcHardware hw, const char *const *names, const cha
         if (!run(dir, command, &output) || strstr(output, "rror") || strstr(output, "arning")) {
             g_error("%s", output);
         }
+        g_autofree char *said = NULL;
+        if (!strcmp(name, "SSDT") &&
+            (!run(dir, "iasl -p more SSDT.dsl 2>&1", &said) || !strstr(said, "0 Errors, 0 Warnings"))) {
+            g_error("%s", said);
+        }
     }
     g_autofree char *output = NULL;
     if (!run(dir, "iasl -p again DSDT.dsl 2>&1", &output) || !strstr(output, "0 Errors, 0 Warnings")) {
@@ -288,6 +293,17 @@ static void check_disassembly(PcHardware hw, const char *const *names, const cha
     g_autofree char *ignored = NULL;
     run("/", cleanup, &ignored);
     firmware_tables_free(tables);
+}
+
+/* The table about NVDIMMs, beside those of a machine that has them. */
+static void test_nvdimms(void)
+{
+    static const char *const names[]    = { "SSDT", NULL };
+    static const char *const expected[] = { "Device (MHPC)", NULL };
+    PcHardware               hw         = sample_hardware();
+    hw.memory_slots                     = 3;
+    hw.nvdimm                           = true;
+    check_disassembly(hw, names, expected);
 }
 
 static void test_disassembles(void)
@@ -445,6 +461,7 @@ int main(int argc, char **argv)
     g_test_add_func("/acpi/commands", test_commands);
     g_test_add_func("/acpi/user-tables", test_user_tables);
     g_test_add_func("/acpi/disassembles", test_disassembles);
+    g_test_add_func("/acpi/nvdimms", test_nvdimms);
     g_test_add_func("/acpi/q35-disassembles", test_q35_disassembles);
     g_test_add_func("/acpi/microvm-disassembles", test_microvm_disassembles);
     g_test_add_func("/acpi/mp-table", test_mp_table);

@@ -96,7 +96,7 @@ static void test_bytes(void)
     g_assert_cmphex(in16(&r.t, EN), ==, 0x0421);
     g_assert_cmphex(in8(&r.t, EN + 1), ==, 0x04);
     piix4_pm_power_button(r.pm);
-    piix4_pm_woken(r.pm, ACPI_WAKE_OTHER);
+    r.t.p.woken(r.t.p.power_button, WAKE_OTHER);
     g_assert_cmphex(in32(&r.t, STS), ==, 0x04218100);
     out8(&r.t, STS + 1, 0x80);
     g_assert_cmphex(in16(&r.t, STS), ==, 0x0100);

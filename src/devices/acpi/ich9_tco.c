@@ -194,7 +194,7 @@ void tco_reset(Ich9Tco *tco, ResetKind kind)
     tco->rld      = TIMER_DEFAULT;
     tco->tmr      = TIMER_DEFAULT;
     tco->sts1     = 0;
-    tco->sts2     = kind == RESET_WARM ? tco->sts2 : 0;
+    tco->sts2     = kind == RESET_COLD ? 0 : tco->sts2;
     tco->cnt1     = 0;
     tco->cnt2     = CNT2_DEFAULT;
     tco->dat_in = tco->dat_out = tco->wdcnt = 0;

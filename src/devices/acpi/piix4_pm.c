@@ -298,11 +298,6 @@ void piix4_pm_power_button(Piix4Pm *pm)
     pm1_power_button(&pm->pm1);
 }
 
-void piix4_pm_woken(Piix4Pm *pm, AcpiWake why)
-{
-    pm1_woken(&pm->pm1, why);
-}
-
 void piix4_pm_raise_gpe(Piix4Pm *pm, unsigned n)
 {
     pm->gpe_sts |= (uint16_t)(1u << n);

@@ -35,9 +35,6 @@ AcpiPm1 *piix4_pm_pm1(Piix4Pm *pm);
 /* system_powerdown: the power button is pressed. */
 void piix4_pm_power_button(Piix4Pm *pm);
 
-/* The machine wakes from S3. The guest finds WAK_STS and why. */
-void piix4_pm_woken(Piix4Pm *pm, AcpiWake why);
-
 /* Raises general purpose event n (0..15): hotplug controllers. */
 void piix4_pm_raise_gpe(Piix4Pm *pm, unsigned n);
 

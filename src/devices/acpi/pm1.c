@@ -55,12 +55,35 @@ static void press_power_button(void *pm1)
     pm1_power_button(pm1);
 }
 
+static bool can_sleep(void *pm1)
+{
+    return pm1_has_s3(pm1);
+}
+
+/* The alarm clock has an enable bit; the power button always does it. */
+static bool may_wake(void *opaque, WakeReason reason)
+{
+    return reason != WAKE_RTC || ((AcpiPm1 *)opaque)->en & RTC;
+}
+
+/* The guest finds WAK_STS and why. */
+static void woken(void *opaque, WakeReason reason)
+{
+    static const uint16_t reasons[] = { [WAKE_OTHER] = 0, [WAKE_RTC] = RTC, [WAKE_POWER_BUTTON] = PWRBTN };
+    AcpiPm1              *pm1       = opaque;
+    pm1->sts |= WAK_STS | reasons[reason];
+    pm1->changed(pm1->opaque);
+}
+
 void pm1_init(AcpiPm1 *pm1, Platform *platform)
 {
     pm1->platform = platform;
     timer_init(&pm1->overflow, platform->clocks, VIRTUAL_CLOCK, overflow_fired, pm1);
     platform->press_power_button = press_power_button;
     platform->power_button       = pm1;
+    platform->can_sleep          = can_sleep;
+    platform->may_wake           = may_wake;
+    platform->woken              = woken;
 }
 
 void pm1_destroy(AcpiPm1 *pm1)
@@ -69,6 +92,9 @@ void pm1_destroy(AcpiPm1 *pm1)
     if (pm1->platform->power_button == pm1) {
         pm1->platform->press_power_button = NULL;
         pm1->platform->power_button       = NULL;
+        pm1->platform->can_sleep          = NULL;
+        pm1->platform->may_wake           = NULL;
+        pm1->platform->woken              = NULL;
     }
 }
 
@@ -165,13 +191,5 @@ void pm1_power_button(AcpiPm1 *pm1)
 {
     pm1->sts |= PWRBTN;
     pm1->changed(pm1->opaque);
-}
-
-void pm1_woken(AcpiPm1 *pm1, AcpiWake why)
-{
-    static const uint16_t reasons[] = {
-        [ACPI_WAKE_OTHER] = 0, [ACPI_WAKE_RTC] = RTC, [ACPI_WAKE_POWER_BUTTON] = PWRBTN, [ACPI_WAKE_PM_TIMER] = TMROF
-    };
-    pm1->sts |= WAK_STS | reasons[why];
-    pm1->changed(pm1->opaque);
+    platform_wake(pm1->platform, WAKE_POWER_BUTTON);
 }

@@ -23,9 +23,8 @@ typedef struct AcpiPm1 {
     uint8_t     disable_s3, disable_s4, s4_val; /* properties */
 } AcpiPm1;
 
-/* Waking from S3 needs firmware that runs; it is offered when that works. */
 #define PM1_PROPERTIES(Type, pm1)                                                                                      \
-    FIELD(Type, pm1.disable_s3, "disable_s3", .initial = 1, .min = 0, .max = 1,                                        \
+    FIELD(Type, pm1.disable_s3, "disable_s3", .min = 0, .max = 1,                                        \
           .help = "do not offer suspend to RAM"),                                                                      \
         FIELD(Type, pm1.disable_s4, "disable_s4", .min = 0, .max = 1, .help = "do not offer suspend to disk"),         \
         FIELD(Type, pm1.s4_val, "s4_val", .initial = PM1_S4_TYPE, .min = 0, .max = 7,                                  \
@@ -56,9 +55,5 @@ bool pm1_has_s3(const AcpiPm1 *pm1);
 bool pm1_has_s4(const AcpiPm1 *pm1);
 
 void pm1_power_button(AcpiPm1 *pm1);
-
-/* The machine wakes from S3. The guest finds WAK_STS and why. */
-typedef enum AcpiWake { ACPI_WAKE_OTHER, ACPI_WAKE_RTC, ACPI_WAKE_POWER_BUTTON, ACPI_WAKE_PM_TIMER } AcpiWake;
-void pm1_woken(AcpiPm1 *pm1, AcpiWake why);
 
 #endif

@@ -29,7 +29,7 @@ static const Field serial_properties[] = {
     FIELD(IsaSerial, irq, "irq", .initial = BY_INDEX, .help = "ISA interrupt; 4294967295: by index"),
     FIELD(IsaSerial, uart.baudbase, "baudbase", .initial = 115200, .min = 1, .max = UINT32_MAX,
           .help = "input clock divided by 16"),
-    FIELD(IsaSerial, wakeup, "wakeup", .unsupported = true, .help = "input wakes a sleeping machine up"),
+    FIELD(IsaSerial, wakeup, "wakeup", .help = "input wakes a sleeping machine up"),
     {}
 };
 
@@ -58,6 +58,11 @@ static void note_index(Device *dev, void *used)
     }
 }
 
+static void wake(void *serial)
+{
+    platform_wake(((IsaSerial *)serial)->dev.platform, WAKE_OTHER);
+}
+
 static bool serial_realize(Device *dev, Error *err)
 {
     IsaSerial *s = (IsaSerial *)dev;
@@ -83,7 +88,9 @@ static bool serial_realize(Device *dev, Error *err)
     if (s->irq >= G_N_ELEMENTS(p->isa_irq)) {
         return error_set(err, "irq %u is no ISA interrupt (0 to 15)", s->irq);
     }
-    s->uart.irq.to = p->isa_irq[s->irq];
+    s->uart.irq.to   = p->isa_irq[s->irq];
+    s->uart.received = s->wakeup ? wake : NULL;
+    s->uart.owner    = s;
     if (!uart_realize(&s->uart, p->chars, s->chardev, p->clocks, err)) {
         return false;
     }

@@ -275,6 +275,9 @@ static size_t uart_can_read(void *opaque)
 static void uart_take(void *opaque, const uint8_t *buf, size_t len)
 {
     Uart *u = opaque;
+    if (u->received) {
+        u->received(u->owner);
+    }
     for (size_t i = 0; i < len; i++) {
         receive(u, buf[i]);
     }

@@ -27,13 +27,15 @@ typedef struct Uart {
     uint8_t  lsr; /* OE and the transmitter's bits; the others come from the receiver's queue */
     uint16_t divisor;
     UartFifo receive, transmit;
-    bool     thre_pending;    /* the transmitter became empty and nobody has looked since */
-    bool     timeout_pending; /* characters lie in the queue and none came or went for a while */
-    bool     breaking;        /* what is sent is a break */
-    bool     break_waiting;   /* one came while there was no room: it would not have been so fast on a wire */
-    Timer    timeout;         /* until timeout_pending */
-    Timer    poll;            /* of the other side's modem lines, while the guest wants to hear of them */
-    bool     has_modem;       /* the chardev has modem lines */
+    void (*received)(void *opaque); /* something came in; the owner's, may be NULL */
+    void *owner;
+    bool  thre_pending;    /* the transmitter became empty and nobody has looked since */
+    bool  timeout_pending; /* characters lie in the queue and none came or went for a while */
+    bool  breaking;        /* what is sent is a break */
+    bool  break_waiting;   /* one came while there was no room: it would not have been so fast on a wire */
+    Timer timeout;         /* until timeout_pending */
+    Timer poll;            /* of the other side's modem lines, while the guest wants to hear of them */
+    bool  has_modem;       /* the chardev has modem lines */
 } Uart;
 
 extern const Field uart_state[];

@@ -231,6 +231,7 @@ static bool press_key(void *opaque, uint16_t code, bool down)
 
 static bool send_keys(void *opaque, const uint16_t *codes, unsigned n, unsigned hold_ms, Error *err)
 {
+    platform_wake(((I8042 *)opaque)->dev.platform, WAKE_OTHER);
     return key_queue_add(&((I8042 *)opaque)->keys, codes, n, hold_ms) ||
            error_set(err, "%d key combinations wait already", KEYS_WAITING_MAX);
 }

@@ -58,6 +58,9 @@ static void pmc_unrealize(Device *dev)
 /* D_LCK is undone here too: this is the reset that power-on and PCIRST# share. */
 static void pmc_reset(Device *dev, ResetKind kind)
 {
+    if (kind == RESET_WAKE) {
+        return; /* SeaBIOS goes on in shadow RAM */
+    }
     pci_device_reset(dev, kind);
     pci_host_function_update((PciHostFunction *)dev);
 }

@@ -219,6 +219,9 @@ static void mch_unrealize(Device *dev)
 /* D_LCK is undone here too: this is the reset that power-on and PLTRST# share. */
 static void mch_reset(Device *dev, ResetKind kind)
 {
+    if (kind == RESET_WAKE) {
+        return; /* SeaBIOS goes on in shadow RAM */
+    }
     pci_device_reset(dev, kind);
     mch_update((Mch *)dev);
 }

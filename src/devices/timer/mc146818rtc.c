@@ -247,6 +247,9 @@ static int64_t next_alarm(const Rtc *rtc, int64_t after)
 
 static void update_irq(Rtc *rtc)
 {
+    if (rtc->cmos[REG_C] & rtc->cmos[REG_B] & C_AF) {
+        platform_wake(rtc->dev.platform, WAKE_RTC);
+    }
     bool active      = rtc->cmos[REG_C] & rtc->cmos[REG_B] & C_ALL;
     rtc->cmos[REG_C] = (uint8_t)((rtc->cmos[REG_C] & C_ALL) | (active ? C_IRQF : 0));
     irq_set(&rtc->irq, active);
