@@ -283,9 +283,12 @@ static void add_io_apic(GByteArray *o, unsigned id, uint64_t address, unsigned f
     put(o, first_gsi, 4);
 }
 
+/* The MADT: types of entries, flags of processors. */
+enum { LAPIC = 0, OVERRIDE = 2, LAPIC_NMI = 4, X2APIC = 9, X2APIC_NMI = 10 };
+enum { MADT_FIRST = 44, MADT_ENABLED = 1 << 0, MADT_ONLINE_CAPABLE = 1 << 1 };
+
 static void add_madt(Builder *b, const PcHardware *hw)
 {
-    enum { LAPIC = 0, OVERRIDE = 2, LAPIC_NMI = 4, X2APIC = 9, X2APIC_NMI = 10 };
     GByteArray *o  = b->blob->data;
     uint32_t    at = table_begin(b, "APIC", 5);
     bool        x2 = false;
@@ -299,14 +302,14 @@ static void add_madt(Builder *b, const PcHardware *hw)
             put(o, 8, 1);
             put(o, i, 1);
             put(o, id, 1);
-            put(o, 1, 4); /* enabled */
+            put(o, hardware_has_cpu(hw, i) ? MADT_ENABLED : MADT_ONLINE_CAPABLE, 4);
         } else {
             x2 = true;
             put(o, X2APIC, 1);
             put(o, 16, 1);
             put(o, 0, 2);
             put(o, id, 4);
-            put(o, 1, 4);
+            put(o, hardware_has_cpu(hw, i) ? MADT_ENABLED : MADT_ONLINE_CAPABLE, 4);
             put(o, i, 4);
         }
     }
@@ -613,4 +616,40 @@ TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrAr
     }
     g_array_unref(b.offsets);
     return rsdp;
+}
+
+/* Tables follow one another; of two with the same name the last is ours, not the user's. */
+static uint8_t *find_madt(const TableBlob *blob)
+{
+    uint8_t *found = NULL;
+    uint32_t at    = 0;
+    while (blob->data->len - at >= HEADER_SIZE) {
+        uint8_t *table = blob->data->data + at;
+        uint32_t len   = load_le32(table + HEADER_LENGTH);
+        if (len < HEADER_SIZE || len > blob->data->len - at) {
+            break;
+        }
+        found = memcmp(table, "APIC", 4) == 0 ? table : found;
+        at    = MIN((at + len + 7) & ~7u, blob->data->len);
+    }
+    return found;
+}
+
+const TableBlob *acpi_update_cpus(FirmwareTables *tables, const PcHardware *hw, bool applied)
+{
+    const TableBlob *blob  = tables->blobs->pdata[0];
+    uint8_t         *madt  = find_madt(blob);
+    uint32_t         len   = madt ? load_le32(madt + HEADER_LENGTH) : 0;
+    unsigned         index = 0;
+    for (uint32_t at = MADT_FIRST; at + 2 <= len && index < hw->cpus; at += madt[at + 1]) {
+        if (madt[at] == LAPIC || madt[at] == X2APIC) {
+            uint32_t flags = hardware_has_cpu(hw, index++) ? MADT_ENABLED : MADT_ONLINE_CAPABLE;
+            store_le32(madt + at + (madt[at] == LAPIC ? 4 : 8), flags);
+        }
+    }
+    if (madt && applied) {
+        madt[HEADER_CHECKSUM] = 0;
+        madt[HEADER_CHECKSUM] = table_checksum(madt, len);
+    }
+    return blob;
 }

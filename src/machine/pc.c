@@ -11,6 +11,7 @@
 #include "devices/misc/coprocessor.h"
 #include "devices/misc/port92.h"
 #include "machine/acpi.h"
+#include "machine/cpuplug.h"
 #include "machine/mptable.h"
 #include "machine/numa.h"
 #include "machine/smbios.h"
@@ -19,7 +20,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { IO_APIC_ID = 0, PCI32_LAST = 0xfebfffff };
+enum { IO_APIC_ID = 0, PCI32_LAST = 0xfebfffff, CMOS_CPUS = 0x5f };
 
 /* Room above RAM for 64-bit BARs that do not fit below 4 GiB. */
 #define PCI64_SIZE (32 * GiB)
@@ -130,6 +131,77 @@ static void choose_windows(PcBoard *pc)
                                 .mem_last    = hw->pci32_last,
                                 .mem64_first = hw->pci64_first,
                                 .mem64_last  = hw->pci64_last };
+}
+
+/* ---- vCPUs ---- */
+
+/* All that there can be have their numbers from the start. */
+static void number_cpus(PcBoard *pc)
+{
+    Machine *m      = pc->machine;
+    pc->hw.cpus     = MAX(m->config.smp.max_cpus, m->cpus->len);
+    pc->apic_ids    = g_new0(uint32_t, pc->hw.cpus);
+    pc->hw.apic_ids = pc->apic_ids;
+    for (unsigned i = 0; i < pc->hw.cpus; i++) {
+        pc->apic_ids[i] = x86_apic_id(&m->topology, i);
+    }
+}
+
+static bool make_cpu_hotplug(PcBoard *pc, Error *err)
+{
+    CpuHotplugSetup setup = { .port       = pc->chipset->wiring->cpu_hotplug_port,
+                              .n_slots    = pc->hw.cpus,
+                              .apic_ids   = pc->apic_ids,
+                              .raise_gpe  = pc->chipset->raise_gpe,
+                              .gpe_opaque = pc };
+    if (!pc->pm || !setup.raise_gpe) {
+        return true;
+    }
+    pc->hw.cpu_hotplug_port = setup.port;
+    return machine_make_cpu_hotplug(pc->machine, &setup, err);
+}
+
+/* Is it another set than before? */
+static bool note_cpus(PcBoard *pc)
+{
+    bool changed   = false;
+    pc->hw.present = pc->present;
+    for (unsigned i = 0; i < pc->hw.cpus; i++) {
+        bool there = machine_cpu(pc->machine, i) != NULL;
+        changed |= there != pc->present[i];
+        pc->present[i] = there;
+    }
+    return changed;
+}
+
+void pc_cpus_changed(Machine *m)
+{
+    PcBoard *pc = pc_board(m);
+    if (pc->rtc) {
+        rtc_set_cmos(pc->rtc, CMOS_CPUS, (uint8_t)(m->cpus->len - 1));
+    }
+    if (pc->fw_cfg) {
+        fw_cfg_add_i16(pc->fw_cfg, FW_CFG_NB_CPUS, (uint16_t)m->cpus->len);
+    }
+}
+
+/* SMIs would find no handler of theirs in a vCPU that comes after firmware has gone. */
+bool pc_check_cpu(Machine *m, Error *err)
+{
+    PcBoard *pc = pc_board(m);
+    return !pc->chipset->smi_to_all || !pc->chipset->smi_to_all(pc) ||
+           error_set_unsupported(err, "plugging in a vCPU while firmware has SMIs sent to all of them");
+}
+
+/* The next guest finds in the tables what is there now. */
+static void update_tables(PcBoard *pc)
+{
+    if (pc->acpi && note_cpus(pc)) {
+        const TableBlob *blob = acpi_update_cpus(pc->acpi, &pc->hw, pc->boot != NULL);
+        if (!pc->boot) {
+            pc_export_again(pc, blob);
+        }
+    }
 }
 
 /* ---- Interrupts ---- */
@@ -316,7 +388,7 @@ static void fill_cmos(PcBoard *pc)
         { 0x30, 2, MIN((hw->ram_below_4g - MIN(hw->ram_below_4g, MiB)) / KiB, 0xffff) },
         { 0x34, 2, MIN((hw->ram_below_4g - MIN(hw->ram_below_4g, 16 * MiB)) / (64 * KiB), 0xffff) },
         { 0x5b, 3, MIN(hw->ram_above_4g / (64 * KiB), 0xffffff) },
-        { 0x5f, 1, hw->cpus - 1 },
+        { CMOS_CPUS, 1, pc->machine->cpus->len - 1 },
         { 0x10, 1, 0 },                                /* no floppy drives */
         { 0x14, 1, 2 | (pc->machine->i8042 ? 4 : 0) }, /* coprocessor, PS/2 mouse */
     };
@@ -382,8 +454,8 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
     m->board      = pc;
     pc->machine   = m;
     pc->chipset   = chipset;
-    pc->hw.cpus   = m->cpus->len;
     pc->hw.wiring = chipset->wiring;
+    number_cpus(pc);
     if (!refuse_missing(m, err) || !check_nvdimm(m, err)) {
         return false;
     }
@@ -392,7 +464,7 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
     bool ok = chipset->make(pc, err);
     memory_commit(p->memory);
     if (!ok || !make_interrupt_controllers(pc, err) || !make_timers(pc, err) || !make_isa_devices(pc, err) ||
-        !chipset->make_rest(pc, err) || !make_room_for_memory(pc, err)) {
+        !chipset->make_rest(pc, err) || !make_cpu_hotplug(pc, err) || !make_room_for_memory(pc, err)) {
         return false;
     }
     choose_windows(pc);
@@ -450,12 +522,8 @@ static void describe_hardware(PcBoard *pc)
     Machine    *m  = pc->machine;
     PcHardware *hw = &pc->hw;
 
-    pc->apic_ids = g_new0(uint32_t, m->cpus->len);
-    for (guint i = 0; i < m->cpus->len; i++) {
-        pc->apic_ids[i] = x86_apic_id(&m->topology, i);
-    }
+    note_cpus(pc);
     X86CpuidLeaf id      = x86_cpuid(m->cpus->pdata[0], 1, 0);
-    hw->apic_ids         = pc->apic_ids;
     hw->sockets          = m->topology.sockets;
     hw->cores_per_socket = m->topology.dies * m->topology.modules * m->topology.cores;
     hw->threads_per_core = m->topology.threads;
@@ -557,6 +625,7 @@ void pc_reset(Machine *m, ResetKind kind)
         }
         return;
     }
+    update_tables(pc);
     if (pc->boot) {
         pc_start_direct_boot(pc);
     } else {

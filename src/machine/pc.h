@@ -42,6 +42,7 @@ typedef struct PcChipset {
     void (*describe)(PcBoard *pc);              /* power management in hw, where it is not PM1's; may be NULL */
     void (*set_up)(PcBoard *pc);                /* direct boot: registers as firmware leaves them */
     void (*raise_gpe)(void *pc, unsigned n);    /* a general purpose event of `pm`; NULL: there are none */
+    bool (*smi_to_all)(PcBoard *pc);            /* firmware wants SMIs on all processors; NULL: never */
 } PcChipset;
 
 struct PcBoard {
@@ -75,7 +76,8 @@ struct PcBoard {
     GByteArray *nfit;
 
     PcHardware      hw;
-    uint32_t       *apic_ids;
+    uint32_t       *apic_ids; /* hw's, and which vCPUs were there when the tables were made */
+    bool            present[CPU_SLOTS_MAX];
     PciWindows      windows;
     FirmwareTables *acpi, *smbios, *mp; /* NULL: there are none */
     BootOrder       boot_order;
@@ -102,6 +104,8 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err);
 bool pc_finish(Machine *m, Error *err);
 void pc_reset(Machine *m, ResetKind kind);
 void pc_detach(Machine *m);
+bool pc_check_cpu(Machine *m, Error *err);
+void pc_cpus_changed(Machine *m);
 void pc_free(Machine *m);
 /* For PcChipset.make: bus, PCI memory and the view of SMM are the bridge's. */
 void pc_use_host(PcBoard *pc, PciHost *host);
@@ -151,6 +155,9 @@ bool pc_load_bios(PcBoard *pc, Error *err);
 
 /* firmware.c: copies the end of the firmware into RAM where the board has no other way to show it. At reset. */
 void pc_copy_bios(PcBoard *pc);
+
+/* firmware.c: exports a blob that has changed once more. */
+void pc_export_again(PcBoard *pc, const TableBlob *blob);
 
 /* firmware.c: fills fw_cfg in; `tables` are exported for firmware when there is no direct boot. */
 bool pc_fill_fw_cfg(PcBoard *pc, Error *err);

@@ -162,13 +162,17 @@ static const Field ost_info_result = QMP_LIST("", ost_info);
 
 static bool query_acpi_ospm_status(Monitor *mon, void *args, Json **result, Error *err)
 {
-    MemoryDevices *all = mon->machine->platform.memory_devices;
-    if (!all || !all->host.status) {
+    MemoryDevices    *all  = mon->machine->platform.memory_devices;
+    const CpuHotplug *cpus = mon->machine->cpu_hotplug;
+    if ((!all || !all->host.status) && !cpus) {
         return error_set(err, "this machine has no slots that ACPI knows of");
     }
     *result = json_new_list();
-    for (unsigned i = 0; i < all->n_slots; i++) {
+    for (unsigned i = 0; all && all->host.status && i < all->n_slots; i++) {
         json_append(*result, all->host.status(all->host.opaque, i));
+    }
+    for (unsigned i = 0; cpus && i < cpu_hotplug_slots(cpus); i++) {
+        json_append(*result, cpu_hotplug_status(cpus, i));
     }
     return true;
 }
