@@ -136,8 +136,8 @@ static void add_pieces(PcBoard *pc, const BootImage *image, const char *what, co
             end   = MAX(end, p->addr + p->size);
         }
     }
-    first                    = MIN(first, end);
-    g_autofree uint8_t *data = g_malloc0(end - first);
+    first         = MIN(first, end);
+    uint8_t *data = g_malloc0(end - first);
     for (guint i = 0; i < image->pieces->len; i++) {
         const BootPiece *p = &g_array_index(image->pieces, BootPiece, i);
         if (p->len && (strcmp(p->what, what) == 0 || strcmp(p->what, other) == 0)) {
@@ -145,6 +145,7 @@ static void add_pieces(PcBoard *pc, const BootImage *image, const char *what, co
         }
     }
     add_part(pc, addr_key, first, size_key, data_key, data, end - first);
+    g_free(data);
 }
 
 /* PVH and multiboot: the image as direct boot would lay it out, where firmware is not in the way. */

@@ -13,7 +13,7 @@ enum {
     N_SLOTS     = offsetof(DbtFrame, cpu) / 8, /* words of the frame that are followed */
     N_MICRO     = DBT_MICROS,
     N_RUNS      = DBT_ENTRIES - DBT_MICROS,
-    MAX_LOOKUPS = 64,
+    MAX_LOOKUPS = 3 * DBT_MAX_INSNS,         /* MOVS makes two, far transfers more */
     N_ENTRIES   = N_MICRO + 2 * MAX_LOOKUPS, /* with those of look-ups: for reads, for writes */
     MAX_FACTS   = 2 * DBT_MAX_INSNS,         /* a group may be open from the first instruction to the last */
     MAX_JOINS   = 16,
