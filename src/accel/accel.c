@@ -211,6 +211,30 @@ bool accel_add_vcpu(Accel *accel, X86Cpu *cpu, Error *err)
     return true;
 }
 
+/* The thread has been told to end. */
+static void take_out(Accel *accel, Vcpu *v)
+{
+    if (v->has_thread) {
+        int depth = machine_lock_drop(accel->lock);
+        pthread_join(v->thread, NULL);
+        machine_lock_restore(accel->lock, depth);
+        v->has_thread = false;
+    }
+    if (accel_type(accel)->vcpu_free) {
+        accel_type(accel)->vcpu_free(accel, x86_cpu(v));
+    }
+    vcpu_group_remove(accel->group, v);
+    v->accel = NULL;
+}
+
+void accel_remove_vcpu(Accel *accel, X86Cpu *cpu)
+{
+    g_assert(!accel->running);
+    cpu->vcpu.ending = true;
+    vcpu_request(&cpu->vcpu, VCPU_REQUEST_EXIT);
+    take_out(accel, &cpu->vcpu);
+}
+
 /* Is there nothing to do for it before an interrupt comes? */
 static bool is_idle(X86Cpu *cpu)
 {
@@ -248,7 +272,7 @@ bool accel_vcpu_wait(Accel *accel, X86Cpu *cpu)
     for (;;) {
         vcpu_request_done(v, VCPU_REQUEST_EXIT);
         vcpu_run_work(v);
-        if (accel->ending) {
+        if (accel->ending || v->ending) {
             return false;
         }
         bool may_run = accel->running && !v->stopped;
@@ -290,6 +314,18 @@ static void kick_all(Accel *accel)
     }
 }
 
+/* Each vCPU does what is noted in it. */
+static void set_going(Accel *accel, bool any, bool freely)
+{
+    accel->running = any;
+    if (any && accel_type(accel)->resuming) {
+        accel_type(accel)->resuming(accel);
+    }
+    clock_set_running(accel->clocks, freely);
+    x86_tsc_set_running(accel->group, freely);
+    kick_all(accel);
+}
+
 void accel_resume_each(Accel *accel, VcpuResume (*how)(void *opaque, Vcpu *cpu), void *opaque)
 {
     bool any = false, freely = false;
@@ -302,13 +338,7 @@ void accel_resume_each(Accel *accel, VcpuResume (*how)(void *opaque, Vcpu *cpu),
         any |= action != VCPU_STAY;
         freely |= action == VCPU_RUN;
     }
-    accel->running = any;
-    if (any && accel_type(accel)->resuming) {
-        accel_type(accel)->resuming(accel);
-    }
-    clock_set_running(accel->clocks, freely);
-    x86_tsc_set_running(accel->group, freely);
-    kick_all(accel);
+    set_going(accel, any, freely);
 }
 
 static VcpuResume run_all(void *opaque, Vcpu *cpu)
@@ -338,6 +368,27 @@ void accel_pause_all(Accel *accel)
         accel_type(accel)->paused(accel);
     }
     x86_tsc_set_running(accel->group, false);
+}
+
+bool accel_hold(Accel *accel)
+{
+    bool held = accel->running;
+    if (held) {
+        accel_pause_all(accel);
+    }
+    return held;
+}
+
+void accel_release(Accel *accel, bool held)
+{
+    bool freely = false;
+    for (unsigned i = 0; i < vcpu_group_size(accel->group); i++) {
+        const Vcpu *v = vcpu_group_get(accel->group, i);
+        freely |= !v->stopped && !v->single_step;
+    }
+    if (held) {
+        set_going(accel, true, freely);
+    }
 }
 
 /* --- boards and debuggers --- */
@@ -387,17 +438,6 @@ void accel_shutdown(Accel *accel)
     accel->ending = true;
     kick_all(accel);
     while (vcpu_group_size(accel->group)) {
-        Vcpu *v = vcpu_group_get(accel->group, vcpu_group_size(accel->group) - 1);
-        if (v->has_thread) {
-            int depth = machine_lock_drop(accel->lock);
-            pthread_join(v->thread, NULL);
-            machine_lock_restore(accel->lock, depth);
-            v->has_thread = false;
-        }
-        if (accel_type(accel)->vcpu_free) {
-            accel_type(accel)->vcpu_free(accel, x86_cpu(v));
-        }
-        vcpu_group_remove(accel->group, v);
-        v->accel = NULL;
+        take_out(accel, vcpu_group_get(accel->group, vcpu_group_size(accel->group) - 1));
     }
 }

@@ -100,8 +100,15 @@ void   accel_print_help(GString *out);
 /* The properties of one accelerator. false: there is none of that name, or it is not built. */
 bool accel_print_type_help(const char *name, GString *out, Error *err);
 
-/* Adds the vCPU to the accelerator's group and starts its thread, stopped. */
+/* Adds the vCPU, which has its index, to the accelerator's group and starts its thread, stopped; and ends the thread
+ * and takes it out again (the machine lock is given up while it waits). The others stand. */
 bool accel_add_vcpu(Accel *accel, X86Cpu *cpu, Error *err);
+void accel_remove_vcpu(Accel *accel, X86Cpu *cpu);
+
+/* All vCPUs stand when accel_hold() returns (it gives the machine lock up while it waits), and go on as they were with
+ * accel_release(), which takes its result: for changes that none may see half done. Main loop. */
+bool accel_hold(Accel *accel);
+void accel_release(Accel *accel, bool held);
 
 static inline const AccelType *accel_type(const Accel *accel)
 {

@@ -8,6 +8,7 @@
 #include "cpu/x86/cpuid.h"
 #include "devices/device.h"
 #include "machine/machine.h"
+#include "monitor/cpu_model.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -50,7 +51,7 @@ static bool answer_entry(const CliEntry *entry, Error *err)
     }
     if (!strcmp(name, "device") && entry->json && json_get(entry->json, "help") && first) {
         out = g_string_new(NULL);
-        if (!device_print_type_help(first, out, err)) {
+        if (!cpu_model_device_type_help(first, out, err)) {
             g_string_free(out, TRUE);
             return false;
         }
@@ -95,7 +96,7 @@ static bool answer_entry(const CliEntry *entry, Error *err)
     } else if (!strcmp(name, "accel")) {
         accel_print_help(out);
     } else if (!strcmp(name, "device")) {
-        device_print_help(out);
+        cpu_model_device_help(out);
     } else if (!strcmp(name, "chardev")) {
         char_print_help(out);
     } else if (!strcmp(name, "audiodev")) {

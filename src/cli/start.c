@@ -12,6 +12,7 @@
 #include "cli/mons.h"
 #include "debug/gdbstub.h"
 #include "debug/qtest.h"
+#include "machine/cpuplug.h"
 #include "machine/numa.h"
 
 #include <errno.h>
@@ -381,8 +382,9 @@ static bool configure(Start *s, const MachineType *type, Error *err)
     if (!smp && !smp_parse(NULL, true, true, type->max_cpus, type->name, &c->smp, err)) {
         return false;
     }
-    if (c->smp.max_cpus > c->smp.cpus) {
-        return error_set_unsupported(err, "-smp: CPU hotplug (maxcpus above cpus)");
+    if (c->smp.max_cpus > c->smp.cpus && !type->hotpluggable_cpus) {
+        return error_set(err, "-smp maxcpus=%u: the machine '%s' has no vCPUs but those of cpus=%u", c->smp.max_cpus,
+                         type->name, c->smp.cpus);
     }
     return take_paths(s, "smbios", c->smbios, err) && take_paths(s, "acpitable", c->acpi_tables, err) &&
            configure_memory(s, c, type, err) && configure_numa(s, c, type, err) && configure_rtc(s, c, err) &&
@@ -539,7 +541,7 @@ static bool add_devices(Start *s, Error *err)
 {
     for (size_t i = 0; cli_nth(s->cli, "device", i); i++) {
         const CliEntry *entry = cli_nth(s->cli, "device", i);
-        if (!device_create(&s->machine->platform, entry->json, true, err)) {
+        if (!machine_add_device(s->machine, entry->json, true, err)) {
             return cli_blame(entry, err);
         }
     }

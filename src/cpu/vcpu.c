@@ -215,7 +215,6 @@ void vcpu_group_add(VcpuGroup *group, Vcpu *cpu)
 {
     g_mutex_lock(&group->mutex);
     cpu->group = group;
-    cpu->index = (int)group->cpus->len;
     g_ptr_array_add(group->cpus, cpu);
     g_mutex_unlock(&group->mutex);
 }

@@ -29,7 +29,7 @@ enum {
 };
 
 struct Vcpu {
-    int           index;
+    int           index; /* its number: no two in a group have the same, and there may be gaps */
     VcpuGroup    *group;
     Clocks       *clocks;
     MachineLock  *lock; /* the machine lock */
@@ -46,6 +46,7 @@ struct Vcpu {
     bool                      stopped;     /* stopped by the user or the machine; machine lock */
     bool                      debug_stop;  /* stopped at a breakpoint or step; for the debugger */
     bool                      single_step; /* stops after one instruction; machine lock */
+    bool                      ending;      /* its thread is to end; machine lock */
 
     /* Accelerator's: thread, condition to wait on while halted or stopped, queue of work. */
     pthread_t thread;
@@ -107,7 +108,7 @@ void vcpu_run_work(Vcpu *cpu);
 /* All vCPUs of a machine. */
 VcpuGroup *vcpu_group_new(void);
 void       vcpu_group_free(VcpuGroup *group);
-void       vcpu_group_add(VcpuGroup *group, Vcpu *cpu); /* sets cpu->group and index */
+void       vcpu_group_add(VcpuGroup *group, Vcpu *cpu); /* sets cpu->group */
 void       vcpu_group_remove(VcpuGroup *group, Vcpu *cpu);
 unsigned   vcpu_group_size(const VcpuGroup *group);
 Vcpu      *vcpu_group_get(const VcpuGroup *group, unsigned index);

@@ -139,6 +139,11 @@ static unsigned n_cpus(const GdbServer *s)
     return MIN(s->target->n_cpus(s->target->opaque), GDB_CPUS_MAX);
 }
 
+static bool has_cpu(const GdbServer *s, unsigned cpu)
+{
+    return cpu < n_cpus(s) && (!s->target->has_cpu || s->target->has_cpu(s->target->opaque, cpu));
+}
+
 /* Reads a thread id: *any for 0 and -1, else *cpu. */
 static bool take_thread(const GdbServer *s, const char **text, unsigned *cpu, bool *any)
 {
@@ -148,7 +153,7 @@ static bool take_thread(const GdbServer *s, const char **text, unsigned *cpu, bo
         *text += 2;
         return true;
     }
-    if (!gdb_hex_number(text, &n) || n > n_cpus(s)) {
+    if (!gdb_hex_number(text, &n) || (n && !has_cpu(s, (unsigned)MIN(n - 1, GDB_CPUS_MAX)))) {
         return false;
     }
     if (n) {
@@ -497,7 +502,9 @@ static void do_threads(GdbServer *s, const char *args)
 {
     g_autoptr(GString) text = g_string_new("m");
     for (unsigned i = 0; i < n_cpus(s); i++) {
-        g_string_append_printf(text, "%s%02x", i ? "," : "", i + 1);
+        if (has_cpu(s, i)) {
+            g_string_append_printf(text, "%s%02x", text->len > 1 ? "," : "", i + 1);
+        }
     }
     send_packet(s, text->str, text->len);
 }
@@ -684,7 +691,7 @@ void gdb_server_take(GdbServer *s, const uint8_t *data, size_t len)
             break;
         case GDB_INPUT_INTERRUPT:
             s->target->stop(s->target->opaque);
-            gdb_server_stopped(s, s->stop_cpu < n_cpus(s) ? s->stop_cpu : 0, GDB_SIGNAL_INT);
+            gdb_server_stopped(s, has_cpu(s, s->stop_cpu) ? s->stop_cpu : 0, GDB_SIGNAL_INT);
             break;
         case GDB_INPUT_PACKET:
             if (!s->no_ack) {

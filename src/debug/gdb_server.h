@@ -18,7 +18,8 @@ typedef struct GdbTarget {
     void       *opaque;
     const char *description; /* target.xml */
     unsigned    n_registers;
-    unsigned (*n_cpus)(void *opaque);
+    unsigned (*n_cpus)(void *opaque);            /* they have numbers below it */
+    bool (*has_cpu)(void *opaque, unsigned cpu); /* NULL: all of them are there */
     bool (*is_halted)(void *opaque, unsigned cpu);
     unsigned (*register_size)(void *opaque, unsigned reg);                           /* bytes */
     void (*read_register)(void *opaque, unsigned cpu, unsigned reg, uint8_t *value); /* as in memory */

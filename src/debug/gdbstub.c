@@ -26,12 +26,18 @@ struct GdbStub {
 
 static X86Cpu *cpu_of(GdbStub *g, unsigned cpu)
 {
-    return cpu < g->machine->cpus->len ? g->machine->cpus->pdata[cpu] : NULL;
+    return machine_cpu(g->machine, cpu);
 }
 
 static unsigned target_n_cpus(void *opaque)
 {
-    return ((GdbStub *)opaque)->machine->cpus->len;
+    const GPtrArray *cpus = ((GdbStub *)opaque)->machine->cpus;
+    return cpus->len ? (unsigned)((const X86Cpu *)cpus->pdata[cpus->len - 1])->vcpu.index + 1 : 0;
+}
+
+static bool target_has_cpu(void *opaque, unsigned cpu)
+{
+    return cpu_of(opaque, cpu) != NULL;
 }
 
 static bool target_is_halted(void *opaque, unsigned cpu)
@@ -281,6 +287,7 @@ GdbStub *gdb_stub_new(Machine *m, Chardev *chr, Error *err)
                                   .description       = g->description,
                                   .n_registers       = gdb_x86_register_count(),
                                   .n_cpus            = target_n_cpus,
+                                  .has_cpu           = target_has_cpu,
                                   .is_halted         = target_is_halted,
                                   .register_size     = target_register_size,
                                   .read_register     = target_read_register,

@@ -145,9 +145,14 @@ static void fail_unknown(Platform *platform, BusKind kind, const char *name, Err
 Bus *bus_find(Platform *platform, BusKind kind, const char *name, Error *err)
 {
     Bus *other = NULL;
+    bool full  = false;
     for (guint i = 0; platform->buses && i < platform->buses->len; i++) {
         Bus *bus = platform->buses->pdata[i];
         if (name && !is_named(bus, name)) {
+            continue;
+        }
+        if (!name && bus->kind == kind && bus->room && bus->devices->len >= bus->room) {
+            full = true;
             continue;
         }
         if (bus->kind == kind) {
@@ -157,6 +162,8 @@ Bus *bus_find(Platform *platform, BusKind kind, const char *name, Error *err)
     }
     if (name && other) {
         error_set(err, "bus '%s' is of kind %s, not %s", name, bus_kind_name(other->kind), bus_kind_name(kind));
+    } else if (full) {
+        error_set(err, "each %s bus has a device already", bus_kind_name(kind));
     } else {
         fail_unknown(platform, kind, name, err);
     }

@@ -111,6 +111,9 @@ static bool choose_bus(Device *dev, Bus **bus, Error *err)
         *bus = bus_find(dev->platform, kind, NULL, err);
         return *bus || error_prefix(err, "device '%s': ", dev->obj.type->name);
     }
+    if (*bus && (*bus)->room && (*bus)->devices->len >= (*bus)->room) {
+        return error_set(err, "bus '%s' has a device already", (*bus)->name);
+    }
     if (*bus && kind == BUS_NONE) {
         return error_set(err, "device '%s' sits on no bus", dev->obj.type->name);
     }

@@ -80,6 +80,7 @@ struct Bus {
     Platform  *platform;
     Device    *owner;   /* NULL for the board's main bus */
     GPtrArray *devices; /* borrowed */
+    unsigned   room;    /* devices it takes; 0: plug says */
     void      *data;    /* the kind's own: a PciBus for BUS_PCI */
     /* Called before realize: finds the device's place (PCI slot ...). May be NULL. */
     bool (*plug)(Bus *bus, Device *dev, Error *err);
@@ -162,7 +163,8 @@ bool         device_intercept_outputs(Device *dev, const char *name, PinHook *ho
 Bus *bus_new(BusKind kind, const char *name, Device *owner, Platform *platform);
 void bus_free(Bus *bus); /* earlier than its owner; nothing sits on it any more */
 
-/* By name, or by the id of the device that offers it ("scsi0", "scsi0/scsi0.0"). Name NULL: the first of its kind. */
+/* By name, or by the id of the device that offers it ("scsi0", "scsi0/scsi0.0"). Name NULL: the first of its kind
+ * that has room. */
 Bus        *bus_find(Platform *platform, BusKind kind, const char *name, Error *err);
 const char *bus_kind_name(BusKind kind); /* "PCI", as help shows it */
 

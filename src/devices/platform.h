@@ -64,7 +64,11 @@ struct Platform {
     void (*emit_event)(Platform *p, const char *event, Json *data);
     void *event_opaque;
 
+    uint64_t ram_size; /* the machine's own; memory devices come on top */
+
     struct MemoryDevices *memory_devices; /* the board's (devices/memory/memdevs.h); NULL: it takes none */
+
+    struct VirtioBalloon *balloon; /* devices/virtio/balloon.h; NULL: there is none */
 
     /* Set by the device that has the power button; NULL: there is none. Machine lock. */
     void (*press_power_button)(void *opaque);

@@ -11,10 +11,13 @@
 #include "devices/irq/ioapic.h"
 #include "devices/timer/hpet.h"
 #include "machine/acpi_numa.h"
+#include "machine/ssdt_nvdimm.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { PAGE_SIZE = 4096 };
 
 enum {
     HEADER_SIZE     = 36,
@@ -280,9 +283,12 @@ static void add_io_apic(GByteArray *o, unsigned id, uint64_t address, unsigned f
     put(o, first_gsi, 4);
 }
 
+/* The MADT: types of entries, flags of processors. */
+enum { LAPIC = 0, OVERRIDE = 2, LAPIC_NMI = 4, X2APIC = 9, X2APIC_NMI = 10 };
+enum { MADT_FIRST = 44, MADT_ENABLED = 1 << 0, MADT_ONLINE_CAPABLE = 1 << 1 };
+
 static void add_madt(Builder *b, const PcHardware *hw)
 {
-    enum { LAPIC = 0, OVERRIDE = 2, LAPIC_NMI = 4, X2APIC = 9, X2APIC_NMI = 10 };
     GByteArray *o  = b->blob->data;
     uint32_t    at = table_begin(b, "APIC", 5);
     bool        x2 = false;
@@ -296,14 +302,14 @@ static void add_madt(Builder *b, const PcHardware *hw)
             put(o, 8, 1);
             put(o, i, 1);
             put(o, id, 1);
-            put(o, 1, 4); /* enabled */
+            put(o, hardware_has_cpu(hw, i) ? MADT_ENABLED : MADT_ONLINE_CAPABLE, 4);
         } else {
             x2 = true;
             put(o, X2APIC, 1);
             put(o, 16, 1);
             put(o, 0, 2);
             put(o, id, 4);
-            put(o, 1, 4);
+            put(o, hardware_has_cpu(hw, i) ? MADT_ENABLED : MADT_ONLINE_CAPABLE, 4);
             put(o, i, 4);
         }
     }
@@ -383,6 +389,26 @@ static void add_numa(Builder *b, const PcHardware *hw)
     if (hw->numa->hmat) {
         at = table_begin(b, "HMAT", 2);
         acpi_hmat(o, hw);
+        table_end(b, at, true);
+    }
+}
+
+/* Where methods about NVDIMMs put what they ask. */
+#define NVDIMM_FILE "etc/acpi/nvdimm-mem"
+
+static void add_nvdimm(Builder *b, const PcHardware *hw)
+{
+    TableBlob *page = firmware_tables_add(b->tables, NVDIMM_FILE, PAGE_SIZE, TABLE_ZONE_HIGH, TABLE_NVS);
+    g_byte_array_set_size(page->data, PAGE_SIZE);
+    memset(page->data->data, 0, PAGE_SIZE);
+    uint32_t at      = table_begin(b, "SSDT", 1);
+    uint32_t page_at = ssdt_nvdimm_build(b->blob->data, hw->memory_slots);
+    firmware_tables_pointer(b->tables, b->blob, page_at, 4, page);
+    table_end(b, at, true);
+    if (hw->nfit) {
+        at = table_begin(b, "NFIT", 1);
+        put(b->blob->data, 0, 4);
+        g_byte_array_append(b->blob->data, hw->nfit->data, hw->nfit->len);
         table_end(b, at, true);
     }
 }
@@ -576,6 +602,9 @@ TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrAr
         if (hw->numa) {
             add_numa(&b, hw);
         }
+        if (hw->nvdimm) {
+            add_nvdimm(&b, hw);
+        }
         if (hw->acpi_pm) {
             add_waet(&b);
         }
@@ -587,4 +616,40 @@ TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrAr
     }
     g_array_unref(b.offsets);
     return rsdp;
+}
+
+/* Tables follow one another; of two with the same name the last is ours, not the user's. */
+static uint8_t *find_madt(const TableBlob *blob)
+{
+    uint8_t *found = NULL;
+    uint32_t at    = 0;
+    while (blob->data->len - at >= HEADER_SIZE) {
+        uint8_t *table = blob->data->data + at;
+        uint32_t len   = load_le32(table + HEADER_LENGTH);
+        if (len < HEADER_SIZE || len > blob->data->len - at) {
+            break;
+        }
+        found = memcmp(table, "APIC", 4) == 0 ? table : found;
+        at    = MIN((at + len + 7) & ~7u, blob->data->len);
+    }
+    return found;
+}
+
+const TableBlob *acpi_update_cpus(FirmwareTables *tables, const PcHardware *hw, bool applied)
+{
+    const TableBlob *blob  = tables->blobs->pdata[0];
+    uint8_t         *madt  = find_madt(blob);
+    uint32_t         len   = madt ? load_le32(madt + HEADER_LENGTH) : 0;
+    unsigned         index = 0;
+    for (uint32_t at = MADT_FIRST; at + 2 <= len && index < hw->cpus; at += madt[at + 1]) {
+        if (madt[at] == LAPIC || madt[at] == X2APIC) {
+            uint32_t flags = hardware_has_cpu(hw, index++) ? MADT_ENABLED : MADT_ONLINE_CAPABLE;
+            store_le32(madt + at + (madt[at] == LAPIC ? 4 : 8), flags);
+        }
+    }
+    if (madt && applied) {
+        madt[HEADER_CHECKSUM] = 0;
+        madt[HEADER_CHECKSUM] = table_checksum(madt, len);
+    }
+    return blob;
 }

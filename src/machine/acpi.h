@@ -17,6 +17,10 @@
  */
 TableBlob *acpi_build(FirmwareTables *tables, const PcHardware *hw, const GPtrArray *user, Error *err);
 
+/* Brings the MADT up to date with which vCPUs are there (hw->present). `applied`: firmware_tables_apply() has been
+ * called. Returns the blob that has changed. */
+const TableBlob *acpi_update_cpus(FirmwareTables *tables, const PcHardware *hw, bool applied);
+
 /* The AML of the DSDT, header not included (dsdt.c). */
 void dsdt_build(GByteArray *out, const PcHardware *hw);
 

@@ -260,6 +260,24 @@ void aml_buffer(Aml *a, const void *bytes, size_t len)
     aml_end(a);
 }
 
+void aml_buffer_of(Aml *a, AmlOp size)
+{
+    put8(a, OP_BUFFER);
+    open_length(a);
+    aml_op(a, size);
+    aml_end(a);
+}
+
+void aml_region_at(Aml *a, const char *name, unsigned space, const char *offset, uint64_t len)
+{
+    put8(a, OP_EXT);
+    put8(a, EXT_REGION);
+    aml_path(a, name);
+    put8(a, (uint8_t)space);
+    aml_path(a, offset);
+    aml_int(a, len);
+}
+
 void aml_region(Aml *a, const char *name, unsigned space, uint64_t offset, uint64_t len)
 {
     put8(a, OP_EXT);
@@ -275,9 +293,12 @@ static void put_unit_bits(Aml *a, uint32_t bits)
     if (bits <= 0x3f) {
         put8(a, (uint8_t)bits);
     } else {
-        assert(bits <= 0xfff);
-        put8(a, (uint8_t)(0x40 | (bits & 15)));
+        assert(bits <= 0xfffff);
+        put8(a, (uint8_t)((bits <= 0xfff ? 0x40 : 0x80) | (bits & 15)));
         put8(a, (uint8_t)(bits >> 4));
+        if (bits > 0xfff) {
+            put8(a, (uint8_t)(bits >> 12));
+        }
     }
 }
 

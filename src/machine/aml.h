@@ -36,8 +36,12 @@ typedef enum AmlOp {
     AML_ARG3               = 0x6b,
     AML_LOCAL1             = 0x61,
     AML_ARG2               = 0x6a,
+    AML_ARG4               = 0x6c,
+    AML_LOCAL2             = 0x62,
+    AML_LOCAL3             = 0x63,
     AML_STORE              = 0x70, /* value, target */
     AML_ADD                = 0x72, /* a, b, target */
+    AML_CONCATENATE        = 0x73, /* a, b, target */
     AML_SUBTRACT           = 0x74,
     AML_INCREMENT          = 0x75,
     AML_SHIFT_LEFT         = 0x79, /* value, bits, target */
@@ -48,6 +52,12 @@ typedef enum AmlOp {
     AML_LNOT               = 0x92,
     AML_LAND               = 0x90,
     AML_NOTIFY             = 0x86, /* object, value */
+    AML_DEREF_OF           = 0x83,
+    AML_SIZE_OF            = 0x87,
+    AML_INDEX              = 0x88, /* object, index, target */
+    AML_OBJECT_TYPE        = 0x8e,
+    AML_MID                = 0x9e, /* source, index, length, target */
+    AML_CONTINUE           = 0x9f,
     AML_LEQUAL             = 0x93,
     AML_LLESS              = 0x95,
     AML_RETURN             = 0xa4,
@@ -64,6 +74,7 @@ void aml_string(Aml *a, const char *text);
 void aml_eisaid(Aml *a, const char *id); /* "PNP0A03" as its compressed number */
 void aml_bytes(Aml *a, const void *bytes, size_t len);
 void aml_buffer(Aml *a, const void *bytes, size_t len); /* at most 63 bytes */
+void aml_buffer_of(Aml *a, AmlOp size);                 /* of zeros */
 void aml_name(Aml *a, const char *name);                /* Name(name, ...): the value follows */
 void aml_name_int(Aml *a, const char *name, uint64_t value);
 
@@ -89,6 +100,7 @@ typedef struct AmlFieldUnit {
     uint32_t    bits;
 } AmlFieldUnit;
 void aml_region(Aml *a, const char *name, unsigned space, uint64_t offset, uint64_t len);
+void aml_region_at(Aml *a, const char *name, unsigned space, const char *offset, uint64_t len); /* a named integer */
 void aml_field(Aml *a, const char *region, unsigned access_bytes, const AmlFieldUnit *units, size_t n);
 /* ... where a write of one unit leaves zeros in the others of its access. */
 void aml_field_zeros(Aml *a, const char *region, unsigned access_bytes, const AmlFieldUnit *units, size_t n);

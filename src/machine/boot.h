@@ -74,6 +74,8 @@ typedef struct BootImage {
     BootEntry        entry_mode;
     uint64_t         entry;
     uint64_t         rax, rbx, rsi;
+    uint64_t         map_at, map_length_at; /* the memory map that the kernel is told, entries of 24 bytes ... */
+    unsigned         map_room, map_unit;    /* ... and its length, which is counted in so many for each */
     uint64_t         gdt, page_tables; /* reserved for the board to fill in: 128 bytes; 6 pages (64-bit entry only) */
 } BootImage;
 
@@ -101,6 +103,10 @@ typedef struct BootOptions {
     const char *kernel, *initrd, *append;
     uint64_t    rsdp;   /* address of the RSDP; 0: none */
     bool        unpack; /* -machine unpack-kernel=on */
+    /* For firmware to start: what the kernel is told lies at this address or above (0: anywhere), with room for so many
+     * entries of the memory map. */
+    uint64_t info_min;
+    unsigned map_room;
 } BootOptions;
 
 /* Recognizes the kernel and loads it by its protocol. NULL with an error that begins with the option. */

@@ -34,6 +34,13 @@ typedef struct CpuView {
 
 /* ---- What the local APIC asks of its CPU ---- */
 
+/* An INIT is done with when wait_for_sipi is set, a SIPI when it is clear. */
+static bool waits_for_sipi(X86Cpu *cpu)
+{
+    uint32_t requests = vcpu_requests(&cpu->vcpu);
+    return cpu->wait_for_sipi && !(requests & X86_REQUEST_SIPI);
+}
+
 static void apic_signal(void *opaque, ApicSignal what, uint8_t vector)
 {
     static const uint32_t bits[] = { [APIC_SIGNAL_INTR] = X86_REQUEST_INTR,
@@ -45,18 +52,22 @@ static void apic_signal(void *opaque, ApicSignal what, uint8_t vector)
 
     /* What counts is the state when it comes: only a CPU that waits for a SIPI (or has an INIT to take before) accepts
      * one. Until then NMIs are blocked, and none is kept: what a SIPI starts needs no interrupt table (MP specification
-     * 1.4, B.4.2). An INIT is done with when wait_for_sipi is set, a SIPI when it is clear. */
-    uint32_t requests = vcpu_requests(&cpu->vcpu);
-    bool     waits    = cpu->wait_for_sipi;
+     * 1.4, B.4.2). */
     if (what == APIC_SIGNAL_SIPI) {
-        if (!waits && !(requests & X86_REQUEST_INIT)) {
+        uint32_t requests = vcpu_requests(&cpu->vcpu);
+        if (!cpu->wait_for_sipi && !(requests & X86_REQUEST_INIT)) {
             return;
         }
         cpu->sipi_vector = vector; /* vcpu_request() makes it visible */
-    } else if (what == APIC_SIGNAL_NMI && waits && !(requests & X86_REQUEST_SIPI)) {
+    } else if (what == APIC_SIGNAL_NMI && waits_for_sipi(cpu)) {
         return;
+    } else if (what == APIC_SIGNAL_INIT) {
+        vcpu_request_done(&cpu->vcpu, X86_REQUEST_SIPI); /* one that has not been taken is none any more */
     }
     vcpu_request(&cpu->vcpu, bits[what]);
+    if (what == APIC_SIGNAL_NMI && waits_for_sipi(cpu)) {
+        vcpu_request_done(&cpu->vcpu, X86_REQUEST_NMI); /* it has taken an INIT meanwhile */
+    }
 }
 
 static uint64_t apic_read_tsc(void *opaque)
@@ -120,19 +131,24 @@ static void remove_a20(CpuView *view)
     region_destroy(&view->a20);
 }
 
+static bool a20_is_open(const Machine *m)
+{
+    bool open = false;
+    for (unsigned i = 0; i < N_A20_GATES; i++) {
+        open |= m->a20_open[i];
+    }
+    return open;
+}
+
 /* A20M# is the same pin of all processors. */
 static void set_a20_gate(void *opaque, int n, int level)
 {
     Machine *m     = opaque;
     m->a20_open[n] = level;
-    bool open      = false;
-    for (unsigned i = 0; i < N_A20_GATES; i++) {
-        open |= m->a20_open[i];
-    }
     memory_begin(m->platform.memory);
     for (guint i = 0; i < m->cpus->len; i++) {
         CpuView *view = ((X86Cpu *)m->cpus->pdata[i])->board;
-        region_set_enabled(&view->a20, !open);
+        region_set_enabled(&view->a20, !a20_is_open(m));
     }
     memory_commit(m->platform.memory);
 }
@@ -191,6 +207,30 @@ static int ack_extint(void *opaque)
     return vector;
 }
 
+static void remove_smram(CpuView *view)
+{
+    if (view->has_smram) {
+        region_unmap(&view->smram);
+        region_destroy(&view->smram);
+        view->has_smram = false;
+    }
+}
+
+/* What the board has said last. */
+static void connect(CpuView *view)
+{
+    Machine *m       = view->machine;
+    view->ack_extint = m->cpu_board.ack_extint;
+    view->opaque     = m->cpu_board.opaque;
+    remove_smram(view);
+    if (m->cpu_board.smram) {
+        region_init_alias(&view->smram, m->platform.memory, "cpu-smram", m->cpu_board.smram, 0, UINT64_C(1) << 32);
+        region_set_enabled(&view->smram, false);
+        region_map(&view->root, 0, &view->smram, SMRAM_PRIORITY);
+        view->has_smram = true;
+    }
+}
+
 static CpuView *view_new(Machine *m, X86Cpu *cpu)
 {
     CpuView *view   = g_new0(CpuView, 1);
@@ -216,16 +256,8 @@ static CpuView *view_new(Machine *m, X86Cpu *cpu)
     }
     cpu->smm_changed = show_smram;
     apic_on_base_change(cpu->apic, place_apic, view);
+    connect(view);
     return view;
-}
-
-static void remove_smram(CpuView *view)
-{
-    if (view->has_smram) {
-        region_unmap(&view->smram);
-        region_destroy(&view->smram);
-        view->has_smram = false;
-    }
 }
 
 static void view_free(CpuView *view)
@@ -255,27 +287,75 @@ static void cpu_free(X86Cpu *cpu)
     g_aligned_free(cpu);
 }
 
-static bool add_cpu(Machine *m, unsigned index, const X86Topology *topology, Error *err)
+X86Cpu *machine_cpu(const Machine *m, int64_t index)
 {
-    X86Cpu  *cpu  = g_aligned_alloc0(1, sizeof *cpu, 64);
-    uint32_t id   = x86_apic_id(topology, index);
-    ApicHost host = { .signal = apic_signal, .read_tsc = apic_read_tsc, .tsc_to_ns = apic_tsc_to_ns, .opaque = cpu };
+    for (guint i = 0; i < m->cpus->len; i++) {
+        X86Cpu *cpu = m->cpus->pdata[i];
+        if (cpu->vcpu.index == index) {
+            return cpu;
+        }
+    }
+    return NULL;
+}
 
-    vcpu_init(&cpu->vcpu);
-    cpu->vcpu.index  = (int)index;
-    cpu->vcpu.clocks = m->platform.clocks;
-    cpu->vcpu.lock   = m->platform.lock;
-    cpu->vcpu.log    = m->platform.log;
-    g_ptr_array_add(m->cpus, cpu);
+static void insert(Machine *m, X86Cpu *cpu)
+{
+    guint at = 0;
+    while (at < m->cpus->len && ((X86Cpu *)m->cpus->pdata[at])->vcpu.index < cpu->vcpu.index) {
+        at++;
+    }
+    g_ptr_array_insert(m->cpus, (gint)at, cpu);
+}
+
+static bool make_cpu(Machine *m, X86Cpu *cpu, Error *err)
+{
+    unsigned index = (unsigned)cpu->vcpu.index;
+    uint32_t id    = x86_apic_id(&m->topology, index);
+    ApicHost host  = { .signal = apic_signal, .read_tsc = apic_read_tsc, .tsc_to_ns = apic_tsc_to_ns, .opaque = cpu };
+
+    cpu->vcpu.clocks   = m->platform.clocks;
+    cpu->vcpu.lock     = m->platform.lock;
+    cpu->vcpu.log      = m->platform.log;
     cpu->random_seeded = m->platform.have_seed;
     cpu->random_state  = m->platform.random_seed + index * UINT64_C(0xd1342543de82ef95); /* far apart */
-    if (!x86_cpu_init(cpu, m->cpu_model, topology, id, err)) {
+    if (!x86_cpu_init(cpu, m->cpu_model, &m->topology, id, err)) {
         return false;
     }
     cpu->apic = apic_new(m->apic_bus, m->platform.memory, id, index == 0, &host);
     view_new(m, cpu);
-    cpu_object_add(m, cpu);
     return accel_add_vcpu(m->accel, cpu, err);
+}
+
+X86Cpu *machine_add_cpu(Machine *m, unsigned index, Error *err)
+{
+    X86Cpu *cpu = g_aligned_alloc0(1, sizeof *cpu, 64);
+    vcpu_init(&cpu->vcpu);
+    cpu->vcpu.index = (int)index;
+    if (!make_cpu(m, cpu, err)) {
+        cpu_free(cpu);
+        return NULL;
+    }
+    insert(m, cpu);
+    return cpu;
+}
+
+void machine_start_late_cpu(Machine *m, X86Cpu *cpu)
+{
+    X86Cpu *first = m->cpus->pdata[0];
+    apic_reset(cpu->apic, false);
+    x86_reset(cpu, false);
+    x86_tsc_follow(cpu, first);
+    region_set_enabled(&((CpuView *)cpu->board)->a20, !a20_is_open(m));
+    atomic_store(&cpu->ignne, atomic_load(&first->ignne));
+}
+
+void machine_remove_cpu(Machine *m, X86Cpu *cpu)
+{
+    g_ptr_array_remove(m->cpus, cpu);
+    if (cpu->vcpu.group) {
+        accel_remove_vcpu(m->accel, cpu);
+    }
+    cpu_free(cpu);
 }
 
 bool machine_add_cpus(Machine *m, Error *err)
@@ -294,9 +374,11 @@ bool machine_add_cpus(Machine *m, Error *err)
                                  .cores   = MAX(smp->cores, 1),
                                  .threads = MAX(smp->threads, 1) };
     for (unsigned i = 0; i < MAX(smp->cpus, 1); i++) {
-        if (!add_cpu(m, i, &m->topology, err)) {
+        X86Cpu *cpu = machine_add_cpu(m, i, err);
+        if (!cpu) {
             return error_prefix(err, "vCPU %u: ", i);
         }
+        cpu_object_add(m, cpu, NULL, false);
     }
     return true;
 }
@@ -304,9 +386,9 @@ bool machine_add_cpus(Machine *m, Error *err)
 void machine_remove_cpus(Machine *m)
 {
     while (m->cpus->len) {
-        X86Cpu *cpu = g_ptr_array_remove_index(m->cpus, m->cpus->len - 1);
+        X86Cpu *cpu = m->cpus->pdata[m->cpus->len - 1];
         cpu_object_remove(m, cpu);
-        cpu_free(cpu);
+        machine_remove_cpu(m, cpu);
     }
 }
 
@@ -321,17 +403,8 @@ void machine_reset_cpus(Machine *m)
 
 void machine_connect_cpus(Machine *m, int (*ack)(void *opaque), void *opaque, Region *smram)
 {
+    m->cpu_board = (CpuBoard){ .ack_extint = ack, .opaque = opaque, .smram = smram };
     for (guint i = 0; i < m->cpus->len; i++) {
-        X86Cpu  *cpu     = m->cpus->pdata[i];
-        CpuView *view    = cpu->board;
-        view->ack_extint = ack;
-        view->opaque     = opaque;
-        remove_smram(view);
-        if (smram) {
-            region_init_alias(&view->smram, m->platform.memory, "cpu-smram", smram, 0, UINT64_C(1) << 32);
-            region_set_enabled(&view->smram, false);
-            region_map(&view->root, 0, &view->smram, SMRAM_PRIORITY);
-            view->has_smram = true;
-        }
+        connect(((X86Cpu *)m->cpus->pdata[i])->board);
     }
 }

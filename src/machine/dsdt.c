@@ -84,22 +84,6 @@ void dsdt_add_isa_devices(Aml *a, const PcHardware *hw)
     }
 }
 
-static void add_cpus(Aml *a, const PcHardware *hw)
-{
-    aml_device(a, "CPUS");
-    aml_name(a, "_HID"), aml_string(a, "ACPI0010");
-    aml_name(a, "_CID"), aml_eisaid(a, "PNP0A05");
-    for (unsigned i = 0; i < hw->cpus; i++) {
-        char name[8];
-        snprintf(name, sizeof name, "C%03X", i & 0xfff);
-        aml_device(a, name);
-        aml_name(a, "_HID"), aml_string(a, "ACPI0007");
-        aml_name_int(a, "_UID", i);
-        aml_end(a);
-    }
-    aml_end(a);
-}
-
 static void add_sleep_state(Aml *a, const char *name, unsigned type)
 {
     aml_name(a, name);
@@ -132,7 +116,7 @@ void dsdt_build(GByteArray *out, const PcHardware *hw)
     if (hw->reduced) {
         dsdt_add_reduced(a, hw);
     }
-    add_cpus(a, hw);
+    dsdt_add_cpus(a, hw);
     if (hw->memory_slots && hw->acpi_pm) {
         dsdt_add_memory(a, hw);
     }
@@ -158,6 +142,9 @@ void dsdt_build(GByteArray *out, const PcHardware *hw)
     }
     aml_end(a);
 
+    if (hw->cpu_hotplug_port) {
+        dsdt_add_cpu_event(a);
+    }
     if (hw->memory_slots && hw->acpi_pm) {
         dsdt_add_memory_event(a);
     }

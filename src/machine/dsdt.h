@@ -19,6 +19,10 @@ void dsdt_add_reduced(Aml *a, const PcHardware *hw);
 void dsdt_add_memory(Aml *a, const PcHardware *hw);
 void dsdt_add_memory_event(Aml *a);
 
+/* dsdt_cpus.c: processors; inside \_SB. And the method of their general purpose event; outside. */
+void dsdt_add_cpus(Aml *a, const PcHardware *hw);
+void dsdt_add_cpu_event(Aml *a);
+
 /* dsdt.c: RTC, keyboard, serial ports and so on; inside the ISA bridge or \_SB. */
 void dsdt_add_isa_devices(Aml *a, const PcHardware *hw);
 

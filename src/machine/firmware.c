@@ -131,17 +131,27 @@ static bool add_system_states(PcBoard *pc, Error *err)
     return add_file(pc, "etc/system-states", o, err);
 }
 
+static bool add_blob(PcBoard *pc, const TableBlob *blob, Error *err)
+{
+    GByteArray *copy = g_byte_array_new();
+    g_byte_array_append(copy, blob->data->data, blob->data->len);
+    return add_file(pc, blob->file, copy, err);
+}
+
 static bool add_blobs(PcBoard *pc, const FirmwareTables *tables, Error *err)
 {
     for (guint i = 0; i < tables->blobs->len; i++) {
-        const TableBlob *blob = tables->blobs->pdata[i];
-        GByteArray      *copy = g_byte_array_new();
-        g_byte_array_append(copy, blob->data->data, blob->data->len);
-        if (!add_file(pc, blob->file, copy, err)) {
+        if (!add_blob(pc, tables->blobs->pdata[i], err)) {
             return false;
         }
     }
     return true;
+}
+
+void pc_export_again(PcBoard *pc, const TableBlob *blob)
+{
+    g_auto(Error) ignored = { 0 }; /* the file is there */
+    add_blob(pc, blob, &ignored);
 }
 
 /* Firmware relocates the ACPI tables by the list and the SMBIOS tables by their anchor; the MP table it makes. */
@@ -234,7 +244,7 @@ bool pc_fill_fw_cfg(PcBoard *pc, Error *err)
     fw_cfg_add_data(fw, FW_CFG_UUID, c->uuid, sizeof c->uuid);
     fw_cfg_add_i64(fw, FW_CFG_RAM_SIZE, c->ram_size);
     fw_cfg_add_i16(fw, FW_CFG_NOGRAPHIC, !m->graphics);
-    fw_cfg_add_i16(fw, FW_CFG_NB_CPUS, (uint16_t)pc->hw.cpus);
+    fw_cfg_add_i16(fw, FW_CFG_NB_CPUS, (uint16_t)m->cpus->len);
     fw_cfg_add_i16(fw, FW_CFG_MAX_CPUS, (uint16_t)limit);
     fw_cfg_add_i16(fw, FW_CFG_BOOT_MENU, c->boot.menu);
     fw_cfg_add_i32(fw, FW_CFG_IRQ0_OVERRIDE, 1);

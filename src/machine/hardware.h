@@ -3,6 +3,7 @@
 #ifndef QUERN_MACHINE_HARDWARE_H
 #define QUERN_MACHINE_HARDWARE_H
 
+#include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,20 +17,23 @@ typedef struct PcWiring {
     uint8_t  smi_cmd, acpi_enable, acpi_disable;
 
     unsigned (*pirq)(unsigned slot, unsigned pin); /* PIRQ line of a pin, 0..3 for INTA..INTD */
-    uint8_t n_pirqs;                               /* 4 or 8 */
-    uint8_t irqs[8];                               /* ISA interrupts of the PIRQs, as direct boot routes them */
-    uint8_t first_gsi; /* PIRQs have inputs of the I/O APIC of their own from here on; 0: none */
-    uint8_t sci_devfn; /* function whose pin A is the SCI; 0: none */
-    uint8_t isa_devfn; /* the ISA bridge; its routing registers are at 60h and 68h */
-    uint8_t pm_devfn;  /* the power management function; 0: it is the bridge's */
+    uint8_t  n_pirqs;                              /* 4 or 8 */
+    uint8_t  irqs[8];                              /* ISA interrupts of the PIRQs, as direct boot routes them */
+    uint8_t  first_gsi;        /* PIRQs have inputs of the I/O APIC of their own from here on; 0: none */
+    uint8_t  sci_devfn;        /* function whose pin A is the SCI; 0: none */
+    uint8_t  isa_devfn;        /* the ISA bridge; its routing registers are at 60h and 68h */
+    uint8_t  pm_devfn;         /* the power management function; 0: it is the bridge's */
+    uint16_t cpu_hotplug_port; /* of vCPUs that come and go, where power management is */
 } PcWiring;
 
 extern const PcWiring pc_i440fx_wiring, pc_q35_wiring;
 
 typedef struct PcHardware {
     const PcWiring *wiring;
-    unsigned        cpus;
-    const uint32_t *apic_ids; /* of `cpus` vCPUs, boot processor first; borrowed */
+    unsigned        cpus;             /* that there can be */
+    const uint32_t *apic_ids;         /* of them, boot processor first; borrowed */
+    const bool     *present;          /* which of them are there; NULL: all; borrowed */
+    uint16_t        cpu_hotplug_port; /* registers of those that come and go; 0: none do */
     unsigned        sockets, cores_per_socket, threads_per_core;
     uint32_t        cpuid_1_eax, cpuid_1_edx;
     uint8_t         io_apic_id;
@@ -43,6 +47,8 @@ typedef struct PcHardware {
     const struct NumaConfig *numa;                       /* NULL: there are no nodes; borrowed */
     uint64_t                 hotplug_base, hotplug_size; /* where memory devices may lie; size 0: nowhere */
     unsigned                 memory_slots;               /* for memory devices */
+    bool                     nvdimm;                     /* they may be persistent */
+    const GByteArray        *nfit;                       /* structures of the NFIT; NULL: there are none; borrowed */
 
     /* Hardware-reduced ACPI: events, sleep and reset by a generic event device. */
     bool     reduced;
@@ -64,6 +70,11 @@ typedef struct PcHardware {
     uint16_t parallel[3];
     uint8_t  parallel_irq[3];
 } PcHardware;
+
+static inline bool hardware_has_cpu(const PcHardware *hw, unsigned n)
+{
+    return !hw->present || hw->present[n];
+}
 
 /* Where things are on every PC of ours. */
 enum {

@@ -311,8 +311,7 @@ bool linux16_load(Linux16 *parts, const BootOptions *options, uint64_t ram, Erro
     if (!parts->file) {
         return error_prefix(err, "-kernel: ");
     }
-    bool ok = linux_detect(parts->file) ? read_setup(parts->file, &s, err)
-                                        : error_set_unsupported(err, "a kernel that is no bzImage together with -bios");
+    bool ok = read_setup(parts->file, &s, err);
     if (ok && s.setup_size > SETUP_MAX) {
         ok = error_set(err, "a Linux kernel with %" PRIu64 " bytes of set-up code", s.setup_size);
     }

@@ -1,9 +1,9 @@
-# An option ROM that starts the Linux kernel in fw_cfg's items: four parts to their addresses by DMA, then the kernel's
-# 16-bit entry. Firmware calls its boot entry vector when its turn in the boot order comes. optionrom.c fills the
-# checksums in.
+# An option ROM that starts the kernel in fw_cfg's items: four parts to their addresses by DMA, then Linux's 16-bit entry,
+# or a 32-bit one, for which it writes firmware's memory map to where the kernel looks for it. Firmware calls its boot
+# entry vector when its turn in the boot order comes. optionrom.c fills in the 32-bit entry and the checksums.
 #
 # Specifications: Plug and Play BIOS Specification 1.0A, 3.2; QEMU, docs/specs/fw_cfg (DMA); Linux Documentation/arch/
-# x86/boot.rst.
+# x86/boot.rst; ACPI 6.4, 15.1 (INT 15h, E820h).
 
 .set SIZE, 1024
 .set DMA_PORT, 0x514
@@ -31,7 +31,7 @@
     .section .rodata.linuxboot, "a"
     .balign 16
     .code16
-    .globl linuxboot_start, linuxboot_end
+    .globl linuxboot_start, linuxboot_end, linuxboot_entry
 linuxboot_start:
     .word 0xaa55
     .byte SIZE / 512
@@ -58,9 +58,27 @@ pnp:
 maker:
     .asciz "Quern"
 product:
-    .asciz "Linux loader"
+    .asciz "Kernel loader"
 failure:
     .asciz "fw_cfg failed\r\n"
+
+    .balign 8
+linuxboot_entry:                        # LinuxbootEntry of optionrom.c
+entry:      .long 0                     # 0: Linux's 16-bit entry
+entry_eax:  .long 0
+entry_ebx:  .long 0
+map:        .long 0                     # where entries of E820h go, every MAP_STRIDE bytes
+map_max:    .long 0                     # how many there is room for
+map_length: .long 0                     # where their number goes, times
+map_unit:   .long 0
+.set MAP_STRIDE, 24
+
+    .balign 8
+gdt:
+    .quad 0
+    .quad 0x00cf9b000000ffff            # accessed: a ROM cannot be marked so
+    .quad 0x00cf93000000ffff
+gdt_end:
 
 boot:
     cli
@@ -97,6 +115,8 @@ parts:
     .word 0
 
 start_kernel:
+    cmpl $0, AT(entry)
+    jne start_protected
     movw $SETUP_ADDR, %ax
     call read_number
     shrl $4, %ebx
@@ -110,6 +130,73 @@ start_kernel:
     pushw %bx
     pushw $0
     lret
+
+start_protected:
+    movl AT(map), %edi
+    call point_at
+    movl $0, 20(%bp)                    # entries so far
+    xorl %ebx, %ebx
+1:  movl 20(%bp), %eax
+    cmpl AT(map_max), %eax
+    jae 2f
+    movl $0xe820, %eax
+    movl $0x534d4150, %edx
+    movl $20, %ecx
+    int $0x15
+    jc 2f
+    cmpl $0x534d4150, %eax
+    jne 2f
+    incl 20(%bp)
+    addw $MAP_STRIDE, %di
+    testl %ebx, %ebx
+    jnz 1b
+2:  movl 20(%bp), %eax
+    mull AT(map_unit)
+    movl AT(map_length), %edi
+    call point_at
+    movl %eax, %es:(%di)
+
+    movw $0x2401, %ax                   # A20, if it is not open yet
+    int $0x15
+    cli
+    xorl %edi, %edi
+    movw %cs, %di
+    shll $4, %edi
+    leal AT(gdt)(%edi), %eax
+    movw $AT(gdt_end) - AT(gdt) - 1, (%bp)
+    movl %eax, 2(%bp)
+    leal AT(protected)(%edi), %eax
+    movl %eax, 8(%bp)
+    movw $8, 12(%bp)
+    movl AT(entry), %ecx
+    movl AT(entry_eax), %esi
+    movl AT(entry_ebx), %ebx
+    lgdtl (%bp)
+    movl %cr0, %eax
+    orb $1, %al
+    movl %eax, %cr0
+    ljmpl *8(%bp)
+
+    .code32
+protected:
+    movl $16, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %fs
+    movl %eax, %gs
+    movl %eax, %ss
+    movl %esi, %eax
+    jmp *%ecx
+    .code16
+
+# ES:DI = address EDI
+point_at:
+    pushl %edi
+    shrl $4, %edi
+    movw %di, %es
+    popl %edi
+    andl $15, %edi
+    ret
 
 # EBX = 32-bit item AX
 read_number:

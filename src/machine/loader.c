@@ -180,7 +180,7 @@ static bool read_all(Loader *loader, Error *err)
     if (!loader->path && !loader->has_data && !(loader->has_addr && loader->has_cpu)) {
         return error_set(err, "needs file, or addr with data and data-len, or addr with cpu-num");
     }
-    if (loader->has_cpu && loader->cpu_num >= m->cpus->len) {
+    if (loader->has_cpu && !machine_cpu(m, loader->cpu_num)) {
         return error_set(err, "cpu-num %u: there are %u vCPUs, the first is 0", loader->cpu_num, m->cpus->len);
     }
     loader->entry = loader->addr;
@@ -251,7 +251,10 @@ static void set_start(Device *dev, void *opaque)
     if (device_type(dev) != &loader_type || !loader->has_cpu) {
         return;
     }
-    X86Cpu *cpu               = m->cpus->pdata[loader->cpu_num];
+    X86Cpu *cpu = machine_cpu(m, loader->cpu_num);
+    if (!cpu) {
+        return; /* it has gone since */
+    }
     cpu->rip                  = loader->entry & 0xffff;
     cpu->seg[X86_CS].base     = loader->entry & 0xffff0000;
     cpu->seg[X86_CS].selector = (uint16_t)(cpu->seg[X86_CS].base >> 4);

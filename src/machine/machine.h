@@ -11,6 +11,7 @@
 #include "audio/audio.h"
 #include "char/char.h"
 #include "cpu/x86/cpuid.h"
+#include "devices/acpi/cpu_hotplug.h"
 #include "devices/device.h"
 #include "devices/irq/apic.h"
 #include "machine/bootorder.h"
@@ -114,6 +115,9 @@ struct MachineType {
     bool                  no_acpi;                  /* it never has ACPI tables */
     bool                  hotpluggable_cpus;        /* device_add makes vCPUs */
     const CompatProperty *compat;                   /* ends with an empty one; NULL: none */
+    /* For boards with hotpluggable_cpus: may one come now, and one has come or gone. */
+    bool (*check_cpu)(Machine *m, Error *err);
+    void (*cpus_changed)(Machine *m);
     bool (*build)(Machine *m, Error *err);
     bool (*finish)(Machine *m, Error *err);    /* all devices are there: kernel and firmware tables. May be NULL */
     void (*reset)(Machine *m, ResetKind kind); /* after devices and CPUs were reset: firmware's part of direct boot */
@@ -149,6 +153,13 @@ typedef struct RamPart {
     uint64_t       start, size;
 } RamPart;
 
+/* The board's side of vCPUs (machine_connect_cpus). */
+typedef struct CpuBoard {
+    int (*ack_extint)(void *opaque);
+    void   *opaque;
+    Region *smram;
+} CpuBoard;
+
 struct Machine {
     Platform      platform; /* first */
     MachineConfig config;
@@ -156,8 +167,10 @@ struct Machine {
     AudioHub     *audio;
     Accel        *accel;
     ApicBus      *apic_bus;
-    GPtrArray    *cpus; /* X86Cpu *, index is the vCPU's */
-    GArray       *ram;  /* RamPart: -m, below and above the PCI hole (mainram.c) */
+    GPtrArray    *cpus; /* X86Cpu *: those that are there, by index */
+    CpuBoard      cpu_board;
+    CpuHotplug   *cpu_hotplug; /* the board's, tells the guest; NULL: vCPUs do not come and go */
+    GArray       *ram;         /* RamPart: -m, below and above the PCI hole (mainram.c) */
     X86Model     *cpu_model;
     X86Topology   topology;
 
@@ -180,9 +193,9 @@ struct Machine {
     /* Machine properties (-machine); one table for all PC boards. */
     OnOffAuto vmport, smm, acpi, pit, pic, rtc, ioapic2, pcie;
     bool      isa_serial, auto_kernel_cmdline;
-    bool      hmat;
+    bool      hmat, nvdimm;
     bool      i8042, hpet, smbus, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
-    char     *accel_name, *firmware, *kernel_irqchip, *memory_backend;
+    char     *accel_name, *firmware, *kernel_irqchip, *memory_backend, *nvdimm_persistence;
     char     *absent_text; /* properties that are known but not built: they take no value */
     bool      absent_flag;
     void     *board; /* the board's own part */
@@ -245,6 +258,14 @@ int machine_run(Machine *m);
 /* Makes all vCPUs of -smp with their local APICs and views of memory, and takes them away again (cpus.c). */
 bool machine_add_cpus(Machine *m, Error *err);
 void machine_remove_cpus(Machine *m);
+
+/* One of them, for cpuplug.c: all vCPUs stand. One that comes later starts from power-on, in step with the others. */
+X86Cpu *machine_add_cpu(Machine *m, unsigned index, Error *err);
+void    machine_start_late_cpu(Machine *m, X86Cpu *cpu);
+void    machine_remove_cpu(Machine *m, X86Cpu *cpu);
+
+/* The vCPU of an index; NULL: it is not there. */
+X86Cpu *machine_cpu(const Machine *m, int64_t index);
 
 /* Main RAM, from the backends that the command line names or one of our own (mainram.c). */
 bool machine_make_ram(Machine *m, Error *err);

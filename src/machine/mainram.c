@@ -156,7 +156,7 @@ static void add_node(Machine *m)
 bool machine_make_ram(Machine *m, Error *err)
 {
     m->ram = g_array_new(FALSE, FALSE, sizeof(RamPart));
-    if (m->config.ram_slots && !m->config.numa) {
+    if ((m->config.ram_slots || m->config.max_ram > m->config.ram_size) && !m->config.numa) {
         add_node(m);
     }
     NumaConfig *numa = m->config.numa;
@@ -181,6 +181,7 @@ bool machine_make_ram(Machine *m, Error *err)
         return false;
     }
     const RamPart *first = (const RamPart *)(const void *)m->ram->data;
+    m->platform.ram_size = m->config.ram_size;
     return !m->ram->len || first->size >= MiB ||
            error_set(err, "memory backend '%s' is less than 1 MiB, which the first part of RAM has to have",
                      first->backend->obj.name);

@@ -68,7 +68,7 @@ void mptable_build(FirmwareTables *tables, const PcHardware *hw)
     put(o, 0, 4); /* no extended table */
 
     for (unsigned i = 0; i < hw->cpus; i++) {
-        if (hw->apic_ids[i] > 254) {
+        if (hw->apic_ids[i] > 254 || !hardware_has_cpu(hw, i)) {
             continue;
         }
         put(o, MP_PROCESSOR, 1);

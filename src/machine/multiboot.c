@@ -180,18 +180,19 @@ static uint32_t memory_kib(const MemoryMap *map, uint64_t from)
 }
 
 /* The information structure and all it points to, as one piece in low memory where it fits. */
-static bool place_info(BootImage *image, const GByteArray *modules, const GByteArray *strings, uint32_t cmdline,
-                       uint32_t name, Error *err)
+static bool place_info(BootImage *image, const BootOptions *options, const GByteArray *modules,
+                       const GByteArray *strings, uint32_t cmdline, uint32_t name, Error *err)
 {
     const MemoryMap *map        = image->map;
+    unsigned         room       = MAX(map->n, options->map_room);
     size_t           at_mods    = INFO_SIZE;
     size_t           at_mmap    = at_mods + modules->len;
-    size_t           at_strings = at_mmap + map->n * MMAP_ENTRY_SIZE;
+    size_t           at_strings = at_mmap + room * MMAP_ENTRY_SIZE;
     size_t           size       = at_strings + strings->len;
     uint8_t         *p          = boot_image_alloc(image, size);
     BootPiece        piece      = { .what = "multiboot information", .size = size, .data = p, .len = size };
 
-    if (!boot_image_place(image, &piece, 16, 0x1000, 4 * GiB, false, err)) {
+    if (!boot_image_place(image, &piece, 16, MAX(options->info_min, 0x1000), 4 * GiB, false, err)) {
         return false;
     }
     uint32_t base = (uint32_t)piece.addr;
@@ -210,15 +211,22 @@ static bool place_info(BootImage *image, const GByteArray *modules, const GByteA
     for (size_t at = at_mods; at < at_mmap; at += MODULE_SIZE) {
         store_le32(p + at + 8, load_le32(p + at + 8) + base + (uint32_t)at_strings);
     }
-    for (unsigned i = 0; i < map->n; i++) {
+    for (unsigned i = 0; i < room; i++) {
         uint8_t *e = p + at_mmap + i * MMAP_ENTRY_SIZE;
         store_le32(e, MMAP_ENTRY_SIZE - 4);
+        if (i >= map->n) {
+            continue;
+        }
         store_le64(e + 4, map->ranges[i].addr);
         store_le64(e + 12, map->ranges[i].len);
         store_le32(e + 20, map->ranges[i].kind);
     }
     memcpy(p + at_strings, strings->data, strings->len);
-    image->rbx = base;
+    image->rbx           = base;
+    image->map_at        = base + at_mmap + 4;
+    image->map_length_at = base + 44;
+    image->map_room      = room;
+    image->map_unit      = MMAP_ENTRY_SIZE;
     return true;
 }
 
@@ -268,5 +276,5 @@ bool multiboot_load(BootImage *image, const BootFile *kernel, const BootOptions 
     image->protocol   = "multiboot";
     image->entry_mode = BOOT_ENTRY_PROTECTED32;
     image->rax        = LOADER_MAGIC;
-    return place_info(image, modules, strings, cmdline_at, name_at, err);
+    return place_info(image, options, modules, strings, cmdline_at, name_at, err);
 }

@@ -12,7 +12,12 @@
 
 #include <string.h>
 
-extern const uint8_t linuxboot_start[], linuxboot_end[];
+extern const uint8_t linuxboot_start[], linuxboot_end[], linuxboot_entry[];
+
+/* In the ROM, little-endian: see linuxboot.S. */
+typedef struct LinuxbootEntry {
+    uint32_t entry, eax, ebx, map, map_max, map_length, map_unit;
+} LinuxbootEntry;
 
 enum {
     ROM_BLOCK      = 512,
@@ -22,6 +27,12 @@ enum {
     PNP_CHECKSUM   = 9,
     PNP_SIZE       = 32,
     BOOT_LINUX_ROM = 0, /* bootindex of linuxboot */
+
+    /* For kernels with a 32-bit entry: what firmware leaves alone. */
+    LOW_RAM_END      = 0x90000,
+    INFO_ADDRESS     = 0x10000,
+    FIRMWARE_RESERVE = 4 << 20, /* at the end of RAM below 4 GiB */
+    MAP_ROOM         = 32,
 };
 
 static bool add_rom(PcBoard *pc, const char *name, GBytes *data, int bootindex, Error *err)
@@ -78,11 +89,12 @@ bool pc_add_option_roms(PcBoard *pc, Error *err)
 
 /* ---- Kernels that firmware starts ---- */
 
-/* The ROM's code with its two checksums. */
-static GBytes *make_linuxboot(void)
+/* The ROM's code with the entry and its two checksums. */
+static GBytes *make_linuxboot(const LinuxbootEntry *entry)
 {
     size_t   size = (size_t)(linuxboot_end - linuxboot_start);
     uint8_t *rom  = g_memdup2(linuxboot_start, size);
+    memcpy(rom + (linuxboot_entry - linuxboot_start), entry, sizeof *entry);
     uint8_t *pnp = rom + load_le16(rom + PNP_POINTER), sum = 0;
 
     g_assert(size % ROM_BLOCK == 0 && size <= ROM_MAX);
@@ -106,12 +118,86 @@ static void add_part(PcBoard *pc, uint16_t addr_key, uint64_t addr, uint16_t siz
     fw_cfg_add_data(pc->fw_cfg, data_key, data, len);
 }
 
+static bool add_linuxboot(PcBoard *pc, const LinuxbootEntry *entry, Error *err)
+{
+    g_autoptr(GBytes) rom = make_linuxboot(entry);
+    return add_rom(pc, "linuxboot.rom", rom, BOOT_LINUX_ROM, err);
+}
+
+/* All pieces of these names as one part, with what lies between them. */
+static void add_pieces(PcBoard *pc, const BootImage *image, const char *what, const char *other, uint16_t addr_key,
+                       uint16_t size_key, uint16_t data_key)
+{
+    uint64_t first = UINT64_MAX, end = 0;
+    for (guint i = 0; i < image->pieces->len; i++) {
+        const BootPiece *p = &g_array_index(image->pieces, BootPiece, i);
+        if (strcmp(p->what, what) == 0 || strcmp(p->what, other) == 0) {
+            first = MIN(first, p->addr);
+            end   = MAX(end, p->addr + p->size);
+        }
+    }
+    first                    = MIN(first, end);
+    g_autofree uint8_t *data = g_malloc0(end - first);
+    for (guint i = 0; i < image->pieces->len; i++) {
+        const BootPiece *p = &g_array_index(image->pieces, BootPiece, i);
+        if (p->len && (strcmp(p->what, what) == 0 || strcmp(p->what, other) == 0)) {
+            memcpy(data + (p->addr - first), p->data, p->len);
+        }
+    }
+    add_part(pc, addr_key, first, size_key, data_key, data, end - first);
+}
+
+/* PVH and multiboot: the image as direct boot would lay it out, where firmware is not in the way. */
+static bool add_protected_kernel(PcBoard *pc, BootFile *kernel, BootOptions *options, Error *err)
+{
+    MemoryMap map = { .n = 0 };
+    uint64_t  ram = pc->hw.ram_below_4g;
+
+    memory_map_add(&map, 0, LOW_RAM_END, MEMORY_RAM);
+    memory_map_add(&map, MiB, ram - MIN(ram, MiB + FIRMWARE_RESERVE), MEMORY_RAM);
+    options->info_min = INFO_ADDRESS;
+    options->map_room = MAP_ROOM;
+    BootImage *image  = boot_load_file(kernel, options, &map, err);
+    if (!image) {
+        return false;
+    }
+    bool ok = image->rbx < LOW_RAM_END || error_set(err, "-initrd, -append: no room below 1 MiB for what they say");
+    if (ok) {
+        add_pieces(pc, image, "start info", "multiboot information", FW_CFG_SETUP_ADDR, FW_CFG_SETUP_SIZE,
+                   FW_CFG_SETUP_DATA);
+        add_pieces(pc, image, "kernel", "", FW_CFG_KERNEL_ADDR, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA);
+        add_pieces(pc, image, "initrd", "module", FW_CFG_INITRD_ADDR, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA);
+        fw_cfg_add_i32(pc->fw_cfg, FW_CFG_KERNEL_ENTRY, (uint32_t)image->entry);
+        ok = add_linuxboot(pc,
+                           &(LinuxbootEntry){ .entry      = (uint32_t)image->entry,
+                                              .eax        = (uint32_t)image->rax,
+                                              .ebx        = (uint32_t)image->rbx,
+                                              .map        = (uint32_t)image->map_at,
+                                              .map_max    = image->map_room,
+                                              .map_length = (uint32_t)image->map_length_at,
+                                              .map_unit   = image->map_unit },
+                           err);
+    }
+    boot_image_free(image);
+    return ok;
+}
+
 bool pc_add_firmware_kernel(PcBoard *pc, Error *err)
 {
     const MachineConfig *c       = &pc->machine->config;
-    BootOptions          options = { .kernel = c->kernel, .initrd = c->initrd, .append = c->append };
-    Linux16              parts;
+    BootOptions          options = {
+                 .kernel = c->kernel, .initrd = c->initrd, .append = c->append, .unpack = pc->machine->unpack_kernel
+    };
+    Linux16 parts;
 
+    BootFile *kernel = boot_file_open(c->kernel, err);
+    if (!kernel) {
+        return error_prefix(err, "-kernel: ");
+    }
+    if (!linux_detect(kernel) || options.unpack) {
+        return add_protected_kernel(pc, kernel, &options, err);
+    }
+    boot_file_close(kernel);
     if (!linux16_load(&parts, &options, pc->hw.ram_below_4g, err)) {
         return false;
     }
@@ -124,6 +210,5 @@ bool pc_add_firmware_kernel(PcBoard *pc, Error *err)
     add_part(pc, FW_CFG_INITRD_ADDR, parts.initrd_addr, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA,
              parts.initrd ? parts.initrd->data : NULL, parts.initrd ? parts.initrd->size : 0);
     linux16_clear(&parts);
-    g_autoptr(GBytes) rom = make_linuxboot();
-    return add_rom(pc, "linuxboot.rom", rom, BOOT_LINUX_ROM, err);
+    return add_linuxboot(pc, &(LinuxbootEntry){ 0 }, err);
 }

@@ -11,6 +11,7 @@
 #include "devices/misc/coprocessor.h"
 #include "devices/misc/port92.h"
 #include "machine/acpi.h"
+#include "machine/cpuplug.h"
 #include "machine/mptable.h"
 #include "machine/numa.h"
 #include "machine/smbios.h"
@@ -19,7 +20,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { IO_APIC_ID = 0, PCI32_LAST = 0xfebfffff };
+enum { IO_APIC_ID = 0, PCI32_LAST = 0xfebfffff, CMOS_CPUS = 0x5f };
 
 /* Room above RAM for 64-bit BARs that do not fit below 4 GiB. */
 #define PCI64_SIZE (32 * GiB)
@@ -40,6 +41,42 @@ static void map_ram(PcBoard *pc)
         machine_init_ram_region(pc->machine, &pc->ram_high, "ram-above-4g", below, size - below);
         region_map(p->system_memory, 4 * GiB, &pc->ram_high, 0);
     }
+}
+
+static unsigned nvdimm_capabilities(const Machine *m)
+{
+    return !m->nvdimm_persistence                      ? 0
+           : strcmp(m->nvdimm_persistence, "cpu") == 0 ? NVDIMM_PERSISTENCE_CPU
+                                                       : NVDIMM_PERSISTENCE_MEM_CTRL;
+}
+
+static bool check_nvdimm(const Machine *m, Error *err)
+{
+    const char *p = m->nvdimm_persistence;
+    if (p && strcmp(p, "cpu") != 0 && strcmp(p, "mem-ctrl") != 0) {
+        return error_set(err, "-machine nvdimm-persistence=%s: it is cpu or mem-ctrl", p);
+    }
+    if (m->nvdimm && m->acpi == ON_OFF_AUTO_OFF) {
+        return error_set(err, "-machine nvdimm=on: guests hear of NVDIMMs by ACPI, and this machine has acpi=off");
+    }
+    return !p || m->nvdimm || error_set(err, "-machine nvdimm-persistence=%s: it needs nvdimm=on", p);
+}
+
+/* Are there general purpose events? */
+static bool has_events(const PcBoard *pc)
+{
+    return pc->pm && pc->chipset->raise_gpe;
+}
+
+static bool make_nvdimm(PcBoard *pc, Error *err)
+{
+    Machine *m = pc->machine;
+    if (!m->nvdimm) {
+        return true;
+    }
+    m->platform.memory_devices->nvdimms = true;
+    pc->nvdimm = acpi_nvdimm_create(&m->platform, nvdimm_capabilities(m), pc->chipset->raise_gpe, pc, err);
+    return pc->nvdimm != NULL;
 }
 
 /* Memory devices lie above RAM, each where huge pages of 1 GiB can have it. */
@@ -66,7 +103,8 @@ static bool make_room_for_memory(PcBoard *pc, Error *err)
     }
     m->platform.memory_devices = memory_devices_new(&m->platform, hw->hotplug_base, hw->hotplug_size, room,
                                                     hw->memory_slots, c->numa ? c->numa->n : 1);
-    return !pc->pm || !pc->chipset->raise_gpe || memory_hotplug_create(&m->platform, pc->chipset->raise_gpe, pc, err);
+    return !has_events(pc) ||
+           (memory_hotplug_create(&m->platform, pc->chipset->raise_gpe, pc, err) && make_nvdimm(pc, err));
 }
 
 static void choose_windows(PcBoard *pc)
@@ -93,6 +131,77 @@ static void choose_windows(PcBoard *pc)
                                 .mem_last    = hw->pci32_last,
                                 .mem64_first = hw->pci64_first,
                                 .mem64_last  = hw->pci64_last };
+}
+
+/* ---- vCPUs ---- */
+
+/* All that there can be have their numbers from the start. */
+static void number_cpus(PcBoard *pc)
+{
+    Machine *m      = pc->machine;
+    pc->hw.cpus     = MAX(m->config.smp.max_cpus, m->cpus->len);
+    pc->apic_ids    = g_new0(uint32_t, pc->hw.cpus);
+    pc->hw.apic_ids = pc->apic_ids;
+    for (unsigned i = 0; i < pc->hw.cpus; i++) {
+        pc->apic_ids[i] = x86_apic_id(&m->topology, i);
+    }
+}
+
+static bool make_cpu_hotplug(PcBoard *pc, Error *err)
+{
+    CpuHotplugSetup setup = { .port       = pc->chipset->wiring->cpu_hotplug_port,
+                              .n_slots    = pc->hw.cpus,
+                              .apic_ids   = pc->apic_ids,
+                              .raise_gpe  = pc->chipset->raise_gpe,
+                              .gpe_opaque = pc };
+    if (!pc->pm || !setup.raise_gpe) {
+        return true;
+    }
+    pc->hw.cpu_hotplug_port = setup.port;
+    return machine_make_cpu_hotplug(pc->machine, &setup, err);
+}
+
+/* Is it another set than before? */
+static bool note_cpus(PcBoard *pc)
+{
+    bool changed   = false;
+    pc->hw.present = pc->present;
+    for (unsigned i = 0; i < pc->hw.cpus; i++) {
+        bool there = machine_cpu(pc->machine, i) != NULL;
+        changed |= there != pc->present[i];
+        pc->present[i] = there;
+    }
+    return changed;
+}
+
+void pc_cpus_changed(Machine *m)
+{
+    PcBoard *pc = pc_board(m);
+    if (pc->rtc) {
+        rtc_set_cmos(pc->rtc, CMOS_CPUS, (uint8_t)(m->cpus->len - 1));
+    }
+    if (pc->fw_cfg) {
+        fw_cfg_add_i16(pc->fw_cfg, FW_CFG_NB_CPUS, (uint16_t)m->cpus->len);
+    }
+}
+
+/* SMIs would find no handler of theirs in a vCPU that comes after firmware has gone. */
+bool pc_check_cpu(Machine *m, Error *err)
+{
+    PcBoard *pc = pc_board(m);
+    return !pc->chipset->smi_to_all || !pc->chipset->smi_to_all(pc) ||
+           error_set_unsupported(err, "plugging in a vCPU while firmware has SMIs sent to all of them");
+}
+
+/* The next guest finds in the tables what is there now. */
+static void update_tables(PcBoard *pc)
+{
+    if (pc->acpi && note_cpus(pc)) {
+        const TableBlob *blob = acpi_update_cpus(pc->acpi, &pc->hw, pc->boot != NULL);
+        if (!pc->boot) {
+            pc_export_again(pc, blob);
+        }
+    }
 }
 
 /* ---- Interrupts ---- */
@@ -279,7 +388,7 @@ static void fill_cmos(PcBoard *pc)
         { 0x30, 2, MIN((hw->ram_below_4g - MIN(hw->ram_below_4g, MiB)) / KiB, 0xffff) },
         { 0x34, 2, MIN((hw->ram_below_4g - MIN(hw->ram_below_4g, 16 * MiB)) / (64 * KiB), 0xffff) },
         { 0x5b, 3, MIN(hw->ram_above_4g / (64 * KiB), 0xffffff) },
-        { 0x5f, 1, hw->cpus - 1 },
+        { CMOS_CPUS, 1, pc->machine->cpus->len - 1 },
         { 0x10, 1, 0 },                                /* no floppy drives */
         { 0x14, 1, 2 | (pc->machine->i8042 ? 4 : 0) }, /* coprocessor, PS/2 mouse */
     };
@@ -345,9 +454,9 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
     m->board      = pc;
     pc->machine   = m;
     pc->chipset   = chipset;
-    pc->hw.cpus   = m->cpus->len;
     pc->hw.wiring = chipset->wiring;
-    if (!refuse_missing(m, err)) {
+    number_cpus(pc);
+    if (!refuse_missing(m, err) || !check_nvdimm(m, err)) {
         return false;
     }
     memory_begin(p->memory);
@@ -355,7 +464,7 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
     bool ok = chipset->make(pc, err);
     memory_commit(p->memory);
     if (!ok || !make_interrupt_controllers(pc, err) || !make_timers(pc, err) || !make_isa_devices(pc, err) ||
-        !chipset->make_rest(pc, err) || !make_room_for_memory(pc, err)) {
+        !chipset->make_rest(pc, err) || !make_cpu_hotplug(pc, err) || !make_room_for_memory(pc, err)) {
         return false;
     }
     choose_windows(pc);
@@ -413,12 +522,8 @@ static void describe_hardware(PcBoard *pc)
     Machine    *m  = pc->machine;
     PcHardware *hw = &pc->hw;
 
-    pc->apic_ids = g_new0(uint32_t, m->cpus->len);
-    for (guint i = 0; i < m->cpus->len; i++) {
-        pc->apic_ids[i] = x86_apic_id(&m->topology, i);
-    }
+    note_cpus(pc);
     X86CpuidLeaf id      = x86_cpuid(m->cpus->pdata[0], 1, 0);
-    hw->apic_ids         = pc->apic_ids;
     hw->sockets          = m->topology.sockets;
     hw->cores_per_socket = m->topology.dies * m->topology.modules * m->topology.cores;
     hw->threads_per_core = m->topology.threads;
@@ -446,6 +551,12 @@ static void describe_hardware(PcBoard *pc)
     hw->rtc    = pc->rtc != NULL;
     hw->i8042  = m->i8042;
     hw->fw_cfg = true;
+    hw->nvdimm = pc->nvdimm != NULL;
+    if (pc->nvdimm) {
+        pc->nfit = g_byte_array_new();
+        acpi_nvdimm_fit(pc->nvdimm, pc->nfit);
+        hw->nfit = pc->nfit->len ? pc->nfit : NULL;
+    }
     devices_foreach(&m->platform, note_isa_device, hw);
 }
 
@@ -514,6 +625,7 @@ void pc_reset(Machine *m, ResetKind kind)
         }
         return;
     }
+    update_tables(pc);
     if (pc->boot) {
         pc_start_direct_boot(pc);
     } else {
@@ -564,6 +676,7 @@ void pc_free(Machine *m)
     firmware_tables_free(pc->acpi);
     firmware_tables_free(pc->smbios);
     firmware_tables_free(pc->mp);
+    g_clear_pointer(&pc->nfit, g_byte_array_unref);
     g_free(pc->apic_ids);
     g_free(pc);
     m->board = NULL;

@@ -6,6 +6,7 @@
 #define QUERN_MACHINE_PC_H
 
 #include "devices/acpi/memory_hotplug.h"
+#include "devices/acpi/nvdimm.h"
 #include "devices/acpi/pm1.h"
 #include "devices/input/i8042.h"
 #include "devices/irq/gates.h"
@@ -41,6 +42,7 @@ typedef struct PcChipset {
     void (*describe)(PcBoard *pc);              /* power management in hw, where it is not PM1's; may be NULL */
     void (*set_up)(PcBoard *pc);                /* direct boot: registers as firmware leaves them */
     void (*raise_gpe)(void *pc, unsigned n);    /* a general purpose event of `pm`; NULL: there are none */
+    bool (*smi_to_all)(PcBoard *pc);            /* firmware wants SMIs on all processors; NULL: never */
 } PcChipset;
 
 struct PcBoard {
@@ -70,8 +72,12 @@ struct PcBoard {
     Region    bios_high, bios_low; /* below 4 GiB, and its last 128 KiB below 1 MiB */
     RamBlock *bios;
 
+    AcpiNvdimm *nvdimm; /* NULL: machine nvdimm=off */
+    GByteArray *nfit;
+
     PcHardware      hw;
-    uint32_t       *apic_ids;
+    uint32_t       *apic_ids; /* hw's, and which vCPUs were there when the tables were made */
+    bool            present[CPU_SLOTS_MAX];
     PciWindows      windows;
     FirmwareTables *acpi, *smbios, *mp; /* NULL: there are none */
     BootOrder       boot_order;
@@ -98,6 +104,8 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err);
 bool pc_finish(Machine *m, Error *err);
 void pc_reset(Machine *m, ResetKind kind);
 void pc_detach(Machine *m);
+bool pc_check_cpu(Machine *m, Error *err);
+void pc_cpus_changed(Machine *m);
 void pc_free(Machine *m);
 /* For PcChipset.make: bus, PCI memory and the view of SMM are the bridge's. */
 void pc_use_host(PcBoard *pc, PciHost *host);
@@ -132,7 +140,9 @@ void pc_use_host(PcBoard *pc, PciHost *host);
         FIELD(Machine, hpet, "hpet", .initial = true, .help = "high precision event timers"),                          \
         FIELD(Machine, i8042, "i8042", .initial = true, .help = "keyboard controller"),                                \
         FIELD(Machine, fd_bootchk, "fd-bootchk", .initial = true, .help = "firmware checks boot sectors of floppies"), \
-        FIELD(Machine, absent_flag, "nvdimm", .unsupported = true, .help = "NVDIMM support"),                          \
+        FIELD(Machine, nvdimm, "nvdimm", .help = "take NVDIMMs"),                                                      \
+        FIELD(Machine, nvdimm_persistence, "nvdimm-persistence",                                                       \
+              .help = "what reaches NVDIMMs when power is lost: cpu (caches, too) or mem-ctrl"),                       \
         FIELD(Machine, hmat, "hmat", .help = "ACPI HMAT: what -numa says of latencies, bandwidths and caches"),        \
         FIELD(Machine, absent_text, "max-ram-below-4g", .unsupported = true, .help = "where the PCI hole begins"),     \
         FIELD(Machine, absent_text, "smbios-entry-point-type", .unsupported = true, .help = "32 or 64")
@@ -145,6 +155,9 @@ bool pc_load_bios(PcBoard *pc, Error *err);
 
 /* firmware.c: copies the end of the firmware into RAM where the board has no other way to show it. At reset. */
 void pc_copy_bios(PcBoard *pc);
+
+/* firmware.c: exports a blob that has changed once more. */
+void pc_export_again(PcBoard *pc, const TableBlob *blob);
 
 /* firmware.c: fills fw_cfg in; `tables` are exported for firmware when there is no direct boot. */
 bool pc_fill_fw_cfg(PcBoard *pc, Error *err);

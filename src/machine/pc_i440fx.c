@@ -100,4 +100,8 @@ MACHINE_TYPE(pc_9_1) = {
     .reset        = pc_reset,
     .detach       = pc_detach,
     .free         = pc_free,
+
+    .hotpluggable_cpus = true,
+    .check_cpu         = pc_check_cpu,
+    .cpus_changed      = pc_cpus_changed,
 };

@@ -70,6 +70,11 @@ static void raise_gpe(void *pc, unsigned n)
     ich9_pm_raise_gpe(((PcBoard *)pc)->pm, n);
 }
 
+static bool smi_to_all(PcBoard *pc)
+{
+    return ich9_lpc_sends_smi_to_all(pc->bridge);
+}
+
 static const PcChipset chipset = {
     .bios           = "bios-256k.bin",
     .wiring         = &pc_q35_wiring,
@@ -80,6 +85,7 @@ static const PcChipset chipset = {
     .choose_windows = choose_windows,
     .set_up         = set_up,
     .raise_gpe      = raise_gpe,
+    .smi_to_all     = smi_to_all,
 };
 
 static bool build(Machine *m, Error *err)
@@ -114,4 +120,8 @@ MACHINE_TYPE(q35_9_1) = {
     .reset        = pc_reset,
     .detach       = pc_detach,
     .free         = pc_free,
+
+    .hotpluggable_cpus = true,
+    .check_cpu         = pc_check_cpu,
+    .cpus_changed      = pc_cpus_changed,
 };

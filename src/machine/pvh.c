@@ -74,12 +74,13 @@ static bool place_start_info(BootImage *image, const BootOptions *options, const
     const MemoryMap *map     = image->map;
     size_t           cmdline = options->append ? strlen(options->append) + 1 : 1;
     size_t           at_map  = START_INFO_SIZE + MODULE_SIZE;
-    size_t           at_cmd  = at_map + map->n * MEMMAP_ENTRY_SIZE;
+    unsigned         room    = MAX(map->n, options->map_room);
+    size_t           at_cmd  = at_map + room * MEMMAP_ENTRY_SIZE;
     size_t           size    = at_cmd + cmdline;
     uint8_t         *p       = boot_image_alloc(image, size);
     BootPiece        piece   = { .what = "start info", .size = size, .data = p, .len = size };
 
-    if (!boot_image_place(image, &piece, 16, 0x1000, 4 * GiB, false, err)) {
+    if (!boot_image_place(image, &piece, 16, MAX(options->info_min, 0x1000), 4 * GiB, false, err)) {
         return false;
     }
     store_le32(p, START_INFO_MAGIC);
@@ -101,7 +102,11 @@ static bool place_start_info(BootImage *image, const BootOptions *options, const
         store_le32(e + 16, map->ranges[i].kind);
     }
     memcpy(p + at_cmd, options->append ? options->append : "", cmdline - 1);
-    image->rbx = piece.addr;
+    image->rbx           = piece.addr;
+    image->map_at        = piece.addr + at_map;
+    image->map_length_at = piece.addr + 48;
+    image->map_room      = room;
+    image->map_unit      = 1;
     return true;
 }
 

@@ -1,185 +1,30 @@
-/* SMBIOS tables. Specification: DMTF DSP0134, System Management BIOS 3.6.0 (2022); the entry point is that of 2.8,
- * which every guest reads. */
+/* SMBIOS tables; what -smbios says about them is in smbios_options.c. Specification: DMTF DSP0134, System Management
+ * BIOS 3.6.0 (2022); the entry point is that of 2.8, which every guest reads. */
 
-#include "machine/smbios.h"
+#include "machine/smbios_private.h"
 
 #include "base/bytes.h"
-#include "base/checked.h"
 #include "base/text.h"
-#include "desc/field.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
-    STRUCT_HEADER = 4,
-    MAX_TABLES    = 0xffff,
-    DIMM_MIB      = 16 << 10, /* RAM is shown as modules of 16 GiB */
-    ANCHOR_SIZE   = 31,
-    NO_HANDLE     = 0xfffe,
+    DIMM_MIB    = 16 << 10, /* RAM is shown as modules of 16 GiB */
+    ANCHOR_SIZE = 31,
+    NO_HANDLE   = 0xfffe,
 };
-
-typedef struct Type0 {
-    char *vendor, *version, *date, *release;
-    bool  uefi, given;
-} Type0;
-
-typedef struct Type1 {
-    char *manufacturer, *product, *version, *serial, *uuid, *sku, *family;
-} Type1;
-
-typedef struct Type2 {
-    char *manufacturer, *product, *version, *serial, *asset, *location;
-    bool  given;
-} Type2;
-
-typedef struct Type3 {
-    char *manufacturer, *version, *serial, *asset, *sku;
-} Type3;
-
-typedef struct Type4 {
-    char    *sock_pfx, *manufacturer, *version, *serial, *asset, *part;
-    uint16_t max_speed, current_speed, family;
-    uint64_t id;
-    bool     has_id;
-} Type4;
-
-typedef struct Type8 {
-    char   *external_reference, *internal_reference;
-    uint8_t connector_type, port_type;
-} Type8;
-
-typedef struct Type9 {
-    char    *slot_designation, *pci_device;
-    uint8_t  slot_type, slot_data_bus_width, current_usage, slot_length, characteristics1, characteristics2;
-    uint16_t slot_id;
-} Type9;
-
-typedef struct Type17 {
-    char    *loc_pfx, *bank, *manufacturer, *serial, *asset, *part;
-    uint16_t speed;
-} Type17;
-
-typedef struct Type41 {
-    char   *designation, *pcidev;
-    uint8_t kind, instance;
-} Type41;
-
-static const char *const type41_kinds[] = { "",           "other", "unknown", "video", "scsi", "ethernet",
-                                            "token-ring", "sound", "pata",    "sata",  "sas",  NULL };
-
-static const Field type0_fields[] = { FIELD(Type0, vendor, "vendor", .help = "vendor of the BIOS"),
-                                      FIELD(Type0, version, "version", .help = "its version"),
-                                      FIELD(Type0, date, "date", .help = "its date, mm/dd/yyyy"),
-                                      FIELD(Type0, release, "release", .help = "its release, major.minor"),
-                                      FIELD(Type0, uefi, "uefi", .help = "say that UEFI is supported"),
-                                      {} };
-
-static const Field type1_fields[] = { FIELD(Type1, manufacturer, "manufacturer", .help = "manufacturer of the system"),
-                                      FIELD(Type1, product, "product", .help = "product name"),
-                                      FIELD(Type1, version, "version", .help = "version"),
-                                      FIELD(Type1, serial, "serial", .help = "serial number"),
-                                      FIELD(Type1, uuid, "uuid", .help = "UUID; instead of -uuid"),
-                                      FIELD(Type1, sku, "sku", .help = "SKU number"),
-                                      FIELD(Type1, family, "family", .help = "product family"),
-                                      {} };
-
-static const Field type2_fields[] = { FIELD(Type2, manufacturer, "manufacturer",
-                                            .help = "manufacturer of the base board"),
-                                      FIELD(Type2, product, "product", .help = "product name"),
-                                      FIELD(Type2, version, "version", .help = "version"),
-                                      FIELD(Type2, serial, "serial", .help = "serial number"),
-                                      FIELD(Type2, asset, "asset", .help = "asset tag"),
-                                      FIELD(Type2, location, "location", .help = "location in the chassis"),
-                                      {} };
-
-static const Field type3_fields[] = { FIELD(Type3, manufacturer, "manufacturer", .help = "manufacturer of the chassis"),
-                                      FIELD(Type3, version, "version", .help = "version"),
-                                      FIELD(Type3, serial, "serial", .help = "serial number"),
-                                      FIELD(Type3, asset, "asset", .help = "asset tag"),
-                                      FIELD(Type3, sku, "sku", .help = "SKU number"),
-                                      {} };
-
-static const Field type4_fields[] = {
-    FIELD(Type4, sock_pfx, "sock_pfx", .text = "CPU", .help = "socket designation, a number is appended"),
-    FIELD(Type4, manufacturer, "manufacturer", .help = "manufacturer of the processor"),
-    FIELD(Type4, version, "version", .help = "version"),
-    FIELD(Type4, max_speed, "max-speed", .initial = 2000, .help = "MHz"),
-    FIELD(Type4, current_speed, "current-speed", .initial = 2000, .help = "MHz"),
-    FIELD(Type4, serial, "serial", .help = "serial number"),
-    FIELD(Type4, asset, "asset", .help = "asset tag"),
-    FIELD(Type4, part, "part", .help = "part number"),
-    FIELD(Type4, family, "processor-family", .initial = 1, .help = "processor family"),
-    FIELD(Type4, id, "processor-id", .has_offset = 1 + offsetof(Type4, has_id), .help = "processor ID, 64 bits"),
-    {}
-};
-
-static const Field type8_fields[] = {
-    FIELD(Type8, internal_reference, "internal_reference", .help = "internal designator"),
-    FIELD(Type8, external_reference, "external_reference", .help = "external designator"),
-    FIELD(Type8, connector_type, "connector_type", .help = "external connector type"),
-    FIELD(Type8, port_type, "port_type", .help = "port type"),
-    {}
-};
-
-static const Field type9_fields[] = {
-    FIELD(Type9, slot_designation, "slot_designation", .help = "designation of the slot"),
-    FIELD(Type9, slot_type, "slot_type", .help = "slot type"),
-    FIELD(Type9, slot_data_bus_width, "slot_data_bus_width", .help = "data bus width"),
-    FIELD(Type9, current_usage, "current_usage", .help = "current usage"),
-    FIELD(Type9, slot_length, "slot_length", .help = "slot length"),
-    FIELD(Type9, slot_id, "slot_id", .help = "slot ID"),
-    FIELD(Type9, characteristics1, "slot_characteristics1", .help = "characteristics 1"),
-    FIELD(Type9, characteristics2, "slot_characteristics12", .alias = "slot_characteristics2",
-          .help = "characteristics 2"),
-    FIELD(Type9, pci_device, "pci_device", .help = "id of the PCI device in the slot"),
-    {}
-};
-
-static const Field type17_fields[] = {
-    FIELD(Type17, loc_pfx, "loc_pfx", .text = "DIMM", .help = "device locator, a number is appended"),
-    FIELD(Type17, bank, "bank", .help = "bank locator"),
-    FIELD(Type17, manufacturer, "manufacturer", .help = "manufacturer of the memory"),
-    FIELD(Type17, serial, "serial", .help = "serial number"),
-    FIELD(Type17, asset, "asset", .help = "asset tag"),
-    FIELD(Type17, part, "part", .help = "part number"),
-    FIELD(Type17, speed, "speed", .help = "MT/s"),
-    {}
-};
-
-static const Field type41_fields[] = {
-    FIELD(Type41, designation, "designation", .help = "what the device is called"),
-    FIELD(Type41, kind, "kind", .names = type41_kinds, .initial = 1, .help = "kind of device"),
-    FIELD(Type41, instance, "instance", .initial = 1, .help = "instance of its kind"),
-    FIELD(Type41, pcidev, "pcidev", .help = "id of a PCI device on the root bus"),
-    {}
-};
-
-/* All -smbios options together. */
-typedef struct Settings {
-    Type0      t0;
-    Type1      t1;
-    Type2      t2;
-    Type3      t3;
-    Type4      t4;
-    Type17     t17;
-    GArray    *t8, *t9, *t41; /* of Type8, Type9, Type41 */
-    GPtrArray *oem_strings;   /* char *: type 11 */
-    GPtrArray *files;         /* GBytes *: file= */
-    bool       replaced[256]; /* types that a file= gave */
-    bool       has_fields[256];
-} Settings;
 
 /* The tables being written. */
 typedef struct Builder {
-    GByteArray     *out;
-    uint32_t        start;     /* of the structure under construction */
-    uint32_t        formatted; /* its bytes before the strings, once they have begun */
-    unsigned        n_strings;
-    GString        *strings;
-    unsigned        count, max_size;
-    const Settings *settings;
+    GByteArray           *out;
+    uint32_t              start;     /* of the structure under construction */
+    uint32_t              formatted; /* its bytes before the strings, once they have begun */
+    unsigned              n_strings;
+    GString              *strings;
+    unsigned              count, max_size;
+    const SmbiosSettings *settings;
 } Builder;
 
 static void put(Builder *b, uint64_t value, unsigned size)
@@ -234,7 +79,7 @@ static void put_uuid(Builder *b, const uint8_t text_order[16])
     g_byte_array_append(b->out, text_order + 8, 8);
 }
 
-static bool add_bios(Builder *b, const Settings *s, const SmbiosDefaults *d, Error *err)
+static bool add_bios(Builder *b, const SmbiosSettings *s, const SmbiosDefaults *d, Error *err)
 {
     unsigned major = 0, minor = 0;
 
@@ -268,7 +113,7 @@ static bool add_bios(Builder *b, const Settings *s, const SmbiosDefaults *d, Err
     return true;
 }
 
-static bool add_system(Builder *b, const Settings *s, const SmbiosDefaults *d, Error *err)
+static bool add_system(Builder *b, const SmbiosSettings *s, const SmbiosDefaults *d, Error *err)
 {
     uint8_t uuid[16];
 
@@ -291,7 +136,7 @@ static bool add_system(Builder *b, const Settings *s, const SmbiosDefaults *d, E
     return true;
 }
 
-static void add_board(Builder *b, const Settings *s, const SmbiosDefaults *d)
+static void add_board(Builder *b, const SmbiosSettings *s, const SmbiosDefaults *d)
 {
     if (!s->t2.given || !begin(b, 2, 0x200)) {
         return;
@@ -309,7 +154,7 @@ static void add_board(Builder *b, const Settings *s, const SmbiosDefaults *d)
     end(b);
 }
 
-static void add_chassis(Builder *b, const Settings *s, const SmbiosDefaults *d)
+static void add_chassis(Builder *b, const SmbiosSettings *s, const SmbiosDefaults *d)
 {
     if (!begin(b, 3, 0x300)) {
         return;
@@ -332,7 +177,8 @@ static void add_chassis(Builder *b, const Settings *s, const SmbiosDefaults *d)
     end(b);
 }
 
-static void add_processor(Builder *b, const Settings *s, const SmbiosDefaults *d, const PcHardware *hw, unsigned n)
+static void add_processor(Builder *b, const SmbiosSettings *s, const SmbiosDefaults *d, const PcHardware *hw,
+                          unsigned n)
 {
     unsigned threads = hw->cores_per_socket * hw->threads_per_core;
 
@@ -378,11 +224,11 @@ static bool find_pci_device(const char *option, const char *id, SmbiosFindPci fi
     return true;
 }
 
-static bool add_slots(Builder *b, const Settings *s, SmbiosFindPci find, void *opaque, Error *err)
+static bool add_slots(Builder *b, const SmbiosSettings *s, SmbiosFindPci find, void *opaque, Error *err)
 {
     for (guint i = 0; i < s->t9->len; i++) {
-        const Type9 *t = &g_array_index(s->t9, Type9, i);
-        uint8_t      devfn;
+        const SmbiosType9 *t = &g_array_index(s->t9, SmbiosType9, i);
+        uint8_t            devfn;
         if (!begin(b, 9, 0x900 + i)) {
             return true;
         }
@@ -405,10 +251,10 @@ static bool add_slots(Builder *b, const Settings *s, SmbiosFindPci find, void *o
     return true;
 }
 
-static void add_connectors(Builder *b, const Settings *s)
+static void add_connectors(Builder *b, const SmbiosSettings *s)
 {
     for (guint i = 0; i < s->t8->len; i++) {
-        const Type8 *t = &g_array_index(s->t8, Type8, i);
+        const SmbiosType8 *t = &g_array_index(s->t8, SmbiosType8, i);
         if (!begin(b, 8, 0x800 + i)) {
             return;
         }
@@ -421,7 +267,7 @@ static void add_connectors(Builder *b, const Settings *s)
     }
 }
 
-static void add_oem_strings(Builder *b, const Settings *s)
+static void add_oem_strings(Builder *b, const SmbiosSettings *s)
 {
     if (!s->oem_strings->len || !begin(b, 11, 0xe00)) {
         return;
@@ -434,7 +280,7 @@ static void add_oem_strings(Builder *b, const Settings *s)
     end(b);
 }
 
-static void add_memory(Builder *b, const Settings *s, const PcHardware *hw)
+static void add_memory(Builder *b, const SmbiosSettings *s, const PcHardware *hw)
 {
     uint64_t ram_mib = (hw->ram_below_4g + hw->ram_above_4g) / MiB;
     uint64_t dimms   = MAX(1, (ram_mib + DIMM_MIB - 1) / DIMM_MIB);
@@ -497,11 +343,11 @@ static void add_memory(Builder *b, const Settings *s, const PcHardware *hw)
     }
 }
 
-static bool add_onboard(Builder *b, const Settings *s, SmbiosFindPci find, void *opaque, Error *err)
+static bool add_onboard(Builder *b, const SmbiosSettings *s, SmbiosFindPci find, void *opaque, Error *err)
 {
     for (guint i = 0; i < s->t41->len; i++) {
-        const Type41 *t     = &g_array_index(s->t41, Type41, i);
-        uint8_t       devfn = 0;
+        const SmbiosType41 *t     = &g_array_index(s->t41, SmbiosType41, i);
+        uint8_t             devfn = 0;
         if (!begin(b, 41, 0x2900 + i)) {
             return true;
         }
@@ -519,211 +365,13 @@ static bool add_onboard(Builder *b, const Settings *s, SmbiosFindPci find, void 
     return true;
 }
 
-/* Length of the structure at `data`, strings included; 0 when it does not fit. */
-static size_t structure_size(const uint8_t *data, size_t len)
-{
-    if (len < STRUCT_HEADER || data[1] < STRUCT_HEADER || data[1] > len) {
-        return 0;
-    }
-    for (size_t at = data[1]; at + 2 <= len; at++) {
-        if (data[at] == 0 && data[at + 1] == 0) {
-            return at + 2;
-        }
-    }
-    return 0;
-}
-
-static bool read_file(Settings *s, const char *path, Error *err)
-{
-    g_autoptr(GError) error = NULL;
-    g_autofree char *contents;
-    gsize            len;
-
-    if (!g_file_get_contents(path, &contents, &len, &error)) {
-        return error_set(err, "-smbios file=: %s", error->message);
-    }
-    if (len > MAX_TABLES || structure_size((const uint8_t *)contents, len) == 0) {
-        return error_set(err, "-smbios file=%s: not one complete SMBIOS structure with its strings", path);
-    }
-    uint8_t type = (uint8_t)contents[0];
-    if (s->has_fields[type]) {
-        return error_set(err, "-smbios file=%s: type %u was already given by its fields", path, type);
-    }
-    s->replaced[type] = true;
-    g_ptr_array_add(s->files, g_bytes_new_take(g_steal_pointer(&contents), len));
-    return true;
-}
-
-static bool add_oem_value(Settings *s, const char *value, size_t len, Error *err)
-{
-    if (memchr(value, 0, len)) {
-        return error_set(err, "-smbios type=11: a string with a NUL byte in it");
-    }
-    if (len == 0) {
-        return error_set(err, "-smbios type=11: an empty string");
-    }
-    if (s->oem_strings->len == 255) {
-        return error_set(err, "-smbios type=11: more than 255 strings");
-    }
-    g_ptr_array_add(s->oem_strings, g_strndup(value, len));
-    return true;
-}
-
-/* One value, or all of a key that was repeated. */
-static bool read_oem_values(Settings *s, const Json *values, bool is_path, Error *err)
-{
-    const Json *one = values;
-    size_t      n   = 1;
-
-    if (values->kind == JSON_LIST) {
-        n = values->n;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (values->kind == JSON_LIST) {
-            one = values->items[i];
-        }
-        if (one->kind != JSON_STRING) {
-            return error_set(err, "-smbios type=11: %s is no text", is_path ? "path" : "value");
-        }
-        if (!is_path) {
-            if (!add_oem_value(s, one->string, strlen(one->string), err)) {
-                return false;
-            }
-            continue;
-        }
-        g_autoptr(GError) error   = NULL;
-        g_autofree char *contents = NULL;
-        gsize            len;
-        if (!g_file_get_contents(one->string, &contents, &len, &error)) {
-            return error_set(err, "-smbios type=11,path=: %s", error->message);
-        }
-        if (!add_oem_value(s, contents, len, err)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool read_oem_strings(Settings *s, const Json *options, Error *err)
-{
-    for (size_t i = 0; i < options->n; i++) {
-        bool is_path = strcmp(options->keys[i], "path") == 0;
-        if (strcmp(options->keys[i], "type") == 0) {
-            continue;
-        }
-        if (!is_path && strcmp(options->keys[i], "value") != 0) {
-            return error_set(err, "-smbios type=11,%s=: no such field (value and path are)", options->keys[i]);
-        }
-        if (!read_oem_values(s, options->items[i], is_path, err)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool read_options(Settings *s, const Json *options, Error *err)
-{
-    static const char *const skip[] = { "type", NULL };
-    const char              *file   = json_get_string(options, "file");
-    const char              *text   = json_get_string(options, "type");
-    uint64_t                 type;
-
-    if (file) {
-        if (options->n != 1) {
-            return error_set(err, "-smbios file=%s: a file goes without other fields", file);
-        }
-        return read_file(s, file, err);
-    }
-    if (!text) {
-        return error_set(err, "-smbios: needs file=FILE or type=NUMBER");
-    }
-    if (!text_parse_uint(text, 255, &type, err)) {
-        return error_prefix(err, "-smbios type=: ");
-    }
-
-    Type8  t8  = { 0 };
-    Type9  t9  = { 0 };
-    Type41 t41 = { 0 };
-    struct {
-        unsigned     type;
-        const Field *fields;
-        void        *into;
-        GArray      *list; /* each option is one more */
-    } types[] = {
-        { 0, type0_fields, &s->t0, NULL }, { 1, type1_fields, &s->t1, NULL },    { 2, type2_fields, &s->t2, NULL },
-        { 3, type3_fields, &s->t3, NULL }, { 4, type4_fields, &s->t4, NULL },    { 8, type8_fields, &t8, s->t8 },
-        { 9, type9_fields, &t9, s->t9 },   { 17, type17_fields, &s->t17, NULL }, { 41, type41_fields, &t41, s->t41 },
-    };
-    if (s->replaced[type]) {
-        return error_set(err, "-smbios type=%s: a file already gave this type", text);
-    }
-    s->has_fields[type] = true;
-    if (type == 11) {
-        return read_oem_strings(s, options, err);
-    }
-    for (unsigned i = 0; i < G_N_ELEMENTS(types); i++) {
-        if (types[i].type != type) {
-            continue;
-        }
-        if (types[i].list) {
-            fields_init(types[i].fields, types[i].into);
-        }
-        bool ok = fields_parse(types[i].fields, types[i].into, options, true, skip, err);
-        if (types[i].list) { /* the list owns it now, good or not */
-            g_array_append_vals(types[i].list, types[i].into, 1);
-        }
-        s->t0.given |= type == 0;
-        s->t2.given |= type == 2;
-        return ok || error_prefix(err, "-smbios type=%s: ", text);
-    }
-    return error_set(err, "-smbios type=%s: this type has no fields (0, 1, 2, 3, 4, 8, 9, 11, 17 and 41 have)", text);
-}
-
-static void settings_init(Settings *s)
-{
-    *s = (Settings){ .t8          = g_array_new(FALSE, FALSE, sizeof(Type8)),
-                     .t9          = g_array_new(FALSE, FALSE, sizeof(Type9)),
-                     .t41         = g_array_new(FALSE, FALSE, sizeof(Type41)),
-                     .oem_strings = g_ptr_array_new_with_free_func(g_free),
-                     .files       = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref) };
-    fields_init(type0_fields, &s->t0);
-    fields_init(type1_fields, &s->t1);
-    fields_init(type2_fields, &s->t2);
-    fields_init(type3_fields, &s->t3);
-    fields_init(type4_fields, &s->t4);
-    fields_init(type17_fields, &s->t17);
-}
-
-static void clear_list(GArray *list, const Field *fields, size_t size)
-{
-    for (guint i = 0; i < list->len; i++) {
-        fields_clear(fields, list->data + i * size);
-    }
-    g_array_unref(list);
-}
-
-static void settings_clear(Settings *s)
-{
-    fields_clear(type0_fields, &s->t0);
-    fields_clear(type1_fields, &s->t1);
-    fields_clear(type2_fields, &s->t2);
-    fields_clear(type3_fields, &s->t3);
-    fields_clear(type4_fields, &s->t4);
-    fields_clear(type17_fields, &s->t17);
-    clear_list(s->t8, type8_fields, sizeof(Type8));
-    clear_list(s->t9, type9_fields, sizeof(Type9));
-    clear_list(s->t41, type41_fields, sizeof(Type41));
-    g_ptr_array_unref(s->oem_strings);
-    g_ptr_array_unref(s->files);
-}
-
-static bool add_structures(Builder *b, const Settings *s, const PcHardware *hw, const SmbiosDefaults *d,
+static bool add_structures(Builder *b, const SmbiosSettings *s, const PcHardware *hw, const SmbiosDefaults *d,
                            SmbiosFindPci find_pci, void *opaque, Error *err)
 {
     for (guint i = 0; i < s->files->len; i++) {
         gsize          len;
         const uint8_t *data = g_bytes_get_data(s->files->pdata[i], &len);
-        len                 = structure_size(data, len);
+        len                 = smbios_structure_size(data, len);
         g_byte_array_append(b->out, data, (guint)len);
         b->max_size = MAX(b->max_size, (unsigned)len);
         b->count++;
@@ -753,7 +401,7 @@ static bool add_structures(Builder *b, const Settings *s, const PcHardware *hw, 
     if (begin(b, 127, 0x7f00)) {
         end(b);
     }
-    if (b->out->len > MAX_TABLES) {
+    if (b->out->len > SMBIOS_MAX_TABLES) {
         return error_set(err, "-smbios: the tables have %u bytes, 65535 is the most there can be", b->out->len);
     }
     return true;
@@ -784,20 +432,20 @@ static TableBlob *add_anchor(FirmwareTables *tables, const TableBlob *structures
 TableBlob *smbios_build(FirmwareTables *tables, const PcHardware *hw, const SmbiosDefaults *defaults,
                         const GPtrArray *options, SmbiosFindPci find_pci, void *opaque, Error *err)
 {
-    TableBlob *structures = firmware_tables_add(tables, SMBIOS_TABLES_FILE, 16, TABLE_ZONE_HIGH, TABLE_RESERVED);
-    TableBlob *anchor     = NULL;
-    Settings   s;
-    bool       ok = true;
+    TableBlob     *structures = firmware_tables_add(tables, SMBIOS_TABLES_FILE, 16, TABLE_ZONE_HIGH, TABLE_RESERVED);
+    TableBlob     *anchor     = NULL;
+    SmbiosSettings s;
+    bool           ok = true;
 
-    settings_init(&s);
+    smbios_settings_init(&s);
     for (guint i = 0; options && ok && i < options->len; i++) {
-        ok = read_options(&s, options->pdata[i], err);
+        ok = smbios_settings_read(&s, options->pdata[i], err);
     }
     Builder b = { .out = structures->data, .strings = g_string_new(NULL), .settings = &s };
     if (ok && add_structures(&b, &s, hw, defaults, find_pci, opaque, err)) {
         anchor = add_anchor(tables, structures, &b);
     }
     g_string_free(b.strings, TRUE);
-    settings_clear(&s);
+    smbios_settings_clear(&s);
     return anchor;
 }

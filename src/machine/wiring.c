@@ -1,6 +1,7 @@
 /* Facts about chipsets that firmware tables and direct boot need: see hardware.h.
  * Specification: the data sheets of the chips (devices/pci/piix3.c, devices/pci/ich9_lpc.c). */
 
+#include "devices/acpi/cpu_hotplug.h"
 #include "devices/acpi/piix4_pm.h"
 #include "devices/pci/ich9_lpc.h"
 #include "machine/hardware.h"
@@ -24,6 +25,8 @@ const PcWiring pc_i440fx_wiring = {
     .sci_devfn    = PCI_DEVFN(1, 3),
     .isa_devfn    = PCI_DEVFN(1, 0),
     .pm_devfn     = PCI_DEVFN(1, 3),
+
+    .cpu_hotplug_port = CPU_HOTPLUG_PORT_PIIX4,
 };
 
 const PcWiring pc_q35_wiring = {
@@ -40,4 +43,6 @@ const PcWiring pc_q35_wiring = {
     .irqs         = { 10, 10, 11, 11, 10, 10, 11, 11 },
     .first_gsi    = ICH9_FIRST_GSI,
     .isa_devfn    = PCI_DEVFN(31, 0),
+
+    .cpu_hotplug_port = CPU_HOTPLUG_PORT_ICH9,
 };

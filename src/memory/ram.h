@@ -78,6 +78,14 @@ void      ram_block_unref(RamBlock *ram); /* NULL is fine; any thread; the last 
  * code) has a reference left. From then on nobody reads or writes it. */
 void ram_block_retire(RamBlock *ram);
 
+/* Gives the host these pages back: multiples of the block's page size. They read as zeros then, those of a private file
+ * as what the file has, and code found there is forgotten. false: the host keeps them, and nothing has changed. The
+ * guest may go on meanwhile; what it writes there is kept or not. Machine lock. */
+bool ram_block_discard(RamBlock *ram, uint64_t offset, uint64_t len);
+
+/* Has the host give these pages now. false: it has not enough. A kernel that cannot do so gives them later. */
+bool ram_block_populate_range(RamBlock *ram, uint64_t offset, uint64_t len);
+
 /* Can the host back `total` bytes of guest RAM? Called with the sum before the blocks are made. `reserve`: it is to
  * promise them too, which the error gives figures for when it cannot; without it looks at the limit on this process's
  * address space only (ulimit -v). */

@@ -75,7 +75,7 @@ static const Field human_args[] = {
 static bool human_monitor_command(Monitor *mon, void *args, Json **result, Error *err)
 {
     HumanArgs *a = args;
-    if (a->has_cpu_index && (a->cpu_index < 0 || a->cpu_index >= mon->machine->cpus->len)) {
+    if (a->has_cpu_index && !machine_cpu(mon->machine, a->cpu_index)) {
         return error_set(err, "no vCPU has index %" G_GINT64_FORMAT, a->cpu_index);
     }
     Monitor *captured   = monitor_new_captured(mon->all);
@@ -111,6 +111,8 @@ SHOW(jit)
 SHOW(numa)
 SHOW(ramblock)
 SHOW(pic)
+SHOW(roms)
+SHOW(usb)
 
 #define QUERY_TEXT(command, text, what)                                                                                \
     {                                                                                                                  \
@@ -146,5 +148,7 @@ MONITOR_COMMANDS(control) = {
     QUERY_TEXT("x-query-jit", "counters of the translator", jit),
     QUERY_TEXT("x-query-numa", "NUMA nodes", numa),
     QUERY_TEXT("x-query-ramblock", "blocks of guest memory", ramblock),
+    QUERY_TEXT("x-query-roms", "ROMs in the guest's address space", roms),
+    QUERY_TEXT("x-query-usb", "USB devices", usb),
     {},
 };

@@ -1,7 +1,7 @@
 /* Commands about devices: plugging, unplugging, what is on the PCI buses. */
 
 #include "devices/pci/pci.h"
-#include "machine/cpu_object.h"
+#include "machine/cpuplug.h"
 #include "monitor/command.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@ static const Field add_args[] = { QMP_STRING("driver"), QMP_MAYBE_STRING("bus"),
 /* Values may be strings also where the property is none: QEMU takes them, and so scripts give them. */
 static bool device_add(Monitor *mon, void *args, Json **result, Error *err)
 {
-    return device_create(&mon->machine->platform, args, true, err) != NULL;
+    return machine_add_device(mon->machine, args, true, err);
 }
 
 typedef struct DelArgs {
@@ -35,8 +35,8 @@ static bool device_del(Monitor *mon, void *args, Json **result, Error *err)
         return error_set_class(err, ERROR_DEVICE_NOT_FOUND, "no device '%s'", id);
     }
     if (obj->type->class != OBJECT_CLASS_DEVICE) {
-        return cpu_object_cpu(obj) ? error_set_unsupported(err, "unplugging a vCPU")
-                                   : error_set(err, "'%s' is no device", id);
+        X86Cpu *cpu = cpu_object_cpu(obj);
+        return cpu ? machine_unplug_cpu(mon->machine, cpu, err) : error_set(err, "'%s' is no device", id);
     }
     return device_unplug((Device *)obj, err);
 }

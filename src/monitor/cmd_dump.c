@@ -84,11 +84,12 @@ static bool pmemsave(Monitor *mon, void *args, Json **result, Error *err)
 
 static bool memsave(Monitor *mon, void *args, Json **result, Error *err)
 {
-    const SaveArgs *a = args;
-    if (a->cpu_index < 0 || a->cpu_index >= mon->machine->cpus->len) {
+    const SaveArgs *a   = args;
+    X86Cpu         *cpu = machine_cpu(mon->machine, a->cpu_index);
+    if (!cpu) {
         return error_set(err, "no vCPU has index %" G_GINT64_FORMAT, a->cpu_index);
     }
-    return save(mon, mon->machine->cpus->pdata[a->cpu_index], a, err);
+    return save(mon, cpu, a, err);
 }
 
 /* --- dump-guest-memory --- */

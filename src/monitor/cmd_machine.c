@@ -195,8 +195,8 @@ static Json *describe_place(const Machine *m, const X86Topology *t, unsigned ind
 
 static char *cpu_path(Machine *m, const X86Cpu *cpu)
 {
-    Object *obj = cpu_object_find(m, cpu);
-    return obj ? object_path(obj) : g_strdup("");
+    CpuObject *node = cpu_object_find(m, cpu);
+    return node ? object_path(&node->obj) : g_strdup("");
 }
 
 static void do_nothing(Vcpu *cpu, void *opaque)
@@ -217,7 +217,7 @@ static bool query_cpus_fast(Monitor *mon, void *args, Json **result, Error *err)
         json_add(c, "cpu-index", json_new_int(cpu->vcpu.index));
         json_add(c, "qom-path", json_new_string(path));
         json_add(c, "thread-id", json_new_int(cpu->vcpu.thread_id));
-        json_add(c, "props", describe_place(m, &m->topology, i));
+        json_add(c, "props", describe_place(m, &m->topology, (unsigned)cpu->vcpu.index));
         json_add(c, "target", json_new_string(arch_names[0]));
         json_append(*result, c);
     }
@@ -238,15 +238,16 @@ static bool query_hotpluggable_cpus(Monitor *mon, void *args, Json **result, Err
                               .modules = MAX(smp->modules, 1),
                               .cores   = MAX(smp->cores, 1),
                               .threads = MAX(smp->threads, 1) };
-    g_autofree char *type = cpu_model_type_name(m);
+    g_autofree char *type = cpu_type_name(m);
     *result               = json_new_list();
     for (unsigned i = MAX(smp->max_cpus, smp->cpus); i-- > 0;) {
         Json *c = json_new_object();
         json_add(c, "props", describe_place(m, &t, i));
         json_add(c, "vcpus-count", json_new_int(1));
         json_add(c, "type", json_new_string(type));
-        if (i < m->cpus->len) {
-            g_autofree char *path = cpu_path(m, m->cpus->pdata[i]);
+        const X86Cpu *cpu = machine_cpu(m, i);
+        if (cpu) {
+            g_autofree char *path = cpu_path(m, cpu);
             json_add(c, "qom-path", json_new_string(path));
         }
         json_append(*result, c);

@@ -10,30 +10,81 @@ static const char *const device_kinds[] = {
     "dimm", "nvdimm", "virtio-pmem", "virtio-mem", "sgx-epc", "hv-balloon", NULL
 };
 
-static const Field device_data[] = {
+static const Field dimm_data[] = {
     QMP_MAYBE_STRING("id"),   QMP_INT("addr"),      QMP_INT("slot"),
     QMP_INT("node"),          QMP_STRING("memdev"), QMP_BOOL("hotplugged"),
     QMP_BOOL("hotpluggable"), QMP_INT("size"),      {},
 };
+static const Field pmem_data[] = {
+    QMP_MAYBE_STRING("id"), QMP_INT("memaddr"), QMP_INT("size"), QMP_STRING("memdev"), {},
+};
+static const Field mem_data[] = {
+    QMP_MAYBE_STRING("id"), QMP_INT("memaddr"),   QMP_INT("requested-size"),
+    QMP_INT("size"),        QMP_INT("max-size"),  QMP_INT("block-size"),
+    QMP_INT("node"),        QMP_STRING("memdev"), {},
+};
+static const Field dimm_variant[] = { QMP_OBJECT("data", dimm_data), {} };
+static const Field pmem_variant[] = { QMP_OBJECT("data", pmem_data), {} };
+static const Field mem_variant[]  = { QMP_OBJECT("data", mem_data), {} };
 
-static const Field device_info[]      = { QMP_ENUM("type", device_kinds), QMP_OBJECT("data", device_data), {} };
-static const Field device_info_result = QMP_LIST("", device_info);
+static const Field      device_base[]     = { QMP_ENUM("type", device_kinds), {} };
+static const QmpVariant device_variants[] = { { "dimm", dimm_variant },
+                                              { "nvdimm", dimm_variant },
+                                              { "virtio-pmem", pmem_variant },
+                                              { "virtio-mem", mem_variant },
+                                              {} };
+static const QmpUnion   device_info       = {
+            .custom = QMP_UNION_CUSTOM, .base = device_base, .tag = "type", .variants = device_variants
+};
+static const Field device_element = {
+    .name = "", .kind = FIELD_JSON, .size = sizeof(Json *), .count = 1, .custom = &device_info.custom
+};
+static const Field device_info_result = QMP_LIST_OF("", &device_element);
 
-static void add_device(MemoryDevice *m, void *opaque)
+static void describe_module(const MemoryDevice *m, Json *data)
 {
-    Json            *info = json_new_object(), *data = json_new_object();
-    g_autofree char *path = object_path(&m->backend->obj);
-    if (m->dev.id) {
-        json_set(data, "id", json_new_string(m->dev.id));
-    }
     json_set(data, "addr", json_new_uint(m->addr));
     json_set(data, "slot", json_new_int(m->slot));
     json_set(data, "node", json_new_int(m->node));
-    json_set(data, "memdev", json_new_string(path));
-    json_set(data, "hotplugged", json_new_bool(m->dev.hotplugged));
-    json_set(data, "hotpluggable", json_new_bool(device_type(&m->dev)->hotplug));
+    json_set(data, "hotplugged", json_new_bool(m->dev->hotplugged));
+    json_set(data, "hotpluggable", json_new_bool(device_type(m->dev)->hotplug));
     json_set(data, "size", json_new_uint(m->size));
-    json_set(info, "type", json_new_string(m->nvdimm ? "nvdimm" : "dimm"));
+}
+
+/* What the properties of the device say beside that. */
+static void describe_virtio(const MemoryDevice *m, Json *data)
+{
+    static const char *const properties[] = { "requested-size", "block-size" };
+    json_set(data, "memaddr", json_new_uint(m->addr));
+    json_set(data, "size", json_new_uint(m->usable));
+    for (unsigned i = 0; m->kind == MEMORY_VIRTIO_MEM && i < G_N_ELEMENTS(properties); i++) {
+        g_auto(Error) ignored = {};
+        json_set(data, properties[i], object_get(&m->dev->obj, properties[i], &ignored));
+    }
+    if (m->kind == MEMORY_VIRTIO_MEM) {
+        json_set(data, "max-size", json_new_uint(m->size));
+        json_set(data, "node", json_new_int(m->node));
+    }
+}
+
+static void add_device(MemoryDevice *m, void *opaque)
+{
+    static const char *const kinds[] = { [MEMORY_DIMM]        = "dimm",
+                                         [MEMORY_NVDIMM]      = "nvdimm",
+                                         [MEMORY_VIRTIO_PMEM] = "virtio-pmem",
+                                         [MEMORY_VIRTIO_MEM]  = "virtio-mem" };
+    Json                    *info = json_new_object(), *data = json_new_object();
+    g_autofree char         *path = object_path(&m->backend->obj);
+    if (m->dev->id) {
+        json_set(data, "id", json_new_string(m->dev->id));
+    }
+    if (m->kind < MEMORY_VIRTIO_PMEM) {
+        describe_module(m, data);
+    } else {
+        describe_virtio(m, data);
+    }
+    json_set(data, "memdev", json_new_string(path));
+    json_set(info, "type", json_new_string(kinds[m->kind]));
     json_set(info, "data", data);
     json_append(opaque, info);
 }
@@ -111,13 +162,17 @@ static const Field ost_info_result = QMP_LIST("", ost_info);
 
 static bool query_acpi_ospm_status(Monitor *mon, void *args, Json **result, Error *err)
 {
-    MemoryDevices *all = mon->machine->platform.memory_devices;
-    if (!all || !all->host.status) {
+    MemoryDevices    *all  = mon->machine->platform.memory_devices;
+    const CpuHotplug *cpus = mon->machine->cpu_hotplug;
+    if ((!all || !all->host.status) && !cpus) {
         return error_set(err, "this machine has no slots that ACPI knows of");
     }
     *result = json_new_list();
-    for (unsigned i = 0; i < all->n_slots; i++) {
+    for (unsigned i = 0; all && all->host.status && i < all->n_slots; i++) {
         json_append(*result, all->host.status(all->host.opaque, i));
+    }
+    for (unsigned i = 0; cpus && i < cpu_hotplug_slots(cpus); i++) {
+        json_append(*result, cpu_hotplug_status(cpus, i));
     }
     return true;
 }
@@ -143,7 +198,10 @@ static const Field deleted_data[] = { QMP_MAYBE_STRING("device"), QMP_STRING("pa
 static const Field refused_data[] = { QMP_STRING("device"), QMP_STRING("msg"), {} };
 static const Field ost_data[]     = { QMP_OBJECT("info", ost_info), {} };
 
+static const Field size_data[] = { QMP_MAYBE_STRING("id"), QMP_INT("size"), QMP_STRING("qom-path"), {} };
+
 MONITOR_EVENTS(memory) = {
+    { .name = "MEMORY_DEVICE_SIZE_CHANGE", .data = size_data, .limited = true, .key = "qom-path" },
     { .name = "ACPI_DEVICE_OST", .data = ost_data },
     { .name = "MEM_UNPLUG_ERROR", .data = refused_data, .flags = COMMAND_DEPRECATED },
     { .name = "DEVICE_UNPLUG_GUEST_ERROR", .data = deleted_data },

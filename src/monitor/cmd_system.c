@@ -1,6 +1,7 @@
 /* Commands about power, watchdogs and what guest events lead to; and parts of the surface that are empty here. */
 
 #include "devices/input/keys.h"
+#include "devices/timer/mc146818rtc.h"
 #include "monitor/command.h"
 
 #include <string.h>
@@ -75,6 +76,19 @@ static bool inject_nmi(Monitor *mon, void *args, Json **result, Error *err)
         return error_set(err, "there is no vCPU to take an NMI");
     }
     mon->machine->platform.raise_nmi(&mon->machine->platform);
+    return true;
+}
+
+/* --- the RTC --- */
+
+static void forget_lost_ticks(Device *dev, void *opaque)
+{
+    rtc_forget_lost_ticks(dev);
+}
+
+static bool rtc_reset_reinjection(Monitor *mon, void *args, Json **result, Error *err)
+{
+    devices_foreach(&mon->machine->platform, forget_lost_ticks, NULL);
     return true;
 }
 
@@ -242,6 +256,9 @@ MONITOR_COMMANDS(system) = {
     { .name = "system_wakeup", .help = "ends the guest's sleep", .run = system_wakeup },
     { .name = "send-key", .args = key_schema, .help = "presses keys together, and lets them go", .run = send_key },
     { .name = "inject-nmi", .help = "raises an NMI on all vCPUs", .run = inject_nmi },
+    { .name = "rtc-reset-reinjection",
+      .help = "forgets ticks of the RTC that were to be made up for",
+      .run  = rtc_reset_reinjection },
     { .name = "query-tpm", .result = &tpm_result, .help = "TPMs: none", .run = query_none },
     { .name = "query-tpm-models", .result = &models_result, .help = "models of TPMs: none", .run = query_none },
     { .name = "query-tpm-types", .result = &types_result, .help = "back ends of TPMs: none", .run = query_none },

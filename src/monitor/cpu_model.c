@@ -4,15 +4,9 @@
 
 #include "cpu/x86/features.h"
 #include "cpu/x86/model_table.h"
+#include "machine/cpuplug.h"
 
 #include <string.h>
-
-char *cpu_model_type_name(const Machine *m)
-{
-    const char      *text  = m->config.cpu_model ? m->config.cpu_model : machine_type(m)->default_cpu;
-    g_autofree char *model = text ? g_strndup(text, strcspn(text, ",")) : g_strdup("qemu64");
-    return g_strconcat(model, CPU_TYPE_SUFFIX, NULL);
-}
 
 GPtrArray *cpu_model_names(void)
 {
@@ -48,6 +42,33 @@ bool cpu_model_from_type(const char *type_name, char **model)
     return false;
 }
 
+static int compare_names(gconstpointer a, gconstpointer b)
+{
+    return g_ascii_strcasecmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+void cpu_model_device_help(GString *out)
+{
+    g_autoptr(GPtrArray) names = cpu_model_names();
+    g_ptr_array_sort(names, compare_names);
+    device_print_help(out);
+    g_string_append(out, "\nCPU devices:\n");
+    for (guint i = 0; i < names->len; i++) {
+        g_string_append_printf(out, "name \"%s" CPU_TYPE_SUFFIX "\"\n", (const char *)names->pdata[i]);
+    }
+}
+
+bool cpu_model_device_type_help(const char *name, GString *out, Error *err)
+{
+    g_autofree char *model = NULL;
+    if (!cpu_model_from_type(name, &model)) {
+        return device_print_type_help(name, out, err);
+    }
+    g_string_append_printf(out, "%s options:\n", name);
+    fields_print_help(cpu_place_options, out);
+    return true;
+}
+
 Json *cpu_model_properties(const X86Model *m)
 {
     const struct {
@@ -62,9 +83,18 @@ Json *cpu_model_properties(const X86Model *m)
         const char *name;
         bool        value;
     } flags[] = {
-        { "cpuid-0xb", m->topology_leaf },   { "kvm", m->kvm_leaves },
-        { "l3-cache", m->l3_cache },         { "tcg-cpuid", m->hypervisor_id },
-        { "legacy-cache", m->legacy_cache }, { "vmware-cpuid-freq", m->frequency_leaf },
+        { "cpuid-0xb", m->topology_leaf },
+        { "kvm", m->kvm_leaves },
+        { "l3-cache", m->l3_cache },
+        { "tcg-cpuid", m->hypervisor_id },
+        { "legacy-cache", m->legacy_cache },
+        { "vmware-cpuid-freq", m->frequency_leaf },
+        { "hv-relaxed", m->hyperv.on & X86_HV_RELAXED },
+        { "hv-vapic", m->hyperv.on & X86_HV_VAPIC },
+        { "hv-time", m->hyperv.on & X86_HV_TIME },
+        { "hv-vpindex", m->hyperv.on & X86_HV_VPINDEX },
+        { "hv-runtime", m->hyperv.on & X86_HV_RUNTIME },
+        { "hv-frequencies", m->hyperv.on & X86_HV_FREQUENCIES },
     };
     Json                 *props = json_new_object();
     const X86FeatureInfo *f;

@@ -3,18 +3,18 @@
 #ifndef QUERN_MONITOR_CPU_MODEL_H
 #define QUERN_MONITOR_CPU_MODEL_H
 
+#include "machine/cpu_object.h"
 #include "monitor/monitor.h"
-
-#define CPU_TYPE_SUFFIX "-x86_64-cpu"
-
-/* "qemu64-x86_64-cpu" of this machine's vCPUs. The caller frees. */
-char *cpu_model_type_name(const Machine *m);
 
 /* Is this the name of a type of vCPUs? Then *model (the caller's) is the model. */
 bool cpu_model_from_type(const char *type_name, char **model);
 
 /* Names of all models: rows, versions, aliases. The caller frees. */
 GPtrArray *cpu_model_names(void);
+
+/* "device help" and "TYPE,help", with the types of vCPUs among the devices. */
+void cpu_model_device_help(GString *out);
+bool cpu_model_device_type_help(const char *name, GString *out, Error *err);
 
 /* All properties with their values: {"aes": true, ..., "family": 15, ...}. */
 Json *cpu_model_properties(const X86Model *model);

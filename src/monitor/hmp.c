@@ -155,10 +155,12 @@ X86Cpu *hmp_cpu(Hmp *h, Error *err)
         error_set(err, "No CPU available");
         return NULL;
     }
-    if (h->mon->cpu_index >= cpus->len) {
+    X86Cpu *cpu = machine_cpu(h->machine, h->mon->cpu_index);
+    if (!cpu) { /* it has gone */
         h->mon->cpu_index = 0;
+        cpu               = cpus->pdata[0];
     }
-    return cpus->pdata[h->mon->cpu_index];
+    return cpu;
 }
 
 HmpPause hmp_pause(Machine *m)

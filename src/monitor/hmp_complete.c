@@ -1,5 +1,6 @@
 /* HMP: completion: what could stand where the cursor is. */
 
+#include "machine/cpuplug.h"
 #include "monitor/hmp_command.h"
 #include "monitor/qom.h"
 #include "object/surface.h"
@@ -52,13 +53,6 @@ static void add_chardev_type(const ObjectType *type, void *opaque)
 
 /* --- ids --- */
 
-static void add_device_id(Device *dev, void *opaque)
-{
-    if (dev->id) {
-        add(dev->id, opaque);
-    }
-}
-
 static void add_chardev(Chardev *chr, void *opaque)
 {
     add(chr->id, opaque);
@@ -83,7 +77,7 @@ static void add_cpus(Complete *k)
     GPtrArray *cpus = k->mon->machine->cpus;
     for (guint i = 0; cpus && i < cpus->len; i++) {
         char number[16];
-        g_snprintf(number, sizeof number, "%u", i);
+        g_snprintf(number, sizeof number, "%d", ((const X86Cpu *)cpus->pdata[i])->vcpu.index);
         add(number, k);
     }
 }
@@ -149,16 +143,21 @@ static void add_options(Complete *k, void (*types)(const ObjectType *type, void 
     g_autofree char *name = g_strndup(k->prefix, strcspn(k->prefix, ","));
     if (!skip_to_last(k, ',')) {
         object_type_foreach(types, k);
+        if (class == OBJECT_CLASS_DEVICE) {
+            g_autofree char *cpu = cpu_type_name(k->mon->machine);
+            add(cpu, k);
+        }
         return;
     }
-    const ObjectType *type = object_type_find_class(class, name);
-    if (!type) {
+    bool              is_cpu = class == OBJECT_CLASS_DEVICE && g_str_has_suffix(name, CPU_TYPE_SUFFIX);
+    const ObjectType *type   = is_cpu ? NULL : object_type_find_class(class, name);
+    if (!type && !is_cpu) {
         return;
     }
     LineCompletion found = { .words = g_ptr_array_new_with_free_func(g_free) };
     Complete       inner = { .mon = k->mon, .c = &found, .prefix = k->prefix };
-    add_fields(&inner, type->properties);
-    if (class == OBJECT_CLASS_DEVICE) {
+    add_fields(&inner, is_cpu ? cpu_place_options : type->properties);
+    if (class == OBJECT_CLASS_DEVICE && !is_cpu) {
         add("bus", &inner);
     }
     add("id", &inner);
@@ -225,7 +224,7 @@ static void add_words(Complete *k, const HmpArg *arg, const GPtrArray *before)
     case HMP_WORDS_COMMANDS:
     case HMP_WORDS_INFO: hmp_commands_foreach(arg->words == HMP_WORDS_INFO, add_command, k); break;
     case HMP_WORDS_DEVICE_TYPES: add_options(k, add_device_type, OBJECT_CLASS_DEVICE); break;
-    case HMP_WORDS_DEVICE_IDS: devices_foreach(p, add_device_id, k); break;
+    case HMP_WORDS_DEVICE_IDS: add_children(k, object_child(object_child(p->objects, "machine"), "peripheral")); break;
     case HMP_WORDS_OBJECT_TYPES: add_options(k, add_object_type, OBJECT_CLASS_USER); break;
     case HMP_WORDS_OBJECT_IDS: add_children(k, object_child(p->objects, "objects")); break;
     case HMP_WORDS_CHARDEV_TYPES: add_options(k, add_chardev_type, OBJECT_CLASS_CHARDEV); break;

@@ -2,6 +2,7 @@
 
 #include "base/optstr.h"
 #include "base/text.h"
+#include "monitor/cpu_model.h"
 #include "monitor/hmp_command.h"
 #include "monitor/qom.h"
 
@@ -150,10 +151,10 @@ static bool cmd_device_add(Hmp *h, Error *err)
     }
     const char *driver = json_get_string(options, "driver");
     if (driver && json_get(options, "help")) {
-        return device_print_type_help(driver, h->out, err);
+        return cpu_model_device_type_help(driver, h->out, err);
     }
     if (wants_help(options, "driver")) {
-        device_print_help(h->out);
+        cpu_model_device_help(h->out);
         return true;
     }
     return hmp_do(h, "device_add", g_steal_pointer(&options), err);

@@ -26,7 +26,6 @@ static const Missing commands[] = {
     { "a mouse", "mouse_button mouse_move mouse_set" },
     { "audio", "wavcapture stopcapture" },
     { "record and replay", "replay_break replay_delete_break replay_seek" },
-    { "a balloon", "balloon" },
     { "PCI Express error reporting", "pcie_aer_inject_error" },
     { "device trees", "dumpdtb" },
     { "Xen", "xen-event-inject xen-event-list" },

@@ -157,10 +157,9 @@ void hmp_registers_complete(const char *prefix, LineCompletion *c)
 
 /* --- info registers --- */
 
-static void dump_cpu(Hmp *h, unsigned n)
+static void dump_cpu(Hmp *h, X86Cpu *cpu)
 {
-    X86Cpu *cpu = h->machine->cpus->pdata[n];
-    hmp_print(h, "\nCPU#%u\n", n);
+    hmp_print(h, "\nCPU#%d\n", cpu->vcpu.index);
     x86_dump(cpu, h->out);
     x86_dump_vectors(cpu, h->out);
 }
@@ -171,16 +170,18 @@ static bool info_registers(Hmp *h, Error *err)
     if (!cpu) {
         return false;
     }
-    unsigned n   = h->machine->cpus->len;
-    bool     all = hmp_given(h, "all");
-    int64_t  one = hmp_given(h, "vcpu") ? hmp_number(h, "vcpu") : h->mon->cpu_index;
-    if (!all && (one < 0 || one >= n)) {
-        hmp_print(h, "CPU#%" PRId64 " not available\n", one);
+    GPtrArray *cpus = h->machine->cpus;
+    bool       all  = hmp_given(h, "all");
+    if (hmp_given(h, "vcpu")) {
+        cpu = machine_cpu(h->machine, hmp_number(h, "vcpu"));
+    }
+    if (!all && !cpu) {
+        hmp_print(h, "CPU#%" PRId64 " not available\n", hmp_number(h, "vcpu"));
         return true;
     }
     HmpPause pause = hmp_pause(h->machine);
-    for (unsigned i = all ? 0 : (unsigned)one; i < (all ? n : (unsigned)one + 1); i++) {
-        dump_cpu(h, i);
+    for (guint i = 0; i < (all ? cpus->len : 1); i++) {
+        dump_cpu(h, all ? cpus->pdata[i] : cpu);
     }
     hmp_unpause(h->machine, pause);
     return true;

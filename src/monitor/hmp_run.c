@@ -68,7 +68,7 @@ static bool cmd_cpu(Hmp *h, Error *err)
     if (!hmp_cpu(h, err)) {
         return false;
     }
-    if (index < 0 || index >= h->machine->cpus->len) {
+    if (!machine_cpu(h->machine, index)) {
         hmp_print(h, "invalid CPU index\n");
         return true;
     }
@@ -100,10 +100,11 @@ static bool cmd_mce(Hmp *h, Error *err)
     if (strcmp(accel_type(h->machine->accel)->name, "tcg") != 0) {
         return error_set_unsupported(err, "mce with the accelerator '%s'", accel_type(h->machine->accel)->name);
     }
-    if (index < 0 || index >= h->machine->cpus->len) {
+    X86Cpu *cpu = machine_cpu(h->machine, index);
+    if (!cpu) {
         return error_set(err, "there is no vCPU %" PRId64, index);
     }
-    if (!x86_mce_inject(h->machine->cpus->pdata[index], &e, &outcome, err)) {
+    if (!x86_mce_inject(cpu, &e, &outcome, err)) {
         return false;
     }
     if (outcome < G_N_ELEMENTS(outcomes) && outcomes[outcome]) {

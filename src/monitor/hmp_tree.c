@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "devices/pci/pci.h"
+#include "monitor/cpu_model.h"
 #include "monitor/hmp_command.h"
 #include "monitor/qom.h"
 
@@ -198,7 +199,7 @@ static bool info_qtree(Hmp *h, Error *err)
 
 static bool info_qdm(Hmp *h, Error *err)
 {
-    device_print_help(h->out);
+    cpu_model_device_help(h->out);
     return true;
 }
 

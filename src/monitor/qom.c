@@ -7,7 +7,8 @@
 #include "monitor/qom.h"
 
 #include "base/text.h"
-#include "machine/cpu_object.h"
+#include "machine/cpuplug.h"
+#include "machine/numa.h"
 #include "monitor/cpu_model.h"
 
 #include <string.h>
@@ -52,7 +53,7 @@ static char *type_name(const ObjectType *type)
 char *qom_type_name(Machine *m, const Object *obj)
 {
     return is_machine(m, obj)    ? type_name(m->platform.root.type)
-           : cpu_object_cpu(obj) ? cpu_model_type_name(m)
+           : cpu_object_cpu(obj) ? cpu_type_name(m)
                                  : type_name(obj->type);
 }
 
@@ -99,9 +100,11 @@ static Json *get_cpu(Machine *m, const X86Cpu *cpu, const char *property)
     if (!strcmp(property, "realized")) {
         return json_new_bool(true);
     } else if (!strcmp(property, "hotpluggable")) {
-        return json_new_bool(machine_type(m)->hotpluggable_cpus);
+        return json_new_bool(machine_cpu_is_hotpluggable(m, cpu));
     } else if (!strcmp(property, "hotplugged")) {
-        return json_new_bool(false);
+        return json_new_bool(cpu_object_find(m, cpu)->hotplugged);
+    } else if (!strcmp(property, "node-id")) {
+        return json_new_int(m->config.numa ? m->config.numa->cpu_node[cpu->vcpu.index] : -1);
     } else if (!strcmp(property, "unavailable-features")) {
         return cpu_model_unavailable(m->cpu_model);
     } else if (!strcmp(property, "feature-words")) {
@@ -126,6 +129,7 @@ static const char *const cpu_extras[][2] = {
     { "module-id", "int32" },
     { "core-id", "int32" },
     { "thread-id", "int32" },
+    { "node-id", "int32" },
 };
 
 static Json *get_extra(Machine *m, Object *obj, const char *property)

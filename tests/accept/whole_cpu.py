@@ -139,6 +139,8 @@ def fuzz(run, mode):
     os.makedirs(folder, exist_ok=True)
     out = run.sh(["env", "FUZZ_DBT_MODE=" + mode, "FUZZ_DBT_STATS=1", "build-fuzz/tests/fuzz/fuzz_dbt", "-max_len=160", f"-max_total_time={seconds}",
                   f"-artifact_prefix={folder}/", folder, "tests/fuzz/corpus/dbt"], seconds + 600, check=False)
+    with open(folder + ".log", "w", encoding="utf-8") as f:
+        f.write(out)
     counts = re.search(r"^(\d+) inputs, (\d+) compared.*", out, re.M)
     if not counts or re.search(r"ERROR|different|not implemented", out):
         raise Failed(out[-2000:])

@@ -30,6 +30,9 @@ def main():
             problems.append(f"the guest sees {boot.value('check-memory-kib')} KiB")
         if boot.value("check-warnings") != "0":
             problems.append("kernel warnings:\n" + "\n".join(boot.values("check-line")))
+        clock = "hyperv_clocksource_tsc_page"
+        if any("hv-time" in option for option in options) and boot.value("check-clocksource") != clock:
+            problems.append(f"the clocksource is {boot.value('check-clocksource')}, not {clock}")
         errors = [line for line in boot.values("check-error") if not is_expected(line, options)]
         if errors:
             problems.append("kernel errors:\n" + "\n".join(errors))

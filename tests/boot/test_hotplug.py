@@ -4,6 +4,7 @@
 The guest's shell is on the serial port; the host types commands there."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,14 +22,14 @@ ONLINE = "for f in /sys/devices/system/memory/memory*/state; do grep -q offline 
 
 
 class Machine:
-    """Debian's kernel with a shell on its console, and a QMP session."""
+    """Debian's kernel with a shell on its console, and a QMP session. `prepare` is called with it before the guest is up."""
 
-    def __init__(self, program, *options):
+    def __init__(self, program, *options, accel="tcg", append="", prepare=None):
         self.dir = tempfile.TemporaryDirectory()
         qmp, console = os.path.join(self.dir.name, "qmp"), os.path.join(self.dir.name, "console")
         self.process = subprocess.Popen(
-            [program, "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg", "-cpu", "max", "-machine", "unpack-kernel=on",
-             "-kernel", guest.cached("fetch-kernel.sh"), "-initrd", guest.cached("make-initramfs.sh"), "-append", "console=ttyS0 quiet",
+            [program, "-nodefaults", "-display", "none", "-no-reboot", "-accel", accel, "-cpu", "max", "-machine", "unpack-kernel=on",
+             "-kernel", guest.cached("fetch-kernel.sh"), "-initrd", guest.cached("make-initramfs.sh"), "-append", f"console=ttyS0 quiet {append}",
              "-qmp", f"unix:{qmp},server=on,wait=off", "-chardev", f"socket,id=console,path={console},server=on,wait=off", "-serial", "chardev:console", *options],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.watchdog = threading.Timer(1000, self.process.kill)
@@ -39,11 +40,20 @@ class Machine:
             time.sleep(0.05)
         if self.process.poll() is not None:
             raise RuntimeError(self.process.stderr.read())
-        self.qmp = Client(qmp)
-        self.console = socket.socket(socket.AF_UNIX)
-        self.console.settimeout(400)
-        self.console.connect(console)
         self.marks = 0
+        try:
+            self.qmp = Client(qmp)
+            self.console = socket.socket(socket.AF_UNIX)
+            self.console.settimeout(400)
+            self.console.connect(console)
+            if prepare:
+                prepare(self)
+            self.wait_for_shell()
+        except BaseException:
+            self.close()
+            raise
+
+    def wait_for_shell(self):
         self.console.sendall(b"\n")
         self.wait_for(b"# ")
         self.run("stty -echo")
@@ -72,7 +82,8 @@ class Machine:
         self.marks += 1
         mark = f"done-{self.marks}."
         self.console.sendall(f"{command}; echo d''one-{self.marks}.\n".encode())
-        return self.wait_for(mark.encode()).decode(errors="replace").replace("\r", "").split(mark)[0].strip()
+        text = self.wait_for(mark.encode()).decode(errors="replace").replace("\r", "").split(mark)[0].strip()
+        return re.sub(r"^(\w+:\S*#\s*)+", "", text)  # the prompt comes when the shell likes
 
     def mib(self):
         return int(self.run("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo").split()[-1]) >> 10

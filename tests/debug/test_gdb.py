@@ -57,6 +57,14 @@ def bare_metal(program, kernel, accel="tcg"):
         assert machine.process.wait(timeout=30) == 1, "after detach the kernel ends the machine"
 
 
+def numbers_with_gaps(program):
+    """A thread's number is its vCPU's, also where some vCPUs are not there."""
+    with Machine(program, "-smp", "1,maxcpus=4", "-device", "qemu64-x86_64-cpu,socket-id=0,core-id=2,thread-id=0") as machine:
+        text = machine.gdb("info threads", "thread 2", "info registers rip", "detach")
+        expect(text, r"1 +Thread 1 \(CPU#0", r"2 +Thread 3 \(CPU#2 \[halted", r"^rip +0xfff0")
+        assert "CPU#1" not in text and "CPU#3" not in text, text
+
+
 def debian_kernel(program):
     """startup_64 is at its physical link address when nothing moves the kernel; after detach the boot goes on."""
     with Machine(program, "-m", "512M", "-cpu", "max", "-machine", "pc,unpack-kernel=on", "-kernel", cached("fetch-kernel.sh"),
@@ -72,7 +80,7 @@ def debian_kernel(program):
 def main():
     program, kernel = (os.path.abspath(p) for p in sys.argv[1:3])
     failures = 0
-    tests = [("bare metal", lambda: bare_metal(program, kernel)), ("debian kernel", lambda: debian_kernel(program))]
+    tests = [("bare metal", lambda: bare_metal(program, kernel)), ("numbers with gaps", lambda: numbers_with_gaps(program)), ("debian kernel", lambda: debian_kernel(program))]
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
         tests.append(("bare metal under kvm", lambda: bare_metal(program, kernel, "kvm")))
     for number, (name, test) in enumerate(tests, 1):

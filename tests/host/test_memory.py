@@ -32,7 +32,7 @@ def test_kinds(program, folder):
         assert [d["data"]["size"] for d in devices] == [64 * MIB] * 6, devices
         assert vm.ask("query-memory-size-summary") == {"base-memory": 512 * MIB, "plugged-memory": 6 * 64 * MIB}
         assert {b["id"] for b in vm.ask("query-memdev")} == {"pc.ram", "m0", "m1", "m2", "m3", "m4", "m5"}
-        assert len(vm.ask("query-acpi-ospm-status")) == 8
+        assert [s["slot-type"] for s in vm.ask("query-acpi-ospm-status")] == ["DIMM"] * 8 + ["CPU"]
         assert os.path.getsize(os.path.join(folder, "file")) == 64 * MIB + 4096
 
 

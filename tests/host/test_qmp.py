@@ -237,6 +237,7 @@ class Tests:
             vm.qmp.event("POWERDOWN")
             refused(vm.ask, "system_wakeup", says="does not sleep")
             vm.ask("inject-nmi")
+            vm.ask("rtc-reset-reinjection")
             refused(vm.ask, "x-exit-preconfig", says="only before")
             vm.ask("quit")
             vm.qmp.event("SHUTDOWN", reason="host-qmp-quit")
@@ -525,7 +526,7 @@ class Tests:
             (dimm,) = vm.ask("query-memory-devices")
             assert dimm["type"] == "dimm" and dimm["data"]["id"] == "d" and dimm["data"]["hotplugged"], dimm
             assert vm.ask("query-memory-size-summary") == {"base-memory": 32 << 20, "plugged-memory": 128 << 20}
-            assert [s.get("device") for s in vm.ask("query-acpi-ospm-status")] == ["d", None]
+            assert [(s["slot-type"], s.get("device")) for s in vm.ask("query-acpi-ospm-status")] == [("DIMM", "d"), ("DIMM", None), ("CPU", None)]
             refused(vm.ask, "object-del", says="in use", id="m")
             refused(vm.ask, "device_add", says="in use already", driver="pc-dimm", id="e", memdev="m")
             refused(vm.ask, "object-add", says="takes a size in bytes", id="n", size="1G", qom_type="memory-backend-ram")

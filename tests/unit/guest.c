@@ -146,6 +146,7 @@ static X86Cpu *cpu_new(Guest *g, unsigned n)
     cpu->vcpu.log    = &g->log;
     cpu->vcpu.memory = g->as;
     cpu->vcpu.io     = g->io;
+    cpu->vcpu.index  = (int)n;
     vcpu_group_add(g->group, &cpu->vcpu);
     cpu->model    = g->model;
     cpu->topology = &one;

@@ -93,6 +93,7 @@ static void setup(Fixture *f, gconstpointer unused)
         c->cpu.vcpu.clocks = loop_clocks(f->loop);
         c->cpu.vcpu.lock   = &f->lock;
         c->cpu.tsc_hz      = 1000000000;
+        c->cpu.vcpu.index  = (int)i;
         vcpu_init(&c->cpu.vcpu);
         g_assert_true(accel_add_vcpu(f->accel, &c->cpu, &err));
     }

@@ -271,6 +271,11 @@ static void check_disassembly(PcHardware hw, const char *const *names, const cha
         if (!run(dir, command, &output) || strstr(output, "rror") || strstr(output, "arning")) {
             g_error("%s", output);
         }
+        g_autofree char *said = NULL;
+        if (!strcmp(name, "SSDT") &&
+            (!run(dir, "iasl -p more SSDT.dsl 2>&1", &said) || !strstr(said, "0 Errors, 0 Warnings"))) {
+            g_error("%s", said);
+        }
     }
     g_autofree char *output = NULL;
     if (!run(dir, "iasl -p again DSDT.dsl 2>&1", &output) || !strstr(output, "0 Errors, 0 Warnings")) {
@@ -288,6 +293,17 @@ static void check_disassembly(PcHardware hw, const char *const *names, const cha
     g_autofree char *ignored = NULL;
     run("/", cleanup, &ignored);
     firmware_tables_free(tables);
+}
+
+/* The table about NVDIMMs, beside those of a machine that has them. */
+static void test_nvdimms(void)
+{
+    static const char *const names[]    = { "SSDT", NULL };
+    static const char *const expected[] = { "Device (MHPC)", NULL };
+    PcHardware               hw         = sample_hardware();
+    hw.memory_slots                     = 3;
+    hw.nvdimm                           = true;
+    check_disassembly(hw, names, expected);
 }
 
 static void test_disassembles(void)
@@ -356,6 +372,38 @@ static void add_numa(NumaConfig *numa, const char *text)
     if (!numa_add(numa, options, true, &err)) {
         g_error("%s: %s", text, err.text);
     }
+}
+
+/* vCPUs that come and go: those that are not there, in the MADT and in the DSDT, and after others have come. */
+static void test_cpus(void)
+{
+    static const char *const names[]    = { "APIC", NULL };
+    static const char *const expected[] = { "Method (_E02",  "Method (CSCN", "Method (_OST, 3",
+                                            "Device (C003)", "_MAT",         NULL };
+    bool                     present[4] = { true, false, true, false };
+    g_auto(Error) err                   = { 0 };
+    PcHardware      hw                  = sample_hardware();
+    FirmwareTables *tables              = firmware_tables_new();
+    hw.cpu_hotplug_port                 = 0xaf00;
+    hw.present                          = present;
+    TableBlob *rsdp                     = acpi_build(tables, &hw, NULL, &err);
+    place(tables, 0x100000);
+    const uint8_t *madt = find_table(tables, rsdp, "APIC");
+    for (unsigned turn = 0; turn < 2; turn++) {
+        const uint8_t *entry = madt + 44;
+        for (unsigned i = 0; i < 3; i++, entry += 8) {
+            g_assert_cmpuint(entry[0], ==, 0);
+            g_assert_cmpuint(load_le32(entry + 4), ==, present[i] ? 1 : 2); /* enabled, or can be */
+        }
+        g_assert_cmpuint(entry[0], ==, 9); /* the APIC ID 300 */
+        g_assert_cmpuint(load_le32(entry + 8), ==, present[3] ? 1 : 2);
+        check_table(madt);
+        present[1] = present[3] = true;
+        present[2]              = false;
+        g_assert_true(acpi_update_cpus(tables, &hw, true) == tables->blobs->pdata[0]);
+    }
+    firmware_tables_free(tables);
+    check_disassembly(hw, names, expected);
 }
 
 /* Nodes above and below 4 GiB, one of which has only vCPUs; all kinds of entries in the HMAT. */
@@ -442,9 +490,11 @@ int main(int argc, char **argv)
     g_test_add_func("/acpi/checksums", test_checksums);
     g_test_add_func("/acpi/numa", test_numa_disassembles);
     g_test_add_func("/acpi/slots", test_slots_disassemble);
+    g_test_add_func("/acpi/cpus", test_cpus);
     g_test_add_func("/acpi/commands", test_commands);
     g_test_add_func("/acpi/user-tables", test_user_tables);
     g_test_add_func("/acpi/disassembles", test_disassembles);
+    g_test_add_func("/acpi/nvdimms", test_nvdimms);
     g_test_add_func("/acpi/q35-disassembles", test_q35_disassembles);
     g_test_add_func("/acpi/microvm-disassembles", test_microvm_disassembles);
     g_test_add_func("/acpi/mp-table", test_mp_table);

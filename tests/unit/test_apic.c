@@ -306,6 +306,83 @@ static void test_timer(void)
     close_rig(&r);
 }
 
+/* Time goes on and the main loop has not got to it. */
+static void late(Rig *r, int64_t ns)
+{
+    clock_set_virtual(r->t.p.clocks, clock_now(r->t.p.clocks, VIRTUAL_CLOCK) + ns);
+}
+
+static void done_with(Rig *r, int vector)
+{
+    g_assert_cmpuint(r->cpus[0].intr, >=, 1);
+    forget(r);
+    g_assert_cmpint(take(r, 0), ==, vector);
+    set_reg(r, 0, 0xb0, 0);
+    test_step(&r->t, 1000); /* the host's timer, which is late */
+    g_assert_cmpint(take(r, 0), ==, -1);
+    forget(r);
+}
+
+/* The registers never show a timer that has run out without its interrupt, nor does a change of them undo it. */
+static void test_late_timer(void)
+{
+    static const struct {
+        uint32_t reg, value;
+    } changes[] = { { 0x320, 0x10040 }, { 0x320, 0x20041 }, { 0x320, 0x40040 }, { 0x380, 0 }, { 0x380, 100000000 } };
+    Rig r;
+    open_rig(&r);
+    set_reg(&r, 0, 0x3e0, 0xb);
+    for (unsigned i = 0; i < G_N_ELEMENTS(changes); i++) {
+        set_reg(&r, 0, 0x320, 0x40);
+        set_reg(&r, 0, 0x380, 1000);
+        late(&r, 1000);
+        set_reg(&r, 0, changes[i].reg, changes[i].value);
+        done_with(&r, 0x40);
+    }
+    set_reg(&r, 0, 0x320, 0x40);
+    set_reg(&r, 0, 0x380, 1000);
+    late(&r, 1000);
+    set_reg(&r, 0, 0xf0, 0xff); /* disabled by software: what waits stays (SDM 3, 11.4.7.2) */
+    set_reg(&r, 0, 0xf0, 0x1ff);
+    done_with(&r, 0x40);
+    set_reg(&r, 0, 0x320, 0x40);
+    set_reg(&r, 0, 0x380, 1000);
+    late(&r, 999);
+    g_assert_cmpuint(reg(&r, 0, 0x390), ==, 1);
+    g_assert_cmphex(reg(&r, 0, 0x220), ==, 0);
+    late(&r, 1);
+    g_assert_cmpuint(reg(&r, 0, 0x390), ==, 0);
+    done_with(&r, 0x40);
+    set_reg(&r, 0, 0x380, 1000);
+    late(&r, 2000);
+    g_assert_cmphex(reg(&r, 0, 0x220), ==, 1);
+    done_with(&r, 0x40);
+
+    set_reg(&r, 0, 0x320, 0x20041); /* periodic: once for all beats that were missed */
+    set_reg(&r, 0, 0x380, 1000000);
+    late(&r, 3500000);
+    g_assert_cmpuint(reg(&r, 0, 0x390), ==, 500000);
+    done_with(&r, 0x41);
+    set_reg(&r, 0, 0x380, 0);
+
+    Apic *apic = r.cpus[0].apic;
+    set_reg(&r, 0, 0x320, 0x40044);
+    apic_set_tsc_deadline(apic, read_tsc(&r.cpus[0]) + 3000);
+    late(&r, 1001);
+    g_assert_cmpuint(apic_get_tsc_deadline(apic), ==, 0);
+    done_with(&r, 0x44);
+    apic_set_tsc_deadline(apic, read_tsc(&r.cpus[0]) + 3000);
+    late(&r, 1001);
+    apic_set_tsc_deadline(apic, 0);
+    done_with(&r, 0x44);
+    /* Whoever sees a bit in IRR finds the CPU told, whatever it was told before. */
+    send(&r, 0, false, 0, 0x45, false);
+    forget(&r);
+    g_assert_cmphex(reg(&r, 0, 0x220), ==, 1 << 5);
+    done_with(&r, 0x45);
+    close_rig(&r);
+}
+
 static void test_deadline(void)
 {
     Rig r;
@@ -896,6 +973,7 @@ int main(int argc, char **argv)
     g_test_add_func("/apic/errors", test_errors);
     g_test_add_func("/apic/lint", test_lint);
     g_test_add_func("/apic/timer", test_timer);
+    g_test_add_func("/apic/late-timer", test_late_timer);
     g_test_add_func("/apic/deadline", test_deadline);
     g_test_add_func("/apic/ipi", test_ipi);
     g_test_add_func("/apic/lowest", test_lowest);

@@ -1,8 +1,10 @@
 /* Memory devices and the registers by which ACPI sees their slots. */
 
+#include "base/bytes.h"
 #include "base/optstr.h"
 #include "base/text.h"
 #include "devices/acpi/memory_hotplug.h"
+#include "devices/acpi/nvdimm.h"
 #include "platform.h"
 
 #include <string.h>
@@ -58,7 +60,8 @@ static bool make(Slots *s, const char *text, Error *err)
 static MemoryDevice *plug(Slots *s, const char *text, Error *err)
 {
     g_autoptr(Json) options = optstr_parse(text, "driver", err);
-    return options ? (MemoryDevice *)device_create(&s->t.p, options, true, err) : NULL;
+    Dimm *d                 = options ? (Dimm *)device_create(&s->t.p, options, true, err) : NULL;
+    return d ? &d->memory : NULL;
 }
 
 static void refuse(Slots *s, const char *text, const char *why)
@@ -175,10 +178,10 @@ static void test_unplug(void)
     set_flags(&s, MEMORY_SLOT_INSERTING);
 
     /* Refused. */
-    g_assert_true(device_unplug(&a->dev, &err));
+    g_assert_true(device_unplug(a->dev, &err));
     g_assert_cmpuint(s.events[MEMORY_HOTPLUG_GPE], ==, 2);
     g_assert_cmpuint(flags(&s), ==, MEMORY_SLOT_ENABLED | MEMORY_SLOT_REMOVING);
-    g_assert_false(device_unplug(&a->dev, &err));
+    g_assert_false(device_unplug(a->dev, &err));
     error_clear(&err);
     set_flags(&s, MEMORY_SLOT_REMOVING);
     ost(&s, 3, 0x84); /* in progress */
@@ -191,7 +194,7 @@ static void test_unplug(void)
     RamBlock *ram = a->backend->ram;
     ram_block_mark_code(ram, 0x2000, 16);
     uint32_t gen = ram_block_page(ram, 0x2000)->code_gen;
-    g_assert_true(device_unplug(&a->dev, &err));
+    g_assert_true(device_unplug(a->dev, &err));
     set_flags(&s, MEMORY_SLOT_EJECT);
     g_assert_cmpuint(s.deleted, ==, 1);
     g_assert_cmpuint(ram_block_page(ram, 0x2000)->code_gen, ==, gen + 1);
@@ -248,6 +251,140 @@ static void test_fuzz(void)
     close_slots(&s);
 }
 
+/* ---- Persistent modules ---- */
+
+enum { PAGE = 0x10000 };
+
+static uint8_t *page(Slots *s)
+{
+    return s->t.ram->host + PAGE;
+}
+
+/* What a method does; the answer's length without its own field. */
+static unsigned call(Slots *s, uint32_t handle, uint32_t function, uint32_t a, uint32_t b)
+{
+    store_le32(page(s), handle);
+    store_le32(page(s) + 4, 1);
+    store_le32(page(s) + 8, function);
+    store_le32(page(s) + 12, a);
+    store_le32(page(s) + 16, b);
+    out32(&s->t, NVDIMM_PORT, PAGE);
+    unsigned len = load_le32(page(s));
+    g_assert_cmpuint(len, >, 4);
+    g_assert_cmpuint(len, <=, 4096);
+    return len - 4;
+}
+
+static void open_nvdimm(Slots *s)
+{
+    g_auto(Error) err = { 0 };
+    open_slots(s, 3);
+    s->t.p.memory_devices->nvdimms = true;
+    g_assert_nonnull(acpi_nvdimm_create(&s->t.p, NVDIMM_PERSISTENCE_CPU, raise_gpe, s, &err));
+}
+
+static void check_fit(const uint8_t *fit, size_t len)
+{
+    g_autofree char *iasl = g_find_program_in_path("iasl");
+    if (!iasl) {
+        return;
+    }
+    g_autofree char    *dir     = g_dir_make_tmp("quern-test-nfit-XXXXXX", NULL);
+    g_autofree char    *file    = g_build_filename(dir, "NFIT.dat", NULL);
+    g_autofree char    *command = g_strdup_printf("cd '%s' && iasl -d NFIT.dat 2>&1; rm -r '%s'", dir, dir);
+    g_autofree uint8_t *table   = g_malloc0(40 + len);
+    const char         *argv[]  = { "/bin/sh", "-c", command, NULL };
+    g_autofree char    *output  = NULL;
+    memcpy(table, "NFIT", 4);
+    store_le32(table + 4, (uint32_t)(40 + len));
+    table[8] = 1;
+    memcpy(table + 10, "BOCHS BXPC    ", 14);
+    store_le32(table + 24, 1);
+    memcpy(table + 28, "BXPC", 4);
+    store_le32(table + 32, 1);
+    memcpy(table + 40, fit, len);
+    for (size_t i = 0; i < 40 + len; i++) {
+        table[9] = (uint8_t)(table[9] - (i == 9 ? 0 : table[i]));
+    }
+    g_assert_true(g_file_set_contents(file, (const char *)table, (gssize)(40 + len), NULL));
+    g_assert_true(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &output, NULL, NULL, NULL));
+    if (strstr(output, "rror") || strstr(output, "arning")) {
+        g_error("%s", output);
+    }
+}
+
+static void test_nvdimm(void)
+{
+    Slots s;
+    g_auto(Error) err = { 0 };
+    open_nvdimm(&s);
+    g_assert_true(make(&s, "memory-backend-memfd,id=a,size=5M", &err));
+    g_assert_true(make(&s, "memory-backend-memfd,id=b,size=4M", &err));
+    refuse(&s, "nvdimm,memdev=a,label-size=4K", "128 KiB at least");
+    refuse(&s, "nvdimm,memdev=a,label-size=4M", "less than 2 MiB is left");
+    refuse(&s, "nvdimm,memdev=a", "no multiple of 2 MiB");
+    refuse(&s, "nvdimm,memdev=a,label-size=1M,uuid=12", "uuid");
+    MemoryDevice *a = plug(&s, "nvdimm,id=x,memdev=a,label-size=1M", &err);
+    g_assert_nonnull(a);
+    g_assert_cmphex(a->size, ==, 4 * MiB);
+    select_slot(&s, 0);
+    g_assert_cmpuint(flags(&s), ==, 0); /* no module that those methods know */
+    devices_reset(&s.t.p, RESET_COLD);
+
+    /* Its table, and the same by _FIT. */
+    g_assert_cmpuint(call(&s, NVDIMM_HANDLE_FIT, NVDIMM_READ_FIT, 0, 0), ==, 4 + 56 + 48 + 32 + 16);
+    g_assert_cmpuint(load_le32(page(&s) + 4), ==, 0);
+    g_assert_cmphex(load_le64(page(&s) + 8 + 32), ==, BASE);
+    check_fit(page(&s) + 8, 56 + 48 + 32 + 16);
+    g_assert_cmpuint(call(&s, NVDIMM_HANDLE_FIT, NVDIMM_READ_FIT, 152, 0), ==, 4);
+    g_assert_cmpuint(call(&s, NVDIMM_HANDLE_FIT, NVDIMM_READ_FIT, 153, 0), ==, 4);
+    g_assert_cmpuint(load_le32(page(&s) + 4), ==, 3);
+
+    /* One more: what is being read is out of date. */
+    g_assert_nonnull(plug(&s, "nvdimm,id=y,memdev=b,unarmed=on,uuid=11223344-1234-1234-1234-123456789abc", &err));
+    g_assert_cmpuint(s.events[NVDIMM_GPE], ==, 1);
+    g_assert_cmpuint(s.events[MEMORY_HOTPLUG_GPE], ==, 0);
+    call(&s, NVDIMM_HANDLE_FIT, NVDIMM_READ_FIT, 152, 0);
+    g_assert_cmphex(load_le32(page(&s) + 4), ==, NVDIMM_FIT_CHANGED);
+    g_assert_cmpuint(call(&s, NVDIMM_HANDLE_FIT, NVDIMM_READ_FIT, 0, 0), ==, 4 + 2 * 136 + 16);
+    check_fit(page(&s) + 8, 2 * 136 + 16);
+
+    /* Labels. */
+    uint8_t *labels = a->backend->ram->host + 4 * MiB;
+    call(&s, 1, 0, 0, 0);
+    g_assert_cmphex(load_le32(page(&s) + 4), ==, 0x71);
+    g_assert_cmpuint(call(&s, 1, 4, 0, 0), ==, 12);
+    g_assert_cmpuint(load_le32(page(&s) + 8), ==, MiB);
+    unsigned most = load_le32(page(&s) + 12);
+    memset(page(&s) + 20, 0x5a, most);
+    call(&s, 1, 6, MiB - most, most);
+    g_assert_cmpuint(load_le32(page(&s) + 4), ==, 0);
+    g_assert_cmphex(labels[MiB - 1], ==, 0x5a);
+    g_assert_cmphex(labels[MiB - most - 1], ==, 0);
+    g_assert_cmpuint(call(&s, 1, 5, MiB - 8, 8), ==, 12);
+    g_assert_cmphex(load_le64(page(&s) + 8), ==, UINT64_C(0x5a5a5a5a5a5a5a5a));
+    static const uint32_t wrong[][2] = {
+        { MiB, 1 }, { UINT32_MAX, 8 }, { 0, UINT32_MAX }, { 0, 4096 }, { MiB - 4, 8 }
+    };
+    for (unsigned i = 0; i < 2 * G_N_ELEMENTS(wrong); i++) {
+        g_assert_cmpuint(call(&s, 1, 5 + i % 2, wrong[i / 2][0], wrong[i / 2][1]), ==, 4);
+        g_assert_cmpuint(load_le32(page(&s) + 4), ==, 3);
+    }
+    call(&s, 2, 0, 0, 0); /* has none */
+    g_assert_cmphex(load_le32(page(&s) + 4), ==, 0);
+    call(&s, 2, 4, 0, 0);
+    g_assert_cmphex(load_le32(page(&s) + 4), ==, 1);
+    static const uint32_t nobody[] = { 3, 4, 257, 0xffff, UINT32_MAX };
+    for (unsigned i = 0; i < G_N_ELEMENTS(nobody); i++) {
+        call(&s, nobody[i], 4, 0, 0);
+        g_assert_cmphex(load_le32(page(&s) + 4), ==, 2);
+    }
+    out32(&s.t, NVDIMM_PORT, 0xfffff000); /* no memory there */
+    g_assert_false(device_unplug(a->dev, &err));
+    error_clear(&err);
+    close_slots(&s);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -255,5 +392,6 @@ int main(int argc, char **argv)
     g_test_add_func("/memdevs/refused", test_refused);
     g_test_add_func("/memdevs/unplug", test_unplug);
     g_test_add_func("/memdevs/fuzz", test_fuzz);
+    g_test_add_func("/memdevs/nvdimm", test_nvdimm);
     return g_test_run();
 }

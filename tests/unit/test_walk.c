@@ -1,6 +1,7 @@
 /* The walk over every device type, on a machine with an ISA and a PCI bus. */
 
 #include "devices/pci/i440fx.h"
+#include "devices/virtio/mmio.h"
 #include "platform.h"
 #include "walk.h"
 
@@ -10,6 +11,9 @@ static const WalkNeed needs[] = {
       .options = "memdev=x",
       .refused = "this machine takes no memory devices" }, /* test_memdevs.c */
     { .type = "loader", .options = "addr=0x1000,data=0,data-len=1" },
+    { .type = "nvdimm", .options = "memdev=x", .refused = "this machine takes no memory devices" },
+    { .type = "virtio-mem-pci", .options = "memdev=x", .refused = "no memory backend 'x'" }, /* test_virtio.c */
+    { .type = "virtio-pmem-pci", .options = "memdev=x", .refused = "this machine takes no memory devices" },
     {},
 };
 
@@ -27,6 +31,9 @@ static Platform *open_machine(void)
         if (!device_realize(device_new(&t->p, parts[i]), NULL, &err)) {
             g_error("%s: %s", parts[i], err.text);
         }
+    }
+    if (!virtio_mmio_create(&t->p, 0, 0xfeb00000, NULL, &err)) {
+        g_error("%s", err.text);
     }
     return &t->p;
 }

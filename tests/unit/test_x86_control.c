@@ -205,6 +205,75 @@ static void test_msr_table(void)
     }
 }
 
+/* Registers of Microsoft's interface come with their properties, and pages with what the specification has in them. */
+static void test_hyperv(void)
+{
+    uint64_t value;
+    Stub    *s = stub_new("max");
+    g_assert_false(x86_get_msr(s->cpu, 0x40000000, &value));
+    stub_free(s);
+    s = stub_new("max,hv-relaxed");
+    g_assert_true(x86_get_msr(s->cpu, 0x40000000, &value));
+    g_assert_false(x86_get_msr(s->cpu, 0x40000002, &value));
+    g_assert_false(x86_get_msr(s->cpu, 0x40000020, &value));
+    stub_free(s);
+    s = stub_new("max,hv-relaxed,hypervisor=off");
+    g_assert_false(x86_get_msr(s->cpu, 0x40000000, &value));
+    stub_free(s);
+
+    s           = stub_new("max,hv-time,hv-vpindex,hv-runtime,hv-frequencies,hv-vapic,tsc-frequency=2G");
+    X86Cpu *cpu = s->cpu;
+    g_assert_true(x86_set_msr(cpu, 0x40000001, 0x3001));
+    g_assert_true(x86_get_msr(cpu, 0x40000001, &value));
+    g_assert_cmphex(value, ==, 0x3000); /* nobody has said who it is */
+    g_assert_true(x86_set_msr(cpu, 0x40000000, 0x8100));
+    g_assert_true(x86_set_msr(cpu, 0x40000001, 0x3001));
+    g_assert_cmphex(stub_get(s, 0x3000, 8), ==, UINT64_C(0xc3d23100000002b8)); /* outside long mode */
+    g_assert_true(x86_set_msr(cpu, 0x40000000, 0));
+    g_assert_true(x86_get_msr(cpu, 0x40000001, &value));
+    g_assert_cmphex(value, ==, 0x3000);
+    g_assert_true(x86_set_msr(cpu, 0x40000000, 0x8100));
+    g_assert_true(x86_set_msr(cpu, 0x40000001, 0x3003)); /* locked */
+    g_assert_false(x86_set_msr(cpu, 0x40000001, 0));
+    g_assert_false(x86_set_msr(cpu, 0x40000021, UINT64_C(0xfffffff000) | 1)); /* there is no memory */
+
+    cpu->tsc_frozen     = true;
+    cpu->tsc_from_clock = false;
+    cpu->tsc_frozen_at  = UINT64_C(20000000000); /* ten seconds */
+    g_assert_true(x86_get_msr(cpu, 0x40000020, &value));
+    g_assert_cmpuint(value, >=, 99999999);
+    g_assert_cmpuint(value, <=, 100000000);
+    static const uint64_t moved[] = { UINT64_C(26000000000), 1000 }; /* the reference time does not follow */
+    for (unsigned i = 0; i < G_N_ELEMENTS(moved); i++) {
+        g_assert_true(x86_set_msr(cpu, 0x10, moved[i]));
+        g_assert_true(x86_get_msr(cpu, 0x40000020, &value));
+        g_assert_cmpuint(value, >=, 99999999);
+        g_assert_cmpuint(value, <=, 100000000);
+        g_assert_true(x86_set_msr(cpu, 0x40000021, 0x4001));
+        g_assert_cmphex(stub_get(s, 0x4000, 4), !=, 0);
+        unsigned __int128 scaled = (unsigned __int128)moved[i] * stub_get(s, 0x4008, 8);
+        uint64_t          page   = (uint64_t)(scaled >> 64) + stub_get(s, 0x4010, 8);
+        g_assert_cmpuint(page, >=, value - 1);
+        g_assert_cmpuint(page, <=, value + 1);
+    }
+
+    g_assert_true(x86_get_msr(cpu, 0x40000002, &value));
+    g_assert_cmpuint(value, ==, 0);
+    g_assert_false(x86_set_msr(cpu, 0x40000002, 0));
+    g_assert_true(x86_get_msr(cpu, 0x40000022, &value));
+    g_assert_cmpuint(value, ==, 2000000000);
+    g_assert_true(x86_get_msr(cpu, 0x40000023, &value));
+    g_assert_cmpuint(value, ==, 1000000000);
+    g_assert_false(x86_get_msr(cpu, 0x40000070, &value)); /* EOI is only written */
+    stub_put(s, 0x5000, 0xff, 4);
+    g_assert_true(x86_set_msr(cpu, 0x40000073, 0x5001));
+    g_assert_cmphex(stub_get(s, 0x5000, 4), ==, 0);
+    x86_reset(cpu, false);
+    g_assert_true(x86_get_msr(cpu, 0x40000000, &value));
+    g_assert_cmphex(value, ==, 0);
+    stub_free(s);
+}
+
 typedef struct MsrCase {
     uint32_t index;
     uint64_t value;
@@ -362,6 +431,7 @@ int main(int argc, char **argv)
     g_test_add_func("/x86-control/xcr0", test_xcr0);
     g_test_add_func("/x86-control/io-permission", test_io_permission);
     g_test_add_func("/x86-control/msr-table", test_msr_table);
+    g_test_add_func("/x86-control/hyperv", test_hyperv);
     g_test_add_func("/x86-control/msr-writes", test_msr_writes);
     g_test_add_func("/x86-control/misc-enable", test_misc_enable);
     g_test_add_func("/x86-control/tsc", test_tsc);

@@ -201,7 +201,10 @@ static void test_errors(void)
         { "max,+avx3", "no CPU feature 'avx3' (did you mean 'avx'?)" },
         { "max,vender=x", "no CPU feature or property 'vender' (did you mean 'vendor'?)" },
         { "max,vendor=Intel", "vendor: 'Intel' does not have the 12 characters of a vendor (such as GenuineIntel)" },
-        { "max,hv-relaxed", "hv-relaxed=on: not supported yet" },
+        { "max,hv-synic", "hv-synic: 'on': not supported yet" },
+        { "max,+hv_crash", "hv-crash: 'on': not supported yet" },
+        { "max,hv-relax", "no CPU feature or property 'hv-relax' (did you mean 'hv-relaxed'?)" },
+        { "max,hv-vendor-id=0123456789abc", "hv-vendor-id: '0123456789abc' is longer than 12 characters" },
         { "max,phys-bits=64", "phys-bits: 64 is not between 32 and 52 (or 0 for the model's own)" },
         { "max,pmu=on", "pmu: 'on': not supported yet" },
         { "max,apic-id=3", "apic-id: -smp gives each vCPU its place" },
@@ -306,6 +309,37 @@ static void test_qemu64(void)
     stub_free(s);
 }
 
+static void test_hyperv(void)
+{
+    Stub *s = stub_new("max,hv-relaxed,hv_vapic=on,+hv-time,-hv-time,hv-vpindex,hv-spinlocks=0x1fff,hv-synic=off");
+    X86CpuidLeaf r = x86_cpuid(s->cpu, 0x40000000, 0);
+    g_assert_cmphex(r.eax, ==, 0x40000005);
+    g_assert_true(memcmp(&r.ebx, "Microsoft Hv", 12) == 0);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x40000001, 0).eax, ==, 0x31237648);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x40000002, 0).ebx, ==, 0x000a0000);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x40000003, 0).eax, ==, 0x70);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x40000004, 0).eax, ==, 0x28);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x40000004, 0).ebx, ==, 0x1fff);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x40000005, 0).eax, >=, 64);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x40000006, 0).eax, ==, 0);
+    stub_free(s);
+    s = stub_new(
+        "qemu64,hv-time,hv-frequencies,hv-runtime,hv-vendor-id=Quern,hv-version-id-build=7,hv-version-id-snumber=9");
+    r = x86_cpuid(s->cpu, 0x40000000, 0);
+    g_assert_true(memcmp(&r.ebx, "Quern\0\0\0\0\0\0\0", 12) == 0);
+    r = x86_cpuid(s->cpu, 0x40000002, 0);
+    g_assert_cmphex(r.eax, ==, 7);
+    g_assert_cmphex(r.edx, ==, 9);
+    r = x86_cpuid(s->cpu, 0x40000003, 0);
+    g_assert_cmphex(r.eax, ==, 0xa23);
+    g_assert_cmphex(r.edx, ==, 0x100);
+    g_assert_cmphex(x86_cpuid(s->cpu, 0x40000004, 0).ebx, ==, UINT32_MAX);
+    stub_free(s);
+    g_auto(Error) err = { 0 };
+    g_assert_null(x86_model_parse("qemu64,hv-relaxed", &(X86Hypervisor){ .level = 13 }, &err));
+    g_assert_nonnull(strstr(err.text, "with KVM: not supported yet"));
+}
+
 /* Linux multiplies crystal (kHz) and numerator in 32 bits: it must fit and be exact to a part in a million. */
 static void test_frequency(void)
 {
@@ -393,6 +427,7 @@ int main(int argc, char **argv)
     g_test_add_func("/x86-cpuid/settings", test_settings);
     g_test_add_func("/x86-cpuid/qemu64", test_qemu64);
     g_test_add_func("/x86-cpuid/frequency", test_frequency);
+    g_test_add_func("/x86-cpuid/hyperv", test_hyperv);
     g_test_add_func("/x86-cpuid/topology", test_topology);
     g_test_add_func("/x86-cpuid/every-leaf", test_every_leaf);
     return g_test_run();

@@ -263,7 +263,7 @@ void dbt_note_hot(DbtFrame *f, const uint8_t *at)
             }
         }
         if (anew) {
-            make_anew(dbt, u);
+            dbt_kill(dbt, u); /* that alone: those that it shares code with may stay cold */
         }
     }
     g_mutex_unlock(&dbt->lock);

@@ -182,6 +182,7 @@ static bool kvm_init(Accel *accel, Error *err)
 {
     Kvm *kvm         = kvm_of(accel);
     kvm->vm          = -1;
+    kvm->parked      = g_ptr_array_new();
     kvm->breakpoints = g_array_new(false, true, sizeof(uint64_t));
     kvm->patches     = kvm_patches_new();
     kvm->fd          = kvm_open(kvm->device, err);
@@ -201,6 +202,7 @@ static bool kvm_init(Accel *accel, Error *err)
 static void kvm_free(Accel *accel)
 {
     Kvm *kvm = kvm_of(accel);
+    kvm_vcpu_free_parked(kvm);
     kvm_memory_free(kvm->memory);
     kvm_routes_free(kvm->routes);
     kvm_irqchip_free(kvm);

@@ -49,6 +49,7 @@ typedef struct Kvm {
     KvmMemory            *memory;
     KvmRoutes            *routes;
     KvmIrqchips          *chips;
+    GPtrArray            *parked;      /* KvmVcpu *: of vCPUs that have gone; machine lock */
     GArray               *breakpoints; /* uint64_t: linear addresses; machine lock */
     GArray               *patches;     /* those of them that are in memory now, debug.c's */
     bool                  running;     /* machine lock */
@@ -61,12 +62,14 @@ typedef struct Kvm {
 struct KvmVcpu {
     Kvm            *kvm;
     X86Cpu         *cpu;
+    uint32_t        apic_id; /* the kernel knows it by */
     int             fd;
     struct kvm_run *run;
 
     _Atomic int  tid;    /* of its thread; 0: not there yet */
     _Atomic bool kicked; /* since it last looked at its requests */
 
+    bool complete; /* all of it is made */
     bool debug_armed;
     bool io_pending; /* the kernel has yet to finish the access that made it return */
     char failure[160];
@@ -134,6 +137,7 @@ void       kvm_dirty_ring_collect(KvmMemory *memory); /* any thread */
 /* --- vcpu.c --- */
 bool  kvm_vcpu_init(Accel *accel, X86Cpu *cpu, Error *err);
 void  kvm_vcpu_free(Accel *accel, X86Cpu *cpu);
+void  kvm_vcpu_free_parked(Kvm *kvm);
 void *kvm_vcpu_thread(X86Cpu *cpu);
 void  kvm_signal_init(void); /* once a process: the signal that ends KVM_RUN does nothing else */
 

@@ -447,22 +447,71 @@ static bool create(KvmVcpu *k, Error *err)
     return true;
 }
 
+/* The kernel keeps a vCPU as long as the VM: one that goes is put aside, and its APIC ID may come again. */
+static KvmVcpu *take_parked(Kvm *kvm, const X86Cpu *cpu)
+{
+    for (guint i = 0; i < kvm->parked->len; i++) {
+        KvmVcpu *k = kvm->parked->pdata[i];
+        if (k->apic_id == cpu->apic_id) {
+            g_ptr_array_remove_index(kvm->parked, i);
+            return k;
+        }
+    }
+    return NULL;
+}
+
+/* It starts from power-on again, with the CPUID that it had: the same APIC ID is the same place in the topology. */
+static void reuse(KvmVcpu *k)
+{
+    k->resets = k->power_ons = UINT32_MAX;
+    k->lapic_valid           = false;
+    k->io_pending            = false;
+    k->debug_armed           = true; /* maybe: kvm_debug_arm() is to look */
+    k->run->apic_base        = k->cpu->apic ? apic_get_base(k->cpu->apic) : 0;
+}
+
 bool kvm_vcpu_init(Accel *accel, X86Cpu *cpu, Error *err)
 {
-    KvmVcpu *k          = g_new0(KvmVcpu, 1);
-    k->kvm              = kvm_of(accel);
+    KvmVcpu *k      = take_parked(kvm_of(accel), cpu);
+    bool     parked = k != NULL;
+    if (!k) {
+        k          = g_new0(KvmVcpu, 1);
+        k->kvm     = kvm_of(accel);
+        k->apic_id = cpu->apic_id;
+        k->fd      = -1;
+    }
     k->cpu              = cpu;
-    k->fd               = -1;
     cpu->vcpu.accel_cpu = k;
-    if (!x86_tlb_init(cpu, err) || !create(k, err)) {
+    if (parked) {
+        reuse(k);
+    }
+    if (!x86_tlb_init(cpu, err) || (!parked && !create(k, err))) {
         kvm_vcpu_free(accel, cpu);
         return false;
     }
+    k->complete    = true;
     cpu->vcpu.kick = kick;
     if (kvm_local_apic_inside(k->kvm) && cpu->apic) {
         apic_set_external(cpu->apic, true);
     }
     return true;
+}
+
+static void destroy(KvmVcpu *k)
+{
+    if (k->ring) {
+        munmap(k->ring, k->kvm->dirty_ring_size * sizeof(struct kvm_dirty_gfn));
+    }
+    if (k->run) {
+        munmap(k->run, (size_t)k->kvm->vcpu_mmap_size);
+    }
+    if (k->fd >= 0) {
+        close(k->fd);
+    }
+    g_free(k->xsave);
+    g_free(k->msrs);
+    g_free(k->initial);
+    g_free(k);
 }
 
 void kvm_vcpu_free(Accel *accel, X86Cpu *cpu)
@@ -473,21 +522,22 @@ void kvm_vcpu_free(Accel *accel, X86Cpu *cpu)
     }
     cpu->vcpu.kick      = NULL;
     cpu->vcpu.accel_cpu = NULL;
+    x86_tlb_free(cpu);
     if (cpu->apic) {
         apic_set_external(cpu->apic, false);
     }
-    if (k->ring) {
-        munmap(k->ring, k->kvm->dirty_ring_size * sizeof(struct kvm_dirty_gfn));
+    if (k->complete && !accel->ending) {
+        k->cpu = NULL;
+        g_ptr_array_add(k->kvm->parked, k);
+    } else {
+        destroy(k);
     }
-    if (k->run) {
-        munmap(k->run, (size_t)k->kvm->vcpu_mmap_size);
+}
+
+void kvm_vcpu_free_parked(Kvm *kvm)
+{
+    for (guint i = 0; kvm->parked && i < kvm->parked->len; i++) {
+        destroy(kvm->parked->pdata[i]);
     }
-    if (k->fd >= 0) {
-        close(k->fd);
-    }
-    x86_tlb_free(cpu);
-    g_free(k->xsave);
-    g_free(k->msrs);
-    g_free(k->initial);
-    g_free(k);
+    g_clear_pointer(&kvm->parked, g_ptr_array_unref);
 }

@@ -4,6 +4,7 @@
  * "Hypervisor CPUID Interface Proposal". vCPU thread. */
 
 #include "cpu/x86/features.h"
+#include "cpu/x86/hyperv.h"
 #include "cpu/x86/msr.h"
 #include "cpu/x86/system.h"
 #include "devices/irq/apic.h"
@@ -306,6 +307,9 @@ static X86CpuidLeaf basic_leaf(X86Cpu *cpu, uint32_t leaf, uint32_t subleaf, uin
 static X86CpuidLeaf hypervisor_leaf(const X86Cpu *cpu, uint32_t leaf)
 {
     const X86Model *m = cpu->model;
+    if (x86_hv_shows(m)) {
+        return x86_hv_cpuid(cpu, leaf);
+    }
     if (leaf == 0x40000000 && m->hypervisor_id) {
         X86CpuidLeaf      r      = { .eax = m->frequency_leaf ? 0x40000010 : 0x40000001 };
         static const char name[] = "TCGTCGTCGTCG"; /* by which systemd and others know QEMU */

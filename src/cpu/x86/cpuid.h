@@ -72,6 +72,25 @@ typedef struct X86CacheSet {
     X86CacheLevel l1d, l1i, l2, l3;
 } X86CacheSet;
 
+/* Microsoft's hypervisor interface (hyperv.h): properties hv-*. */
+typedef enum X86HvFeature {
+    X86_HV_RELAXED     = 1 << 0,
+    X86_HV_VAPIC       = 1 << 1,
+    X86_HV_TIME        = 1 << 2,
+    X86_HV_VPINDEX     = 1 << 3,
+    X86_HV_RUNTIME     = 1 << 4,
+    X86_HV_FREQUENCIES = 1 << 5,
+} X86HvFeature;
+
+#define X86_HV_NO_SPINLOCKS UINT32_MAX
+
+typedef struct X86HvModel {
+    uint32_t on;         /* X86HvFeature */
+    uint32_t spinlocks;  /* how often to try before telling the hypervisor */
+    char     vendor[13]; /* 12 characters, zeros behind a shorter text */
+    uint32_t build, major, minor, service_pack, service_branch, service_number;
+} X86HvModel;
+
 /* A CPU model with the user's changes applied. Immutable after x86_model_parse(); outlives its vCPUs. */
 struct X86Model {
     char              *name;
@@ -93,7 +112,8 @@ struct X86Model {
     bool               frequency_leaf; /* leaf 40000010h (vmware-cpuid-freq) */
     bool               topology_leaf;  /* leaf 0Bh (cpuid-0xb) */
     bool               kvm_leaves;     /* a hypervisor shows itself (kvm) */
-    bool               host;           /* the hypervisor's own CPU: leaves that Quern knows nothing about go through */
+    X86HvModel         hyperv;
+    bool               host; /* the hypervisor's own CPU: leaves that Quern knows nothing about go through */
 };
 
 /* What a hypervisor of the host (KVM) can offer in place of Quern's own executor. */

@@ -1,6 +1,7 @@
 /* Properties of -cpu that are not features of CPUID: identity, levels, widths, caches, what a hypervisor shows.
  * Called while the machine is being built. */
 
+#include "cpu/x86/hyperv.h"
 #include "cpu/x86/model_parse.h"
 
 #include <cpuid.h>
@@ -9,6 +10,7 @@
 typedef enum PropertyType {
     PROPERTY_BOOL,   /* of X86Model, at `offset` */
     PROPERTY_U32,    /* the same, 0 to `max` */
+    PROPERTY_BIT,    /* the bit `max` of a uint32_t at `offset` */
     PROPERTY_SET,    /* `set` takes it */
     PROPERTY_ONLY,   /* one value is built */
     PROPERTY_REFUSE, /* the board's, not for people */
@@ -178,6 +180,16 @@ static bool set_migratable(ModelParser *p, const char *value, Error *err)
     return text_parse_bool(value, &p->migratable, err);
 }
 
+static bool set_hv_vendor(ModelParser *p, const char *value, Error *err)
+{
+    if (strlen(value) > 12) {
+        return error_set(err, "'%s' is longer than 12 characters", value);
+    }
+    memset(p->model->hyperv.vendor, 0, sizeof p->model->hyperv.vendor); /* CPUID shows all of it */
+    g_strlcpy(p->model->hyperv.vendor, value, sizeof p->model->hyperv.vendor);
+    return true;
+}
+
 /* --- the table, by name --- */
 
 #define MODEL_BOOL(text, member)                                                                                       \
@@ -187,6 +199,10 @@ static bool set_migratable(ModelParser *p, const char *value, Error *err)
 #define MODEL_U32(text, member, most)                                                                                  \
     {                                                                                                                  \
         .name = (text), .type = PROPERTY_U32, .offset = offsetof(X86Model, member), .max = (most)                      \
+    }
+#define MODEL_HV(text, bit)                                                                                            \
+    {                                                                                                                  \
+        .name = (text), .type = PROPERTY_BIT, .offset = offsetof(X86Model, hyperv.on), .max = (bit)                    \
     }
 #define MODEL_SET(text, function)                                                                                      \
     {                                                                                                                  \
@@ -214,6 +230,38 @@ static const Property properties[] = {
     MODEL_ONLY("host-cache-info", "off"),
     MODEL_SET("host-phys-bits", set_host_phys_bits),
     MODEL_SET("host-phys-bits-limit", set_host_phys_bits_limit),
+    MODEL_ONLY("hv-avic", "off"),
+    MODEL_ONLY("hv-crash", "off"),
+    MODEL_ONLY("hv-emsr-bitmap", "off"),
+    MODEL_ONLY("hv-enforce-cpuid", "on"), /* registers that CPUID does not show are never there */
+    MODEL_ONLY("hv-evmcs", "off"),
+    MODEL_HV("hv-frequencies", X86_HV_FREQUENCIES),
+    MODEL_ONLY("hv-ipi", "off"),
+    MODEL_ONLY("hv-no-nonarch-coresharing", "off"),
+    MODEL_ONLY("hv-passthrough", "off"),
+    MODEL_ONLY("hv-reenlightenment", "off"),
+    MODEL_HV("hv-relaxed", X86_HV_RELAXED),
+    MODEL_ONLY("hv-reset", "off"),
+    MODEL_HV("hv-runtime", X86_HV_RUNTIME),
+    MODEL_U32("hv-spinlocks", hyperv.spinlocks, UINT32_MAX),
+    MODEL_ONLY("hv-stimer", "off"),
+    MODEL_ONLY("hv-stimer-direct", "off"),
+    MODEL_ONLY("hv-syndbg", "off"),
+    MODEL_ONLY("hv-synic", "off"),
+    MODEL_HV("hv-time", X86_HV_TIME),
+    MODEL_ONLY("hv-tlbflush", "off"),
+    MODEL_ONLY("hv-tlbflush-direct", "off"),
+    MODEL_ONLY("hv-tlbflush-ext", "off"),
+    MODEL_HV("hv-vapic", X86_HV_VAPIC),
+    MODEL_SET("hv-vendor-id", set_hv_vendor),
+    MODEL_U32("hv-version-id-build", hyperv.build, UINT32_MAX),
+    MODEL_U32("hv-version-id-major", hyperv.major, UINT16_MAX),
+    MODEL_U32("hv-version-id-minor", hyperv.minor, UINT16_MAX),
+    MODEL_U32("hv-version-id-sbranch", hyperv.service_branch, UINT8_MAX),
+    MODEL_U32("hv-version-id-snumber", hyperv.service_number, 0xffffff),
+    MODEL_U32("hv-version-id-spack", hyperv.service_pack, UINT32_MAX),
+    MODEL_HV("hv-vpindex", X86_HV_VPINDEX),
+    MODEL_ONLY("hv-xmm-input", "off"),
     MODEL_BOOL("kvm", kvm_leaves), /* whether KVM shows itself; without it there is none to show */
     MODEL_ONLY("kvm-no-smi-migration", "off"),
     MODEL_ONLY("kvm-pv-enforce-cpuid", "off"),
@@ -256,12 +304,23 @@ static bool is_only(const char *value, const char *only)
            (text_parse_bool(value, &on, &ignored) && text_parse_bool(only, &wanted, &ignored2) && on == wanted);
 }
 
+static bool set_bit(uint32_t *word, uint32_t bit, const char *value, Error *err)
+{
+    bool on;
+    if (!text_parse_bool(value, &on, err)) {
+        return false;
+    }
+    *word = on ? *word | bit : *word & ~bit;
+    return true;
+}
+
 static bool set(ModelParser *p, const Property *property, const char *value, Error *err)
 {
     char *member = (char *)p->model + property->offset;
     switch (property->type) {
     case PROPERTY_BOOL: return text_parse_bool(value, (bool *)(void *)member, err);
     case PROPERTY_U32: return parse_u32(value, property->max, (uint32_t *)(void *)member, err);
+    case PROPERTY_BIT: return set_bit((uint32_t *)(void *)member, property->max, value, err);
     case PROPERTY_SET: return property->set(p, value, err);
     case PROPERTY_ONLY: return is_only(value, property->only) || error_set_unsupported(err, "'%s'", value);
     case PROPERTY_REFUSE: break;
@@ -293,9 +352,12 @@ static unsigned host_phys_bits(const ModelParser *p)
 
 bool model_property_settle(ModelParser *p, Error *err)
 {
-    X86Model *m         = p->model;
-    bool      long_mode = x86_words_have(m->features, X86_FEATURE_LM);
-    bool      pse36     = x86_words_have(m->features, X86_FEATURE_PSE36);
+    X86Model *m = p->model;
+    if (p->hv && x86_hv_shows(m)) {
+        return error_set_unsupported(err, "Microsoft's interface (hv-relaxed and its like) with KVM");
+    }
+    bool long_mode = x86_words_have(m->features, X86_FEATURE_LM);
+    bool pse36     = x86_words_have(m->features, X86_FEATURE_PSE36);
     if (p->host_phys_bits || (m->host && !m->phys_bits)) {
         m->phys_bits = host_phys_bits(p);
     }

@@ -113,7 +113,7 @@ typedef struct Request {
     bool       on;
 } Request;
 
-/* hv-* and vmx-*: not built, and fine to switch off. */
+/* vmx-*: not built, and fine to switch off. */
 static bool refuse_family(const char *name, const char *value, Error *err)
 {
     bool on;
@@ -136,15 +136,17 @@ static bool parse_item(ModelParser *p, const char *item, Error *err)
     if (*name == 0) {
         return error_set(err, "an empty name (a comma too many?)");
     }
-    if (!sign) {
+    bool hv = g_str_has_prefix(name, "hv-") || g_str_has_prefix(name, "hv_");
+    value   = sign == '-' ? "off" : value;
+    if (!sign || hv) {
         g_autofree char *dashed = g_strdelimit(g_strdup(name), "_", '-');
         ModelFound       found  = model_property_set(p, dashed, value, &match, err);
         if (found != MODEL_PROPERTY_UNKNOWN) {
             return found == MODEL_PROPERTY_SET;
         }
     }
-    if (g_str_has_prefix(name, "hv-") || g_str_has_prefix(name, "hv_") || g_str_has_prefix(name, "vmx-")) {
-        return refuse_family(name, sign == '-' ? "off" : value, err);
+    if (g_str_has_prefix(name, "vmx-")) {
+        return refuse_family(name, value, err);
     }
     const X86FeatureInfo *f = x86_feature_find(name, &match);
     if (!f) {
@@ -332,6 +334,7 @@ static X86Model *model_from_row(const X86ModelRow *row, unsigned version, const 
     m->kvm_leaves     = true;
     m->l3_cache       = true;
     m->legacy_cache   = !row->caches;
+    m->hyperv = (X86HvModel){ .spinlocks = X86_HV_NO_SPINLOCKS, .vendor = "Microsoft Hv", .build = 14393, .major = 10 };
     g_strlcpy(m->vendor, row->vendor, sizeof m->vendor);
     g_strlcpy(m->model_id, row->model_id, sizeof m->model_id);
     if (row->features) {

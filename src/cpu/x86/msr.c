@@ -6,7 +6,7 @@
  */
 
 #include "cpu/x86/msr.h"
-#include "cpu/x86/cpuid.h"
+#include "cpu/x86/hyperv.h"
 #include "cpu/x86/mem.h"
 #include "cpu/x86/system.h"
 #include "devices/irq/apic.h"
@@ -159,6 +159,18 @@ static bool set_x2apic(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t val
     }
     x86_park(cpu);
     return cpu->apic && apic_write_msr(cpu->apic, index, value);
+}
+
+static bool get_hyperv(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t *value)
+{
+    x86_park(cpu);
+    return x86_hv_get_msr(cpu, index, value);
+}
+
+static bool set_hyperv(X86Cpu *cpu, const Msr *msr, uint32_t index, uint64_t value)
+{
+    x86_park(cpu);
+    return x86_hv_set_msr(cpu, index, value);
 }
 
 /* --- memory types --- */
@@ -475,6 +487,10 @@ static const Msr msrs[] = {
     { 0x00000400, 40, "MCi_CTL, MCi_STATUS, MCi_ADDR, MCi_MISC", WITH(MCA), CALLS(get_mc_bank, set_mc_bank) },
     { 0x000006e0, 1, "TSC_DEADLINE", WITH(TSC_DEADLINE), CALLS(get_tsc_deadline, set_tsc_deadline) },
     { 0x00000800, 64, "x2APIC", WITH(X2APIC), CALLS(get_x2apic, set_x2apic) },
+    { 0x40000000, 3, "Hyper-V: GUEST_OS_ID, HYPERCALL, VP_INDEX", ANY, CALLS(get_hyperv, set_hyperv) },
+    { 0x40000010, 1, "Hyper-V: VP_RUNTIME", ANY, CALLS(get_hyperv, set_hyperv) },
+    { 0x40000020, 4, "Hyper-V: TIME_REF_COUNT, REFERENCE_TSC, frequencies", ANY, CALLS(get_hyperv, set_hyperv) },
+    { 0x40000070, 4, "Hyper-V: EOI, ICR, TPR, VP_ASSIST_PAGE", ANY, CALLS(get_hyperv, set_hyperv) },
     { 0xc0000080, 1, "EFER", ANY, .member = offsetof(X86Cpu, efer), .get = get_member, .set = set_efer },
     { 0xc0000081, 1, "STAR", WITH(SYSCALL), MEMBER(star) },
     { 0xc0000082, 1, "LSTAR", WITH(LM), CANONICAL(lstar) },

@@ -3,7 +3,7 @@
  * Specification: Intel SDM 3, table 10-1 (December 2023). The vCPU is outside, machine lock held; or, for INIT, it is
  * its own thread. */
 
-#include "cpu/x86/cpuid.h"
+#include "cpu/x86/hyperv.h"
 #include "cpu/x86/insn.h"
 #include "cpu/x86/mem.h"
 #include "cpu/x86/msr.h"
@@ -108,6 +108,7 @@ void x86_reset(X86Cpu *cpu, bool init_only)
         vcpu_request_done(&cpu->vcpu, ~(uint32_t)(VCPU_REQUEST_CPU - 1)); /* of a machine that is no more */
         reset_msrs(cpu);
         x86_fpu_reset(cpu);
+        x86_hv_reset(cpu);
         cpu->mce_fatal   = false;
         cpu->ferr        = false; /* the board resets its side itself */
         cpu->fpu_ignored = 0;

@@ -140,6 +140,9 @@ void x86_init_tsc(X86Cpu *cpu, uint64_t hz);
  * invariant. Before the vCPU runs. */
 void x86_tsc_use_clock(X86Cpu *cpu);
 
+/* The same TSC as another vCPU's, to the tick, but for what that one's guest has adjusted. Both stand. */
+void x86_tsc_follow(X86Cpu *cpu, const X86Cpu *other);
+
 /* --- cpuid.c --- */
 typedef struct X86CpuidLeaf {
     uint32_t eax, ebx, ecx, edx;

@@ -174,6 +174,15 @@ void x86_tsc_set_running(VcpuGroup *group, bool running)
     }
 }
 
+void x86_tsc_follow(X86Cpu *cpu, const X86Cpu *other)
+{
+    cpu->tsc_from_clock = other->tsc_from_clock;
+    cpu->tsc_frozen     = other->tsc_frozen;
+    cpu->tsc_frozen_at  = other->tsc_frozen_at - other->tsc_adjust;
+    cpu->tsc_offset     = other->tsc_offset - (int64_t)other->tsc_adjust;
+    update_plain(cpu);
+}
+
 void x86_tsc_use_clock(X86Cpu *cpu)
 {
     uint64_t value      = x86_rdtsc(cpu);

@@ -208,6 +208,12 @@ typedef enum X86SegmentKind {
 /* Mode of execution of the current code segment. */
 typedef enum X86CodeSize { X86_CODE16, X86_CODE32, X86_CODE64 } X86CodeSize;
 
+/* Registers of Microsoft's hypervisor interface (hyperv.h). */
+typedef struct X86Hyperv {
+    _Atomic uint64_t guest_os, hypercall, reference_tsc; /* of the partition: the first vCPU's count, any reads them */
+    uint64_t         assist_page;
+} X86Hyperv;
+
 struct X86Cpu {
     Vcpu vcpu; /* first */
 
@@ -269,6 +275,8 @@ struct X86Cpu {
     uint64_t tsc_adjust, tsc_frozen_at;
     bool     tsc_frozen, tsc_from_clock;
     bool     tsc_plain; /* runs at the host's frequency: the host's TSC + tsc_offset */
+
+    X86Hyperv hyperv;
 
     uint64_t monitor_address; /* armed by MONITOR; 0 = not armed */
     bool     monitor_armed;

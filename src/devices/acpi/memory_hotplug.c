@@ -30,11 +30,18 @@ static MemoryDevices *slots_of(const MemoryHotplug *h)
     return h->dev.platform->memory_devices;
 }
 
+/* What its methods are about: persistent modules have others (nvdimm.c). */
+static MemoryDevice *module_in(const MemoryHotplug *h, unsigned slot)
+{
+    MemoryDevice *m = slots_of(h)->slots[slot];
+    return m && m->kind == MEMORY_DIMM ? m : NULL;
+}
+
 /* ---- Ports ---- */
 
 static uint8_t read_byte(const MemoryHotplug *h, uint64_t at)
 {
-    const MemoryDevice *m     = slots_of(h)->slots[h->selector];
+    const MemoryDevice *m     = module_in(h, h->selector);
     unsigned            shift = 8 * (at & 7);
     if (at < MEMORY_HOTPLUG_LENGTH) {
         return m ? (uint8_t)(m->addr >> shift) : 0;
@@ -69,8 +76,8 @@ static Json *slot_status(void *opaque, unsigned n)
     const MemoryDevice  *m    = slots_of(h)->slots[n];
     Json                *info = json_new_object();
     g_autofree char     *slot = g_strdup_printf("%u", n);
-    if (m && m->dev.id) {
-        json_set(info, "device", json_new_string(m->dev.id));
+    if (m && m->dev->id) {
+        json_set(info, "device", json_new_string(m->dev->id));
     }
     json_set(info, "slot", json_new_string(slot));
     json_set(info, "slot-type", json_new_string("DIMM"));
@@ -93,7 +100,7 @@ static const char *reason(uint32_t status)
 static void write_status(MemoryHotplug *h, uint32_t status)
 {
     uint32_t      event        = h->ost_event[h->selector];
-    MemoryDevice *m            = slots_of(h)->slots[h->selector];
+    MemoryDevice *m            = module_in(h, h->selector);
     h->ost_status[h->selector] = status;
     Json *data                 = json_new_object();
     json_set(data, "info", slot_status(h, h->selector));
@@ -107,7 +114,7 @@ static void write_status(MemoryHotplug *h, uint32_t status)
 
 static void write_flags(MemoryHotplug *h, uint8_t value)
 {
-    MemoryDevice *m = slots_of(h)->slots[h->selector];
+    MemoryDevice *m = module_in(h, h->selector);
     h->flags[h->selector] &= (uint8_t) ~(value & (MEMORY_SLOT_INSERTING | MEMORY_SLOT_REMOVING));
     if (!(value & MEMORY_SLOT_EJECT)) {
         return;
@@ -149,7 +156,7 @@ static void plugged(void *opaque, MemoryDevice *m)
 {
     MemoryHotplug *h  = opaque;
     h->flags[m->slot] = 0;
-    if (m->dev.platform->started) {
+    if (m->kind == MEMORY_DIMM && m->dev->platform->started) {
         h->flags[m->slot] = MEMORY_SLOT_INSERTING;
         h->raise_gpe(h->opaque, MEMORY_HOTPLUG_GPE);
     }

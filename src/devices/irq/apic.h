@@ -64,6 +64,14 @@ uint64_t apic_get_tsc_deadline(const Apic *apic);
 void     apic_set_tsc_deadline(Apic *apic, uint64_t value);
 void     apic_tsc_changed(Apic *apic);
 
+/* Registers in either mode, for who has MSRs of his own for them: EOI, ICR with the destination in its upper half as
+ * the mode has it, and TPR. */
+bool    apic_set_eoi(Apic *apic);
+bool    apic_get_icr(Apic *apic, uint64_t *value);
+bool    apic_set_icr(Apic *apic, uint64_t value);
+uint8_t apic_get_task_priority(const Apic *apic);
+bool    apic_set_task_priority(Apic *apic, uint8_t tpr);
+
 /* CR8. */
 uint8_t apic_get_tpr(const Apic *apic); /* 0..15 */
 void    apic_set_tpr(Apic *apic, uint8_t cr8);

@@ -1,4 +1,4 @@
-/* What apic.c, apic_priority.c and apic_bus.c share. */
+/* What the files of the local APIC share: apic.c, apic_priority.c, apic_timer.c, apic_state.c, apic_bus.c. */
 
 #ifndef QUERN_DEVICES_IRQ_APIC_INTERNAL_H
 #define QUERN_DEVICES_IRQ_APIC_INTERNAL_H
@@ -21,9 +21,17 @@ enum {
     LVT_LEVEL      = 1 << 15,
     LVT_MASKED     = 1 << 16,
 
+    LVT_TIMER_DEADLINE = 2 << 17,
+    LVT_TIMER_MODE     = 3 << 17,
+
+    SVR_BITS             = 0x11ff,
     SVR_ENABLE           = 1 << 8,
     SVR_NO_EOI_BROADCAST = 1 << 12,
 
+    DFR_BITS    = 0xf0000000,
+    DIVIDE_BITS = 0x0b,
+
+    BASE_BSP    = 1 << 8,
     BASE_X2APIC = 1 << 10,
     BASE_ENABLE = 1 << 11,
 };
@@ -143,6 +151,26 @@ void apic_update_ppr(Apic *apic);
 /* apic.c: a fixed interrupt arrives. Any thread. */
 void apic_accept(Apic *apic, uint8_t vector, bool level);
 void apic_error(Apic *apic, uint32_t bit);
+/* After the priority fell: something that waited may be due. */
+void apic_recheck(Apic *apic);
+/* Bits of each LVT entry that the guest writes. */
+extern const uint32_t apic_lvt_bits[N_LVTS];
+
+/* apic_timer.c. With the lock held: what is due by now happens, so that whoever changes or reads registers next finds
+ * the interrupt where it belongs; the host timer as the registers say, after a change of them. */
+void apic_timer_catch_up(Apic *apic);
+void apic_timer_update(Apic *apic);
+void apic_timer_disarm(Apic *apic);
+/* With the lock held: the initial count and the divider are there, the count goes on from here. */
+void apic_timer_set_count(Apic *apic, uint32_t current);
+/* The registers. They take the lock. */
+uint32_t apic_timer_read_count(Apic *apic);
+void     apic_timer_write_count(Apic *apic, uint32_t value);
+void     apic_timer_write_divide(Apic *apic, uint32_t value);
+void     apic_timer_write_lvt(Apic *apic, uint32_t value);
+/* The lock and the host timer. */
+void apic_timer_init(Apic *apic);
+void apic_timer_destroy(Apic *apic);
 
 /* apic_bus.c */
 void apic_bus_add(ApicBus *bus, Apic *apic);

@@ -19,6 +19,7 @@ MemoryDevices *memory_devices_new(Platform *p, uint64_t base, uint64_t size, uin
     *all               = (MemoryDevices){
                       .platform = p, .base = base, .size = size, .room = room, .n_slots = n_slots, .n_nodes = MAX(n_nodes, 1u)
     };
+    all->devices = g_ptr_array_new();
     region_init_container(&all->region, p->memory, "device-memory", size);
     region_map(p->system_memory, base, &all->region, 0);
     return all;
@@ -29,6 +30,7 @@ void memory_devices_free(MemoryDevices *all)
     if (all) {
         region_unmap(&all->region);
         region_destroy(&all->region);
+        g_ptr_array_unref(all->devices);
         g_free(all);
     }
 }
@@ -39,9 +41,9 @@ void memory_devices_free(MemoryDevices *all)
 static MemoryDevice *next_device(const MemoryDevices *all, uint64_t from)
 {
     MemoryDevice *found = NULL;
-    for (unsigned i = 0; i < all->n_slots; i++) {
-        MemoryDevice *m = all->slots[i];
-        if (m && m->addr >= from && (!found || m->addr < found->addr)) {
+    for (guint i = 0; i < all->devices->len; i++) {
+        MemoryDevice *m = all->devices->pdata[i];
+        if (m->addr >= from && (!found || m->addr < found->addr)) {
             found = m;
         }
     }
@@ -61,8 +63,17 @@ void memory_devices_foreach(MemoryDevices *all, void (*visit)(MemoryDevice *m, v
 uint64_t memory_devices_plugged(const MemoryDevices *all)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; all && i < all->n_slots; i++) {
-        sum += all->slots[i] ? all->slots[i]->size : 0;
+    for (guint i = 0; all && i < all->devices->len; i++) {
+        sum += ((const MemoryDevice *)all->devices->pdata[i])->usable;
+    }
+    return sum;
+}
+
+uint64_t memory_devices_room_used(const MemoryDevices *all)
+{
+    uint64_t sum = 0;
+    for (guint i = 0; i < all->devices->len; i++) {
+        sum += ((const MemoryDevice *)all->devices->pdata[i])->size;
     }
     return sum;
 }
@@ -92,7 +103,7 @@ static bool find_slot(const MemoryDevices *all, int32_t wanted, int32_t *slot, E
 
 static bool fail_room(const MemoryDevices *all, uint64_t size, Error *err)
 {
-    uint64_t         used   = memory_devices_plugged(all);
+    uint64_t         used   = memory_devices_room_used(all);
     g_autofree char *wanted = text_format_size(size), *has = text_format_size(all->room - used),
                     *total = text_format_size(all->room);
     return error_set(err, "no room for %s: of %s for memory devices (-m maxmem=) %s are left", wanted, total,
@@ -103,7 +114,7 @@ static bool find_place(const MemoryDevices *all, uint64_t wanted, uint64_t size,
                        Error *err)
 {
     uint64_t end = all->base + all->size;
-    if (size > all->room - memory_devices_plugged(all)) {
+    if (size > all->room - memory_devices_room_used(all)) {
         return fail_room(all, size, err);
     }
     if (wanted) {
@@ -117,8 +128,10 @@ static bool find_place(const MemoryDevices *all, uint64_t wanted, uint64_t size,
         const MemoryDevice *m = next_device(all, 0);
         for (; m; m = next_device(all, m->addr + m->size)) {
             if (ranges_overlap(wanted, size, m->addr, m->size)) {
-                return error_set(err, "addr=0x%" PRIx64 ": slot %d has memory at 0x%" PRIx64 " to 0x%" PRIx64, wanted,
-                                 m->slot, m->addr, m->addr + m->size - 1);
+                g_autofree char *who =
+                    m->slot >= 0 ? g_strdup_printf("slot %d", m->slot) : g_strdup(m->dev->obj.type->name);
+                return error_set(err, "addr=0x%" PRIx64 ": %s has memory at 0x%" PRIx64 " to 0x%" PRIx64, wanted, who,
+                                 m->addr, m->addr + m->size - 1);
             }
         }
         *addr = wanted;
@@ -143,14 +156,19 @@ static bool check_backend(const MemoryDevice *m, const MemoryBackend *backend, u
     return true;
 }
 
-bool memory_device_plug(MemoryDevice *m, uint64_t size, Error *err)
+static bool has_slot(const MemoryDevice *m)
 {
-    Platform      *p    = m->dev.platform;
+    return m->kind < MEMORY_VIRTIO_PMEM;
+}
+
+bool memory_device_plug(MemoryDevice *m, uint64_t size, uint64_t align, Error *err)
+{
+    Platform      *p    = m->dev->platform;
     MemoryDevices *all  = p->memory_devices;
-    int32_t        slot = 0;
+    int32_t        slot = -1;
     uint64_t       addr = 0;
 
-    if (!all || !all->host.plugged) {
+    if (!all || (has_slot(m) && !all->host.plugged)) {
         return error_set(err, "this machine takes no memory devices: %s",
                          all ? "it has no ACPI" : "-m SIZE,slots=N,maxmem=SIZE makes room for them, on pc and q35");
     }
@@ -159,35 +177,49 @@ bool memory_device_plug(MemoryDevice *m, uint64_t size, Error *err)
         return error_prefix(err, "memdev=: ");
     }
     g_autofree char *user =
-        m->dev.id ? g_strdup_printf("device '%s' shows it", m->dev.id) : g_strdup("a device shows it");
-    size = size ? size : backend->size;
+        m->dev->id ? g_strdup_printf("device '%s' shows it", m->dev->id) : g_strdup("a device shows it");
+    size  = size ? size : backend->size;
+    align = MAX(MAX(UNIT, align), backend->ram->page_size);
     if (m->node >= all->n_nodes) {
         return error_set(err, "node=%u: there are nodes 0 to %u (-numa)", m->node, all->n_nodes - 1);
     }
-    if (!check_backend(m, backend, size, err) || !find_slot(all, m->slot, &slot, err) ||
-        !find_place(all, m->addr, size, MAX(UNIT, backend->ram->page_size), &addr, err) ||
-        !memory_backend_take(backend, true, user, err)) {
+    if (!check_backend(m, backend, size, err) || (has_slot(m) && !find_slot(all, m->slot, &slot, err)) ||
+        !find_place(all, m->addr, size, align, &addr, err) || !memory_backend_take(backend, !m->readonly, user, err)) {
         return false;
     }
     m->slot    = slot;
     m->addr    = addr;
     m->size    = size;
+    m->usable  = size;
     m->backend = backend;
     object_ref(&backend->obj);
-    region_init_ram(&m->region, p->memory, "memory-device", backend->ram, 0, size);
+    if (m->readonly && (backend->ram->readonly || memory_backend_is_rom(backend))) {
+        region_init_rom(&m->region, p->memory, "memory-device", backend->ram, 0, size);
+    } else {
+        region_init_ram(&m->region, p->memory, "memory-device", backend->ram, 0, size);
+    }
     region_map(&all->region, addr - all->base, &m->region, 0);
-    all->slots[slot] = m;
-    all->host.plugged(all->host.opaque, m);
+    g_ptr_array_add(all->devices, m);
+    if (has_slot(m)) {
+        all->slots[slot] = m;
+        all->host.plugged(all->host.opaque, m);
+        if (m->kind == MEMORY_NVDIMM) {
+            all->nvdimm_plugged(all->nvdimm_opaque);
+        }
+    }
     return true;
 }
 
 void memory_device_unplug(MemoryDevice *m)
 {
-    MemoryDevices *all = m->dev.platform->memory_devices;
-    if (all->host.unplugged) {
-        all->host.unplugged(all->host.opaque, m);
+    MemoryDevices *all = m->dev->platform->memory_devices;
+    if (has_slot(m)) {
+        if (all->host.unplugged) {
+            all->host.unplugged(all->host.opaque, m);
+        }
+        all->slots[m->slot] = NULL;
     }
-    all->slots[m->slot] = NULL;
+    g_ptr_array_remove(all->devices, m);
     region_unmap(&m->region); /* no vCPU has an address of it any more when this returns */
     region_destroy(&m->region);
     ram_block_written(m->backend->ram, 0, m->backend->ram->size); /* and no code that was found in it */
@@ -201,11 +233,11 @@ void memory_device_unplug(MemoryDevice *m)
 static Json *describe(MemoryDevice *m, bool with_path)
 {
     Json *data = json_new_object();
-    if (m->dev.id) {
-        json_set(data, "device", json_new_string(m->dev.id));
+    if (m->dev->id) {
+        json_set(data, "device", json_new_string(m->dev->id));
     }
     if (with_path) {
-        g_autofree char *path = object_path(&m->dev.obj);
+        g_autofree char *path = object_path(&m->dev->obj);
         json_set(data, "path", json_new_string(path));
     }
     return data;
@@ -213,7 +245,7 @@ static Json *describe(MemoryDevice *m, bool with_path)
 
 bool memory_device_ask_back(Device *dev, Error *err)
 {
-    MemoryDevice  *m   = memory_device_of(dev);
+    MemoryDevice  *m   = &((Dimm *)dev)->memory;
     MemoryDevices *all = dev->platform->memory_devices;
     if (m->unplugging) {
         return error_set(err, "the guest has been asked to give device '%s' back already", dev->id ? dev->id : "");
@@ -225,20 +257,15 @@ bool memory_device_ask_back(Device *dev, Error *err)
 
 void memory_device_ejected(MemoryDevice *m)
 {
-    device_remove(&m->dev);
+    device_remove(m->dev);
 }
 
 void memory_device_refused(MemoryDevice *m, const char *why)
 {
     Json *data    = describe(m, false);
     m->unplugging = false;
-    json_set(data, "device", json_new_string(m->dev.id ? m->dev.id : ""));
+    json_set(data, "device", json_new_string(m->dev->id ? m->dev->id : ""));
     json_set(data, "msg", json_new_string(why));
-    platform_emit(m->dev.platform, "MEM_UNPLUG_ERROR", data);
-    platform_emit(m->dev.platform, "DEVICE_UNPLUG_GUEST_ERROR", describe(m, true));
-}
-
-MemoryDevice *memory_device_of(Device *dev)
-{
-    return device_type(dev)->unplug_request == memory_device_ask_back ? (MemoryDevice *)dev : NULL;
+    platform_emit(m->dev->platform, "MEM_UNPLUG_ERROR", data);
+    platform_emit(m->dev->platform, "DEVICE_UNPLUG_GUEST_ERROR", describe(m, true));
 }

@@ -284,7 +284,7 @@ static bool no_reboot(void *opaque)
 
 static bool smi_broadcast(void *opaque)
 {
-    return ((Ich9Lpc *)opaque)->smi.features & ICH9_SMI_BROADCAST;
+    return ich9_lpc_sends_smi_to_all(opaque);
 }
 
 /* ---- Life ---- */
@@ -439,6 +439,11 @@ Ich9Lpc *ich9_lpc_create(Platform *platform, PciHost *host, IrqPin *smi, IrqPin 
 Ich9Pm *ich9_lpc_pm(Ich9Lpc *lpc)
 {
     return &lpc->pm;
+}
+
+bool ich9_lpc_sends_smi_to_all(const Ich9Lpc *lpc)
+{
+    return lpc->smi.features & ICH9_SMI_BROADCAST;
 }
 
 bool ich9_lpc_offer_smi_features(Ich9Lpc *lpc, FwCfg *fw_cfg, Error *err)

@@ -33,5 +33,6 @@ Ich9Pm  *ich9_lpc_pm(Ich9Lpc *lpc);
 
 /* Lets firmware ask for SMIs to all processors. Before the first reset. */
 bool ich9_lpc_offer_smi_features(Ich9Lpc *lpc, FwCfg *fw_cfg, Error *err);
+bool ich9_lpc_sends_smi_to_all(const Ich9Lpc *lpc);
 
 #endif

@@ -547,3 +547,10 @@ Rtc *rtc_create(Platform *platform, const RtcSetup *setup, IrqPin *irq, Error *e
     }
     return device_realize(&rtc->dev, NULL, err) ? rtc : NULL;
 }
+
+void rtc_forget_lost_ticks(Device *dev)
+{
+    if (device_type(dev)->realize == rtc_realize) {
+        ((Rtc *)dev)->lost = 0;
+    }
+}

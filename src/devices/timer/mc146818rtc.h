@@ -20,6 +20,9 @@ Rtc *rtc_create(Platform *platform, const RtcSetup *setup, IrqPin *irq, Error *e
 void    rtc_set_cmos(Rtc *rtc, uint8_t index, uint8_t value);
 uint8_t rtc_get_cmos(const Rtc *rtc, uint8_t index);
 
+/* Of any device: an RTC has no ticks to make up for any more, because the guest's time was set by other means. */
+void rtc_forget_lost_ticks(Device *dev);
+
 /* The date it shows now, in seconds since 1970 of its own time zone. */
 int64_t rtc_now(const Rtc *rtc);
 

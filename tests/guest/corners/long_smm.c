@@ -119,8 +119,13 @@ CASE("smm64.rsm-ring3", "in ring 3 too", "SDM 2, RSM", L3, "", "rsm", UD)
 /* --- SMI while the processor is halted: another one sends it --- */
 
 enum { WAKE = 0x50 };
+static volatile bool about_to_halt;
+/* `ms` after it has (or nearly has) halted. */
 static void send_to_first(u32 command, u64 ms)
 {
+    while (!about_to_halt) {
+        pause_();
+    }
     for (u64 until = after_ms(ms); rdtsc() < until;) {
         pause_();
     }
@@ -152,8 +157,9 @@ GROUP(smi_in_halt)
     cpus[0].irq          = woken;
     woken_by             = 99;
     cpus[0].n_irqs[WAKE] = 0;
+    about_to_halt        = false;
     smp_go(1, smi_then_irq);
-    __asm__ volatile("sti\n hlt\n cli");
+    __asm__ volatile("movb $1, %0\n sti\n hlt\n cli" : "=m"(about_to_halt));
     u64 n = cpus[0].n_irqs[WAKE];
     smp_wait(1);
     print("# runs %u n %lx by %lx\n", seen()->runs, n, woken_by);
@@ -163,8 +169,9 @@ GROUP(smi_in_halt)
           "AMD APM 2, 10.3.4");
     smm(NULL);
     seen()->clear_halt = 1;
+    about_to_halt      = false;
     smp_go(1, smi_then_late_irq);
-    __asm__ volatile("hlt"); /* nothing else would end it */
+    __asm__ volatile("movb $1, %0\n hlt" : "=m"(about_to_halt)); /* nothing else would end it */
     smp_wait(1);
     check(seen()->runs == 1, "halt64.cleared", "unless the handler clears that: then it goes on", halt_where);
     cpus[0].irq = NULL;
