@@ -2,7 +2,9 @@
 """Debian's kernel sleeps (suspend to RAM) and is woken by the monitor, by the alarm of its clock, by the power button, by
 a key. Usage: test_suspend.py PROGRAM [OPTION...]"""
 
+import select
 import sys
+import threading
 import time
 
 from test_hotplug import Checks, Machine
@@ -12,14 +14,33 @@ SLEEP = "echo mem >/sys/power/state; echo slept: $?"
 
 class Sleeper(Machine):
     def sleep(self, command=SLEEP):
-        """The guest goes to sleep in the middle of a command; what the command says comes after waking."""
+        """The guest goes to sleep in the middle of a command; what the command says comes after waking. Its console is read
+        meanwhile: a socket takes no more than some hundred single bytes, and then a guest waits for its serial port."""
         self.marks += 1
+        self.said = b""
         self.console.sendall(f"{command}; echo d''one-{self.marks}.\n".encode())
-        self.qmp.event("SUSPEND")
+        asleep = threading.Event()
+        reader = threading.Thread(target=self.read_until, args=(asleep,))
+        reader.start()
+        try:
+            self.qmp.event("SUSPEND")
+        finally:
+            asleep.set()
+            reader.join()
+
+    def read_until(self, asleep):
+        while not asleep.is_set():
+            if select.select([self.console], [], [], 0.05)[0]:
+                self.said += self.console.recv(65536)
 
     def woken(self):
-        text = self.wait_for(f"done-{self.marks}.".encode()).decode(errors="replace")
-        return "slept: 0" in text
+        mark = f"done-{self.marks}.".encode()
+        while mark not in self.said:
+            data = self.console.recv(65536)
+            if not data:
+                raise RuntimeError("the console is gone: " + self.said.decode(errors="replace"))
+            self.said += data
+        return b"slept: 0" in self.said
 
     def status(self):
         return self.command("query-status")["status"]
