@@ -97,8 +97,9 @@ void ram_block_advise(RamBlock *ram, bool dump, bool merge);
 /* Pages that are mapped a second time, to lie side by side in host memory as they do for the guest (ram_alias.c).
  *
  * ram_block_make_alias() moves a page's contents to where that is possible; meanwhile nobody may access the block:
- * vCPUs are outside, and devices write from vCPUs' threads only. It stays at its host address. false: the host does not
- * let us, or enough has been moved; nothing has changed. Nothing happens to a page that has been moved before. */
+ * vCPUs are outside, and devices write with the machine lock held only. It stays at its host address. false: the host
+ * does not let us, or enough has been moved; nothing has changed. Nothing happens to a page that has been moved before.
+ */
 bool ram_block_make_alias(RamBlock *ram, uint64_t offset);
 bool ram_block_has_alias(const RamBlock *ram, uint64_t offset);
 

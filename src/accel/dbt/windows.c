@@ -61,12 +61,14 @@ static bool move_pages(DbtFrame *f, const DbtWindow *w)
     if (all) {
         return true;
     }
+    machine_lock(cpu->vcpu.lock); /* the main loop writes memory too */
     vcpu_exclusive_begin(group, &cpu->vcpu);
     ok = !(vcpu_requests(&cpu->vcpu) & VCPU_REQUEST_FLUSH);
     for (unsigned i = 0; i < w->n && ok; i++) {
         ok = ram_block_make_alias(w->ram, (uint64_t)(w->pages[i] - w->ram->host));
     }
     vcpu_exclusive_end(group, &cpu->vcpu);
+    machine_unlock(cpu->vcpu.lock);
     x86_take_flush_request(cpu);
     return ok;
 }
