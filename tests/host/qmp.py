@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 
 TIMEOUT = 60
@@ -170,7 +171,7 @@ class Vm:
     def __init__(self, program, folder, *options, monitor="-qmp", **more):
         self.path = os.path.join(folder, "qmp")
         self.process = subprocess.Popen([program, "-nodefaults", "-display", "none", monitor, f"unix:{self.path},server=on,wait=off", *options],
-                                        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                                        stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE)
         self.more = more
 
     def __enter__(self):
