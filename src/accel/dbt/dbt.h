@@ -47,7 +47,7 @@ enum {
     DBT_COUNTED      = 64,    /* sites that are counted at a time: adapt.c */
     DBT_MISSES       = 1024,  /* of a micro entry, until its site is looked at */
     DBT_RUN_MISSES   = 32,    /* of a run's, until it is looked for again */
-    DBT_HEATS        = 16384,  /* counters of units' runs */
+    DBT_HEATS        = 16384, /* counters of units' runs */
     DBT_COLD_RUNS    = 50000, /* of a unit, until its sites are checked in line */
     DBT_LAST         = 3,
     DBT_CODES        = 64,

@@ -24,8 +24,7 @@ typedef struct AcpiPm1 {
 } AcpiPm1;
 
 #define PM1_PROPERTIES(Type, pm1)                                                                                      \
-    FIELD(Type, pm1.disable_s3, "disable_s3", .min = 0, .max = 1,                                        \
-          .help = "do not offer suspend to RAM"),                                                                      \
+    FIELD(Type, pm1.disable_s3, "disable_s3", .min = 0, .max = 1, .help = "do not offer suspend to RAM"),              \
         FIELD(Type, pm1.disable_s4, "disable_s4", .min = 0, .max = 1, .help = "do not offer suspend to disk"),         \
         FIELD(Type, pm1.s4_val, "s4_val", .initial = PM1_S4_TYPE, .min = 0, .max = 7,                                  \
               .help = "sleep type of suspend to disk")
