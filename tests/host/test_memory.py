@@ -4,6 +4,7 @@ registers of memory slots while modules come and go, and what a large guest cost
 
 import os
 import random
+import re
 import socket
 import sys
 import tempfile
@@ -39,13 +40,14 @@ def test_kinds(program, folder):
 def test_refused(program, folder):
     """A refusal leaves no object behind."""
     with Vm(program, folder, "-accel", "qtest", *SLOTS) as vm:
-        for words, kind, more in (("cannot reserve", "ram", {"size": 1 << 50}), ("cannot allocate", "ram", {"size": 1 << 46, "reserve": False, "prealloc": True}),
+        # Where the host's address space is short (ThreadSanitizer), it does not come as far as allocating.
+        for words, kind, more in (("cannot reserve", "ram", {"size": 1 << 50}), ("cannot (allocate|reserve)", "ram", {"size": 1 << 46, "reserve": False, "prealloc": True}),
                                   ("cannot open", "file", {"mem-path": "/nonexistent/x"}), ("share=off", "shm", {"share": False})):
             try:
                 vm.qmp.ask_with("object-add", {"qom-type": f"memory-backend-{kind}", "id": "m", "size": MIB, **more})
                 raise AssertionError(f"{kind} {more} is accepted")
             except Error as problem:
-                assert words in problem.text, problem
+                assert re.search(words, problem.text), problem
         assert [b["id"] for b in vm.ask("query-memdev")] == ["pc.ram"]
 
 
