@@ -114,11 +114,6 @@ static uint64_t mmio_read(void *opaque, uint64_t offset, unsigned size)
     return read_register(mmio, align_down(offset, 4)) >> (8 * (offset & 3));
 }
 
-static void set_half(uint64_t *address, bool high, uint32_t value)
-{
-    *address = high ? (*address & UINT32_MAX) | (uint64_t)value << 32 : (*address & ~(uint64_t)UINT32_MAX) | value;
-}
-
 static void write_queue_legacy(VirtioMmio *mmio, VirtQueue *q, uint64_t offset, uint32_t value)
 {
     switch (offset) {
@@ -154,11 +149,11 @@ static void write_queue(VirtQueue *q, uint64_t offset, uint32_t value)
         }
         break;
     case QUEUE_DESC:
-    case QUEUE_DESC + 4: set_half(&q->desc, offset & 4, value); break;
+    case QUEUE_DESC + 4: virtqueue_set_half(&q->desc, offset & 4, value); break;
     case QUEUE_DRIVER:
-    case QUEUE_DRIVER + 4: set_half(&q->driver, offset & 4, value); break;
+    case QUEUE_DRIVER + 4: virtqueue_set_half(&q->driver, offset & 4, value); break;
     case QUEUE_DEVICE:
-    case QUEUE_DEVICE + 4: set_half(&q->device_area, offset & 4, value); break;
+    case QUEUE_DEVICE + 4: virtqueue_set_half(&q->device_area, offset & 4, value); break;
     default: break;
     }
 }

@@ -158,11 +158,6 @@ static uint64_t common_read(void *opaque, uint64_t offset, unsigned size)
     }
 }
 
-static void set_half(uint64_t *address, bool high, uint64_t value)
-{
-    *address = high ? (*address & UINT32_MAX) | value << 32 : (*address & ~(uint64_t)UINT32_MAX) | (uint32_t)value;
-}
-
 static void write_queue(VirtioPci *proxy, VirtQueue *q, uint64_t offset, uint64_t value)
 {
     bool may_reset = virtio_has(proxy->virtio, VIRTIO_F_RING_RESET);
@@ -186,11 +181,11 @@ static void write_queue(VirtioPci *proxy, VirtQueue *q, uint64_t offset, uint64_
         }
         break;
     case QUEUE_DESC:
-    case QUEUE_DESC + 4: set_half(&q->desc, offset & 4, value); break;
+    case QUEUE_DESC + 4: virtqueue_set_half(&q->desc, offset & 4, (uint32_t)value); break;
     case QUEUE_DRIVER:
-    case QUEUE_DRIVER + 4: set_half(&q->driver, offset & 4, value); break;
+    case QUEUE_DRIVER + 4: virtqueue_set_half(&q->driver, offset & 4, (uint32_t)value); break;
     case QUEUE_DEVICE:
-    case QUEUE_DEVICE + 4: set_half(&q->device_area, offset & 4, value); break;
+    case QUEUE_DEVICE + 4: virtqueue_set_half(&q->device_area, offset & 4, (uint32_t)value); break;
     default: break;
     }
 }

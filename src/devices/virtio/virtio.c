@@ -211,6 +211,11 @@ void virtqueue_set_size(VirtQueue *q, uint32_t size)
     q->size = (uint16_t)size;
 }
 
+void virtqueue_set_half(uint64_t *address, bool high, uint32_t value)
+{
+    *address = high ? (*address & UINT32_MAX) | (uint64_t)value << 32 : (*address & ~(uint64_t)UINT32_MAX) | value;
+}
+
 void virtqueue_enable(VirtQueue *q)
 {
     VirtioDevice *v           = q->device;

@@ -185,6 +185,7 @@ void       virtio_write_config(VirtioDevice *v, uint64_t offset, uint32_t value,
 VirtQueue *virtio_selected(VirtioDevice *v); /* NULL: there is no such queue */
 void       virtio_notify(VirtioDevice *v, unsigned queue);
 void       virtqueue_set_size(VirtQueue *q, uint32_t size);
+void       virtqueue_set_half(uint64_t *address, bool high, uint32_t value); /* of a ring's address */
 void       virtqueue_enable(VirtQueue *q);
 void       virtqueue_reset(VirtQueue *q);
 void       virtqueue_set_pfn(VirtQueue *q, uint32_t pfn, uint32_t page); /* legacy: enables it, 0 resets it */
