@@ -22,7 +22,8 @@ enum {
     LZ4_LEGACY_MAGIC = 0x184c2102,
     LZ4_BLOCK        = 8 << 20,
     CHUNK            = 256 << 10,
-    N_CHUNKS         = 4, /* together they fit into a core's second cache */
+    N_CHUNKS         = 4,        /* together they fit into a core's second cache */
+    LZMA_STEP        = 32 << 10, /* after which it is seen that nothing more is wanted: a millisecond */
     MAX_WINDOWS      = 4,
     LARGE            = 1 << 20,
 };
@@ -53,12 +54,12 @@ typedef struct Filter {
 struct Unpack {
     const Format *format;
 
-    GThread *thread; /* decodes; NULL: the reader does that too */
-    GMutex   lock;   /* on the numbers of chunks and `stop` */
-    GCond    changed;
-    Chunk    ring[N_CHUNKS];
-    unsigned produced, consumed;
-    bool     stop;
+    GThread     *thread; /* decodes; NULL: the reader does that too */
+    GMutex       lock;   /* on the numbers of chunks */
+    GCond        changed;
+    Chunk        ring[N_CHUNKS];
+    unsigned     produced, consumed;
+    _Atomic bool stop; /* nobody wants any more */
 
     size_t taken; /* the reader's: how much it has of the oldest chunk */
     Filter filter;
@@ -254,7 +255,7 @@ static bool lzma_start(Unpack *u)
 
 static bool lzma_go_on(Unpack *u)
 {
-    size_t out = u->room, in = u->len;
+    size_t out = MIN(u->room, LZMA_STEP), in = u->len;
 
     u->lzma.next_in   = u->data;
     u->lzma.avail_in  = in;
@@ -386,7 +387,7 @@ static void produce(Unpack *u, Chunk *chunk)
 
     u->to   = chunk->data;
     u->room = CHUNK;
-    while (ok && u->room && !u->ended) {
+    while (ok && u->room && !u->ended && !u->stop) {
         ok = u->format->go_on(u);
     }
     chunk->len = CHUNK - u->room;
