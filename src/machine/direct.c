@@ -14,6 +14,7 @@
 #include "cpu/x86/system.h"
 #include "machine/acpi.h"
 #include "machine/bios16.h"
+#include "machine/touch.h"
 #include "memory/backend.h"
 
 #include <errno.h>
@@ -242,10 +243,26 @@ static bool unpack_again(PcBoard *pc, Error *err)
     return !pc->ran_before || boot_image_unpack(pc->boot, &ram, err);
 }
 
+/* Kernel and initrd may be large. */
+static void touch_pieces(PcBoard *pc, Toucher *t)
+{
+    for (guint i = 0; ram_untouched(pc) && i < pc->boot->pieces->len; i++) {
+        const BootPiece *p = &g_array_index(pc->boot->pieces, BootPiece, i);
+        for (uint64_t done = 0, n; p->data && done < p->len; done += n) {
+            n             = p->len - done;
+            uint8_t *host = boot_ram_at(pc, p->addr + done, &n);
+            toucher_add(t, host, n);
+        }
+    }
+    toucher_start(t);
+}
+
 static void write_pieces(PcBoard *pc)
 {
     const BootImage *image = pc->boot;
+    Toucher          t     = { 0 };
 
+    touch_pieces(pc, &t);
     for (guint i = 0; i < image->pieces->len; i++) {
         const BootPiece *p = &g_array_index(image->pieces, BootPiece, i);
         if (p->random) {
@@ -259,6 +276,7 @@ static void write_pieces(PcBoard *pc)
             zero_ram(pc, p->addr + p->len, p->size - p->len);
         }
     }
+    toucher_stop(&t);
     for (guint i = 0; i < image->files->len; i++) { /* the copy is made: give the pages back */
         const BootFile *file = image->files->pdata[i];
         if (!file->memory) {

@@ -13,19 +13,18 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/text.h"
+#include "machine/touch.h"
 #include "machine/unpack.h"
 
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum {
     HEAD_SIZE    = 64 << 10, /* of the file, with all its headers */
     SCRATCH_SIZE = 128 << 10,
     MAX_NOTES    = 64 << 10, /* what is looked at of a note segment */
     MAX_UNPACKED = 1 << 30,
-    TOUCH_STEP   = 2 << 20, /* a huge page */
+    TOUCH_STEP   = 2 << 20, /* of the file, in which dictionary and RAM take turns */
 };
 
 /* A note segment: its bytes are kept when they come by. */
@@ -45,84 +44,38 @@ typedef struct Reader {
 
 /* ---- Touching memory ahead of the decoder ---- */
 
-typedef struct Span {
-    uint8_t *start;
-    size_t   len;
-} Span;
-
-typedef struct Toucher {
-    GThread     *thread; /* NULL: none */
-    GArray      *spans;  /* in the order in which they will be written */
-    _Atomic bool stop;
-} Toucher;
-
-static gpointer touch_thread(gpointer opaque)
-{
-    Toucher *t    = opaque;
-    size_t   page = (size_t)sysconf(_SC_PAGESIZE);
-
-    for (guint i = 0; i < t->spans->len && !t->stop; i++) {
-        Span      span  = g_array_index(t->spans, Span, i);
-        uintptr_t start = align_down((uintptr_t)span.start, page);
-        size_t    len   = align_up((uintptr_t)span.start + span.len, page) - start;
-        if (madvise((void *)start, len, MADV_POPULATE_WRITE) < 0) {
-            break; /* before Linux 5.14, or the host is short of memory: whoever writes finds out */
-        }
-    }
-    return NULL;
-}
-
-static void add_span(Toucher *t, uint8_t *start, uint64_t len)
-{
-    Span span = { start, len };
-    g_array_append_val(t->spans, span);
-}
-
 /* What will be written while bytes [from, end) of the file are unpacked. */
-static void add_ram_spans(Toucher *t, const BootRam *ram, const BootPiece *p, uint64_t from, uint64_t end)
+static void touch_piece(Toucher *t, const BootRam *ram, const BootPiece *p, uint64_t from, uint64_t end)
 {
     from = MAX(from, p->offset);
     end  = MIN(end, p->offset + p->len);
     for (uint64_t n; from < end; from += n) {
         n             = end - from;
         uint8_t *host = ram->at(ram->opaque, p->addr + (from - p->offset), &n);
-        add_span(t, host, n);
+        toucher_add(t, host, n);
     }
 }
 
 /* The window is written from its beginning to its end while the first bytes of that length are unpacked. */
-static void toucher_start(Toucher *t, Unpack *unpack, const BootRam *ram, const GPtrArray *plan)
+static void touch_all(Toucher *t, Unpack *unpack, const BootRam *ram, const GPtrArray *plan)
 {
     size_t   window_len;
     uint8_t *window = unpack_window(unpack, &window_len);
 
-    *t = (Toucher){ 0 };
     if (!ram || !ram->untouched) {
         return;
     }
     const BootPiece *last = plan->len ? plan->pdata[plan->len - 1] : NULL;
     uint64_t         end  = last ? last->offset + last->len : 0;
-    t->spans              = g_array_new(FALSE, FALSE, sizeof(Span));
     for (uint64_t at = 0; at < end; at += TOUCH_STEP) {
         if (at < window_len) {
-            add_span(t, window + at, MIN((uint64_t)TOUCH_STEP, window_len - at));
+            toucher_add(t, window + at, MIN((uint64_t)TOUCH_STEP, window_len - at));
         }
         for (guint i = 0; i < plan->len; i++) {
-            add_ram_spans(t, ram, plan->pdata[i], at, at + TOUCH_STEP);
+            touch_piece(t, ram, plan->pdata[i], at, at + TOUCH_STEP);
         }
     }
-    t->thread = g_thread_try_new("touch", touch_thread, t, NULL); /* without it things take longer */
-}
-
-static void toucher_stop(Toucher *t)
-{
-    t->stop = true;
-    if (t->thread) {
-        g_thread_join(t->thread);
-    }
-    if (t->spans) {
-        g_array_unref(t->spans);
-    }
+    toucher_start(t);
 }
 
 /* ---- Reading ---- */
@@ -298,8 +251,8 @@ static bool find_entry(Reader *r, uint64_t *entry, Error *err)
 static bool load(BootImage *image, Reader *r, const BootOptions *options, Error *err)
 {
     ElfFile  elf;
-    Toucher  toucher;
-    uint64_t entry = 0;
+    Toucher  toucher = { 0 };
+    uint64_t entry   = 0;
 
     if (!reader_open(r, image, err) || !elf_open_start(&elf, r->head, r->head_len, MAX_UNPACKED, err)) {
         return false;
@@ -311,7 +264,7 @@ static bool load(BootImage *image, Reader *r, const BootOptions *options, Error 
     if (!ok || !check_plan(image, plan, err)) {
         return false;
     }
-    toucher_start(&toucher, r->unpack, options->ram, plan);
+    touch_all(&toucher, r->unpack, options->ram, plan);
     ok = unpack_pieces(image, r, options->ram, plan, err);
     toucher_stop(&toucher);
     return ok && find_entry(r, &entry, err) && pvh_finish(image, entry, options, err);
