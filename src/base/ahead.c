@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <sys/mman.h>
 
-enum { WISHES = 16 };
+enum { WISHES = 64, STEP = 2 << 20 };
 
 typedef struct Wish {
     void (*work)(void *memory, size_t size);
@@ -87,4 +87,11 @@ void ahead_ask(Ahead *a, void (*work)(void *memory, size_t size), void *memory, 
 void ahead_touch(void *memory, size_t size)
 {
     (void)madvise(memory, size, MADV_POPULATE_WRITE); /* Linux before 5.14: the owner touches it */
+}
+
+void ahead_ask_touch(Ahead *a, void *memory, size_t size)
+{
+    for (size_t at = 0; at < size; at += STEP) {
+        ahead_ask(a, ahead_touch, (char *)memory + at, MIN(size - at, (size_t)STEP));
+    }
 }

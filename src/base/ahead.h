@@ -15,10 +15,13 @@ typedef struct Ahead Ahead;
 Ahead *ahead_new(void);
 void   ahead_free(Ahead *a); /* the wish that is being worked on is finished, no other; NULL: nothing */
 
-/* Has work(memory, size) called. What it works on must stay mapped until ahead_free(). */
+/* Has work(memory, size) called. What it works on must stay mapped until ahead_free(), which waits for one call. */
 void ahead_ask(Ahead *a, void (*work)(void *memory, size_t size), void *memory, size_t size);
 
 /* Work: touches all of it, for writing. */
 void ahead_touch(void *memory, size_t size);
+
+/* Wishes for that, from the start to the end in steps that do not take long. */
+void ahead_ask_touch(Ahead *a, void *memory, size_t size);
 
 #endif

@@ -285,6 +285,40 @@ static void write_pieces(PcBoard *pc)
     }
 }
 
+/* While Linux starts it writes, whatever else it does: where it says it unpacks itself to; above that, from there on;
+ * and at the top of RAM, which it gives to its tables first: 64 bytes for each page, and hash tables. */
+static void touch_ahead(PcBoard *pc)
+{
+    enum { ABOVE = 24 * MiB, LEAST = 256 * MiB, MOST = 64 * MiB };
+    bool     is_linux = pc->boot->packed || strcmp(pc->boot->protocol, "Linux") == 0;
+    uint64_t ram = pc->machine->config.ram_size, kernel = 0, n;
+    if (!is_linux || ram < LEAST || !ram_untouched(pc) || pc->ahead) {
+        return;
+    }
+    pc->ahead = ahead_new();
+    for (guint i = 0; i < pc->boot->pieces->len; i++) {
+        const BootPiece *p = &g_array_index(pc->boot->pieces, BootPiece, i);
+        if (strcmp(p->what, "kernel") == 0) {
+            n             = p->size;
+            uint8_t *host = boot_ram_at(pc, p->addr, &n);
+            ahead_ask_touch(pc->ahead, host, n);
+            kernel = MAX(kernel, p->addr + p->size);
+        }
+    }
+    uint64_t above = pc->hw.ram_above_4g, left = pc->hw.ram_below_4g - MIN(pc->hw.ram_below_4g, kernel);
+    uint64_t tables = MIN(MIN(ram / 64 + ram / 256, (uint64_t)MOST), above ? above : left);
+    n               = tables;
+    if (n) {
+        uint8_t *host = boot_ram_at(pc, (above ? 4 * GiB + above : pc->hw.ram_below_4g) - tables, &n);
+        ahead_ask_touch(pc->ahead, host, n);
+    }
+    n = MIN((uint64_t)ABOVE, left);
+    if (n) {
+        uint8_t *host = boot_ram_at(pc, kernel, &n);
+        ahead_ask_touch(pc->ahead, host, n);
+    }
+}
+
 static void write_tables(PcBoard *pc)
 {
     for (unsigned t = 0; t < 3; t++) {
@@ -532,6 +566,7 @@ void pc_start_direct_boot(PcBoard *pc)
     write_bios_services(pc);
     write_tables(pc);
     write_pieces(pc);
+    touch_ahead(pc);
     for (guint i = 0; i < pc->machine->cpus->len; i++) {
         set_mtrrs(pc, pc->machine->cpus->pdata[i]);
     }

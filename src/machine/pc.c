@@ -671,6 +671,7 @@ void pc_free(Machine *m)
     machine_destroy_ram_region(&pc->ram_high);
     machine_destroy_ram_region(&pc->ram_low);
     ram_block_unref(pc->bios);
+    ahead_free(pc->ahead);
     boot_image_free(pc->boot);
     boot_order_clear(&pc->boot_order);
     firmware_tables_free(pc->acpi);

@@ -5,6 +5,7 @@
 #ifndef QUERN_MACHINE_PC_H
 #define QUERN_MACHINE_PC_H
 
+#include "base/ahead.h"
 #include "devices/acpi/memory_hotplug.h"
 #include "devices/acpi/nvdimm.h"
 #include "devices/acpi/pm1.h"
@@ -86,6 +87,7 @@ struct PcBoard {
     MemoryMap  map;
     BootImage *boot;
     bool       ran_before; /* RAM is not all zeros any more */
+    Ahead     *ahead;      /* touches what the kernel is going to use; NULL: nobody does */
 };
 
 static inline PcBoard *pc_board(const Machine *m)

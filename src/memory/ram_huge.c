@@ -3,7 +3,7 @@
  * A machine that is itself virtual often has 2 MiB pages only without memory behind them (free page reporting takes it
  * away): touching one takes 4 to 5 ms instead of 0.2, twenty times what a page of 4 KiB costs that was in use before.
  * A kernel that starts touches 50 of them and needs a third of what is in them. There it starts on small pages; when it
- * has had two seconds, a thread makes huge ones of them. (Debian's 6.1 with 1 GiB, from exec to /init: 1.4 instead of
+ * has had three seconds, a thread makes huge ones of them. (Debian's 6.1 with 1 GiB, from exec to /init: 1.4 instead of
  * 1.7 s. Without huge pages at all chains of pointers, forks and compilers are slower by a tenth to a quarter.) */
 
 #include "memory/ram.h"
@@ -22,7 +22,7 @@ enum {
     TRIED    = 4,
     DEAR_NS  = 1500000,
     PAUSE_US = 4000, /* between two: vCPUs may have no other CPU */
-    WAIT_US  = 2 * G_USEC_PER_SEC,
+    WAIT_US  = 3 * G_USEC_PER_SEC,
 };
 
 typedef struct RamHuge {

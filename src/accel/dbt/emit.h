@@ -61,11 +61,12 @@ typedef struct DbtScratch {
     Vec      vec[DBT_MAX_INSNS];
     Group    groups[MAX_GROUPS];
     uint8_t  operand_group[DBT_MAX_INSNS], stack_group[DBT_MAX_INSNS]; /* number + 1, or 0 */
+    uint16_t writes[DBT_MAX_INSNS];                                    /* guest registers, a bit each */
     int64_t  access_off[DBT_MAX_INSNS];                                /* of the operand from its group's root */
     int64_t  stack_off[DBT_MAX_INSNS];
     Reloc    relocs[MAX_RELOCS];
     DbtPlace places[MAX_PLACES];
-    uint8_t  page[X86_PAGE_SIZE + 32]; /* the guest page as it was when decoding began */
+    uint8_t  page[X86_PAGE_SIZE + 32]; /* the guest page, as far as it was looked at: code_at() */
 } DbtScratch;
 
 typedef struct Tr {
@@ -77,6 +78,7 @@ typedef struct Tr {
     Asm             hot, cold;
     unsigned        n, n_c, n_vec, n_relocs, n_places, n_exits;
     unsigned        len;                       /* bytes of the unit */
+    uint32_t        copied;                    /* parts of scratch's page */
     uint8_t         live[DBT_MAX_INSNS + 1];   /* flags that are needed before an instruction */
     uint8_t         live_taken[DBT_MAX_INSNS]; /* at a branch's target */
     bool            fl_reg, fl_mem;            /* the guest's flags are in EFLAGS, in the frame */
@@ -142,18 +144,17 @@ static inline HostMem guest_slot(unsigned guest)
 }
 
 /* --- emit_mem.c --- */
-void     flags_save(Tr *t); /* before host code that changes EFLAGS: the frame has them afterwards */
-void     flags_need(Tr *t); /* into EFLAGS; changes RAX */
-void     flags_written(Tr *t);
-void     flags_sync(Tr *t, Asm *a);            /* the frame has them: for what leaves; EFLAGS and RAX change */
-bool     flags_keep(Tr *t, const DbtInsn *in); /* before an instruction; true: it spoils the recipe, and nobody minds */
-void     flags_forget(Tr *t);                  /* after one that has */
-void     flags_recipe(Tr *t, const DbtInsn *in);       /* after one that has written flags */
-bool     flags_by_inc(const Tr *t, const DbtInsn *in); /* INC, DEC that need no flags before: its recipe will do */
-void     flags_inc(Tr *t, const DbtInsn *in);          /* behind it */
-void     flags_need_for(Tr *t, uint8_t read);          /* these only; nothing is said about EFLAGS afterwards */
-uint16_t insn_writes(const Tr *t, const DbtInsn *in);  /* guest registers, a bit each */
-void     put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
+void flags_save(Tr *t); /* before host code that changes EFLAGS: the frame has them afterwards */
+void flags_need(Tr *t); /* into EFLAGS; changes RAX */
+void flags_written(Tr *t);
+void flags_sync(Tr *t, Asm *a);              /* the frame has them: for what leaves; EFLAGS and RAX change */
+bool flags_keep(Tr *t, const DbtInsn *in);   /* before an instruction; true: it spoils the recipe, and nobody minds */
+void flags_forget(Tr *t);                    /* after one that has */
+void flags_recipe(Tr *t, const DbtInsn *in); /* after one that has written flags */
+bool flags_by_inc(const Tr *t, const DbtInsn *in); /* INC, DEC that need no flags before: its recipe will do */
+void flags_inc(Tr *t, const DbtInsn *in);          /* behind it */
+void flags_need_for(Tr *t, uint8_t read);          /* these only; nothing is said about EFLAGS afterwards */
+void put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
 /* A conditional branch to where the cold part goes on: a short one where it seems to reach the unit's end, where
  * emit_short_ways() puts the rest of the way. What runs is shorter by four bytes. */
 void     put_cold_branch(Tr *t, unsigned cc);

@@ -202,7 +202,7 @@ static bool only_recipe(const Tr *t)
 
 bool flags_keep(Tr *t, const DbtInsn *in)
 {
-    if (t->recipe.kind == RECIPE_NONE || !(t->recipe.uses & insn_writes(t, in)) ||
+    if (t->recipe.kind == RECIPE_NONE || !(t->recipe.uses & t->s->writes[t->i]) ||
         (!t->fl_mem && flags_by_inc(t, in))) {
         return false;
     }

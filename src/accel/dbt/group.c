@@ -23,8 +23,9 @@ typedef struct Sym {
 } Sym;
 
 typedef struct Syms {
-    Sym reg[16];
-    int next;
+    Sym      reg[16];
+    int      next;
+    uint16_t changed; /* registers, a bit each */
 } Syms;
 
 static Sym fresh(Syms *s)
@@ -38,6 +39,7 @@ static void written(Syms *s, unsigned reg)
 {
     if (reg < 16) {
         s->reg[reg] = fresh(s);
+        s->changed |= (uint16_t)(1u << reg);
     }
 }
 
@@ -55,6 +57,7 @@ static void cut(Sym *sym, unsigned size)
 static void add(Syms *s, unsigned reg, int64_t by, unsigned size)
 {
     s->reg[reg].off += by;
+    s->changed |= (uint16_t)(1u << reg);
     cut(&s->reg[reg], size);
 }
 
@@ -93,6 +96,7 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
         if (!in->map && follows(t, in->opsize) && !in->memory && (in->op == 0x89 || in->op == 0x8b)) {
             unsigned from = in->op == 0x89 ? in->reg : in->rm, to = in->op == 0x89 ? in->rm : in->reg;
             s->reg[to] = s->reg[from];
+            s->changed |= (uint16_t)(1u << to);
             cut(&s->reg[to], in->opsize);
             return;
         }
@@ -107,6 +111,7 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
         if (follows(t, in->opsize) && follows(t, in->addrsize) && in->base != DBT_NO_REG && in->index == DBT_NO_REG) {
             Sym base        = s->reg[in->base];
             s->reg[in->reg] = (Sym){ base.root, base.bits, base.off + in->disp };
+            s->changed |= (uint16_t)(1u << in->reg);
             cut(&s->reg[in->reg], MIN(in->opsize, in->addrsize));
         } else {
             written(s, in->reg);
@@ -224,21 +229,6 @@ static void follow(Syms *s, const DbtInsn *in, const Tr *t)
         }
         return;
     }
-}
-
-uint16_t insn_writes(const Tr *t, const DbtInsn *in)
-{
-    /* A walk with all roots known: what has another value afterwards is written. */
-    Syms s = { .next = 100 };
-    for (unsigned i = 0; i < 16; i++) {
-        s.reg[i] = (Sym){ .root = (int)i, .bits = 64 };
-    }
-    follow(&s, in, t);
-    uint16_t mask = 0;
-    for (unsigned i = 0; i < 16; i++) {
-        mask |= (uint16_t)((s.reg[i].root != (int)i || s.reg[i].off) << i);
-    }
-    return mask;
 }
 
 /* --- forming --- */
@@ -440,7 +430,9 @@ void find_groups(Tr *t, DbtGroups how)
                 t->s->groups[before].micro = (uint8_t)micro_of_stack(t, in);
             }
         }
+        s.changed = 0;
         follow(&s, in, t);
+        t->s->writes[i] = s.changed;
     }
     choose_entries(t);
     if (how == GROUPS_NONE) {

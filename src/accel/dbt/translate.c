@@ -113,11 +113,29 @@ static bool may_call_c(const Tr *t, const DbtInsn *in)
            in->t == T_SYSCALL || in->t == T_SYSRET;
 }
 
-/* One instruction; false when it does not end in this page. */
+/* Copies the guest's page from `at` to `end` as it is when first asked for. (Each unit with a copy of all of it took a
+ * fortieth of a kernel's translation.) */
+static void copy_code(Tr *t, unsigned at, unsigned end)
+{
+    enum { PART = 256 };
+    for (unsigned part = at / PART; part * PART < MIN(end, (unsigned)X86_PAGE_SIZE); part++) {
+        if (!(t->copied >> part & 1)) {
+            memcpy(t->s->page + part * PART, t->f->host - t->f->page_offset + part * PART, PART);
+            t->copied |= 1u << part;
+        }
+    }
+}
+
+static const uint8_t *code_at(Tr *t, unsigned at)
+{
+    copy_code(t, at, at + 15);
+    return t->s->page + at;
+}
+
 static bool decode_one(Tr *t, unsigned off, DbtInsn *in, bool *ends)
 {
     unsigned       at    = t->f->page_offset + off;
-    const uint8_t *buf   = t->s->page + at;
+    const uint8_t *buf   = code_at(t, at);
     unsigned       avail = t->f->host2 ? 15u : MIN(X86_PAGE_SIZE - at, 15u);
 
     if (t->f->limit - off < avail) {
@@ -171,7 +189,7 @@ static uint8_t live_at(Tr *t, uint64_t rip)
     unsigned at = (unsigned)start, end = at;
     for (unsigned i = 0; i < LOOK && left && at < stop; i++) {
         DbtInsn in;
-        if (!dbt_decode(&t->mode, t->s->page + at, MIN(stop - at, 15u), &in)) {
+        if (!dbt_decode(&t->mode, code_at(t, at), MIN(stop - at, 15u), &in)) {
             break;
         }
         if (in.t == T_OTHER || in.faults || in.t == T_JCC || in.t == T_LOOP || ends_unit(&in)) {
@@ -358,7 +376,6 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
 
     t.movable = dbt_may_move(f->rip, f->mode) && !f->host2;
 
-    memcpy(s->page, f->host - f->page_offset, X86_PAGE_SIZE);
     memset(s->page + X86_PAGE_SIZE, 0, 32);
     if (f->host2) {
         memcpy(s->page + X86_PAGE_SIZE, f->host2, 16);
@@ -402,6 +419,7 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
             return NULL;
         }
     }
+    copy_code(&t, t.range_start, t.range_end); /* there may be bytes between that nobody has looked at */
     ram_block_mark_code(f->ram, page + t.range_start, t.range_end - t.range_start);
     if (memcmp(s->page + t.range_start, f->host - f->page_offset + t.range_start, t.range_end - t.range_start) != 0) {
         *again = (Again){ .once_more = true };
