@@ -4,6 +4,8 @@
 #ifndef QUERN_BASE_HUGE_H
 #define QUERN_BASE_HUGE_H
 
+#include "base/ahead.h"
+
 #include <glib.h>
 
 enum { HUGE_PAGE = 2 << 20 };
@@ -11,6 +13,7 @@ enum { HUGE_PAGE = 2 << 20 };
 /* `size` bytes of zeros that begin at a multiple of HUGE_PAGE and become real when touched. Ends the process when there
  * are no addresses left. For huge_free(), with the same size. Any thread. */
 void *huge_new0(size_t size);
+void *huge_try_new0(size_t size);           /* NULL instead of the end */
 void  huge_free(void *memory, size_t size); /* NULL: nothing */
 
 /* Asks for huge pages in memory that exists and has not been touched: [start, start + size), start a multiple of
@@ -22,6 +25,7 @@ typedef struct HugeArena {
     GPtrArray *blocks; /* of HUGE_PAGE bytes */
     unsigned   n;      /* those in use */
     size_t     used;   /* of the last one */
+    Ahead     *ahead;  /* touches the next one; NULL: nobody does. Has ended before huge_arena_free() */
 } HugeArena;
 
 void *huge_arena_new(HugeArena *arena, size_t size); /* not cleared; size at most HUGE_PAGE */
