@@ -358,6 +358,19 @@ void machine_remove_cpu(Machine *m, X86Cpu *cpu)
     cpu_free(cpu);
 }
 
+/* AMD's processors show threads by leaf 8000001Eh, and nowhere else: with HTT and CmpLegacy all are cores (APM 3,
+ * appendix E.5). */
+static void warn_of_hidden_threads(const Machine *m)
+{
+    const X86Model *model = m->cpu_model;
+    if (m->topology.threads > 1 && model->kind == X86_VENDOR_AMD &&
+        !x86_words_have(model->features, X86_FEATURE_TOPOEXT)) {
+        warn_report("-smp threads=%u: guests take threads of CPU model '%s' for cores, because it has no topoext (add "
+                    "+topoext)",
+                    m->topology.threads, model->name);
+    }
+}
+
 bool machine_add_cpus(Machine *m, Error *err)
 {
     m->ignne             = (IrqPin){ .set = set_ignne, .opaque = m };
@@ -373,6 +386,7 @@ bool machine_add_cpus(Machine *m, Error *err)
                                  .modules = MAX(smp->modules, 1),
                                  .cores   = MAX(smp->cores, 1),
                                  .threads = MAX(smp->threads, 1) };
+    warn_of_hidden_threads(m);
     for (unsigned i = 0; i < MAX(smp->cpus, 1); i++) {
         X86Cpu *cpu = machine_add_cpu(m, i, err);
         if (!cpu) {

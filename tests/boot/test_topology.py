@@ -62,6 +62,7 @@ CASES = [
     Case("dies and modules", ["-machine", "q35", "-smp", "16,sockets=2,dies=2,modules=2,threads=2"], (2, 2, 2, 1, 2)),
     Case("places without vCPUs", ["-cpu", "max", "-smp", "2,sockets=2,cores=3,maxcpus=6", "-device", "max-x86_64-cpu,socket-id=1,core-id=1,thread-id=0", *ram(256, 256), *numa(
         "node,memdev=m0", "node,memdev=m1")], (2, 1, 1, 3, 1), [([0, 1], 256), ([4], 256)], present=[0, 1, 4]),
+    Case("threads of max", ["-cpu", "max", "-smp", "4,cores=2,threads=2"], (1, 1, 1, 2, 2)),
     Case("AMD's leaves", ["-cpu", "EPYC-Rome,check=off", "-smp", "8,sockets=2,cores=2,threads=2", *ram(320, 192), *numa("node,memdev=m0,cpus=0-3", "node,memdev=m1,cpus=4-7")],
          (2, 1, 1, 2, 2), [([0, 1, 2, 3], 320), ([4, 5, 6, 7], 192)]),
 ]

@@ -303,6 +303,12 @@ class Tests:
                 else:
                     read_until(s.fileno(), b"A")
 
+    def test_hidden_threads(self):
+        for model, warned in ("qemu64", True), ("qemu64,+topoext", False), ("max", False), ("max,-topoext", True), ("Nehalem", False):
+            process = subprocess.Popen([*self.guest, "-serial", "stdio", "-cpu", model, "-smp", "2,threads=2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            errors = process.communicate(b"Q", timeout=60)[1]
+            assert process.returncode == 1 and (b"-smp threads=2: guests take threads" in errors) == warned, (model, process.returncode, errors)
+
     def test_no_terminal_for_daemons(self):
         process = self.start("-serial", "stdio", "-daemonize")
         assert b"-daemonize gives them up" in self.finish(process)

@@ -102,6 +102,17 @@ static void test_mmcfg(void)
     g_assert_cmphex(mem_load(&r.t, lpc + 0x100, 4), ==, 0xffffffff);               /* not PCI Express */
     g_assert_cmphex(mem_load(&r.t, Q35_ECAM_BASE + (5 << 15), 4), ==, 0xffffffff); /* nobody */
     g_assert_cmphex(mem_load(&r.t, Q35_ECAM_BASE + (7 << 20), 2), ==, 0xffff);     /* no such bus */
+    /* What would close the window does not go through it; SeaBIOS's order at waking. */
+    mem_store(&r.t, Q35_ECAM_BASE + Q35_PCIEXBAR, 0, 4);
+    mem_store(&r.t, Q35_ECAM_BASE + Q35_PCIEXBAR, 0, 1);
+    mem_store(&r.t, Q35_ECAM_BASE + Q35_PCIEXBAR + 4, 0, 4);
+    mem_store(&r.t, Q35_ECAM_BASE + Q35_PCIEXBAR, (uint32_t)Q35_ECAM_BASE | 1, 4);
+    g_assert_true(q35_ecam(r.host, &base, &size));
+    g_assert_cmphex(base, ==, Q35_ECAM_BASE);
+    g_assert_cmphex(mem_load(&r.t, lpc, 4), ==, 0x29188086);
+    set(&r, 0, Q35_PCIEXBAR, 0, 4); /* by the ports it does */
+    g_assert_false(q35_ecam(r.host, &base, &size));
+    g_assert_cmphex(mem_load(&r.t, lpc, 4), ==, 0xffffffff);
     /* 64 MiB elsewhere: one bus in four. */
     set(&r, 0, Q35_PCIEXBAR, 0xe4000000u | 2 << 1 | 1, 4);
     g_assert_true(q35_ecam(r.host, &base, &size));

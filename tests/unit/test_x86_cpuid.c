@@ -371,7 +371,7 @@ static void test_topology(void)
         for (unsigned cpu = 0; cpu < n; cpu++) {
             g_assert_true(g_hash_table_add(seen, GUINT_TO_POINTER(x86_apic_id(t, cpu) + 1)));
         }
-        Stub *s           = stub_new("max,+topoext");
+        Stub *s           = stub_new("max");
         s->topology       = *t;
         g_auto(Error) err = { 0 };
         g_assert_true(x86_cpu_init(s->cpu, s->model, &s->topology, x86_apic_id(t, n - 1), &err));
@@ -392,6 +392,33 @@ static void test_topology(void)
             g_assert_cmpuint(x86_apic_id(t, n - 1) >> top.eax, ==, t->sockets - 1);
             g_assert_cmpuint(x86_cpuid(s->cpu, 0x1f, levels).ecx, ==, levels);
         }
+        stub_free(s);
+    }
+}
+
+/* AMD has leaves of its own for threads and caches, which `max` has while it is one of AMD's. */
+static void test_topoext(void)
+{
+    static const struct {
+        const char *model;
+        bool        there;
+    } cases[] = {
+        { "max", true },
+        { "max,vendor=GenuineIntel", false },
+        { "max,vendor=GenuineIntel,+topoext", true },
+        { "max,-topoext", false },
+        { "qemu64", false },
+        { "qemu64,+topoext", true },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        Stub *s           = stub_new(cases[i].model);
+        s->topology       = (X86Topology){ 1, 1, 1, 2, 2 };
+        g_auto(Error) err = { 0 };
+        g_assert_true(x86_cpu_init(s->cpu, s->model, &s->topology, 3, &err));
+        g_assert_cmpint(x86_cpuid(s->cpu, 0x80000001, 0).ecx >> 22 & 1, ==, cases[i].there);
+        X86CpuidLeaf leaf = x86_cpuid(s->cpu, 0x8000001e, 0);
+        g_assert_cmphex(leaf.eax, ==, cases[i].there ? 3 : 0);
+        g_assert_cmphex(leaf.ebx, ==, cases[i].there ? 1 << 8 | 1 : 0); /* two threads a core; the second core */
         stub_free(s);
     }
 }
@@ -429,6 +456,7 @@ int main(int argc, char **argv)
     g_test_add_func("/x86-cpuid/frequency", test_frequency);
     g_test_add_func("/x86-cpuid/hyperv", test_hyperv);
     g_test_add_func("/x86-cpuid/topology", test_topology);
+    g_test_add_func("/x86-cpuid/topoext", test_topoext);
     g_test_add_func("/x86-cpuid/every-leaf", test_every_leaf);
     return g_test_run();
 }

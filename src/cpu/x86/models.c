@@ -458,6 +458,9 @@ static void raise_levels(ModelParser *p)
             m->xlevel = MAX(m->xlevel, leaf);
         }
     }
+    if (x86_words_have(m->features, X86_FEATURE_TOPOEXT) && p->raise_levels && !p->xlevel_given) {
+        m->xlevel = MAX(m->xlevel, 0x8000001e); /* what it stands for */
+    }
 }
 
 static X86Vendor vendor_kind(const char *vendor)
@@ -485,6 +488,9 @@ static bool parse(ModelParser *p, const char *text, Error *err)
     X86Model *m = p->model;
     if (p->from_host && p->migratable) {
         x86_words_set(m->features, X86_FEATURE_INVTSC, false);
+    }
+    if (p->from_host && vendor_kind(m->vendor) != X86_VENDOR_AMD) {
+        x86_words_set(m->features, X86_FEATURE_TOPOEXT, false); /* others tell threads by leaf 0Bh */
     }
     apply_requests(p, m->features);
     if (!settle_features(p, err)) {

@@ -49,9 +49,20 @@ static uint64_t mmcfg_read(void *opaque, uint64_t offset, unsigned size)
                                size);
 }
 
+/* SeaBIOS, woken from S3, sets PCIEXBAR up from nothing, 0 first, and does so through the window, which it remembers
+ * from its start. A write through the window that would close it is not taken: what comes after it would be lost, here
+ * all that SeaBIOS still has to write, and at the next waking the place of the power management registers too. */
+static bool closes_window(uint64_t offset, uint64_t value)
+{
+    return offset == Q35_PCIEXBAR && !(value & Q35_PCIEXBAR_ENABLE);
+}
+
 static void mmcfg_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     const Mch *mch = opaque;
+    if (closes_window(offset, value)) {
+        return;
+    }
     pci_bus_config_write(mch->f.host->bus, (uint8_t)(offset >> 20), (uint8_t)(offset >> 12), offset & 0xfff,
                          (uint32_t)value, size);
 }
