@@ -203,15 +203,19 @@ class Tests:
             assert vm.ask("query-status")["running"]
 
     def test_speed(self):
-        """5,000 query-status a second is what is promised on an idle machine; here a tenth of it must do."""
+        """5,000 query-status a second on one connection, also when the host is busy: the best of some tries counts."""
         with self.vm("-machine", "none") as vm:
-            n, start = 2000, time.monotonic()
-            for i in range(n):
-                vm.qmp.send(b'{"execute": "query-status"}')
-                vm.qmp.message()
-            rate = n / (time.monotonic() - start)
-            print(f"# {rate:.0f} query-status a second")
-            assert rate > 500
+            best = 0
+            for _ in range(10):
+                n, start = 1000, time.monotonic()
+                for _ in range(n):
+                    vm.qmp.send(b'{"execute": "query-status"}')
+                    vm.qmp.message()
+                best = max(best, n / (time.monotonic() - start))
+                if best > 5000:
+                    break
+            print(f"# {best:.0f} query-status a second")
+            assert best > 5000
 
     # --- the run state ---
 
