@@ -1,7 +1,8 @@
 /* How long this vCPU does not run, or waits for a device: bench/hotplug.py plugs memory in meanwhile.
  *
- * Watches the TSC all the time, and reads the serial port now and then. A byte that comes there is answered with
- * a line of the longest time between two looks at the TSC and of the longest access, since the last such line; 'q' ends it. The first line says how many ticks a second has. */
+ * Watches the TSC all the time, and reads the serial port now and then. The first line says how many ticks a second
+ * has. A byte that comes is answered with a line of the longest time between two looks at the TSC and of the longest
+ * access, since the last such line; 'q' ends it. */
 
 #include "rt/rt.h"
 #include "rt/text.h"
