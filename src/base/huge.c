@@ -10,12 +10,15 @@ static size_t whole_pages(size_t size)
     return (size + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
 }
 
-void *huge_new0(size_t size)
+void *huge_try_new0(size_t size)
 {
-    size_t   whole = whole_pages(size);
+    size_t whole = whole_pages(size);
+    if (whole < size || whole + HUGE_PAGE < whole) {
+        return NULL;
+    }
     uint8_t *space = mmap(NULL, whole + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (space == MAP_FAILED) {
-        g_error("cannot get %zu bytes of memory", size);
+        return NULL;
     }
     size_t before = -(uintptr_t)space & (HUGE_PAGE - 1);
     if (before) {
@@ -24,6 +27,15 @@ void *huge_new0(size_t size)
     munmap(space + before + whole, HUGE_PAGE - before);
     huge_advise(space + before, whole);
     return space + before;
+}
+
+void *huge_new0(size_t size)
+{
+    void *memory = huge_try_new0(size);
+    if (!memory) {
+        g_error("cannot get %zu bytes of memory", size);
+    }
+    return memory;
 }
 
 void huge_free(void *memory, size_t size)

@@ -13,6 +13,7 @@ enum { HUGE_PAGE = 2 << 20 };
 /* `size` bytes of zeros that begin at a multiple of HUGE_PAGE and become real when touched. Ends the process when there
  * are no addresses left. For huge_free(), with the same size. Any thread. */
 void *huge_new0(size_t size);
+void *huge_try_new0(size_t size);           /* NULL instead of the end */
 void  huge_free(void *memory, size_t size); /* NULL: nothing */
 
 /* Asks for huge pages in memory that exists and has not been touched: [start, start + size), start a multiple of

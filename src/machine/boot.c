@@ -16,8 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_UNPACKED = 1 << 30 };
-
 /* ---- Memory map ---- */
 
 static void insert_range(MemoryMap *map, unsigned at, MemoryRange range)
@@ -107,13 +105,25 @@ BootFile *boot_file_open(const char *path, Error *err)
     return file;
 }
 
+BootFile *boot_file_new(const char *path, size_t size, Error *err)
+{
+    int      flags  = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    uint8_t *memory = mmap(NULL, MAX(size, 1), PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (memory == MAP_FAILED) {
+        error_set_errno(err, errno, "no memory for '%s'", path);
+        return NULL;
+    }
+    BootFile *file = g_new0(BootFile, 1);
+    *file          = (BootFile){ .path = g_strdup(path), .fd = -1, .data = memory, .size = size, .memory = memory };
+    return file;
+}
+
 BootFile *boot_file_from_memory(const char *path, const void *data, size_t size)
 {
-    BootFile *file = g_new0(BootFile, 1);
-    uint8_t  *copy = mmap(NULL, MAX(size, 1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert(copy != MAP_FAILED);
-    memcpy(copy, data, size);
-    *file = (BootFile){ .path = g_strdup(path), .fd = -1, .data = copy, .size = size, .unpacked = copy };
+    g_auto(Error) err = { 0 };
+    BootFile *file    = boot_file_new(path, size, &err);
+    assert(file);
+    memcpy(file->memory, data, size);
     return file;
 }
 
@@ -122,11 +132,7 @@ void boot_file_close(BootFile *file)
     if (!file) {
         return;
     }
-    if (file->unpacked) {
-        unpack_free(file->unpacked, file->size);
-    } else {
-        munmap((void *)file->data, file->size);
-    }
+    munmap((void *)file->data, MAX(file->size, 1));
     if (file->fd >= 0) {
         close(file->fd);
     }
@@ -204,8 +210,10 @@ bool boot_image_add_segment(BootImage *image, const BootPiece *segment, Error *e
         uint64_t cut = MIN(ROMS_END - piece.addr, piece.size);
         piece.addr += cut;
         piece.size -= cut;
-        piece.data += MIN(cut, piece.len);
-        piece.len -= MIN(cut, piece.len);
+        cut = MIN(cut, piece.len);
+        piece.data += piece.data ? cut : 0;
+        piece.offset += cut;
+        piece.len -= cut;
     }
     return boot_image_add(image, &piece, err);
 }
@@ -279,39 +287,10 @@ static const char *describe_unknown(const BootFile *kernel)
     return "none of bzImage, ELF with a PVH entry, and multiboot";
 }
 
-/* Puts the ELF file inside a bzImage in place of the bzImage. */
-static BootFile *unpack_kernel(BootFile *kernel, Error *err)
-{
-    const uint8_t *payload;
-    size_t         len, size;
-
-    if (!linux_payload(kernel, &payload, &len, err)) {
-        return NULL;
-    }
-    uint8_t *data = unpack_data(payload, len, MAX_UNPACKED, &size, err);
-    if (!data) {
-        return NULL;
-    }
-    BootFile *elf = g_new0(BootFile, 1);
-    *elf = (BootFile){ .path = g_strdup(kernel->path), .fd = -1, .data = data, .size = size, .unpacked = data };
-    return elf;
-}
-
-static bool load_by_protocol(BootImage *image, BootFile *kernel, const BootOptions *options, Error *err)
+static bool load_by_protocol(BootImage *image, const BootFile *kernel, const BootOptions *options, Error *err)
 {
     if (linux_detect(kernel)) {
-        if (!options->unpack) {
-            return linux_load(image, kernel, options, err);
-        }
-        kernel = unpack_kernel(kernel, err);
-        if (!kernel) {
-            return false;
-        }
-        g_ptr_array_add(image->files, kernel);
-        if (!pvh_detect(kernel)) {
-            return error_set(err, "the kernel inside has no PVH entry (CONFIG_PVH), which unpack-kernel=on needs");
-        }
-        return pvh_load(image, kernel, options, err);
+        return options->unpack ? packed_load(image, kernel, options, err) : linux_load(image, kernel, options, err);
     }
     if (multiboot_detect(kernel)) {
         return multiboot_load(image, kernel, options, err);

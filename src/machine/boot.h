@@ -41,12 +41,23 @@ typedef struct BootFile {
     int            fd;
     const uint8_t *data;
     size_t         size;
-    uint8_t       *unpacked; /* anonymous memory in place of the mapping: data points at it */
+    uint8_t       *memory; /* anonymous memory in place of the mapping: data points at it */
 } BootFile;
 
 BootFile *boot_file_open(const char *path, Error *err);
 BootFile *boot_file_from_memory(const char *path, const void *data, size_t size); /* copies; for tests */
+BootFile *boot_file_new(const char *path, size_t size, Error *err);               /* memory to be filled in */
 void      boot_file_close(BootFile *file);                                        /* NULL is fine */
+
+/* Guest RAM, for loaders that write to it themselves what is too much to keep beside it. The map has said before that
+ * the addresses are RAM. */
+typedef struct BootRam {
+    /* The host memory of *len bytes from `addr` on, or of the first *len of them. */
+    uint8_t *(*at)(void *opaque, uint64_t addr, uint64_t *len);
+    void (*written)(void *opaque, uint64_t addr, uint64_t len);
+    void *opaque;
+    bool  untouched; /* nothing has been written since the host gave it: its pages become real when touched */
+} BootRam;
 
 /* ---- The image ---- */
 
@@ -59,8 +70,9 @@ typedef enum BootEntry {
 typedef struct BootPiece {
     const char    *what; /* "kernel", "initrd" ...: constant */
     uint64_t       addr, size;
-    const uint8_t *data; /* `len` bytes, owned by the image or one of its files */
+    const uint8_t *data; /* `len` bytes, owned by the image or one of its files; NULL: in the packed file ... */
     uint64_t       len;
+    uint64_t       offset; /* ... from here on, and in guest RAM already (packed.c) */
     bool           zero;   /* the rest of `size` is cleared */
     bool           random; /* filled with random bytes instead, new ones at every reset */
 } BootPiece;
@@ -68,8 +80,10 @@ typedef struct BootPiece {
 typedef struct BootImage {
     const MemoryMap *map; /* borrowed */
     GArray          *pieces;
-    GPtrArray       *owned;    /* g_malloc'd memory that pieces point into */
-    GPtrArray       *files;    /* BootFile *, owned */
+    GPtrArray       *owned;  /* g_malloc'd memory that pieces point into */
+    GPtrArray       *files;  /* BootFile *, owned */
+    const uint8_t   *packed; /* in one of them: what boot_image_unpack() unpacks; NULL: nothing */
+    size_t           packed_len;
     const char      *protocol; /* "Linux", "PVH", "multiboot": constant */
     BootEntry        entry_mode;
     uint64_t         entry;
@@ -100,9 +114,10 @@ void *boot_image_alloc(BootImage *image, size_t size);
 
 /* What the command line says about the kernel. Strings are borrowed. */
 typedef struct BootOptions {
-    const char *kernel, *initrd, *append;
-    uint64_t    rsdp;   /* address of the RSDP; 0: none */
-    bool        unpack; /* -machine unpack-kernel=on */
+    const char    *kernel, *initrd, *append;
+    uint64_t       rsdp;   /* address of the RSDP; 0: none */
+    bool           unpack; /* -machine unpack-kernel=on */
+    const BootRam *ram;    /* where a packed kernel is unpacked to at once; NULL: into memory of the image's */
     /* For firmware to start: what the kernel is told lies at this address or above (0: anywhere), with room for so many
      * entries of the memory map. */
     uint64_t info_min;
@@ -144,9 +159,11 @@ bool multiboot_load(BootImage *image, const BootFile *kernel, const BootOptions 
 bool pvh_detect(const BootFile *kernel);
 bool pvh_load(BootImage *image, const BootFile *kernel, const BootOptions *options, Error *err);
 
-/* Unpacks by the magic number of the data: gzip, xz, lzma, lz4, zstd. Returns anonymous memory of *out_len bytes to
- * be given back by unpack_free(), or NULL. More than `max` bytes are an error. */
-uint8_t *unpack_data(const uint8_t *data, size_t len, size_t max, size_t *out_len, Error *err);
-void     unpack_free(uint8_t *data, size_t len);
+/* A bzImage whose compressed part is an ELF file that carries the PHYS32_ENTRY note. */
+bool packed_load(BootImage *image, const BootFile *kernel, const BootOptions *options, Error *err);
+
+/* Unpacks it again into RAM that has been in use, for a reset. Nothing happens when there is nothing packed. The error
+ * names the option. */
+bool boot_image_unpack(BootImage *image, const BootRam *ram, Error *err);
 
 #endif

@@ -14,6 +14,8 @@
 #include "cpu/x86/system.h"
 #include "machine/acpi.h"
 #include "machine/bios16.h"
+#include "machine/touch.h"
+#include "memory/backend.h"
 
 #include <errno.h>
 #include <string.h>
@@ -30,6 +32,67 @@ enum {
     FSEG_END     = 0x100000 - BIOS16_SIZE,
     PAGE         = 4096,
 };
+
+/* ---- RAM ---- */
+
+/* RAM that is no file's is zero at first, and not there until it is touched. */
+static bool ram_untouched(const PcBoard *pc)
+{
+    bool file = false;
+    for (guint i = 0; i < pc->machine->ram->len; i++) {
+        file |= g_array_index(pc->machine->ram, RamPart, i).backend->ram->fd >= 0;
+    }
+    return !pc->ran_before && !file;
+}
+
+/* The block that has this address, where in it, and how much lies side by side; the map and the loaders have checked
+ * that all of it is RAM. */
+static RamBlock *ram_at(PcBoard *pc, uint64_t addr, uint64_t len, uint64_t *at, uint64_t *n)
+{
+    bool     high   = addr >= 4 * GiB;
+    uint64_t offset = high ? addr - 4 * GiB + pc->hw.ram_below_4g : addr;
+
+    g_assert(range_fits(offset, len, high ? pc->machine->config.ram_size : pc->hw.ram_below_4g));
+    RamBlock *ram = machine_ram_at(pc->machine, offset, at, n);
+    *n            = MIN(*n, len);
+    return ram;
+}
+
+/* Fills guest RAM, with zeros when there is no data. */
+static void fill_ram(PcBoard *pc, uint64_t addr, const uint8_t *data, uint64_t len)
+{
+    for (uint64_t done = 0, n; done < len; done += n) { /* it may lie in several backends */
+        uint64_t  at;
+        RamBlock *ram = ram_at(pc, addr + done, len - done, &at, &n);
+        if (data) {
+            memcpy(ram->host + at, data + done, n);
+        } else {
+            memset(ram->host + at, 0, n);
+        }
+        ram_block_written(ram, at, n);
+    }
+}
+
+static uint8_t *boot_ram_at(void *pc, uint64_t addr, uint64_t *len)
+{
+    uint64_t  at;
+    RamBlock *ram = ram_at(pc, addr, *len, &at, len);
+    return ram->host + at;
+}
+
+static void boot_ram_written(void *pc, uint64_t addr, uint64_t len)
+{
+    for (uint64_t done = 0, n; done < len; done += n) {
+        uint64_t  at;
+        RamBlock *ram = ram_at(pc, addr + done, len - done, &at, &n);
+        ram_block_written(ram, at, n);
+    }
+}
+
+static BootRam boot_ram(PcBoard *pc)
+{
+    return (BootRam){ .at = boot_ram_at, .written = boot_ram_written, .opaque = pc, .untouched = ram_untouched(pc) };
+}
 
 /* ---- Tables ---- */
 
@@ -100,8 +163,9 @@ static uint64_t find_table(const PcBoard *pc, const char *file)
 bool pc_prepare_direct_boot(PcBoard *pc, Error *err)
 {
     const MachineConfig *c       = &pc->machine->config;
+    BootRam              ram     = boot_ram(pc);
     BootOptions          options = {
-                 .kernel = c->kernel, .initrd = c->initrd, .append = c->append, .unpack = pc->machine->unpack_kernel
+                 .kernel = c->kernel, .initrd = c->initrd, .append = c->append, .unpack = pc->machine->unpack_kernel, .ram = &ram
     };
 
     if (pc->hw.ram_below_4g <= 2 * MiB) {
@@ -124,26 +188,7 @@ bool pc_prepare_direct_boot(PcBoard *pc, Error *err)
     return pc->boot != NULL;
 }
 
-/* ---- RAM ---- */
-
-/* Fills guest RAM, with zeros when there is no data; the map and the loaders have checked that it is RAM. */
-static void fill_ram(PcBoard *pc, uint64_t addr, const uint8_t *data, uint64_t len)
-{
-    bool     high   = addr >= 4 * GiB;
-    uint64_t offset = high ? addr - 4 * GiB + pc->hw.ram_below_4g : addr;
-    g_assert(range_fits(offset, len, high ? pc->machine->config.ram_size : pc->hw.ram_below_4g));
-    for (uint64_t done = 0, n; done < len; done += n) { /* it may lie in several backends */
-        uint64_t  at;
-        RamBlock *ram = machine_ram_at(pc->machine, offset + done, &at, &n);
-        n             = MIN(n, len - done);
-        if (data) {
-            memcpy(ram->host + at, data + done, n);
-        } else {
-            memset(ram->host + at, 0, n);
-        }
-        ram_block_written(ram, at, n);
-    }
-}
+/* ---- What goes into RAM ---- */
 
 static void write_ram(PcBoard *pc, uint64_t addr, const void *data, uint64_t len)
 {
@@ -152,8 +197,8 @@ static void write_ram(PcBoard *pc, uint64_t addr, const void *data, uint64_t len
 
 static void zero_ram(PcBoard *pc, uint64_t addr, uint64_t len)
 {
-    if (pc->ran_before || pc->machine->memory_backend || pc->machine->config.mem_path) {
-        fill_ram(pc, addr, NULL, len); /* RAM of our own is zero at first, and not there until it is touched */
+    if (!ram_untouched(pc)) {
+        fill_ram(pc, addr, NULL, len);
     }
 }
 
@@ -191,26 +236,50 @@ static bool check_files(PcBoard *pc, Error *err)
     return true;
 }
 
+/* The kernel's segments are in RAM since it was loaded, as long as no guest has run. */
+static bool unpack_again(PcBoard *pc, Error *err)
+{
+    BootRam ram = boot_ram(pc);
+    return !pc->ran_before || boot_image_unpack(pc->boot, &ram, err);
+}
+
+/* Kernel and initrd may be large. */
+static void touch_pieces(PcBoard *pc, Toucher *t)
+{
+    for (guint i = 0; ram_untouched(pc) && i < pc->boot->pieces->len; i++) {
+        const BootPiece *p = &g_array_index(pc->boot->pieces, BootPiece, i);
+        for (uint64_t done = 0, n; p->data && done < p->len; done += n) {
+            n             = p->len - done;
+            uint8_t *host = boot_ram_at(pc, p->addr + done, &n);
+            toucher_add(t, host, n);
+        }
+    }
+    toucher_start(t);
+}
+
 static void write_pieces(PcBoard *pc)
 {
     const BootImage *image = pc->boot;
+    Toucher          t     = { 0 };
 
+    touch_pieces(pc, &t);
     for (guint i = 0; i < image->pieces->len; i++) {
         const BootPiece *p = &g_array_index(image->pieces, BootPiece, i);
         if (p->random) {
             write_random(pc, p->addr, p->size);
             continue;
         }
-        if (p->len) {
+        if (p->len && p->data) {
             write_ram(pc, p->addr, p->data, p->len);
         }
         if (p->zero) {
             zero_ram(pc, p->addr + p->len, p->size - p->len);
         }
     }
+    toucher_stop(&t);
     for (guint i = 0; i < image->files->len; i++) { /* the copy is made: give the pages back */
         const BootFile *file = image->files->pdata[i];
-        if (!file->unpacked) {
+        if (!file->memory) {
             madvise((void *)file->data, file->size, MADV_DONTNEED);
         }
     }
@@ -453,7 +522,7 @@ void pc_start_direct_boot(PcBoard *pc)
 {
     g_auto(Error) err = { 0 };
 
-    if (!check_files(pc, &err)) {
+    if (!check_files(pc, &err) || !unpack_again(pc, &err)) {
         error_report(&err);
         pc->machine->platform.request_shutdown(&pc->machine->platform, SHUTDOWN_HOST_REQUEST, 1);
         return;

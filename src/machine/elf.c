@@ -47,7 +47,7 @@ static ElfSegment read_segment(const uint8_t *p, bool is64)
                          .align       = load_le32(p + 28) };
 }
 
-static bool check_segment(const ElfSegment *s, unsigned n, size_t size, Error *err)
+static bool check_segment(const ElfSegment *s, unsigned n, uint64_t size, Error *err)
 {
     uint64_t end;
 
@@ -65,7 +65,14 @@ static bool check_segment(const ElfSegment *s, unsigned n, size_t size, Error *e
 
 bool elf_open(ElfFile *elf, const uint8_t *data, size_t size, Error *err)
 {
-    *elf = (ElfFile){ .data = data, .size = size };
+    bool ok   = elf_open_start(elf, data, size, size, err);
+    elf->data = data;
+    return ok;
+}
+
+bool elf_open_start(ElfFile *elf, const uint8_t *data, size_t size, uint64_t file_size, Error *err)
+{
+    *elf = (ElfFile){ .size = size };
 
     if (!elf_detect(data, size) || size < EHDR32) {
         return error_set(err, "not an ELF file");
@@ -92,7 +99,7 @@ bool elf_open(ElfFile *elf, const uint8_t *data, size_t size, Error *err)
     elf->segments = g_new0(ElfSegment, n + 1);
     for (unsigned i = 0; i < n; i++) {
         elf->segments[i] = read_segment(data + table + (uint64_t)i * entry_size, elf->is64);
-        if (!check_segment(&elf->segments[i], i, size, err)) {
+        if (!check_segment(&elf->segments[i], i, file_size, err)) {
             elf_close(elf);
             return false;
         }
@@ -109,25 +116,24 @@ void elf_close(ElfFile *elf)
 }
 
 /* Notes are aligned to 4 bytes, in segments that say so to 8. */
-static const uint8_t *find_in_segment(const ElfFile *elf, const ElfSegment *s, const char *name, uint32_t type,
-                                      size_t *len)
+const uint8_t *elf_find_note_in(const uint8_t *notes, uint64_t size, uint64_t align, const char *name, uint32_t type,
+                                size_t *len)
 {
-    const uint8_t *p     = elf->data + s->offset;
-    uint64_t       align = s->align == 8 ? 8 : 4;
-    size_t         want  = strlen(name) + 1;
+    size_t want = strlen(name) + 1;
 
-    for (uint64_t at = 0; range_fits(at, NOTE_WORDS, s->file_size);) {
-        uint32_t name_size = load_le32(p + at);
-        uint32_t desc_size = load_le32(p + at + 4);
-        uint32_t note_type = load_le32(p + at + 8);
+    align = align == 8 ? 8 : 4;
+    for (uint64_t at = 0; range_fits(at, NOTE_WORDS, size);) {
+        uint32_t name_size = load_le32(notes + at);
+        uint32_t desc_size = load_le32(notes + at + 4);
+        uint32_t note_type = load_le32(notes + at + 8);
         uint64_t name_at   = at + NOTE_WORDS;
         uint64_t desc_at   = align_up(name_at + name_size, align);
-        if (!range_fits(name_at, name_size, s->file_size) || !range_fits(desc_at, desc_size, s->file_size)) {
+        if (!range_fits(name_at, name_size, size) || !range_fits(desc_at, desc_size, size)) {
             return NULL;
         }
-        if (note_type == type && name_size == want && memcmp(p + name_at, name, want) == 0) {
+        if (note_type == type && name_size == want && memcmp(notes + name_at, name, want) == 0) {
             *len = desc_size;
-            return p + desc_at;
+            return notes + desc_at;
         }
         at = align_up(desc_at + desc_size, align);
     }
@@ -137,8 +143,9 @@ static const uint8_t *find_in_segment(const ElfFile *elf, const ElfSegment *s, c
 const uint8_t *elf_find_note(const ElfFile *elf, const char *name, uint32_t type, size_t *len)
 {
     for (unsigned i = 0; i < elf->n_segments; i++) {
-        if (elf->segments[i].type == ELF_PT_NOTE) {
-            const uint8_t *found = find_in_segment(elf, &elf->segments[i], name, type, len);
+        const ElfSegment *s = &elf->segments[i];
+        if (s->type == ELF_PT_NOTE) {
+            const uint8_t *found = elf_find_note_in(elf->data + s->offset, s->file_size, s->align, name, type, len);
             if (found) {
                 return found;
             }

@@ -1,12 +1,11 @@
 /* ELF kernels with a PVH entry.
  * Specification: Xen, x86/HVM direct boot ABI (docs/misc/pvh.pandoc) and public/arch-x86/hvm/start_info.h. */
 
-#include "machine/boot.h"
+#include "machine/pvh.h"
 
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/text.h"
-#include "machine/elf.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -19,16 +18,27 @@ enum {
     MEMMAP_ENTRY_SIZE        = 24,
 };
 
-static bool find_entry(const ElfFile *elf, uint64_t *entry)
+static bool read_entry(const uint8_t *desc, size_t len, uint64_t *entry)
 {
-    size_t         len;
-    const uint8_t *desc = elf_find_note(elf, "Xen", XEN_ELFNOTE_PHYS32_ENTRY, &len);
-
     if (!desc || (len != 4 && len != 8)) {
         return false;
     }
     *entry = load_le(desc, (unsigned)len);
     return *entry <= UINT32_MAX;
+}
+
+static bool find_entry(const ElfFile *elf, uint64_t *entry)
+{
+    size_t         len  = 0;
+    const uint8_t *desc = elf_find_note(elf, "Xen", XEN_ELFNOTE_PHYS32_ENTRY, &len);
+    return read_entry(desc, len, entry);
+}
+
+bool pvh_find_entry(const uint8_t *notes, uint64_t size, uint64_t align, uint64_t *entry)
+{
+    size_t         len  = 0;
+    const uint8_t *desc = elf_find_note_in(notes, size, align, "Xen", XEN_ELFNOTE_PHYS32_ENTRY, &len);
+    return read_entry(desc, len, entry);
 }
 
 bool pvh_detect(const BootFile *kernel)
@@ -45,7 +55,7 @@ bool pvh_detect(const BootFile *kernel)
     return found;
 }
 
-static bool add_segments(BootImage *image, const ElfFile *elf, Error *err)
+bool pvh_add_segments(BootImage *image, const ElfFile *elf, Error *err)
 {
     bool any = false;
 
@@ -54,12 +64,13 @@ static bool add_segments(BootImage *image, const ElfFile *elf, Error *err)
         if (s->type != ELF_PT_LOAD || s->memory_size == 0) {
             continue;
         }
-        BootPiece piece = { .what = "kernel",
-                            .addr = s->physical,
-                            .size = s->memory_size,
-                            .data = elf->data + s->offset,
-                            .len  = s->file_size,
-                            .zero = true };
+        BootPiece piece = { .what   = "kernel",
+                            .addr   = s->physical,
+                            .size   = s->memory_size,
+                            .data   = elf->data ? elf->data + s->offset : NULL,
+                            .len    = s->file_size,
+                            .offset = s->offset,
+                            .zero   = true };
         if (!boot_image_add_segment(image, &piece, err)) {
             return false;
         }
@@ -110,21 +121,10 @@ static bool place_start_info(BootImage *image, const BootOptions *options, const
     return true;
 }
 
-bool pvh_load(BootImage *image, const BootFile *kernel, const BootOptions *options, Error *err)
+bool pvh_finish(BootImage *image, uint64_t entry, const BootOptions *options, Error *err)
 {
     BootPiece initrd = { .what = "initrd" };
-    ElfFile   elf;
-    uint64_t  entry;
 
-    if (!elf_open(&elf, kernel->data, kernel->size, err)) {
-        return false;
-    }
-    bool ok = find_entry(&elf, &entry) || error_set(err, "an ELF file without a PVH entry");
-    ok      = ok && add_segments(image, &elf, err);
-    elf_close(&elf);
-    if (!ok) {
-        return false;
-    }
     if (!memory_map_is_ram(image->map, entry, 1)) {
         return error_set(err, "the PVH entry at 0x%" PRIx64 " is not in RAM", entry);
     }
@@ -147,4 +147,18 @@ bool pvh_load(BootImage *image, const BootFile *kernel, const BootOptions *optio
     image->entry_mode = BOOT_ENTRY_PROTECTED32;
     image->entry      = entry;
     return true;
+}
+
+bool pvh_load(BootImage *image, const BootFile *kernel, const BootOptions *options, Error *err)
+{
+    ElfFile  elf;
+    uint64_t entry;
+
+    if (!elf_open(&elf, kernel->data, kernel->size, err)) {
+        return false;
+    }
+    bool ok = find_entry(&elf, &entry) || error_set(err, "an ELF file without a PVH entry");
+    ok      = ok && pvh_add_segments(image, &elf, err);
+    elf_close(&elf);
+    return ok && pvh_finish(image, entry, options, err);
 }

@@ -8,6 +8,7 @@
 #include "machine/boot.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #if WITH_ASAN
 #include <sanitizer/asan_interface.h>
@@ -16,7 +17,20 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
-enum { WITH_UNPACK = 1, WITH_APPEND = 2, LITTLE_RAM = 4 };
+enum { WITH_UNPACK = 1, WITH_APPEND = 2, LITTLE_RAM = 4, INTO_RAM = 8 };
+
+enum { RAM_SIZE = 64 << 20 };
+
+static uint8_t *ram_at(void *opaque, uint64_t addr, uint64_t *len)
+{
+    g_assert(addr < RAM_SIZE && *len <= RAM_SIZE - addr);
+    return (uint8_t *)opaque + addr;
+}
+
+static void ram_written(void *opaque, uint64_t addr, uint64_t len)
+{
+    g_assert(addr <= RAM_SIZE && len <= RAM_SIZE - addr);
+}
 
 /* All pieces lie in RAM, no two of different kinds overlap, and their data can be read. */
 static void check_image(const BootImage *image)
@@ -32,7 +46,7 @@ static void check_image(const BootImage *image)
             const BootPiece *q = &g_array_index(image->pieces, BootPiece, j);
             g_assert(strcmp(p->what, q->what) == 0 || p->addr >= q->addr + q->size || q->addr >= p->addr + p->size);
         }
-        for (uint64_t at = 0; at < p->len; at++) {
+        for (uint64_t at = 0; p->data && at < p->len; at++) {
             sum += ((volatile const uint8_t *)p->data)[at];
         }
         (void)sum;
@@ -50,6 +64,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MemoryMap   map     = { 0 };
     uint64_t    ram     = flags & LITTLE_RAM ? 2 * MiB : 64 * MiB;
     options.append      = flags & WITH_APPEND ? "console=ttyS0 panic=-1" : NULL;
+    uint8_t *memory     = NULL;
+    BootRam  into;
+    if (flags & INTO_RAM) {
+        memory = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        g_assert(memory != MAP_FAILED);
+        into        = (BootRam){ ram_at, ram_written, memory, .untouched = true };
+        options.ram = &into;
+    }
     memory_map_add(&map, 0, ram, MEMORY_RAM);
     memory_map_add(&map, 0x9fc00, 0x400, MEMORY_RESERVED);
     memory_map_add(&map, 0xa0000, 0x60000, MEMORY_RESERVED);
@@ -64,8 +86,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (image) {
         check_image(image);
     }
+    if (image && memory) {
+        g_auto(Error) again = { 0 };
+        g_assert(boot_image_unpack(image, &into, &again));
+    }
     ASAN_UNPOISON_MEMORY_REGION(end, rest);
     boot_image_free(image);
+    if (memory) {
+        munmap(memory, RAM_SIZE);
+    }
     fuzz_check_error(image != NULL, &err);
     return 0;
 }

@@ -10,12 +10,8 @@
 #include "base/text.h"
 
 #include <glib/gstdio.h>
-#include <lz4.h>
-#include <lzma.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
-#include <zstd.h>
 
 static MemoryMap sample_map(uint64_t ram)
 {
@@ -459,100 +455,6 @@ static void test_multiboot_kludge(void)
     expect_failure(kernel, sizeof kernel, &options, 64 * MiB, "do not fit");
 }
 
-/* ---- Unpacking ---- */
-
-enum { SAMPLE_SIZE = 3 << 20 };
-
-static uint8_t *make_sample(void)
-{
-    uint8_t *d = g_malloc(SAMPLE_SIZE);
-    for (size_t i = 0; i < SAMPLE_SIZE; i++) {
-        d[i] = (uint8_t)(i * i >> 9);
-    }
-    return d;
-}
-
-static void check_unpack(const uint8_t *packed, size_t len, const uint8_t *sample)
-{
-    g_auto(Error) err = { 0 };
-    size_t   size;
-    uint8_t *out = unpack_data(packed, len, 16 * MiB, &size, &err);
-    if (!out) {
-        g_error("%s", err.text);
-    }
-    g_assert_cmpuint(size, ==, SAMPLE_SIZE);
-    g_assert_true(memcmp(out, sample, size) == 0);
-    unpack_free(out, size);
-    g_assert_null(unpack_data(packed, len, MiB, &size, &err));
-    g_assert_nonnull(strstr(err.text, "larger than"));
-    error_clear(&err);
-    g_assert_null(unpack_data(packed, len / 2, 16 * MiB, &size, &err));
-    g_assert_nonnull(strstr(err.text, "damaged"));
-}
-
-static void test_unpack(void)
-{
-    g_autofree uint8_t *sample = make_sample();
-    size_t              room   = 2 * SAMPLE_SIZE;
-    g_autofree uint8_t *packed = g_malloc(room + 4);
-
-    z_stream z = { .next_in = sample, .avail_in = SAMPLE_SIZE, .next_out = packed, .avail_out = (uInt)room };
-    g_assert_cmpint(deflateInit2(&z, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), ==, Z_OK);
-    g_assert_cmpint(deflate(&z, Z_FINISH), ==, Z_STREAM_END);
-    check_unpack(packed, z.total_out, sample);
-    deflateEnd(&z);
-
-    /* The other formats have the size appended, as the kernel's build does it. */
-    size_t used = 0;
-    g_assert_cmpint(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, sample, SAMPLE_SIZE, packed, &used, room), ==,
-                    LZMA_OK);
-    store_le32(packed + used, SAMPLE_SIZE);
-    check_unpack(packed, used + 4, sample);
-
-    used = ZSTD_compress(packed, room, sample, SAMPLE_SIZE, 1);
-    g_assert_false(ZSTD_isError(used));
-    store_le32(packed + used, SAMPLE_SIZE);
-    check_unpack(packed, used + 4, sample);
-
-    store_le32(packed, 0x184c2102);
-    int n = LZ4_compress_default((const char *)sample, (char *)packed + 8, SAMPLE_SIZE, (int)room - 8);
-    g_assert_cmpint(n, >, 0);
-    store_le32(packed + 4, (uint32_t)n);
-    store_le32(packed + 8 + n, SAMPLE_SIZE);
-    check_unpack(packed, (size_t)n + 12, sample);
-
-    g_auto(Error) err = { 0 };
-    g_assert_null(unpack_data((const uint8_t *)"BZh91AY", 7, MiB, &used, &err));
-    g_assert_nonnull(strstr(err.text, "bzip2"));
-    error_clear(&err);
-    g_assert_null(unpack_data((const uint8_t *)"nothing", 7, MiB, &used, &err));
-    g_assert_nonnull(strstr(err.text, "unknown format"));
-}
-
-/* A bzImage whose payload is an ELF file with a PVH entry. */
-static void test_unpack_kernel(void)
-{
-    g_auto(Error) err = { 0 };
-    size_t              size, elf_size;
-    g_autofree uint8_t *kernel  = make_bzimage(&size);
-    g_autofree uint8_t *elf     = make_elf(true, true, 0x1000000, 0x3000, &elf_size);
-    BootOptions         options = { .unpack = true };
-    MemoryMap           map     = sample_map(64 * MiB);
-    size_t              packed  = ZSTD_compress(kernel + 5 * 512 + 256, 4096, elf, elf_size, 1);
-    g_assert_false(ZSTD_isError(packed));
-    store_le32(kernel + 0x248, 256);
-    store_le32(kernel + 0x24c, (uint32_t)packed);
-    BootImage *image = load(kernel, size, &options, &map, &err);
-    g_assert_nonnull(image);
-    g_assert_cmpstr(image->protocol, ==, "PVH");
-    g_assert_cmpuint(image->entry, ==, 0x1000010);
-    boot_image_free(image);
-    store_le32(kernel + 0x24c, 0x7fffffff);
-    expect_failure(kernel, size, &options, 64 * MiB, "outside the file");
-    store_le32(kernel + 0x24c, 0);
-    expect_failure(kernel, size, &options, 64 * MiB, "does not say");
-}
-
 /* ---- Damage ---- */
 
 static void bend(const uint8_t *good, size_t size, const BootOptions *options)
@@ -608,8 +510,6 @@ int main(int argc, char **argv)
     g_test_add_func("/loader/pvh", test_pvh);
     g_test_add_func("/loader/multiboot-elf", test_multiboot_elf);
     g_test_add_func("/loader/multiboot-kludge", test_multiboot_kludge);
-    g_test_add_func("/loader/unpack", test_unpack);
-    g_test_add_func("/loader/unpack-kernel", test_unpack_kernel);
     g_test_add_func("/loader/damage", test_damage);
     return g_test_run();
 }

@@ -1,0 +1,296 @@
+/* unpack-kernel=on: the ELF file inside a bzImage, unpacked by the host and entered by PVH.
+ *
+ * It is never there as a whole. The headers are among the first bytes that come out of the decoder; they say where in
+ * guest RAM what follows belongs, and the decoder writes it there. What belongs nowhere (padding, and relocations for
+ * kernels that move themselves) goes into a scratch buffer; after the last segment nothing is unpacked any more. At a
+ * reset all of it is done again.
+ *
+ * At the first time another thread touches what the decoder is about to write, dictionary and RAM, so that it need not
+ * wait for the host to find and clear that memory. */
+
+#include "machine/pvh.h"
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/text.h"
+#include "machine/touch.h"
+#include "machine/unpack.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum {
+    HEAD_SIZE    = 64 << 10, /* of the file, with all its headers */
+    SCRATCH_SIZE = 128 << 10,
+    MAX_NOTES    = 64 << 10, /* what is looked at of a note segment */
+    MAX_UNPACKED = 1 << 30,
+    TOUCH_STEP   = 2 << 20, /* of the file, in which dictionary and RAM take turns */
+};
+
+/* A note segment: its bytes are kept when they come by. */
+typedef struct Notes {
+    uint64_t offset, len, align;
+    uint8_t *data;
+} Notes;
+
+typedef struct Reader {
+    Unpack  *unpack;
+    uint8_t *head; /* read before, of the file's beginning */
+    size_t   head_len;
+    uint64_t at; /* in the unpacked file */
+    uint8_t *scratch;
+    GArray  *notes; /* Notes */
+} Reader;
+
+/* ---- Touching memory ahead of the decoder ---- */
+
+/* What will be written while bytes [from, end) of the file are unpacked. */
+static void touch_piece(Toucher *t, const BootRam *ram, const BootPiece *p, uint64_t from, uint64_t end)
+{
+    from = MAX(from, p->offset);
+    end  = MIN(end, p->offset + p->len);
+    for (uint64_t n; from < end; from += n) {
+        n             = end - from;
+        uint8_t *host = ram->at(ram->opaque, p->addr + (from - p->offset), &n);
+        toucher_add(t, host, n);
+    }
+}
+
+/* The window is written from its beginning to its end while the first bytes of that length are unpacked. */
+static void touch_all(Toucher *t, Unpack *unpack, const BootRam *ram, const GPtrArray *plan)
+{
+    size_t   window_len;
+    uint8_t *window = unpack_window(unpack, &window_len);
+
+    if (!ram || !ram->untouched) {
+        return;
+    }
+    const BootPiece *last = plan->len ? plan->pdata[plan->len - 1] : NULL;
+    uint64_t         end  = last ? last->offset + last->len : 0;
+    for (uint64_t at = 0; at < end; at += TOUCH_STEP) {
+        if (at < window_len) {
+            toucher_add(t, window + at, MIN((uint64_t)TOUCH_STEP, window_len - at));
+        }
+        for (guint i = 0; i < plan->len; i++) {
+            touch_piece(t, ram, plan->pdata[i], at, at + TOUCH_STEP);
+        }
+    }
+    toucher_start(t);
+}
+
+/* ---- Reading ---- */
+
+static void reader_close(Reader *r)
+{
+    unpack_close(r->unpack);
+    for (guint i = 0; r->notes && i < r->notes->len; i++) {
+        g_free(g_array_index(r->notes, Notes, i).data);
+    }
+    if (r->notes) {
+        g_array_unref(r->notes);
+    }
+    g_free(r->head);
+    g_free(r->scratch);
+}
+
+static bool reader_open(Reader *r, const BootImage *image, Error *err)
+{
+    *r        = (Reader){ .head = g_malloc(HEAD_SIZE), .scratch = g_malloc(SCRATCH_SIZE) };
+    r->notes  = g_array_new(FALSE, FALSE, sizeof(Notes));
+    r->unpack = unpack_open(image->packed, image->packed_len, err);
+    return r->unpack && unpack_read(r->unpack, r->head, HEAD_SIZE, &r->head_len, err);
+}
+
+/* Bytes [r->at, r->at + len) are at `data`. */
+static void keep_notes(Reader *r, const uint8_t *data, size_t len)
+{
+    for (guint i = 0; i < r->notes->len; i++) {
+        const Notes *n    = &g_array_index(r->notes, Notes, i);
+        uint64_t     from = MAX(n->offset, r->at), end = MIN(n->offset + n->len, r->at + len);
+        if (from < end) {
+            memcpy(n->data + (from - n->offset), data + (from - r->at), end - from);
+        }
+    }
+}
+
+static bool read_bytes(Reader *r, uint8_t *to, size_t len, Error *err)
+{
+    size_t from_head = r->at < r->head_len ? MIN(len, r->head_len - r->at) : 0, got = 0;
+
+    memcpy(to, r->head + (from_head ? r->at : 0), from_head);
+    if (len > from_head && !unpack_read(r->unpack, to + from_head, len - from_head, &got, err)) {
+        return false;
+    }
+    if (from_head + got < len) {
+        return error_set(err, "the unpacked kernel ends in the middle of an ELF segment");
+    }
+    keep_notes(r, to, len);
+    r->at += len;
+    return true;
+}
+
+static bool skip_to(Reader *r, uint64_t at, Error *err)
+{
+    while (r->at < at) {
+        if (!read_bytes(r, r->scratch, MIN(at - r->at, (uint64_t)SCRATCH_SIZE), err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- Unpacking ---- */
+
+static gint compare_offsets(gconstpointer a, gconstpointer b)
+{
+    const BootPiece *p = *(BootPiece *const *)a, *q = *(BootPiece *const *)b;
+    return p->offset < q->offset ? -1 : p->offset > q->offset;
+}
+
+/* The pieces that come out of the packed file, in the order in which they do. */
+static GPtrArray *make_plan(const BootImage *image)
+{
+    GPtrArray *plan = g_ptr_array_new();
+
+    for (guint i = 0; i < image->pieces->len; i++) {
+        BootPiece *p = &g_array_index(image->pieces, BootPiece, i);
+        if (p->len && !p->data && !p->random) {
+            g_ptr_array_add(plan, p);
+        }
+    }
+    g_ptr_array_sort(plan, compare_offsets);
+    return plan;
+}
+
+/* What no linker does cannot be unpacked in one go: bytes that belong to two places, or two that belong to one. */
+static bool check_plan(const BootImage *image, const GPtrArray *plan, Error *err)
+{
+    for (guint i = 1; i < plan->len; i++) {
+        const BootPiece *before = plan->pdata[i - 1], *p = plan->pdata[i];
+        if (p->offset - before->offset < before->len) {
+            return error_set(err, "two ELF segments share the bytes at 0x%" PRIx64 " of the unpacked kernel",
+                             p->offset);
+        }
+    }
+    for (guint i = 0; i < image->pieces->len; i++) {
+        const BootPiece *p = &g_array_index(image->pieces, BootPiece, i);
+        for (guint j = 0; j < i; j++) {
+            const BootPiece *q = &g_array_index(image->pieces, BootPiece, j);
+            if (ranges_overlap(p->addr, p->size, q->addr, q->size)) {
+                return error_set(err, "two ELF segments share the memory at 0x%" PRIx64, MAX(p->addr, q->addr));
+            }
+        }
+    }
+    return true;
+}
+
+static bool unpack_piece(Reader *r, const BootRam *ram, const BootPiece *p, uint8_t *memory, Error *err)
+{
+    for (uint64_t done = 0, n; done < p->len; done += n) {
+        n             = p->len - done;
+        uint8_t *host = memory ? memory + done : ram->at(ram->opaque, p->addr + done, &n);
+        if (!read_bytes(r, host, n, err)) {
+            return false;
+        }
+        if (!memory) {
+            ram->written(ram->opaque, p->addr + done, n);
+        }
+    }
+    return true;
+}
+
+/* Without RAM, the pieces have memory of their own afterwards. */
+static bool unpack_pieces(BootImage *image, Reader *r, const BootRam *ram, const GPtrArray *plan, Error *err)
+{
+    for (guint i = 0; i < plan->len; i++) {
+        BootPiece *p      = plan->pdata[i];
+        BootFile  *memory = NULL;
+        if (!ram) {
+            memory = boot_file_new("unpacked kernel", p->len, err);
+            if (!memory) {
+                return false;
+            }
+            g_ptr_array_add(image->files, memory);
+        }
+        if (!skip_to(r, p->offset, err) || !unpack_piece(r, ram, p, memory ? memory->memory : NULL, err)) {
+            return false;
+        }
+        p->data = memory ? memory->data : NULL;
+    }
+    return true;
+}
+
+/* ---- Loading ---- */
+
+static void expect_notes(Reader *r, const ElfFile *elf)
+{
+    for (unsigned i = 0; i < elf->n_segments; i++) {
+        const ElfSegment *s = &elf->segments[i];
+        if (s->type == ELF_PT_NOTE && s->file_size) {
+            Notes n = { .offset = s->offset, .len = MIN(s->file_size, (uint64_t)MAX_NOTES), .align = s->align };
+            n.data  = g_malloc0(n.len);
+            g_array_append_val(r->notes, n);
+        }
+    }
+}
+
+static bool find_entry(Reader *r, uint64_t *entry, Error *err)
+{
+    for (guint i = 0; i < r->notes->len; i++) {
+        const Notes *n = &g_array_index(r->notes, Notes, i);
+        if (!skip_to(r, n->offset + n->len, err)) { /* most have come by before */
+            return false;
+        }
+        if (pvh_find_entry(n->data, n->len, n->align, entry)) {
+            return true;
+        }
+    }
+    return error_set(err, "the kernel inside has no PVH entry (CONFIG_PVH), which unpack-kernel=on needs");
+}
+
+static bool load(BootImage *image, Reader *r, const BootOptions *options, Error *err)
+{
+    ElfFile  elf;
+    Toucher  toucher = { 0 };
+    uint64_t entry   = 0;
+
+    if (!reader_open(r, image, err) || !elf_open_start(&elf, r->head, r->head_len, MAX_UNPACKED, err)) {
+        return false;
+    }
+    expect_notes(r, &elf);
+    bool ok = pvh_add_segments(image, &elf, err);
+    elf_close(&elf);
+    g_autoptr(GPtrArray) plan = make_plan(image);
+    if (!ok || !check_plan(image, plan, err)) {
+        return false;
+    }
+    touch_all(&toucher, r->unpack, options->ram, plan);
+    ok = unpack_pieces(image, r, options->ram, plan, err);
+    toucher_stop(&toucher);
+    return ok && find_entry(r, &entry, err) && pvh_finish(image, entry, options, err);
+}
+
+bool packed_load(BootImage *image, const BootFile *kernel, const BootOptions *options, Error *err)
+{
+    Reader r = { 0 };
+
+    if (!linux_payload(kernel, &image->packed, &image->packed_len, err)) {
+        return false;
+    }
+    bool ok = load(image, &r, options, err);
+    reader_close(&r);
+    return ok;
+}
+
+bool boot_image_unpack(BootImage *image, const BootRam *ram, Error *err)
+{
+    g_autoptr(GPtrArray) plan = make_plan(image);
+    Reader r                  = { 0 };
+
+    if (plan->len == 0) {
+        return true;
+    }
+    bool ok = reader_open(&r, image, err) && unpack_pieces(image, &r, ram, plan, err);
+    reader_close(&r);
+    return ok || error_prefix(err, "-kernel: ");
+}
