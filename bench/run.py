@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures Quern against native execution and Debian's QEMU (TCG), side by side in one run, and prints ratios.
 
-What is measured: startup (to the first guest instruction), boot (Debian's kernel to /init), rows (the programs of
+What is measured: startup (to the first guest instruction), hotplug (how long vCPUs stand still), boot (Debian's kernel to /init), rows (the programs of
 bench/rows), smp (parallel jobs on two vCPUs against one), segments (16-bit code and segments that are not flat). Absolute
 times mean little; medians of all rounds count.
 
@@ -16,12 +16,13 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import boot  # noqa: E402
+import hotplug  # noqa: E402
 import machine  # noqa: E402
 import measure  # noqa: E402
 import segments  # noqa: E402
 import startup  # noqa: E402
 
-PARTS = ("startup", "boot", "rows", "smp", "segments")
+PARTS = ("startup", "hotplug", "boot", "rows", "smp", "segments")
 
 
 def parse():
@@ -110,10 +111,13 @@ def main():
     machines = [s for s in systems if s.program]
     results, problems, notes = {"args": vars(args)}, [], []
 
+    kernels = os.path.join(os.path.dirname(os.path.abspath(args.program)), "tests", "guest")
     if "startup" in args.parts:
-        multiboot = os.path.join(os.path.dirname(os.path.abspath(args.program)), "tests", "guest", "multiboot.elf")
-        results["startup"] = startup.report(args.program, args.peer if known["tcg"] in systems else None, multiboot)
-    folder = machine.image() if set(args.parts) - {"startup", "segments"} else None
+        results["startup"] = startup.report(args.program, args.peer if known["tcg"] in systems else None, os.path.join(kernels, "multiboot.elf"))
+    if "hotplug" in args.parts:
+        results["hotplug"], failed = hotplug.report(args.program, kernels, say)
+        problems += failed
+    folder = machine.image() if set(args.parts) - {"startup", "hotplug", "segments"} else None
     if "boot" in args.parts:
         results["boot"], failed = boot.report(machines, folder, args, say)
         problems += failed

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plugs memory into Debian's kernel and takes it out again, by QMP. Usage: test_hotplug.py PROGRAM [OPTION...]
+"""Plugs memory into Debian's kernel and takes it out again, by QMP. Usage: test_hotplug.py PROGRAM [OPTION...] [only=PART...]
 
 The guest's shell is on the serial port; the host types commands there."""
 
@@ -192,7 +192,7 @@ def hot(checks, program, options, folder):
 
 
 def cold(checks, program, options, folder):
-    """Modules that are there at the start, beside empty slots; the example of the hotplug manual, with less RAM."""
+    """Modules that are there at the start, beside empty slots."""
     m = Machine(program, "-m", "600M,slots=4,maxmem=4G", "-object", f"memory-backend-file,id=mem1,size=1G,mem-path={folder}", "-device", "pc-dimm,id=dimm1,memdev=mem1",
                 "-object", f"memory-backend-file,id=mem2,size=256M,mem-path={folder}", "-device", "pc-dimm,id=dimm2,memdev=mem2", *options)
     try:
@@ -207,12 +207,62 @@ def cold(checks, program, options, folder):
         m.close()
 
 
+def huge_pages(size):
+    """A folder of 2 MiB pages with room for `size` bytes; or None."""
+    try:
+        with open("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", encoding="ascii") as f:
+            if int(f.read()) * (2 << 20) < size:
+                return None
+        with open("/proc/mounts", encoding="utf-8") as f:
+            mounts = [line.split() for line in f]
+    except OSError:
+        return None
+    return next((m[1] for m in mounts if m[2] == "hugetlbfs" and "pagesize=1024M" not in m[3] and os.access(m[1], os.W_OK)), None)
+
+
+def example(checks, program, options, folder):
+    """The example of the hotplug manual: 6 GB of RAM, modules of 1 GB and 256 MB from the start, 2 GB more later. Twice where
+    the host has 2 MiB pages to spare: they are for the modules then."""
+    plain = os.path.join(folder, "hugepages-1G"), os.path.join(folder, "hugepages-2MB")
+    for path in plain:
+        os.mkdir(path)
+    huge = huge_pages(GIB + GIB // 4)
+    for first, second in [plain] + ([(huge, huge)] if huge else []):
+        pages = "2 MiB pages" if first == huge else "files"
+        m = Machine(program, "-m", "6GB,slots=4,maxmem=10G", "-object", f"memory-backend-file,id=mem1,size=1G,mem-path={first}", "-device", "pc-dimm,id=dimm1,memdev=mem1",
+                    "-object", f"memory-backend-file,id=mem2,size=256M,mem-path={second}", "-device", "pc-dimm,id=dimm2,memdev=mem2", *options)
+        try:
+            all_of_it = 6 * 1024 + 1024 + 256
+            checks.check(m.grows_to(all_of_it - 300, all_of_it), f"{pages}: 7.25 GiB at the start", m.mib())
+            checks.check(m.command("query-memory-size-summary") == {"base-memory": 6 * GIB, "plugged-memory": GIB + GIB // 4}, f"{pages}: query-memory-size-summary")
+            free = m.run("sed -n 's/^MemFree: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo")
+            checks.check(int(free.split()[-1]) > 6800 << 10, f"{pages}: it is free", free)
+            # More than a fifth of what is there, and the kernel takes movable memory first: the modules.
+            used = m.run("mkdir -p /t && mount -t tmpfs -o size=1500m t /t && dd if=/dev/zero of=/t/all bs=1M count=1300 2>&1 | tail -1; "
+                         "cat /t/all | md5sum; umount /t")
+            checks.check("72214008be35f6ee48439c112a4fe1c0" in used, f"{pages}: 1300 MiB of it can be used", used)
+            if first == huge:
+                with open(f"/proc/{m.process.pid}/status", encoding="ascii") as f:
+                    there = int(f.read().split("HugetlbPages:")[1].split()[0])
+                checks.check(1200 << 10 <= there <= 1280 << 10, f"{pages}: they are the modules", there)
+            for n in (3, 4):
+                add(m, n)
+            checks.check(m.grows_to(all_of_it + 2048 - 300, all_of_it + 2048), f"{pages}: 2 GiB more", m.mib())
+            m.command("object-add", **{"qom-type": "memory-backend-ram", "id": "mem5", "size": GIB // 4})
+            checks.refused(m, "all 4 memory slots are in use", f"{pages}: no fifth one", "device_add", driver="pc-dimm", id="dimm5", memdev="mem5")
+            checks.check(m.run("dmesg -r | grep '^<[0-3]>'") == "", f"{pages}: no errors in the guest's log", m.run("dmesg -r | grep '^<[0-3]>'"))
+        finally:
+            m.close()
+
+
 def main():
-    program, options = sys.argv[1], sys.argv[2:]
+    program, options = sys.argv[1], [o for o in sys.argv[2:] if not o.startswith("only=")]
+    only = [o[5:] for o in sys.argv[2:] if o.startswith("only=")]
     checks = Checks()
     with tempfile.TemporaryDirectory() as folder:
-        hot(checks, program, options, folder)
-        cold(checks, program, options, folder)
+        for part in (hot, cold, example):
+            if not only or part.__name__ in only:
+                part(checks, program, options, folder)
     print(f"1..{checks.n}")
     return 1 if checks.failed else 0
 

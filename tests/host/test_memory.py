@@ -6,6 +6,7 @@ import os
 import random
 import re
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -49,6 +50,26 @@ def test_refused(program, folder):
             except Error as problem:
                 assert re.search(words, problem.text), problem
         assert [b["id"] for b in vm.ask("query-memdev")] == ["pc.ram"]
+
+
+def test_too_much(program, folder):
+    """RAM that the host does not promise is refused at the start, with the figures; reserve=off has it start."""
+    with open("/proc/sys/vm/overcommit_memory", encoding="ascii") as f:
+        mode = int(f.read())
+    if mode == 1:
+        return
+    with open("/proc/meminfo", encoding="ascii") as f:
+        meminfo = {name: int(rest.split()[0]) << 10 for name, rest in (line.split(":") for line in f)}
+    there = meminfo["CommitLimit"] if mode == 2 else meminfo["MemTotal"] + meminfo["SwapTotal"]
+    size = (there >> 30) + 2
+    for options in (["-m", f"{size}G"], ["-m", f"{size}G", "-object", f"memory-backend-ram,id=all,size={size}G", "-machine", "memory-backend=all"],
+                    ["-m", f"size={size << 10},slots=2,maxmem={size * 2}G"]):
+        done = subprocess.run([program, "-accel", "qtest", "-display", "none", *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        said = re.fullmatch(rf"qemu-system-x86_64: -[^\n]*: cannot reserve {size} GiB of guest memory: [^\n]* ([\d.]+) GiB[^\n]*\n", done.stderr)
+        assert done.returncode == 1 and said, (done.returncode, done.stderr)
+        assert mode == 2 or abs(float(said[1]) - there / (1 << 30)) < 0.01, (done.stderr, there)
+    with Vm(program, folder, "-accel", "qtest", "-m", f"{size}G", "-object", f"memory-backend-ram,id=all,size={size}G,reserve=off", "-machine", "memory-backend=all") as vm:
+        assert vm.ask("query-memory-size-summary")["base-memory"] == size << 30
 
 
 def test_hostile(program, folder):
@@ -110,7 +131,7 @@ def test_large(program, folder):
 
 def main():
     failed = 0
-    tests = [test_kinds, test_refused, test_hostile, test_large]
+    tests = [test_kinds, test_refused, test_too_much, test_hostile, test_large]
     for number, test in enumerate(tests, 1):
         with tempfile.TemporaryDirectory() as folder:
             try:

@@ -5,6 +5,7 @@ Usage: test_qmp.py PROGRAM [NAME...]"""
 import base64
 import json
 import os
+import random
 import re
 import socket
 import struct
@@ -185,6 +186,39 @@ class Tests:
             vm.qmp.event("SHUTDOWN", guest=False, reason="host-qmp-quit")
             assert vm.end()[0] == 0
 
+    def test_disconnects(self):
+        """Clients go in the middle of anything: of a request, of its answer, of what it started."""
+        second, third, rng = self.path("second"), self.path("third"), random.Random(5)
+        requests = [("object-add", {"qom-type": "memory-backend-ram", "id": "m1", "size": 16 << 20, "prealloc": True}), ("device_add", {"driver": "pc-dimm", "id": "d1", "memdev": "m1"}),
+                    ("query-qmp-schema", {}), ("chardev-add", {"id": "c1", "backend": {"type": "ringbuf", "data": {}}}), ("stop", {}), ("cont", {}), ("system_reset", {}),
+                    ("dump-guest-memory", {"paging": False, "protocol": "file:/dev/null", "detach": True}), ("query-cpu-definitions", {}), ("human-monitor-command", {"command-line": "info mtree"}),
+                    ("device_del", {"id": "d1"}), ("object-del", {"id": "m1"}), ("chardev-remove", {"id": "c1"}), ("query-cpu-model-expansion", {"type": "full", "model": {"name": "max"}})]
+        lines = b"info registers\ndevice_add pc-dimm,memdev=\tx\ninfo qtree\nstop\nhelp\ncont\nx /100x 0\n"
+        with self.vm("-machine", "pc", "-qmp", f"unix:{second},server=on,wait=off", "-monitor", f"unix:{third},server=on,wait=off", base=["-accel", "tcg", "-m", "64M,slots=4,maxmem=1G"]) as vm:
+            for _ in range(80):
+                human = rng.randrange(4) == 0
+                data = lines * 3 if human else b'{"execute": "qmp_capabilities"}' + b"".join(
+                    json.dumps({"execute": name, "arguments": arguments}).encode() for name, arguments in rng.choices(requests, k=12))
+                s = socket.socket(socket.AF_UNIX)
+                s.settimeout(TIMEOUT)
+                s.connect(third if human else second)
+                s.sendall(data[:rng.randrange(len(data) + 1)])
+                for n in range(rng.randrange(4)):
+                    try:
+                        assert s.recv(rng.choice((1, 100, 4096)))
+                    except TimeoutError:
+                        assert n, "no greeting"
+                    s.settimeout(0.02)  # there need not be more
+                if rng.randrange(3) == 0:
+                    s.shutdown(rng.choice((socket.SHUT_RD, socket.SHUT_WR)))
+                s.close()
+                assert vm.ask("query-status")["status"] in ("running", "paused", "prelaunch")
+            while vm.ask("query-dump")["status"] == "active":
+                time.sleep(0.01)
+            vm.ask("cont")
+            assert vm.ask("query-status")["running"]
+            Client(second).ask("query-name")
+
     def test_reader_that_sleeps(self):
         """A client that does not read stops being served, and the machine goes on."""
         with self.vm("-machine", "none", base=["-accel", "tcg", "-m", "32M"]) as vm:
@@ -203,15 +237,19 @@ class Tests:
             assert vm.ask("query-status")["running"]
 
     def test_speed(self):
-        """5,000 query-status a second is what is promised on an idle machine; here a tenth of it must do."""
+        """5,000 query-status a second on one connection, also when the host is busy: the best of some tries counts."""
         with self.vm("-machine", "none") as vm:
-            n, start = 2000, time.monotonic()
-            for i in range(n):
-                vm.qmp.send(b'{"execute": "query-status"}')
-                vm.qmp.message()
-            rate = n / (time.monotonic() - start)
-            print(f"# {rate:.0f} query-status a second")
-            assert rate > 500
+            best = 0
+            for _ in range(10):
+                n, start = 1000, time.monotonic()
+                for _ in range(n):
+                    vm.qmp.send(b'{"execute": "query-status"}')
+                    vm.qmp.message()
+                best = max(best, n / (time.monotonic() - start))
+                if best > 5000:
+                    break
+            print(f"# {best:.0f} query-status a second")
+            assert best > 5000
 
     # --- the run state ---
 
