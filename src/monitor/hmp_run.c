@@ -253,14 +253,8 @@ static bool cmd_one_insn(Hmp *h, Error *err)
     if (strcmp(accel, "tcg") != 0) {
         return error_set(err, "one-insn-per-tb is a property of the accelerator tcg; this machine runs on '%s'", accel);
     }
-    g_autoptr(Json) now = object_get(&h->machine->accel->obj, "one-insn-per-tb", err);
-    bool want           = !hmp_given(h, "option") || hmp_number(h, "option");
-    if (!now) {
-        return false;
-    }
-    return now->boolean == want ||
-           error_set(err, "one-insn-per-tb is chosen when the machine starts (-accel tcg,one-insn-per-tb=%s)",
-                     want ? "on" : "off");
+    g_autoptr(Json) want = json_new_bool(!hmp_given(h, "option") || hmp_number(h, "option"));
+    return object_set(&h->machine->accel->obj, "one-insn-per-tb", want, false, err);
 }
 
 static const char *const watchdog_choices[] = { "reset", "shutdown", "poweroff",   "pause",
@@ -335,7 +329,7 @@ HMP_COMMANDS(run) = {
       .run    = cmd_gdbserver },
     { .name   = "one-insn-per-tb",
       .params = "[on|off]",
-      .help   = "is every guest instruction run by itself? (chosen at the start)",
+      .help   = "runs each guest instruction by itself, for logs, or not",
       .args   = { { "option", HMP_ON_OFF, .optional = true } },
       .run    = cmd_one_insn },
     {},
