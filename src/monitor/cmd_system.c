@@ -111,47 +111,6 @@ static bool query_none(Monitor *mon, void *args, Json **result, Error *err)
     return true;
 }
 
-/* --- trace events: there are none (the -d log is HMP's "log") --- */
-
-typedef struct TraceArgs {
-    char   *name;
-    bool    enable, ignore_unavailable, has_vcpu;
-    int64_t vcpu;
-} TraceArgs;
-
-#define TRACE_NAME FIELD(TraceArgs, name, "name", .required = true, .help = "of events, with * and ?")
-#define TRACE_VCPU                                                                                                     \
-    FIELD(TraceArgs, vcpu, "vcpu", .has_offset = 1 + offsetof(TraceArgs, has_vcpu), .help = "only for this vCPU")
-
-static const Field trace_get_args[] = { TRACE_NAME, TRACE_VCPU, {} };
-static const Field trace_set_args[] = {
-    TRACE_NAME,
-    FIELD(TraceArgs, enable, "enable", .required = true, .help = "on or off"),
-    FIELD(TraceArgs, ignore_unavailable, "ignore-unavailable", .help = "leave out those that are not built in"),
-    TRACE_VCPU,
-    {},
-};
-static const MemberFeature trace_features[] = { { "vcpu", "deprecated" }, {} };
-static const char *const   trace_states[]   = { "unavailable", "disabled", "enabled", NULL };
-static const Field         trace_info[] = { QMP_STRING("name"), QMP_ENUM("state", trace_states), QMP_BOOL("vcpu"), {} };
-static const Field         trace_result = QMP_LIST("", trace_info);
-
-static bool match_no_event(const char *name, Error *err)
-{
-    return strpbrk(name, "*?") || error_set(err, "no trace event '%s'", name);
-}
-
-static bool trace_event_get_state(Monitor *mon, void *args, Json **result, Error *err)
-{
-    *result = json_new_list();
-    return match_no_event(((TraceArgs *)args)->name, err);
-}
-
-static bool trace_event_set_state(Monitor *mon, void *args, Json **result, Error *err)
-{
-    return match_no_event(((TraceArgs *)args)->name, err);
-}
-
 MONITOR_COMMANDS(system) = {
     { .name      = "set-action",
       .args      = action_args,
@@ -164,19 +123,6 @@ MONITOR_COMMANDS(system) = {
       .args_size = sizeof(WatchdogArgs),
       .help      = "what to do when a watchdog fires",
       .run       = watchdog_set_action },
-    { .name            = "trace-event-get-state",
-      .args            = trace_get_args,
-      .args_size       = sizeof(TraceArgs),
-      .result          = &trace_result,
-      .member_features = trace_features,
-      .help            = "which trace events are on",
-      .run             = trace_event_get_state },
-    { .name            = "trace-event-set-state",
-      .args            = trace_set_args,
-      .args_size       = sizeof(TraceArgs),
-      .member_features = trace_features,
-      .help            = "switches trace events",
-      .run             = trace_event_set_state },
     { .name = "system_wakeup", .help = "ends the guest's sleep", .run = system_wakeup },
     { .name = "inject-nmi", .help = "raises an NMI on all vCPUs", .run = inject_nmi },
     { .name = "rtc-reset-reinjection",

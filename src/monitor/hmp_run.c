@@ -1,5 +1,6 @@
 /* HMP: run control, and what else acts on the machine as a whole. */
 
+#include "base/trace.h"
 #include "cpu/x86/mce.h"
 #include "debug/gdbstub.h"
 #include "devices/timer/mc146818rtc.h"
@@ -190,6 +191,11 @@ static bool cmd_log(Hmp *h, Error *err)
     }
     HmpPause pause = hmp_pause(h->machine);
     log->items     = want.items;
+    for (int i = 0; i < TRACE_COUNT; i++) {
+        if (trace_on(&want, (TraceId)i)) {
+            trace_switch(log, (TraceId)i, true);
+        }
+    }
     hmp_unpause(h->machine, pause);
     return true;
 }
@@ -200,12 +206,6 @@ static bool cmd_logfile(Hmp *h, Error *err)
     bool     ok    = log_open_file(h->machine->platform.log, hmp_text(h, "filename"), err);
     hmp_unpause(h->machine, pause);
     return ok;
-}
-
-static bool cmd_trace_event(Hmp *h, Error *err)
-{
-    hmp_print(h, "unknown event \"%s\"\n", hmp_text(h, "name"));
-    return true;
 }
 
 static bool cmd_sync_profile(Hmp *h, Error *err)
@@ -310,13 +310,6 @@ HMP_COMMANDS(run) = {
       .help   = "where the log goes from now on",
       .args   = { { "filename", HMP_FILE } },
       .run    = cmd_logfile },
-    { .name   = "trace-event",
-      .params = "name on|off [vcpu]",
-      .help   = "switches a trace point on or off; there are none yet",
-      .args   = { { "name", HMP_STRING },
-                  { "option", HMP_ON_OFF },
-                  { "vcpu", HMP_INT32, .optional = true, .words = HMP_WORDS_CPUS } },
-      .run    = cmd_trace_event },
     { .name   = "sync-profile",
       .params = "[on|off|reset]",
       .help   = "is the waiting for locks measured? (it cannot be yet)",

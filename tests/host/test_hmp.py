@@ -313,7 +313,7 @@ def actions(vm, folder):
         ("boot_set cc", "Error: 'c' is there twice\n"),
         ("boot_set z", "Error: 'z' is no drive of a PC: a and b are floppies, c the disk, d the CD-ROM, n the "
                        "network\n"),
-        ("trace-event x on", 'unknown event "x"\n'),
+        ("trace-event x on", "Error: no trace event 'x'\n"),
         ("trace-event x", "Expected 'on' or 'off'\n" + help_of("trace-event")),
         ("sync-profile", "sync-profile is off\n"),
         ("sync-profile on", "Error: sync-profile on: not supported yet\n"),

@@ -140,6 +140,86 @@ class Tests:
         with self.vm() as vm:
             assert "accelerator tcg" in vm.qmp.human("one-insn-per-tb on")
 
+    # --- trace events ---
+
+    def run(self, *options):
+        """The program with options that end it: what it says, and its exit status."""
+        done = subprocess.run([self.program, "-machine", "none", "-nodefaults", "-display", "none", *options], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT)
+        return done.returncode, done.stdout.decode() + done.stderr.decode()
+
+    def test_trace_options(self):
+        status, text = self.run("-trace", "help")
+        names = [line.split()[0] for line in text.splitlines()]
+        assert status == 0 and "runstate_set" in names and "memory_region_ops_read" in names
+        patterns = self.path("patterns", b"# comment\n\n  runstate_* # and another\nqdev_reset\n-qdev_*\n")
+        log = self.path("log")
+        with self.vm("-trace", f"events={patterns}", "-trace", f"enable=handle_qmp*,file={log}", "-d", "trace:ps2*") as vm:
+            on = [e["name"] for e in vm.ask("trace-event-get-state", name="*") if e["state"] == "enabled"]
+            assert on == ["ps2_write_keyboard", "ps2_write_mouse", "runstate_set", "handle_qmp_command"], on
+            vm.ask("stop")
+            vm.ask("query-name")
+            with open(log) as f:
+                lines = f.read().splitlines()
+            assert "runstate_set prelaunch -> running" in lines and "runstate_set running -> paused" in lines, lines
+            assert lines[-1] == "handle_qmp_command query-name"
+        for option, says in (("nosuch", "no trace event 'nosuch'"), ("nosuch*", "no trace event matches 'nosuch*'"), ("runstate_st", "did you mean 'runstate_set'"),
+                             ("events=/nosuch/file", "No such file"), ("file=/nosuch/file", "No such file"), ("foo=1", "foo"),
+                             (f"events={self.path('wrong', b'runstate_set' + bytes([10]) + b'-nosuch')}", ":2: no trace event 'nosuch'")):
+            status, text = self.run("-trace", option)
+            assert status == 1 and says in text and text.count("\n") == 1, (option, text)
+        status, text = self.run("-D", log, "-trace", f"file={log}")
+        assert status == 1 and "another file" in text
+        status, text = self.run("-d", "trace:nosuch")
+        assert status == 1 and "no trace event 'nosuch'" in text
+
+    def test_trace_events(self):
+        """Each of them on a PC; switched by QMP, HMP and the log items."""
+        log = self.path("events")
+        with self.vm("-D", log, "-device", "virtio-balloon-pci") as vm:
+            human = vm.qmp.human
+
+            def traced(*lines):
+                before = os.path.getsize(log)
+                for line in lines:
+                    human(line)
+                with open(log) as f:
+                    f.seek(before)
+                    return [text.split(" ", 1) for text in f.read().splitlines()]
+            events = [e["name"] for e in vm.ask("trace-event-get-state", name="*")]
+            assert all(e == {"name": e["name"], "state": "disabled", "vcpu": False} for e in vm.ask("trace-event-get-state", name="*"))
+            assert human("info trace-events").splitlines() == [f"{name} : state 0" for name in events]
+            assert traced("i/b 0x60", "system_reset") == []
+            assert human("trace-event * on") == ""
+            seen = traced("i/b 0x71", "o/b 0x70 0", "o/b 0x60 0xed", "o/b 0x64 0xd4", "o/b 0x60 0xf2", "o/h 0x510 5", "o/w 0xcf8 0x80000000", "i/w 0xcfc", "o/w 0xcfc 0", "system_reset", "stop")
+            for name, says in (("memory_region_ops_read", "name 'rtc"), ("memory_region_ops_write", "value 0xf2 size 1 name 'i8042-data'"), ("ps2_write_keyboard", "val 0xed"),
+                               ("ps2_write_mouse", "val 0xf2"), ("fw_cfg_select", "key 0x5, there"), ("pci_cfg_read", "@0x0 -> 0x"), ("pci_cfg_write", "@0x0 <- 0x0"),
+                               ("qdev_reset", "mc146818rtc"), ("runstate_set", "running -> paused"), ("handle_qmp_command", "human-monitor-command"),
+                               ("monitor_protocol_event_emit", "STOP")):
+                assert any(n == name and says in text for n, text in seen), (name, [s for s in seen if s[0] == name])
+            vm.ask("trace-event-set-state", name="*", enable=False)
+            assert traced("i/b 0x60", "system_reset") == []
+            vm.ask("trace-event-set-state", name="*_region_ops_wr?te", enable=True, ignore_unavailable=True)
+            assert human("info trace-events memory*") == "memory_region_ops_read : state 0\r\nmemory_region_ops_write : state 1\r\n"
+            assert {n for n, _ in traced("i/b 0x60", "o/b 0x70 0")} == {"memory_region_ops_write"}
+            assert human("trace-event memory_region_ops_write off") == "" and human("log trace:memory_region_ops_read") == ""
+            assert {n for n, _ in traced("i/b 0x60", "o/b 0x70 0")} == {"memory_region_ops_read"}
+            assert vm.ask("trace-event-get-state", name="nosuch*") == []
+            for ask in (lambda **more: refused(vm.ask, "trace-event-get-state", **more), lambda **more: refused(vm.ask, "trace-event-set-state", enable=True, **more)):
+                ask(says="did you mean 'runstate_set'", name="runstate_st")
+                ask(says="leave 'vcpu' out", name="runstate_set", vcpu=0)
+            assert "no trace event 'x'" in human("trace-event x on") and "'on' or 'off'" in human("trace-event x")
+            assert "vcpu" in human("info trace-events * 0")
+
+    def test_kvm_trace(self):
+        if not kvm_works():
+            return
+        log = self.path("kvm")
+        with self.vm("-bios", self.path("port.bin", b"\xe4\x80\xeb\xfc".ljust(0xfff0, b"\x90") + b"\xe9\x0d\x00".ljust(16, b"\x90")), "-D", log, "-d", "trace:kvm_run_exit", base=["-accel", "kvm", "-m", "32M"]) as vm:
+            self.wait_until(lambda: os.path.getsize(log) > 100)
+            vm.ask("trace-event-set-state", name="kvm_run_exit", enable=False)
+            with open(log) as f:
+                assert "kvm_run_exit cpu_index 0, reason 2\n" in f.read()
+
 
 def main():
     failures = 0

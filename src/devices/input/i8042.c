@@ -4,6 +4,7 @@
 
 #include "devices/input/i8042.h"
 
+#include "base/trace.h"
 #include "devices/input/keys.h"
 #include "devices/input/ps2.h"
 
@@ -148,9 +149,11 @@ static void data_write(void *opaque, uint64_t offset, uint64_t data, unsigned si
     } else if (command == CMD_WRITE_KBD_OBF || command == CMD_WRITE_AUX_OBF) {
         put_output(s, value, command == CMD_WRITE_AUX_OBF);
     } else if (command == CMD_WRITE_AUX) {
+        trace(s->dev.platform->log, TRACE_PS2_MOUSE, "val 0x%02x", value);
         ps2_mouse_write(&s->mouse, value);
     } else {
         s->ram[0] &= (uint8_t)~MODE_KBD_DISABLED; /* talking to the keyboard turns its clock on */
+        trace(s->dev.platform->log, TRACE_PS2_KEYBOARD, "val 0x%02x", value);
         ps2_keyboard_write(&s->keyboard, value);
     }
     poll_devices(s);
