@@ -272,7 +272,7 @@ def lines(vm):
         ("foo", "unknown command: 'foo'\n"),
         ("infoo", "unknown command: 'infoo' (did you mean 'info'?)\n"),
         ("conts", "unknown command: 'conts' (did you mean 'cont'?)\n"),
-        ("info statos", "unknown command: 'info statos' (did you mean 'status'?)\n"),
+        ("info statuz", "unknown command: 'info statuz' (did you mean 'status'?)\n"),
         ("INFO status", "unknown command: 'INFO' (did you mean 'info'?)\n"),
         ("/", "unknown command: ''\n"),
         ("stop now", "stop|s: extraneous characters at the end of line\n" + help_of("stop")),
@@ -605,7 +605,7 @@ def test_editing(program, folder):
         assert b"VM status" in text and b"\033" not in text, text
         text = vm.run("info history")
         assert text == "0: 'info status'\n1: 'info history'\n", text
-        vm.send(b"info stat\t", b"info status ")
+        vm.send(b"info statu\t", b"info status ")
         assert b"\033" not in vm.send(b"\025info p\t", b"\r\npci       pic       profile   \r\n(qemu) info p")
         vm.raw(b"\025\n")
         vm.quit()
