@@ -38,6 +38,16 @@ void huge_advise(void *start, size_t size)
     (void)madvise(start, size & ~(size_t)(HUGE_PAGE - 1), MADV_HUGEPAGE); /* a kernel without them: all works */
 }
 
+/* Who needs two blocks will need more. */
+static void prepare_next(HugeArena *arena)
+{
+    if (arena->ahead && arena->n > 1 && arena->n == arena->blocks->len) {
+        void *next = huge_new0(HUGE_PAGE);
+        g_ptr_array_add(arena->blocks, next);
+        ahead_ask(arena->ahead, ahead_touch, next, HUGE_PAGE);
+    }
+}
+
 void *huge_arena_new(HugeArena *arena, size_t size)
 {
     enum { ALIGN = 64 };
@@ -52,6 +62,7 @@ void *huge_arena_new(HugeArena *arena, size_t size)
         }
         arena->n++;
         arena->used = 0;
+        prepare_next(arena);
     }
     uint8_t *object = (uint8_t *)g_ptr_array_index(arena->blocks, arena->n - 1) + arena->used;
     arena->used += size;

@@ -4,6 +4,8 @@
 #ifndef QUERN_BASE_HUGE_H
 #define QUERN_BASE_HUGE_H
 
+#include "base/ahead.h"
+
 #include <glib.h>
 
 enum { HUGE_PAGE = 2 << 20 };
@@ -22,6 +24,7 @@ typedef struct HugeArena {
     GPtrArray *blocks; /* of HUGE_PAGE bytes */
     unsigned   n;      /* those in use */
     size_t     used;   /* of the last one */
+    Ahead     *ahead;  /* touches the next one; NULL: nobody does. Has ended before huge_arena_free() */
 } HugeArena;
 
 void *huge_arena_new(HugeArena *arena, size_t size); /* not cleared; size at most HUGE_PAGE */

@@ -634,6 +634,12 @@ ssize_t char_write(CharFrontend *fe, const void *buf, size_t len)
     return n;
 }
 
+bool char_costs_a_call(const CharFrontend *fe)
+{
+    Chardev *chr = fe->chr;
+    return chr && char_type(chr)->write_fd && char_type(chr)->write_fd(chr) >= 0;
+}
+
 void char_write_all(CharFrontend *fe, const void *buf, size_t len)
 {
     const uint8_t *p     = buf;

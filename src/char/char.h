@@ -167,6 +167,7 @@ void    char_set_break(CharFrontend *fe, bool on);
 bool    char_set_modem(CharFrontend *fe, unsigned lines);
 bool    char_get_modem(CharFrontend *fe, unsigned *lines);
 bool    char_is_open(const CharFrontend *fe);
+bool    char_costs_a_call(const CharFrontend *fe); /* each char_write() is a system call */
 bool    char_is_port(const CharFrontend *fe); /* a host's parallel port: char_port() works, char_write() does not */
 bool    char_port(CharFrontend *fe, CharPort what, uint8_t *value);
 

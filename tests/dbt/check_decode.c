@@ -19,23 +19,24 @@ DbtMode check_decode_mode(unsigned number)
     static const uint8_t sizes[6][3] = { { 8, 8, 1 }, { 4, 4, 1 }, { 2, 2, 1 }, { 4, 2, 0 }, { 2, 4, 0 }, { 8, 8, 1 } };
     const uint8_t       *s           = sizes[number % 6];
     bool                 some        = number % 6 == 5;
-    DbtMode              mode        = { .code    = s[0],
-                                         .stack   = s[1],
-                                         .flat    = s[2],
-                                         .popcnt  = true,
-                                         .forward = !some,
-                                         .kernel  = !some,
-                                         .user    = some,
-                                         .stac    = !some,
-                                         .clac    = !some,
-                                         .rdtscp  = true,
-                                         .cx16    = true,
-                                         .lzcnt   = !some,
-                                         .tzcnt   = !some,
-                                         .movbe   = !some,
-                                         .crc32   = true,
-                                         .bmi1    = !some,
-                                         .bmi2    = !some };
+    DbtMode              mode        = { .code      = s[0],
+                                         .stack     = s[1],
+                                         .flat      = s[2],
+                                         .popcnt    = true,
+                                         .forward   = !some,
+                                         .kernel    = !some,
+                                         .user      = some,
+                                         .stac      = !some,
+                                         .clac      = !some,
+                                         .rdtscp    = true,
+                                         .serialize = true,
+                                         .cx16      = true,
+                                         .lzcnt     = !some,
+                                         .tzcnt     = !some,
+                                         .movbe     = !some,
+                                         .crc32     = true,
+                                         .bmi1      = !some,
+                                         .bmi2      = !some };
     /* Any kind of segment, each more than once */
     static const uint8_t kinds[6][6] = {
         { 0 }, { 6, 2, 6, 6, 7, 3 }, { 6, 2, 6, 6, 0, 5 }, { 5, 1, 5, 3, 6, 0 }, { 7, 7, 7, 7, 1, 2 }, { 0 }
@@ -121,7 +122,10 @@ static const char *check_name(const Check *c, char *why)
     case T_CALL: ok = m == ZYDIS_MNEMONIC_CALL && c->op[0].imm.is_relative; break;
     case T_CALLI: ok = m == ZYDIS_MNEMONIC_CALL && c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR; break;
     case T_RET: ok = m == ZYDIS_MNEMONIC_RET && c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR; break;
-    case T_JMP: ok = m == ZYDIS_MNEMONIC_JMP && c->op[0].imm.is_relative; break;
+    case T_JMP:
+        ok = c->in->serialize ? m == ZYDIS_MNEMONIC_SERIALIZE && !c->in->imm
+                              : m == ZYDIS_MNEMONIC_JMP && c->op[0].imm.is_relative;
+        break;
     case T_JMPI: ok = m == ZYDIS_MNEMONIC_JMP && c->z.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR; break;
     case T_LOOP: ok = m == ZYDIS_MNEMONIC_LOOP || m == ZYDIS_MNEMONIC_JCXZ || m == ZYDIS_MNEMONIC_JECXZ; break;
     case T_PUSHSEG: ok = m == ZYDIS_MNEMONIC_PUSH && c->op[0].reg.value == segment; break;

@@ -120,6 +120,35 @@ static void test_transmit(Fixture *f, gconstpointer unused)
     EXPECT(IIR, 0x02);
 }
 
+/* Bytes after the first wait a little for each other; nothing overtakes them, and closing sends them. */
+static void test_gathered(Fixture *f, gconstpointer unused)
+{
+    char buf[64];
+    for (unsigned i = 0; i < 20; i++) {
+        SET(DATA, (uint8_t)('a' + i));
+    }
+    ssize_t got = recv(f->peer, buf, sizeof buf, MSG_DONTWAIT); /* a machine that stops now has sent more than one */
+    g_assert_cmpint(got, >=, 1);
+    gint64 end = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+    while (got < 20 && g_get_monotonic_time() < end) {
+        loop_step(f->loop, false);
+        ssize_t n = recv(f->peer, buf + got, sizeof buf - (size_t)got, MSG_DONTWAIT);
+        got += n > 0 ? n : 0;
+    }
+    g_assert_cmpint(got, ==, 20);
+    g_assert_cmpint(memcmp(buf, "abcdefghijklmnopqrst", 20), ==, 0);
+
+    SET(DATA, '1');
+    SET(DATA, '2');
+    SET(LCR, 0x03); /* other bits of the line: what was sent goes first */
+    g_assert_cmpint(recv(f->peer, buf, sizeof buf, MSG_DONTWAIT), ==, 2);
+    SET(DATA, '3');
+    uart_unrealize(&f->uart);
+    g_assert_cmpint(recv(f->peer, buf, sizeof buf, MSG_DONTWAIT), ==, 1);
+    g_auto(Error) err = {};
+    g_assert_true(uart_realize(&f->uart, f->hub, "c", loop_clocks(f->loop), &err));
+}
+
 /* While the other side takes nothing the transmitter is busy. */
 static void test_back_pressure(Fixture *f, gconstpointer unused)
 {
@@ -275,6 +304,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     TEST("reset", test_reset);
     TEST("transmit", test_transmit);
+    TEST("gathered", test_gathered);
     TEST("back-pressure", test_back_pressure);
     TEST("receive", test_receive);
     TEST("trigger", test_trigger_and_timeout);

@@ -47,8 +47,15 @@ static bool map_views(Dbt *dbt, Error *err)
     return true;
 }
 
-/* Code has come to be at `at` (executable view), with `used` bytes of the piece around it in use: the host's TLBs are
- * to hold the piece as one page. The kernel may not know how (Linux before 6.1) or have none: all works without. */
+/* The host's TLBs are to hold a piece as one page. The kernel may not know how (Linux before 6.1) or have none: all
+ * works without. */
+static void collapse(void *piece, size_t size)
+{
+    (void)*(const volatile uint8_t *)piece; /* there must be a page */
+    (void)madvise(piece, size, MADV_COLLAPSE);
+}
+
+/* Code has come to be, or soon will, at `at` (executable view), with `used` bytes of the piece around it in use. */
 static void make_huge(Dbt *dbt, const uint8_t *at, size_t used)
 {
     size_t offset = (size_t)(at - dbt->rx), piece = offset / DBT_PIECE;
@@ -56,12 +63,9 @@ static void make_huge(Dbt *dbt, const uint8_t *at, size_t used)
     if (dbt->pieces[piece] || (piece + 1) * DBT_PIECE > dbt->size || (first && used < DBT_PIECE / 4)) {
         return;
     }
-    dbt->pieces[piece]      = true;
-    uint8_t *const views[2] = { dbt->rw + piece * DBT_PIECE, dbt->rx + piece * DBT_PIECE };
-    for (unsigned i = 0; i < 2; i++) {
-        (void)*(const volatile uint8_t *)views[i]; /* there must be a page */
-        (void)madvise(views[i], DBT_PIECE, MADV_COLLAPSE);
-    }
+    dbt->pieces[piece] = true;
+    ahead_ask(dbt->ahead, collapse, dbt->rw + piece * DBT_PIECE, DBT_PIECE);
+    ahead_ask(dbt->ahead, collapse, dbt->rx + piece * DBT_PIECE, DBT_PIECE);
 }
 
 Dbt *dbt_new(size_t size, Error *err)
@@ -74,7 +78,8 @@ Dbt *dbt_new(size_t size, Error *err)
         g_free(dbt);
         return NULL;
     }
-    dbt->bmi2 = __builtin_cpu_supports("bmi2");
+    dbt->ahead = ahead_new();
+    dbt->bmi2  = __builtin_cpu_supports("bmi2");
     dbt_make_stubs(dbt);
     dbt->listener = (RamCodeListener){ .written = dbt_ram_written, .opaque = dbt };
     /* Whole pieces if there are enough; the first region has the stubs before it. */
@@ -86,6 +91,7 @@ Dbt *dbt_new(size_t size, Error *err)
             .size   = part - stubs,
             .units  = g_ptr_array_new(),
             .starts = g_array_new(false, false, sizeof(DbtStart)),
+            .memory = { .ahead = dbt->ahead },
         };
     }
     dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtUnit *));
@@ -133,6 +139,7 @@ void dbt_free(Dbt *dbt)
     if (!dbt) {
         return;
     }
+    ahead_free(dbt->ahead);
     for (unsigned i = 0; i < DBT_REGIONS; i++) {
         huge_arena_free(&dbt->regions[i].memory);
         g_ptr_array_free(dbt->regions[i].units, true);
@@ -175,6 +182,10 @@ bool dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t *
     make_huge(dbt, *hot_at + hot - 1, r->hot_used);
     if (cold) {
         make_huge(dbt, *cold_at, r->cold_used);
+    }
+    if (r->size - r->hot_used - r->cold_used > DBT_PIECE) { /* where they will be after half a piece more */
+        make_huge(dbt, *hot_at + hot + DBT_PIECE / 2, r->hot_used);
+        make_huge(dbt, *cold_at - DBT_PIECE / 2, r->cold_used);
     }
     return true;
 }

@@ -509,6 +509,7 @@ struct Dbt {
     uint8_t            *space; /* addresses that both lie in */
     size_t              space_size;
     bool               *pieces; /* of DBT_PIECE bytes: made a huge page */
+    Ahead              *ahead;  /* touches memory before it is needed */
     DbtRegion           regions[DBT_REGIONS];
     unsigned            region; /* in use */
     const uint8_t      *stubs[N_STUBS];

@@ -104,9 +104,10 @@ typedef struct DbtInsn {
     uint8_t  read, write; /* FL_* read, and surely overwritten */
     uint8_t  imm_size;
     bool     memory, rip_relative, ext, lock;
-    bool     faults; /* may fault, or leave to C */
-    bool     raises; /* the host's units may raise an exception */
-    uint8_t  extra;  /* number of its entry in the unit's table of C instructions or vector forms */
+    bool     faults;    /* may fault, or leave to C */
+    bool     serialize; /* T_JMP that is SERIALIZE */
+    bool     raises;    /* the host's units may raise an exception */
+    uint8_t  extra;     /* number of its entry in the unit's table of C instructions or vector forms */
     int32_t  disp;
     int64_t  imm; /* sign-extended; branches: displacement from the end of the instruction */
 } DbtInsn;
@@ -127,7 +128,7 @@ typedef struct DbtMode {
     bool user;          /* CPL 3 */
     bool stac;          /* 64-bit ring 0, SMAP is in force */
     bool clac;          /* the same, and AC keeps it from being */
-    bool cx16, rdtscp;
+    bool cx16, rdtscp, serialize;
     bool popcnt, lzcnt, tzcnt, movbe, crc32, bmi1, bmi2; /* CPUID */
 } DbtMode;
 

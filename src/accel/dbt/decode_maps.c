@@ -59,6 +59,11 @@ bool dec_map_0f(DbtCursor *c)
             in->t = b == 0xca ? T_CLAC : T_STAC;
             return true;
         }
+        if (b == 0xe8 && mode->serialize && !c->rep && !c->repne) {
+            in->t         = T_JMP; /* to the next instruction: another vCPU may have written it */
+            in->serialize = true;
+            return true;
+        }
         if (b == 0xf9 && mode->rdtscp) {
             in->t      = T_RDTSC;
             in->map    = 2;

@@ -369,7 +369,14 @@ void emit_flow(Tr *t, const DbtInsn *in)
     uint64_t target = next + (uint64_t)in->imm;
 
     switch (in->t) {
-    case T_JMP: emit_exit(t, target, -1, t->live_taken[t->i]); break;
+    case T_JMP:
+        if (in->serialize) { /* MFENCE for its stores; code is fetched anew by the way to the next unit */
+            asm_8(a, 0x0f);
+            asm_8(a, 0xae);
+            asm_8(a, 0xf0);
+        }
+        emit_exit(t, target, -1, t->live_taken[t->i]);
+        break;
     case T_JCC:
         flags_need_for(t, in->read);
         emit_exit(t, target, in->op & 15, t->live_taken[t->i]);

@@ -28,26 +28,27 @@ static DbtMode mode_of(const X86Cpu *cpu)
     bool       smap = cpu->code_size == X86_CODE64 && !cpu->cpl && cpu->cr4 & CR4_SMAP;
     X86TlbMode mode = x86_tlb_mode(cpu);
     DbtMode    m    = {
-              .code    = cpu->code_size == X86_CODE64   ? 8
-                         : cpu->code_size == X86_CODE32 ? 4
-                                                        : 2,
-              .stack   = cpu->stack_size,
-              .flat    = cpu->flat,
-              .limit   = cpu->seg[X86_CS].limit,
-              .forward = !(cpu->eflags & EFLAGS_DF),
-              .kernel  = cpu->cpl == 0,
-              .user    = cpu->cpl == 3,
-              .stac    = smap && mode == X86_TLB_KERNEL_SMAP,
-              .clac    = smap && mode == X86_TLB_KERNEL_OPEN,
-              .rdtscp  = x86_has(cpu, X86_FEATURE_RDTSCP),
-              .cx16    = x86_has(cpu, X86_FEATURE_CX16),
-              .popcnt  = x86_has(cpu, X86_FEATURE_POPCNT),
-              .lzcnt   = x86_has(cpu, X86_FEATURE_ABM),
-              .tzcnt   = x86_has(cpu, X86_FEATURE_BMI1),
-              .movbe   = x86_has(cpu, X86_FEATURE_MOVBE),
-              .crc32   = x86_has(cpu, X86_FEATURE_SSE4_2),
-              .bmi1    = x86_has(cpu, X86_FEATURE_BMI1),
-              .bmi2    = x86_has(cpu, X86_FEATURE_BMI2),
+              .code      = cpu->code_size == X86_CODE64   ? 8
+                           : cpu->code_size == X86_CODE32 ? 4
+                                                          : 2,
+              .stack     = cpu->stack_size,
+              .flat      = cpu->flat,
+              .limit     = cpu->seg[X86_CS].limit,
+              .forward   = !(cpu->eflags & EFLAGS_DF),
+              .kernel    = cpu->cpl == 0,
+              .user      = cpu->cpl == 3,
+              .stac      = smap && mode == X86_TLB_KERNEL_SMAP,
+              .clac      = smap && mode == X86_TLB_KERNEL_OPEN,
+              .rdtscp    = x86_has(cpu, X86_FEATURE_RDTSCP),
+              .serialize = x86_has(cpu, X86_FEATURE_SERIALIZE),
+              .cx16      = x86_has(cpu, X86_FEATURE_CX16),
+              .popcnt    = x86_has(cpu, X86_FEATURE_POPCNT),
+              .lzcnt     = x86_has(cpu, X86_FEATURE_ABM),
+              .tzcnt     = x86_has(cpu, X86_FEATURE_BMI1),
+              .movbe     = x86_has(cpu, X86_FEATURE_MOVBE),
+              .crc32     = x86_has(cpu, X86_FEATURE_SSE4_2),
+              .bmi1      = x86_has(cpu, X86_FEATURE_BMI1),
+              .bmi2      = x86_has(cpu, X86_FEATURE_BMI2),
     };
     for (unsigned i = 0; i < X86_N_SEG && m.code != 8; i++) {
         m.seg[i] = (uint8_t)x86_segment_kind(cpu->segment_key, i);

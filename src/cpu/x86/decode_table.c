@@ -226,6 +226,7 @@ static const X86Mnemonic mnemonics[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     ROW(LFENCE, system, NEEDS(SSE2)),
     ROW(SFENCE, system, NEEDS(SSE)),
     ROW(MFENCE, system, NEEDS(SSE2)),
+    ROW(SERIALIZE, system, NEEDS(SERIALIZE), ENDS),
     ROW(CPUID, system, .arg = 0),
     ROW(RDTSC, system, NEEDS(TSC)),
     ROW(RDTSCP, system, NEEDS(RDTSCP)),

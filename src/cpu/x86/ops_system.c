@@ -525,6 +525,7 @@ static const SystemRow system_rows[] = {
     { ZYDIS_MNEMONIC_LFENCE, fence, 0 },
     { ZYDIS_MNEMONIC_SFENCE, fence, 0 },
     { ZYDIS_MNEMONIC_MFENCE, fence, 0 },
+    { ZYDIS_MNEMONIC_SERIALIZE, fence, 0 }, /* fetches nothing ahead: the block ends */
     { ZYDIS_MNEMONIC_CPUID, cpuid, 0 },
     { ZYDIS_MNEMONIC_RDTSC, rdtsc, 0 },
     { ZYDIS_MNEMONIC_RDTSCP, rdtscp, 0 },

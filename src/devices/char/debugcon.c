@@ -1,6 +1,7 @@
 /* isa-debugcon: a port whose bytes go to a chardev, and that can be told by what it reads as.
  * Specification: the Bochs port E9 hack. Under the machine lock. */
 
+#include "char/gather.h"
 #include "devices/device.h"
 
 typedef struct DebugCon {
@@ -8,6 +9,7 @@ typedef struct DebugCon {
     char        *chardev;
     uint32_t     iobase, readback;
     CharFrontend fe;
+    CharGather   out;
     Region       ports;
 } DebugCon;
 
@@ -25,8 +27,7 @@ static uint64_t debugcon_read(void *opaque, uint64_t offset, unsigned size)
 
 static void debugcon_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
-    uint8_t c = (uint8_t)value;
-    char_write_all(&((DebugCon *)opaque)->fe, &c, 1);
+    char_gather_put_all(&((DebugCon *)opaque)->out, (uint8_t)value);
 }
 
 static const IoOps debugcon_ops = {
@@ -36,6 +37,7 @@ static const IoOps debugcon_ops = {
 static bool debugcon_realize(Device *dev, Error *err)
 {
     DebugCon *d = (DebugCon *)dev;
+    char_gather_init(&d->out, &d->fe, loop_clocks(char_hub_loop(dev->platform->chars)));
     if (!char_attach_id(&d->fe, dev->platform->chars, d->chardev, err)) {
         return false;
     }
@@ -47,6 +49,7 @@ static bool debugcon_realize(Device *dev, Error *err)
 static void debugcon_unrealize(Device *dev)
 {
     DebugCon *d = (DebugCon *)dev;
+    char_gather_clear(&d->out);
     char_detach(&d->fe);
     region_unmap(&d->ports);
     region_destroy(&d->ports);

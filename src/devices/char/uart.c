@@ -178,6 +178,7 @@ static void update_line(Uart *u)
         .data_bits = (uint8_t)(5 + (u->lcr & LCR_BITS)),
         .stop_bits = u->lcr & LCR_STOP ? 2 : 1,
     };
+    char_gather_flush(&u->out);
     char_set_line(&u->fe, &line);
 }
 
@@ -305,7 +306,7 @@ static void transmit(Uart *u)
         if (u->mcr & MCR_LOOP) {
             receive(u, c);
             start_timeout(u);
-        } else if (char_write(&u->fe, &c, 1) == 0) {
+        } else if (!char_gather_put(&u->out, c)) {
             return; /* uart_writable() goes on */
         }
         fifo_pop(&u->transmit);
@@ -319,6 +320,7 @@ static void transmit(Uart *u)
 static void uart_writable(void *opaque)
 {
     Uart *u = opaque;
+    char_gather_flush(&u->out);
     transmit(u);
     update_irq(u);
 }
@@ -383,6 +385,7 @@ static void write_lcr(Uart *u, uint8_t value)
                 start_timeout(u);
             }
         } else {
+            char_gather_flush(&u->out);
             char_set_break(&u->fe, u->breaking);
         }
     }
@@ -392,6 +395,7 @@ static void write_lcr(Uart *u, uint8_t value)
 static void update_modem_outputs(Uart *u)
 {
     uint8_t mcr = u->mcr & MCR_LOOP ? 0 : u->mcr;
+    char_gather_flush(&u->out);
     char_set_modem(&u->fe, (mcr & MCR_RTS ? CHAR_RTS : 0) | (mcr & MCR_DTR ? CHAR_DTR : 0));
 }
 
@@ -501,6 +505,7 @@ bool uart_realize(Uart *u, CharHub *hub, const char *chardev, Clocks *clocks, Er
     u->clocks = clocks;
     timer_init(&u->timeout, clocks, VIRTUAL_CLOCK, timeout_due, u);
     timer_init(&u->poll, clocks, REALTIME_CLOCK, poll_modem, u);
+    char_gather_init(&u->out, &u->fe, clocks);
     uart_reset(u);
     if (!char_attach_id(&u->fe, hub, chardev, err)) {
         return false;
@@ -516,6 +521,7 @@ void uart_unrealize(Uart *u)
 {
     timer_cancel(&u->timeout);
     timer_cancel(&u->poll);
+    char_gather_clear(&u->out);
     char_detach(&u->fe);
 }
 

@@ -3,7 +3,7 @@
 #ifndef QUERN_DEVICES_CHAR_UART_H
 #define QUERN_DEVICES_CHAR_UART_H
 
-#include "char/char.h"
+#include "char/gather.h"
 #include "desc/field.h"
 #include "devices/irq.h"
 #include "loop/loop.h"
@@ -19,6 +19,7 @@ typedef struct UartFifo {
 
 typedef struct Uart {
     CharFrontend fe;
+    CharGather   out;
     IrqLine      irq;
     Clocks      *clocks;
     uint32_t     baudbase; /* input clock divided by 16, 115200 on a PC; not 0 */
