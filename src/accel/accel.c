@@ -139,6 +139,7 @@ Accel *accel_new(const Json *options, bool lenient, MachineLock *lock, Clocks *c
         accel_free(accel);
         return NULL;
     }
+    accel->obj.complete = true;
     return accel;
 }
 

@@ -60,6 +60,9 @@ struct AccelType {
     bool (*dirty_log)(Accel *accel, RamBlock *ram, bool on, Error *err);
     void (*dirty_sync)(Accel *accel, RamBlock *ram);
     void (*statistics)(Accel *accel, GString *out); /* what "info jit" shows: lines of text */
+    /* Statistics of a vCPU or (NULL) of the VM, as query-stats has them: a list of objects with "name" and "value", or
+     * with `schema` of what query-stats-schemas says of each. */
+    Json *(*stats)(Accel *accel, X86Cpu *cpu, bool schema, Error *err);
 };
 
 struct Accel {

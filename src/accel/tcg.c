@@ -31,7 +31,7 @@ typedef struct Tcg {
 } Tcg;
 
 static const Field tcg_properties[] = {
-    FIELD(Tcg, one_insn, "one-insn-per-tb",
+    FIELD(Tcg, one_insn, "one-insn-per-tb", .live = true,
           .help = "one instruction at a time by the plain executor, for logs and comparison"),
     FIELD(Tcg, threads, "thread", .names = tcg_threads_names, .initial = TCG_THREADS_MULTI,
           .help = "one host thread a vCPU, or one for all (for one vCPU only as yet)"),
@@ -220,6 +220,18 @@ static void *tcg_vcpu_thread(X86Cpu *cpu)
     return NULL;
 }
 
+/* one-insn-per-tb was switched. Threads that translate go on in the executor, an instruction at a time; a machine that
+ * began without a translator runs blocks of the plain executor when it is off. */
+static void tcg_changed(Object *obj, const char *property)
+{
+    Accel *accel = (Accel *)obj;
+    bool   held  = accel_hold(accel);
+    for (unsigned i = 0; i < vcpu_group_size(accel->group); i++) {
+        x86_set_one_insn((X86Cpu *)vcpu_group_get(accel->group, i), ((Tcg *)accel)->one_insn);
+    }
+    accel_release(accel, held);
+}
+
 static void tcg_breakpoint(Accel *accel, X86Cpu *cpu, uint64_t linear, bool insert)
 {
     if (insert) {
@@ -272,6 +284,7 @@ ACCEL_TYPE(tcg) = {
     .class       = OBJECT_CLASS_ACCEL,
     .size        = sizeof(Tcg),
     .properties  = tcg_properties,
+    .changed     = tcg_changed,
     .init        = tcg_init,
     .vcpu_init   = tcg_vcpu_init,
     .vcpu_free   = tcg_vcpu_free,

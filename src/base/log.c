@@ -3,6 +3,7 @@
 #include "base/log.h"
 
 #include "base/text.h"
+#include "base/trace.h"
 
 #include <errno.h>
 #include <string.h>
@@ -77,7 +78,7 @@ void log_unlock(const Log *log)
     funlockfile(log_file(log));
 }
 
-static bool parse_item(const char *name, uint32_t *item, Error *err)
+static bool parse_item(Log *log, const char *name, uint32_t *item, Error *err)
 {
     if (!strcmp(name, "all")) {
         for (size_t i = 0; i < G_N_ELEMENTS(log_names); i++) {
@@ -86,7 +87,7 @@ static bool parse_item(const char *name, uint32_t *item, Error *err)
         return true;
     }
     if (g_str_has_prefix(name, "trace:")) {
-        return error_set_unsupported(err, "log item '%s'", name);
+        return trace_set(log, name + strlen("trace:"), true, err);
     }
     NameMatch match = { .word = name };
     for (size_t i = 0; i < G_N_ELEMENTS(log_names); i++) {
@@ -107,11 +108,11 @@ bool log_parse_items(Log *log, const char *text, Error *err)
     g_auto(GStrv) names = g_strsplit(text, ",", -1);
     uint32_t items      = 0;
     if (!*names) {
-        return parse_item("", &items, err);
+        return parse_item(log, "", &items, err);
     }
     for (char **name = names; *name; name++) {
         uint32_t item = 0;
-        if (!parse_item(*name, &item, err)) {
+        if (!parse_item(log, *name, &item, err)) {
             return false;
         }
         items |= item;
@@ -138,7 +139,8 @@ void log_print_help(FILE *to)
             fprintf(to, "%-15s %s\n", log_names[i].name, log_names[i].help);
         }
     }
-    fprintf(to, "%-15s %s\n", "all", "all of them");
+    fprintf(to, "%-15s %s\n", "trace:PATTERN", "trace events (-trace help)");
+    fprintf(to, "%-15s %s\n", "all", "all of them but trace events");
 }
 
 bool log_open_file(Log *log, const char *path, Error *err)

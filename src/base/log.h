@@ -36,6 +36,7 @@ typedef struct Log {
     bool      close_file;
     LogRange *ranges; /* -dfilter; n_ranges of them, none for "everything" */
     size_t    n_ranges;
+    uint64_t  traced; /* bits 1 << TraceId (trace.h), atomic: they change at any time */
 } Log;
 
 static inline bool log_on(const Log *log, uint32_t items)
@@ -53,7 +54,7 @@ void log_print(const Log *log, uint32_t items, const char *format, ...) G_GNUC_P
 void log_lock(const Log *log);
 void log_unlock(const Log *log);
 
-/* Parses "in_asm,int"; "help" is for the caller (log_print_help). Fails naming the unknown item. */
+/* Parses "in_asm,int,trace:NAME"; "help" is for the caller (log_print_help). Fails naming the unknown item. */
 bool log_parse_items(Log *log, const char *text, Error *err);
 void log_print_help(FILE *to);
 

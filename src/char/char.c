@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "char/fdset.h"
 #include "char/mux.h"
+#include "input/input.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@ struct CharHub {
     Object     *container; /* "/chardevs" */
     GPtrArray  *chardevs;  /* borrowed: the container owns them */
     FdSets     *fdsets;
+    InputHub   *input;
     int         escape;
     bool        waits_cancelled;
     const char *no_stdio;
@@ -57,6 +59,16 @@ CharHub *char_hub_new(Loop *loop, Object *root)
     /* A reader that goes away must be an error of one write, not the end of the machine. */
     signal(SIGPIPE, SIG_IGN);
     return hub;
+}
+
+void char_hub_set_input(CharHub *hub, InputHub *input)
+{
+    hub->input = input;
+}
+
+InputHub *char_hub_input(const CharHub *hub)
+{
+    return hub->input;
 }
 
 static void char_destroy(Chardev *chr)

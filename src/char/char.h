@@ -12,7 +12,8 @@
 typedef struct Chardev      Chardev;
 typedef struct CharFrontend CharFrontend;
 typedef struct CharType     CharType;
-typedef struct CharHub      CharHub; /* all chardevs of a process: id to Chardev, and what they need */
+struct InputHub;
+typedef struct CharHub CharHub; /* all chardevs of a process: id to Chardev, and what they need */
 
 typedef enum CharEvent {
     CHAR_OPENED,
@@ -103,6 +104,10 @@ struct CharFrontend {
 CharHub *char_hub_new(Loop *loop, Object *root);
 void     char_hub_free(CharHub *hub); /* closes all, restores terminals */
 Loop    *char_hub_loop(CharHub *hub);
+
+/* Where back ends that are input devices hear of input; borrowed. NULL, as at first: they hear nothing. */
+void             char_hub_set_input(CharHub *hub, struct InputHub *input);
+struct InputHub *char_hub_input(const CharHub *hub);
 
 /* -chardev: {"backend": B, "id": I, "mux": ..., ...}. */
 Chardev *char_create(CharHub *hub, const Json *options, bool lenient, Error *err);

@@ -5,6 +5,8 @@
 
 #include "char/msmouse.h"
 
+#include "input/input.h"
+
 #include <string.h>
 
 /* It has come to its senses so long after RTS goes on. */
@@ -15,14 +17,16 @@ enum { QUEUE = 128, STEP_MIN = -128, STEP_MAX = 127, FAR = 4096 };
 enum { SYNC = 0x40, LEFT = 0x20, RIGHT = 0x10, MIDDLE = 0x20 };
 
 typedef struct MsMouse {
-    Chardev  chr;
-    unsigned lines; /* CHAR_RTS, CHAR_DTR as the guest has them */
-    bool     awake;
-    Timer    wake;
-    int      dx, dy; /* not reported yet */
-    unsigned buttons, told;
-    uint8_t  queue[QUEUE];
-    unsigned head, used;
+    Chardev      chr;
+    unsigned     lines; /* CHAR_RTS, CHAR_DTR as the guest has them */
+    bool         awake;
+    Timer        wake;
+    int          dx, dy; /* not reported yet */
+    unsigned     buttons, told;
+    uint8_t      queue[QUEUE];
+    unsigned     head, used;
+    InputHandler input;
+    int          step_x, step_y; /* events since the last sync */
 } MsMouse;
 
 static const CharType msmouse_type;
@@ -129,16 +133,51 @@ static bool msmouse_get_modem(Chardev *chr, unsigned *lines)
     return true;
 }
 
+static bool msmouse_event(void *opaque, const InputEvent *event)
+{
+    static const unsigned buttons[] = {
+        [INPUT_LEFT] = MSMOUSE_LEFT, [INPUT_MIDDLE] = MSMOUSE_MIDDLE, [INPUT_RIGHT] = MSMOUSE_RIGHT, [INPUT_TOUCH] = 0
+    };
+    MsMouse *m = opaque;
+    if (event->kind == INPUT_BUTTON) {
+        unsigned bit = buttons[event->code];
+        m->buttons   = event->value ? m->buttons | bit : m->buttons & ~bit;
+    } else {
+        int *step = event->code == INPUT_X ? &m->step_x : &m->step_y;
+        *step     = CLAMP(*step + CLAMP(event->value, -FAR, FAR), -FAR, FAR);
+    }
+    return true;
+}
+
+static void msmouse_sync(void *opaque)
+{
+    MsMouse *m  = opaque;
+    int      dx = m->step_x, dy = m->step_y;
+    m->step_x = m->step_y = 0;
+    char_msmouse_move(&m->chr, dx, dy, m->buttons);
+}
+
 static bool msmouse_open(Chardev *chr, Error *err)
 {
     MsMouse *m = (MsMouse *)chr;
     timer_init(&m->wake, loop_clocks(char_hub_loop(chr->hub)), VIRTUAL_CLOCK, wake_up, m);
+    if (char_hub_input(chr->hub)) {
+        m->input = (InputHandler){ .name   = "QEMU Microsoft Mouse",
+                                   .kinds  = 1u << INPUT_BUTTON | 1u << INPUT_RELATIVE,
+                                   .opaque = m,
+                                   .event  = msmouse_event,
+                                   .sync   = msmouse_sync };
+        input_add(char_hub_input(chr->hub), &m->input);
+    }
     char_event(chr, CHAR_OPENED);
     return true;
 }
 
 static void msmouse_close(Chardev *chr)
 {
+    if (char_hub_input(chr->hub)) {
+        input_remove(char_hub_input(chr->hub), &((MsMouse *)chr)->input);
+    }
     timer_cancel(&((MsMouse *)chr)->wake);
 }
 

@@ -4,6 +4,7 @@
 
 #include "accel/accel.h"
 #include "audio/audio.h"
+#include "base/trace.h"
 #include "char/char.h"
 #include "cpu/x86/cpuid.h"
 #include "devices/device.h"
@@ -108,6 +109,8 @@ static bool answer_entry(const CliEntry *entry, Error *err)
         object_type_foreach(print_user_object, out);
     } else if (!strcmp(name, "d")) {
         log_print_help(stdout);
+    } else if (!strcmp(name, "trace")) {
+        trace_print_help(out);
     } else if (!strcmp(name, "L")) {
         machine_print_firmware_dirs(out);
     } else {

@@ -5,6 +5,7 @@
 
 #include "base/optstr.h"
 #include "base/text.h"
+#include "base/trace.h"
 #include "cli/bootopts.h"
 #include "cli/choose.h"
 #include "cli/confine.h"
@@ -168,6 +169,52 @@ static bool set_names_and_messages(Start *s, Error *err)
     return true;
 }
 
+typedef struct TraceOptions {
+    char *enable, *events, *file;
+} TraceOptions;
+
+static const Field trace_options[] = {
+    FIELD(TraceOptions, enable, "enable", .help = "events to log, with * and ?"),
+    FIELD(TraceOptions, events, "events", .help = "file of such patterns, one a line; - before one switches off"),
+    FIELD(TraceOptions, file, "file", .help = "where the log goes"),
+    {},
+};
+
+static bool set_trace(Start *s, const TraceOptions *o, Error *err)
+{
+    if (o->file) {
+        if (s->log.close_file) {
+            return error_set(err, "file=%s: there is one log, and another file has been named for it", o->file);
+        }
+        g_autofree char *path = cli_path(s->cli, o->file, O_WRONLY, err);
+        if (!path || !log_open_file(&s->log, path, err)) {
+            return false;
+        }
+    }
+    if (o->events) {
+        g_autofree char *path = cli_path(s->cli, o->events, O_RDONLY, err);
+        if (!path || !trace_read_file(&s->log, path, err)) {
+            return error_prefix(err, "events=");
+        }
+    }
+    return !o->enable || trace_set(&s->log, o->enable, true, err);
+}
+
+static bool set_traces(Start *s, Error *err)
+{
+    for (size_t i = 0; cli_nth(s->cli, "trace", i); i++) {
+        const CliEntry *entry = cli_nth(s->cli, "trace", i);
+        TraceOptions    o;
+        fields_init(trace_options, &o);
+        bool ok = fields_parse(trace_options, &o, entry->json, true, NULL, err) && set_trace(s, &o, err);
+        fields_clear(trace_options, &o);
+        if (!ok) {
+            return cli_blame(entry, err);
+        }
+    }
+    return true;
+}
+
 static bool set_log(Start *s, Error *err)
 {
     const char *text;
@@ -187,7 +234,7 @@ static bool set_log(Start *s, Error *err)
             return cli_blame(entry, err);
         }
     }
-    return true;
+    return set_traces(s, err);
 }
 
 static bool write_pidfile(Start *s, Error *err)

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "base/trace.h"
 #include "desc/state.h"
 #include "devices/private.h"
 #include "object/surface.h"
@@ -343,6 +344,7 @@ void devices_foreach(Platform *platform, void (*visit)(Device *dev, void *opaque
 static void reset_device(Device *dev, void *opaque)
 {
     if (device_type(dev)->reset) {
+        trace(dev->platform->log, TRACE_DEVICE_RESET, "%s", device_type(dev)->name);
         device_type(dev)->reset(dev, *(ResetKind *)opaque);
     }
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "char/char.h"
 #include "devices/irq.h"
+#include "input/input.h"
 #include "loop/loop.h"
 #include "memory/memory.h"
 #include "object/object.h"
@@ -84,6 +85,8 @@ struct Platform {
      * devices/input/keys.h) and lets them go after hold_ms of the virtual clock. Machine lock. */
     bool (*send_keys)(void *keyboard, const uint16_t *codes, unsigned n, unsigned hold_ms, Error *err);
     void *keyboard;
+
+    InputHub input; /* who hears keys and pointers */
 
     uint64_t random_seed; /* -seed, when given */
     bool     have_seed;

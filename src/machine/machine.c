@@ -130,6 +130,7 @@ Machine *machine_new(const MachineType *type, const Json *options, bool lenient,
     m->chars    = char_hub_new(p->loop, p->objects);
     m->audio    = audio_hub_new();
     p->chars    = m->chars;
+    char_hub_set_input(m->chars, &p->input);
     run_state_init(m);
     if (options && !fields_parse(type->properties, m, options, lenient, NULL, err)) {
         machine_free(m);

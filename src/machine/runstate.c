@@ -4,6 +4,7 @@
  * vCPUs from going on, and are carried out on the main loop, which runs under the machine lock. */
 
 #include "machine/runstate.h"
+#include "base/trace.h"
 #include "machine/machine.h"
 
 const char *const run_state_names[] = { "prelaunch", "running",        "paused",   "debug",          "suspended",
@@ -224,6 +225,7 @@ void machine_remove_state_listener(Machine *m, RunStateListener *listener)
 
 static void set_state(Machine *m, RunState state)
 {
+    trace(m->platform.log, TRACE_RUN_STATE, "%s -> %s", run_state_names[m->state], run_state_names[state]);
     m->state = state;
     for (RunStateListener *l = m->state_listeners, *next; l; l = next) {
         next = l->next;

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/trace.h"
 #include "loop/rcu.h"
 
 #include <inttypes.h>
@@ -192,9 +193,13 @@ static MemResult device_access(Region *r, uint64_t offset, unsigned size, uint64
         return MEM_REFUSED;
     }
     if (write) {
+        trace(r->memory->log, TRACE_REGION_WRITE, "addr 0x%" PRIx64 " value 0x%" PRIx64 " size %u name '%s'", offset,
+              *value, size, r->name);
         device_write(r, &cb, offset, size, *value);
     } else {
         *value = device_read(r, &cb, offset, size);
+        trace(cb.region ? cb.region->memory->log : NULL, TRACE_REGION_READ,
+              "addr 0x%" PRIx64 " value 0x%" PRIx64 " size %u name '%s'", offset, *value, size, cb.region->name);
     }
     callback_end(&cb);
     if (cb.region) {

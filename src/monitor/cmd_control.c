@@ -112,6 +112,7 @@ SHOW(numa)
 SHOW(ramblock)
 SHOW(pic)
 SHOW(roms)
+SHOW(opcount)
 SHOW(usb)
 
 #define QUERY_TEXT(command, text, what)                                                                                \
@@ -147,6 +148,7 @@ MONITOR_COMMANDS(control) = {
     QUERY_TEXT("x-query-interrupt-controllers", "state of interrupt controllers", pic),
     QUERY_TEXT("x-query-jit", "counters of the translator", jit),
     QUERY_TEXT("x-query-numa", "NUMA nodes", numa),
+    QUERY_TEXT("x-query-opcount", "opcodes that were translated", opcount),
     QUERY_TEXT("x-query-ramblock", "blocks of guest memory", ramblock),
     QUERY_TEXT("x-query-roms", "ROMs in the guest's address space", roms),
     QUERY_TEXT("x-query-usb", "USB devices", usb),

@@ -1,6 +1,5 @@
 /* Commands about power, watchdogs and what guest events lead to; and parts of the surface that are empty here. */
 
-#include "devices/input/keys.h"
 #include "devices/timer/mc146818rtc.h"
 #include "monitor/command.h"
 
@@ -112,122 +111,6 @@ static bool query_none(Monitor *mon, void *args, Json **result, Error *err)
     return true;
 }
 
-/* --- trace events: there are none (the -d log is HMP's "log") --- */
-
-typedef struct TraceArgs {
-    char   *name;
-    bool    enable, ignore_unavailable, has_vcpu;
-    int64_t vcpu;
-} TraceArgs;
-
-#define TRACE_NAME FIELD(TraceArgs, name, "name", .required = true, .help = "of events, with * and ?")
-#define TRACE_VCPU                                                                                                     \
-    FIELD(TraceArgs, vcpu, "vcpu", .has_offset = 1 + offsetof(TraceArgs, has_vcpu), .help = "only for this vCPU")
-
-static const Field trace_get_args[] = { TRACE_NAME, TRACE_VCPU, {} };
-static const Field trace_set_args[] = {
-    TRACE_NAME,
-    FIELD(TraceArgs, enable, "enable", .required = true, .help = "on or off"),
-    FIELD(TraceArgs, ignore_unavailable, "ignore-unavailable", .help = "leave out those that are not built in"),
-    TRACE_VCPU,
-    {},
-};
-static const MemberFeature trace_features[] = { { "vcpu", "deprecated" }, {} };
-static const char *const   trace_states[]   = { "unavailable", "disabled", "enabled", NULL };
-static const Field         trace_info[] = { QMP_STRING("name"), QMP_ENUM("state", trace_states), QMP_BOOL("vcpu"), {} };
-static const Field         trace_result = QMP_LIST("", trace_info);
-
-static bool match_no_event(const char *name, Error *err)
-{
-    return strpbrk(name, "*?") || error_set(err, "no trace event '%s'", name);
-}
-
-static bool trace_event_get_state(Monitor *mon, void *args, Json **result, Error *err)
-{
-    *result = json_new_list();
-    return match_no_event(((TraceArgs *)args)->name, err);
-}
-
-static bool trace_event_set_state(Monitor *mon, void *args, Json **result, Error *err)
-{
-    return match_no_event(((TraceArgs *)args)->name, err);
-}
-
-/* --- send-key --- */
-
-static const char *const key_kinds[]  = { "number", "qcode", NULL };
-static const Field       key_base[]   = { QMP_ENUM("type", key_kinds), {} };
-static const Field       key_number[] = { QMP_INT("data"), {} };
-static const Field       key_qcode[]  = { QMP_STRING("data"), {} };
-static const QmpVariant  key_values[] = { { "number", key_number }, { "qcode", key_qcode }, {} };
-static const QmpUnion    key_value    = {
-          .custom = QMP_UNION_CUSTOM, .base = key_base, .tag = "type", .variants = key_values
-};
-static const Field key_element = {
-    .name = "", .kind = FIELD_JSON, .size = sizeof(Json *), .count = 1, .custom = &key_value.custom
-};
-
-enum { HOLD_USUAL = 100, HOLD_MAX = 60000, SCAN_CODES = 0x100 };
-
-typedef struct KeyArgs {
-    Json   *keys;
-    int64_t hold;
-} KeyArgs;
-
-/* The fields as the schema has them; `keys` is read as any value. */
-static const Field key_schema[] = { QMP_LIST_OF("keys", &key_element), QMP_MAYBE_INT("hold-time"), {} };
-static const Field key_args[]   = {
-      FIELD(KeyArgs, keys, "keys", .required = true),
-      FIELD(KeyArgs, hold, "hold-time", .initial = HOLD_USUAL, .min = 0, .max = HOLD_MAX),
-      {},
-};
-
-static bool find_key(const Json *key, uint16_t *code, Error *err)
-{
-    const char *kind = json_get_string(key, "type"), *name = json_get_string(key, "data");
-    const Json *data = json_get(key, "data");
-    if (kind && !strcmp(kind, "number") && data && data->kind == JSON_INT) {
-        int64_t n = data->integer;
-        *code     = (uint16_t)((n & 0x7f) | (n & 0x80 ? KEY_EXTENDED : 0));
-        return (n >= 0 && n < SCAN_CODES) || error_set(err, "a key's number is 0 to %d", SCAN_CODES - 1);
-    }
-    for (unsigned i = 0; kind && name && !strcmp(kind, "qcode") && key_names[i].name; i++) {
-        if (!strcmp(name, key_names[i].name)) {
-            *code = key_names[i].code;
-            return true;
-        }
-    }
-    return error_set(err, "no key '%s' (a key is {\"type\": \"qcode\", \"data\": NAME} or one by \"number\")",
-                     name ? name : "");
-}
-
-static bool press(Monitor *mon, const KeyArgs *a, Error *err)
-{
-    Platform *p = &mon->machine->platform;
-    uint16_t  codes[KEYS_TOGETHER_MAX];
-    if (a->keys->kind != JSON_LIST || a->keys->n > KEYS_TOGETHER_MAX) {
-        return error_set(err, "argument 'keys' takes a list of at most %d keys", KEYS_TOGETHER_MAX);
-    }
-    for (size_t i = 0; i < a->keys->n; i++) {
-        if (!find_key(a->keys->items[i], &codes[i], err)) {
-            return false;
-        }
-    }
-    if (!p->send_keys) {
-        return error_set(err, "this machine has no keyboard");
-    }
-    return !a->keys->n || p->send_keys(p->keyboard, codes, (unsigned)a->keys->n, (unsigned)a->hold, err);
-}
-
-static bool send_key(Monitor *mon, void *args, Json **result, Error *err)
-{
-    KeyArgs a;
-    fields_init(key_args, &a);
-    bool ok = fields_parse(key_args, &a, args, false, NULL, err) && press(mon, &a, err);
-    fields_clear(key_args, &a);
-    return ok;
-}
-
 MONITOR_COMMANDS(system) = {
     { .name      = "set-action",
       .args      = action_args,
@@ -240,21 +123,7 @@ MONITOR_COMMANDS(system) = {
       .args_size = sizeof(WatchdogArgs),
       .help      = "what to do when a watchdog fires",
       .run       = watchdog_set_action },
-    { .name            = "trace-event-get-state",
-      .args            = trace_get_args,
-      .args_size       = sizeof(TraceArgs),
-      .result          = &trace_result,
-      .member_features = trace_features,
-      .help            = "which trace events are on",
-      .run             = trace_event_get_state },
-    { .name            = "trace-event-set-state",
-      .args            = trace_set_args,
-      .args_size       = sizeof(TraceArgs),
-      .member_features = trace_features,
-      .help            = "switches trace events",
-      .run             = trace_event_set_state },
     { .name = "system_wakeup", .help = "ends the guest's sleep", .run = system_wakeup },
-    { .name = "send-key", .args = key_schema, .help = "presses keys together, and lets them go", .run = send_key },
     { .name = "inject-nmi", .help = "raises an NMI on all vCPUs", .run = inject_nmi },
     { .name = "rtc-reset-reinjection",
       .help = "forgets ticks of the RTC that were to be made up for",

@@ -3,6 +3,7 @@
 
 #include "monitor/events.h"
 
+#include "base/trace.h"
 #include "monitor/command.h"
 #include "monitor/qmp.h"
 
@@ -101,6 +102,7 @@ void events_emit(Events *e, const char *name, Json *data)
     const MonitorEvent *type   = monitor_event_find(name);
     const CompatPolicy *policy = monitors_policy(e->all);
     g_assert(type);
+    trace(e->machine->platform.log, TRACE_QMP_EVENT, "%s", name);
     if ((type->flags & COMMAND_DEPRECATED && policy->deprecated_output) ||
         (type->flags & COMMAND_UNSTABLE && policy->unstable_output)) {
         json_free(data);

@@ -358,7 +358,6 @@ static const struct {
     { "vm-generation-id", "VM Generation ID device not found", true },
     { "opcount", "the translator counts no opcodes; see info jit", true },
     { "profile", "there is no profiler inside; see -perfmap and -jitdump", true },
-    { "trace-events", "" },
     { "sync-profile", "the waiting for locks is not measured yet", true },
 };
 
@@ -478,8 +477,6 @@ HMP_INFO(machine) = {
     NOTHING("usb", NULL, "USB devices of the guest"),
     NOTHING("usbhost", NULL, "USB devices of the host"),
     NOTHING("vm-generation-id", NULL, "VM generation ID"),
-    NOTHING("trace-events", "[name] [vcpu]", "trace points; there are none yet",
-            { "name", HMP_STRING, .optional = true }, { "vcpu", HMP_INT32, .optional = true }),
     NOTHING("sync-profile", "[-m] [-n] [max]", "how long locks were waited for", { "mean", HMP_FLAG, .letter = 'm' },
             { "no_coalesce", HMP_FLAG, .letter = 'n' }, { "max", HMP_INT32, .optional = true }),
     NOTHING("opcount", NULL, "opcodes that were translated"),

@@ -23,7 +23,6 @@ static const Missing commands[] = {
       "calc_dirty_rate set_vcpu_dirty_limit cancel_vcpu_dirty_limit" },
     { "network cards", "hostfwd_add hostfwd_remove netdev_add netdev_del set_link" },
     { "displays", "screendump set_password expire_password" },
-    { "a mouse", "mouse_button mouse_move mouse_set" },
     { "audio", "wavcapture stopcapture" },
     { "record and replay", "replay_break replay_delete_break replay_seek" },
     { "PCI Express error reporting", "pcie_aer_inject_error" },
@@ -33,7 +32,6 @@ static const Missing commands[] = {
 
 static const Missing infos[] = {
     { "migration", "migrate_capabilities migrate_parameters dirty_rate" },
-    { "statistics", "stats" },
     { "virtio devices", "virtio-queue-element virtio-queue-status virtio-status virtio-vhost-queue-status" },
     { "rocker switches", "rocker rocker-of-dpa-flows rocker-of-dpa-groups rocker-ports" },
 };

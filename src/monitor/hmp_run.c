@@ -1,5 +1,6 @@
 /* HMP: run control, and what else acts on the machine as a whole. */
 
+#include "base/trace.h"
 #include "cpu/x86/mce.h"
 #include "debug/gdbstub.h"
 #include "devices/timer/mc146818rtc.h"
@@ -190,6 +191,11 @@ static bool cmd_log(Hmp *h, Error *err)
     }
     HmpPause pause = hmp_pause(h->machine);
     log->items     = want.items;
+    for (int i = 0; i < TRACE_COUNT; i++) {
+        if (trace_on(&want, (TraceId)i)) {
+            trace_switch(log, (TraceId)i, true);
+        }
+    }
     hmp_unpause(h->machine, pause);
     return true;
 }
@@ -200,12 +206,6 @@ static bool cmd_logfile(Hmp *h, Error *err)
     bool     ok    = log_open_file(h->machine->platform.log, hmp_text(h, "filename"), err);
     hmp_unpause(h->machine, pause);
     return ok;
-}
-
-static bool cmd_trace_event(Hmp *h, Error *err)
-{
-    hmp_print(h, "unknown event \"%s\"\n", hmp_text(h, "name"));
-    return true;
 }
 
 static bool cmd_sync_profile(Hmp *h, Error *err)
@@ -253,14 +253,8 @@ static bool cmd_one_insn(Hmp *h, Error *err)
     if (strcmp(accel, "tcg") != 0) {
         return error_set(err, "one-insn-per-tb is a property of the accelerator tcg; this machine runs on '%s'", accel);
     }
-    g_autoptr(Json) now = object_get(&h->machine->accel->obj, "one-insn-per-tb", err);
-    bool want           = !hmp_given(h, "option") || hmp_number(h, "option");
-    if (!now) {
-        return false;
-    }
-    return now->boolean == want ||
-           error_set(err, "one-insn-per-tb is chosen when the machine starts (-accel tcg,one-insn-per-tb=%s)",
-                     want ? "on" : "off");
+    g_autoptr(Json) want = json_new_bool(!hmp_given(h, "option") || hmp_number(h, "option"));
+    return object_set(&h->machine->accel->obj, "one-insn-per-tb", want, false, err);
 }
 
 static const char *const watchdog_choices[] = { "reset", "shutdown", "poweroff",   "pause",
@@ -316,13 +310,6 @@ HMP_COMMANDS(run) = {
       .help   = "where the log goes from now on",
       .args   = { { "filename", HMP_FILE } },
       .run    = cmd_logfile },
-    { .name   = "trace-event",
-      .params = "name on|off [vcpu]",
-      .help   = "switches a trace point on or off; there are none yet",
-      .args   = { { "name", HMP_STRING },
-                  { "option", HMP_ON_OFF },
-                  { "vcpu", HMP_INT32, .optional = true, .words = HMP_WORDS_CPUS } },
-      .run    = cmd_trace_event },
     { .name   = "sync-profile",
       .params = "[on|off|reset]",
       .help   = "is the waiting for locks measured? (it cannot be yet)",
@@ -335,7 +322,7 @@ HMP_COMMANDS(run) = {
       .run    = cmd_gdbserver },
     { .name   = "one-insn-per-tb",
       .params = "[on|off]",
-      .help   = "is every guest instruction run by itself? (chosen at the start)",
+      .help   = "runs each guest instruction by itself, for logs, or not",
       .args   = { { "option", HMP_ON_OFF, .optional = true } },
       .run    = cmd_one_insn },
     {},

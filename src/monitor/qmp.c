@@ -6,6 +6,7 @@
 #include "monitor/qmp.h"
 
 #include "base/json_stream.h"
+#include "base/trace.h"
 #include "monitor/command.h"
 
 #include <string.h>
@@ -228,8 +229,11 @@ static void carry_out(QmpSession *s, const Json *input)
     unsigned client          = s->client;
     g_autoptr(Json) result   = NULL;
     const MonitorCommand *c  = NULL;
-    bool                  ok = parse_request(input, &r, &err) && (c = find_command(s, &r, &err)) != NULL &&
-              monitor_command_run(s->mon, c, r.arguments, &result, &err);
+    bool                  ok = parse_request(input, &r, &err);
+    if (ok) {
+        trace(s->mon->machine->platform.log, TRACE_QMP_COMMAND, "%s", r.command);
+    }
+    ok = ok && (c = find_command(s, &r, &err)) != NULL && monitor_command_run(s->mon, c, r.arguments, &result, &err);
     if (s->client != client) {
         return; /* whoever asked is gone */
     }

@@ -20,7 +20,8 @@ static void test_items(void)
         { "int,mnu", "no log item 'mnu' (did you mean 'mmu'?)" },
         { "", "no log item ''" },
         { "op_opt", "log item 'op_opt': not supported yet" },
-        { "trace:kvm_*", "log item 'trace:kvm_*': not supported yet" },
+        { "trace:nosuch_*", "no trace event matches 'nosuch_*'" },
+        { "trace:runstate_se", "no trace event 'runstate_se' (did you mean 'runstate_set'?)" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         Log none = { 0 };

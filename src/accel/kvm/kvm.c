@@ -301,4 +301,5 @@ ACCEL_TYPE(kvm) = {
     .breakpoint  = kvm_breakpoint,
     .dirty_log   = kvm_dirty_log,
     .dirty_sync  = kvm_dirty_sync,
+    .stats       = kvm_stats,
 };

@@ -205,6 +205,9 @@ typedef struct KvmIoEvent {
 bool kvm_ioeventfd_add(Kvm *kvm, const KvmIoEvent *event, Error *err);
 void kvm_ioeventfd_remove(Kvm *kvm, const KvmIoEvent *event);
 
+/* --- stats.c: AccelType.stats --- */
+Json *kvm_stats(Accel *accel, X86Cpu *cpu, bool schema, Error *err);
+
 /* --- debug.c --- */
 GArray *kvm_patches_new(void);
 void    kvm_breakpoint(Accel *accel, X86Cpu *cpu, uint64_t linear, bool insert);

@@ -9,6 +9,7 @@
 #include "accel/kvm/kvm.h"
 
 #include "base/bytes.h"
+#include "base/trace.h"
 #include "cpu/x86/mem.h"
 #include "cpu/x86/system.h"
 #include "devices/irq/apic.h"
@@ -265,6 +266,7 @@ static Stop notified(KvmVcpu *k)
 static Stop handle_exit(KvmVcpu *k)
 {
     const struct kvm_run *run = k->run;
+    trace(k->cpu->vcpu.log, TRACE_KVM_EXIT, "cpu_index %u, reason %u", k->cpu->vcpu.index, run->exit_reason);
     switch (run->exit_reason) {
     case KVM_EXIT_IO:
         do_port_io(k);

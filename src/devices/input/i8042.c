@@ -4,6 +4,7 @@
 
 #include "devices/input/i8042.h"
 
+#include "base/trace.h"
 #include "devices/input/keys.h"
 #include "devices/input/ps2.h"
 
@@ -59,7 +60,9 @@ struct I8042 {
     Ps2Mouse    mouse;
     IrqLine     kbd_irq, aux_irq, a20;
     Region      data_port, command_port;
-    KeyQueue    keys; /* what a monitor presses; not the guest's state */
+    /* What comes from monitors and displays; not the guest's state. */
+    KeyQueue     keys;
+    InputHandler key_input, mouse_input;
 };
 
 static void update_irqs(I8042 *s)
@@ -146,9 +149,11 @@ static void data_write(void *opaque, uint64_t offset, uint64_t data, unsigned si
     } else if (command == CMD_WRITE_KBD_OBF || command == CMD_WRITE_AUX_OBF) {
         put_output(s, value, command == CMD_WRITE_AUX_OBF);
     } else if (command == CMD_WRITE_AUX) {
+        trace(s->dev.platform->log, TRACE_PS2_MOUSE, "val 0x%02x", value);
         ps2_mouse_write(&s->mouse, value);
     } else {
         s->ram[0] &= (uint8_t)~MODE_KBD_DISABLED; /* talking to the keyboard turns its clock on */
+        trace(s->dev.platform->log, TRACE_PS2_KEYBOARD, "val 0x%02x", value);
         ps2_keyboard_write(&s->keyboard, value);
     }
     poll_devices(s);
@@ -236,6 +241,50 @@ static bool send_keys(void *opaque, const uint16_t *codes, unsigned n, unsigned 
            error_set(err, "%d key combinations wait already", KEYS_WAITING_MAX);
 }
 
+static bool key_event(void *opaque, const InputEvent *event)
+{
+    I8042 *s = opaque;
+    platform_wake(s->dev.platform, WAKE_OTHER);
+    return key_queue_edge(&s->keys, event->code, event->value);
+}
+
+/* --- a mouse that somebody moves --- */
+
+typedef struct MouseButton {
+    uint8_t bit;   /* of a report; 0: */
+    int     wheel; /* counts of the wheel */
+} MouseButton;
+
+static const MouseButton mouse_buttons[] = {
+    [INPUT_LEFT] = { PS2_LEFT },     [INPUT_RIGHT] = { PS2_RIGHT },
+    [INPUT_MIDDLE] = { PS2_MIDDLE }, [INPUT_SIDE] = { PS2_SIDE },
+    [INPUT_EXTRA] = { PS2_EXTRA },   [INPUT_WHEEL_UP] = { 0, -1 },
+    [INPUT_WHEEL_DOWN] = { 0, 1 },   [INPUT_WHEEL_LEFT] = {},
+    [INPUT_WHEEL_RIGHT] = {},        [INPUT_TOUCH] = {},
+};
+
+static bool mouse_event(void *opaque, const InputEvent *event)
+{
+    I8042 *s = opaque;
+    if (event->kind == INPUT_RELATIVE) {
+        ps2_mouse_move(&s->mouse, event->code == INPUT_X ? event->value : 0,
+                       event->code == INPUT_Y ? -CLAMP(event->value, -INT32_MAX, INT32_MAX) : 0, 0);
+        return true;
+    }
+    const MouseButton *b = &mouse_buttons[event->code];
+    if (event->value) {
+        platform_wake(s->dev.platform, WAKE_OTHER);
+        ps2_mouse_move(&s->mouse, 0, 0, b->wheel);
+    }
+    ps2_mouse_button(&s->mouse, b->bit, event->value);
+    return true;
+}
+
+static void mouse_sync(void *opaque)
+{
+    poll_devices(opaque);
+}
+
 static bool i8042_realize(Device *dev, Error *err)
 {
     I8042  *s = (I8042 *)dev;
@@ -250,6 +299,15 @@ static bool i8042_realize(Device *dev, Error *err)
     key_queue_init(&s->keys, dev->platform->clocks, press_key, s);
     dev->platform->send_keys = send_keys;
     dev->platform->keyboard  = s;
+    s->key_input =
+        (InputHandler){ .name = "QEMU PS/2 Keyboard", .kinds = 1u << INPUT_KEY, .opaque = s, .event = key_event };
+    s->mouse_input = (InputHandler){ .name   = "QEMU PS/2 Mouse",
+                                     .kinds  = 1u << INPUT_BUTTON | 1u << INPUT_RELATIVE,
+                                     .opaque = s,
+                                     .event  = mouse_event,
+                                     .sync   = mouse_sync };
+    input_add(&dev->platform->input, &s->key_input);
+    input_add(&dev->platform->input, &s->mouse_input);
     return true;
 }
 
@@ -261,6 +319,8 @@ static void i8042_unrealize(Device *dev)
         dev->platform->keyboard  = NULL;
     }
     key_queue_clear(&s->keys);
+    input_remove(&dev->platform->input, &s->key_input);
+    input_remove(&dev->platform->input, &s->mouse_input);
     region_unmap(&s->data_port);
     region_unmap(&s->command_port);
     region_destroy(&s->data_port);

@@ -156,19 +156,22 @@ static void advance(void *opaque)
 {
     KeyQueue *q = opaque;
     while (q->count) {
-        const KeyCombination *c    = &q->waiting[q->first];
-        bool                  down = q->step < c->n;
-        uint16_t              code = down ? c->codes[q->step] : c->codes[2 * c->n - 1 - q->step];
+        const KeyCombination *c = &q->waiting[q->first];
+        if (!c->press && !q->step) {
+            q->step = c->n;
+        }
+        bool     down = q->step < c->n;
+        uint16_t code = down ? c->codes[q->step] : c->codes[2 * c->n - 1 - q->step];
         if (!q->key(q->opaque, code, down)) {
             wait_ms(q, RETRY_MS);
             return;
         }
         q->step++;
-        if (q->step == c->n) {
+        if (q->step == c->n && c->release) {
             wait_ms(q, c->hold_ms);
             return;
         }
-        if (q->step == 2u * c->n) {
+        if (q->step == (c->release ? 2u : 1u) * c->n) {
             q->first = (q->first + 1) % KEYS_WAITING_MAX;
             q->count--;
             q->step = 0;
@@ -188,19 +191,27 @@ void key_queue_clear(KeyQueue *q)
     q->count = q->step = 0;
 }
 
-bool key_queue_add(KeyQueue *q, const uint16_t *codes, unsigned n, unsigned hold_ms)
+static bool add(KeyQueue *q, const KeyCombination *c)
 {
     if (q->count == KEYS_WAITING_MAX) {
         return false;
     }
-    if (n) {
-        KeyCombination *c = &q->waiting[(q->first + q->count) % KEYS_WAITING_MAX];
-        memcpy(c->codes, codes, n * sizeof codes[0]);
-        c->n       = (uint8_t)n;
-        c->hold_ms = hold_ms;
-        if (q->count++ == 0) {
-            advance(q);
-        }
+    q->waiting[(q->first + q->count) % KEYS_WAITING_MAX] = *c;
+    if (q->count++ == 0) {
+        advance(q);
     }
     return true;
+}
+
+bool key_queue_add(KeyQueue *q, const uint16_t *codes, unsigned n, unsigned hold_ms)
+{
+    KeyCombination c = { .n = (uint8_t)n, .press = true, .release = true, .hold_ms = hold_ms };
+    memcpy(c.codes, codes, n * sizeof codes[0]);
+    return !n || add(q, &c);
+}
+
+bool key_queue_edge(KeyQueue *q, uint16_t code, bool down)
+{
+    KeyCombination c = { .codes = { code }, .n = 1, .press = down, .release = !down };
+    return add(q, &c);
 }

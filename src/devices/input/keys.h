@@ -25,6 +25,7 @@ enum { KEYS_TOGETHER_MAX = 16, KEYS_WAITING_MAX = 64 };
 typedef struct KeyCombination {
     uint16_t codes[KEYS_TOGETHER_MAX];
     uint8_t  n;
+    bool     press, release; /* only one of them: a single edge of each key */
     uint32_t hold_ms;
 } KeyCombination;
 
@@ -43,5 +44,8 @@ void key_queue_clear(KeyQueue *q); /* forgets what waits; also before the owner 
 
 /* false: too many wait already. n <= KEYS_TOGETHER_MAX. */
 bool key_queue_add(KeyQueue *q, const uint16_t *codes, unsigned n, unsigned hold_ms);
+
+/* One key goes down or up, after what waits. */
+bool key_queue_edge(KeyQueue *q, uint16_t code, bool down);
 
 #endif

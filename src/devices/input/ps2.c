@@ -1,6 +1,6 @@
-/* PS/2 keyboard and mouse: the command side, and keys. Pointer events join when there is something to make them.
+/* PS/2 keyboard and mouse.
  * Specification: IBM PS/2 hardware interface technical reference (1988), keyboards and mouse sections; Microsoft
- * IntelliMouse knock sequence. Machine lock. */
+ * IntelliMouse and IntelliMouse Explorer: knock sequences and fourth byte. Machine lock. */
 
 #include "devices/input/ps2.h"
 
@@ -81,11 +81,17 @@ const Field ps2_mouse_state[] = {
     FIELD(Ps2Mouse, id, "id"),
     FIELD(Ps2Mouse, rate, "rate"),
     FIELD(Ps2Mouse, resolution, "resolution"),
-    FIELD(Ps2Mouse, knock, "knock"),
+    FIELD_ARRAY(Ps2Mouse, rates, "rates"),
     FIELD(Ps2Mouse, reporting, "reporting"),
     FIELD(Ps2Mouse, remote, "remote"),
     FIELD(Ps2Mouse, wrap, "wrap"),
     FIELD(Ps2Mouse, scaling, "scaling"),
+    FIELD(Ps2Mouse, dx, "dx"),
+    FIELD(Ps2Mouse, dy, "dy"),
+    FIELD(Ps2Mouse, dz, "dz"),
+    FIELD(Ps2Mouse, buttons, "buttons"),
+    FIELD(Ps2Mouse, told, "told"),
+    FIELD(Ps2Mouse, report, "report"),
     {},
 };
 
@@ -260,49 +266,136 @@ bool ps2_keyboard_read(Ps2Keyboard *kbd, uint8_t *value)
 
 /* --- mouse --- */
 
+enum {
+    REPORT_ALWAYS = 1 << 3,
+    REPORT_X_SIGN = 1 << 4,
+    REPORT_Y_SIGN = 1 << 5,
+};
+
+enum { PLAIN = 0, WHEEL = 3, EXPLORER = 4 };
+
+enum { FAR = 4096, COUNT_MIN = -256, COUNT_MAX = 255 };
+
 static void mouse_defaults(Ps2Mouse *mouse)
 {
     mouse->rate       = 100;
     mouse->resolution = 2;
     mouse->command    = 0;
+    mouse->dx = mouse->dy = mouse->dz = 0;
     mouse->reporting = mouse->remote = mouse->wrap = mouse->scaling = false;
 }
 
 void ps2_mouse_reset(Ps2Mouse *mouse)
 {
-    *mouse = (Ps2Mouse){ 0 };
+    *mouse = (Ps2Mouse){ .buttons = mouse->buttons }; /* a finger stays where it is */
     mouse_defaults(mouse);
+    mouse->told = mouse->buttons;
 }
 
-/* Sample rates 200, 100, 80 in a row turn the wheel on. */
-static void mouse_knock(Ps2Mouse *mouse, uint8_t rate)
+/* Sample rates 200, 100, 80 in a row turn the wheel on; 200, 200, 80 the side buttons too. */
+static void mouse_rate(Ps2Mouse *mouse, uint8_t rate)
 {
-    static const uint8_t sequence[] = { 200, 100, 80 };
-    mouse->knock                    = rate == sequence[mouse->knock] ? mouse->knock + 1 : rate == sequence[0];
-    if (mouse->knock == G_N_ELEMENTS(sequence)) {
-        mouse->id    = 3;
-        mouse->knock = 0;
+    if (mouse->rates[0] == 200 && rate == 80) {
+        if (mouse->rates[1] == 100) {
+            mouse->id = WHEEL;
+        } else if (mouse->rates[1] == 200) {
+            mouse->id = EXPLORER;
+        }
     }
+    mouse->rates[0] = mouse->rates[1];
+    mouse->rates[1] = rate;
+    mouse->rate     = rate;
+}
+
+static int32_t add_up(int32_t sum, int step)
+{
+    return (int32_t)CLAMP((int64_t)sum + step, -FAR, FAR);
+}
+
+void ps2_mouse_move(Ps2Mouse *mouse, int dx, int dy, int dz)
+{
+    mouse->dx = add_up(mouse->dx, dx);
+    mouse->dy = add_up(mouse->dy, dy);
+    mouse->dz = add_up(mouse->dz, dz);
+}
+
+void ps2_mouse_button(Ps2Mouse *mouse, uint8_t button, bool down)
+{
+    mouse->buttons = (uint8_t)(down ? mouse->buttons | button : mouse->buttons & ~button);
+}
+
+/* Takes what fits into a report off a sum. */
+static int take_counts(int32_t *sum, int low, int high)
+{
+    int counts = CLAMP(*sum, low, high);
+    *sum -= counts;
+    return counts;
+}
+
+/* Scaling 2:1, in stream mode only. */
+static int scale(int counts)
+{
+    static const uint8_t small[] = { 0, 1, 1, 3, 6, 9 };
+    int                  n       = ABS(counts);
+    n                            = n < (int)G_N_ELEMENTS(small) ? small[n] : 2 * n;
+    return counts < 0 ? -n : n;
+}
+
+static void mouse_report(Ps2Mouse *mouse, bool scaled)
+{
+    int low = scaled ? COUNT_MIN / 2 : COUNT_MIN, high = COUNT_MAX / (scaled ? 2 : 1);
+    int dx = take_counts(&mouse->dx, low, high), dy = take_counts(&mouse->dy, low, high);
+    if (scaled) {
+        dx = scale(dx);
+        dy = scale(dy);
+    }
+    queue_put(&mouse->queue, (uint8_t)(REPORT_ALWAYS | (mouse->buttons & 7) | (dx < 0 ? REPORT_X_SIGN : 0) |
+                                       (dy < 0 ? REPORT_Y_SIGN : 0)));
+    queue_put(&mouse->queue, (uint8_t)dx);
+    queue_put(&mouse->queue, (uint8_t)dy);
+    if (mouse->id == WHEEL) {
+        queue_put(&mouse->queue, (uint8_t)take_counts(&mouse->dz, -128, 127));
+    } else if (mouse->id == EXPLORER) {
+        int side = mouse->buttons >> 3 & 3; /* PS2_SIDE and PS2_EXTRA */
+        queue_put(&mouse->queue, (uint8_t)((take_counts(&mouse->dz, -8, 7) & 0x0f) | side << 4));
+    } else {
+        mouse->dz = 0;
+    }
+    mouse->told = mouse->buttons;
+}
+
+/* In stream mode a report begins when the one before has gone; resolutions and rates mean nothing to events that
+ * come in counts and one at a time. */
+static void mouse_stream(Ps2Mouse *mouse)
+{
+    uint8_t shown = mouse->id == EXPLORER ? 0x1f : 7;
+    if (mouse->queue.count || !mouse->reporting || mouse->remote || mouse->wrap || mouse->command) {
+        return;
+    }
+    if (mouse->dx || mouse->dy || (mouse->dz && mouse->id) || (mouse->buttons ^ mouse->told) & shown) {
+        mouse_report(mouse, mouse->scaling);
+        mouse->report = mouse->queue.count;
+    }
+}
+
+/* A command ends a report under way. */
+static void mouse_interrupted(Ps2Mouse *mouse)
+{
+    uint8_t unused;
+    while (mouse->report && queue_take(&mouse->queue, &unused)) {
+        mouse->report--;
+    }
+    mouse->report = 0;
 }
 
 static void mouse_argument(Ps2Mouse *mouse, uint8_t command, uint8_t value)
 {
     if (command == MOUSE_SET_RATE) {
-        mouse->rate = value;
-        mouse_knock(mouse, value);
+        mouse_rate(mouse, value);
     } else {
         mouse->resolution = value & 3;
     }
     queue_put(&mouse->queue, PS2_ACK);
-}
-
-/* A report: no buttons, no movement. */
-static void mouse_report(Ps2Mouse *mouse)
-{
-    static const uint8_t still[] = { 0x08, 0, 0, 0 };
-    for (unsigned i = 0; i < (mouse->id == 3 ? 4u : 3u); i++) {
-        queue_put(&mouse->queue, still[i]);
-    }
 }
 
 void ps2_mouse_write(Ps2Mouse *mouse, uint8_t value)
@@ -312,6 +405,9 @@ void ps2_mouse_write(Ps2Mouse *mouse, uint8_t value)
     if (command) {
         mouse_argument(mouse, command, value);
         return;
+    }
+    if (value != MOUSE_RESEND) {
+        mouse_interrupted(mouse);
     }
     if (mouse->wrap && value != MOUSE_RESET_WRAP && value != MOUSE_RESET) {
         queue_put(&mouse->queue, value);
@@ -324,7 +420,9 @@ void ps2_mouse_write(Ps2Mouse *mouse, uint8_t value)
     case MOUSE_SET_RATE: mouse->command = value; break;
     case MOUSE_STATUS:
         queue_put(&mouse->queue, PS2_ACK);
-        queue_put(&mouse->queue, (uint8_t)(mouse->remote << 6 | mouse->reporting << 5 | mouse->scaling << 4));
+        queue_put(&mouse->queue, (uint8_t)(mouse->remote << 6 | mouse->reporting << 5 | mouse->scaling << 4 |
+                                           (mouse->buttons & PS2_LEFT ? 4 : 0) | (mouse->buttons & PS2_MIDDLE ? 2 : 0) |
+                                           (mouse->buttons & PS2_RIGHT ? 1 : 0)));
         queue_put(&mouse->queue, mouse->resolution);
         queue_put(&mouse->queue, mouse->rate);
         return;
@@ -332,7 +430,7 @@ void ps2_mouse_write(Ps2Mouse *mouse, uint8_t value)
     case MOUSE_REMOTE: mouse->remote = value == MOUSE_REMOTE; break;
     case MOUSE_POLL:
         queue_put(&mouse->queue, PS2_ACK);
-        mouse_report(mouse);
+        mouse_report(mouse, false);
         return;
     case MOUSE_SET_WRAP:
     case MOUSE_RESET_WRAP: mouse->wrap = value == MOUSE_SET_WRAP; break;
@@ -341,7 +439,11 @@ void ps2_mouse_write(Ps2Mouse *mouse, uint8_t value)
         queue_put(&mouse->queue, mouse->id);
         return;
     case MOUSE_ENABLE:
-    case MOUSE_DISABLE: mouse->reporting = value == MOUSE_ENABLE; break;
+    case MOUSE_DISABLE:
+        mouse->reporting = value == MOUSE_ENABLE;
+        mouse->dx = mouse->dy = mouse->dz = 0;
+        mouse->told                       = mouse->buttons;
+        break;
     case MOUSE_DEFAULTS: mouse_defaults(mouse); break;
     case MOUSE_RESEND: queue_put(&mouse->queue, mouse->last); return;
     case MOUSE_RESET:
@@ -357,8 +459,12 @@ void ps2_mouse_write(Ps2Mouse *mouse, uint8_t value)
 
 bool ps2_mouse_read(Ps2Mouse *mouse, uint8_t *value)
 {
+    mouse_stream(mouse);
     if (!queue_take(&mouse->queue, value)) {
         return false;
+    }
+    if (mouse->report) {
+        mouse->report--;
     }
     mouse->last = *value;
     return true;

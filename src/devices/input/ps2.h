@@ -28,9 +28,13 @@ typedef struct Ps2Mouse {
     Ps2Queue queue;
     uint8_t  command;
     uint8_t  last;
-    uint8_t  id; /* 0, or 3 with a wheel after the knock 200, 100, 80 */
-    uint8_t  rate, resolution, knock;
+    uint8_t  id; /* 0; 3 with a wheel after the rates 200, 100, 80; 4 with five buttons after 200, 200, 80 */
+    uint8_t  rate, resolution;
+    uint8_t  rates[2]; /* those before, the older one first */
     bool     reporting, remote, wrap, scaling;
+    int32_t  dx, dy, dz;    /* not reported yet: right, up, the wheel towards the user */
+    uint8_t  buttons, told; /* as in a report: left, right, middle, side, extra from bit 0 */
+    uint8_t  report;        /* so many bytes at the head of the queue are the rest of a report */
 } Ps2Mouse;
 
 extern const Field ps2_keyboard_state[];
@@ -45,6 +49,12 @@ void ps2_mouse_write(Ps2Mouse *mouse, uint8_t value);
 
 /* A key goes down or up: its scan code of set 1, as in keys.h. false: the queue has no room for it now. */
 bool ps2_keyboard_key(Ps2Keyboard *kbd, uint16_t code, bool down);
+
+/* A button goes down or up, the wheel turns, the mouse moves right and up by so many counts. What the guest has not
+ * taken adds up. */
+enum { PS2_LEFT = 1, PS2_RIGHT = 2, PS2_MIDDLE = 4, PS2_SIDE = 8, PS2_EXTRA = 16 };
+void ps2_mouse_move(Ps2Mouse *mouse, int dx, int dy, int dz);
+void ps2_mouse_button(Ps2Mouse *mouse, uint8_t button, bool down);
 
 /* Takes the next byte; false: none waits. */
 bool ps2_keyboard_read(Ps2Keyboard *kbd, uint8_t *value);

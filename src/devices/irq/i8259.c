@@ -5,6 +5,8 @@
 
 #include "devices/irq/i8259.h"
 
+#include "base/trace.h"
+
 enum { MASTER, SLAVE, N_CHIPS };
 
 enum {
@@ -362,6 +364,7 @@ static void set_input(void *opaque, int n, int level)
     if (n == CASCADE) {
         return;
     }
+    trace(pic->dev.platform->log, TRACE_PIC, "irq %d level %d", n, level);
     if (pic->external) {
         Chip   *c   = &pic->chips[n / 8];
         uint8_t bit = (uint8_t)(1 << n % 8);

@@ -8,6 +8,7 @@
 #include "devices/irq/ioapic.h"
 
 #include "base/checked.h"
+#include "base/trace.h"
 
 #include <string.h>
 
@@ -99,7 +100,8 @@ static void set_pin(void *opaque, int n, int level)
     unsigned pin    = (unsigned)n;
     uint32_t bit    = 1u << pin;
     bool     rising = level && !(io->lines & bit);
-    io->lines       = level ? io->lines | bit : io->lines & ~bit;
+    trace(io->dev.platform->log, TRACE_IOAPIC, "pin %u level %d", pin, level);
+    io->lines = level ? io->lines | bit : io->lines & ~bit;
     if (io->external) {
         io->external(io->external_opaque, pin, level);
         return;

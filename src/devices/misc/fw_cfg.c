@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/trace.h"
 #include "memory/dma.h"
 
 #include <inttypes.h>
@@ -245,6 +246,7 @@ static bool select_item(FwCfg *fw, uint16_t key)
     fw->key          = key & ~KEY_WRITE;
     fw->offset       = 0;
     const Item *item = item_of(fw, fw->key);
+    trace(fw->dev.platform->log, TRACE_FW_CFG_SELECT, "key 0x%x, %s", key, item ? "there" : "no such item");
     if (item && item->ops.select) {
         item->ops.select(item->ops.opaque);
     }

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/trace.h"
 #include "memory/ram.h"
 
 enum {
@@ -219,7 +220,11 @@ uint32_t pci_config_read(PciDevice *pci, unsigned offset, unsigned size)
     if (!config_cycle_fits(offset, size)) {
         return pci->express && offset >= PCI_CONFIG_SIZE ? 0 : UINT32_MAX;
     }
-    return info->config_read ? info->config_read(pci, offset, size) : pci_config_load_default(pci, offset, size);
+    uint32_t value =
+        info->config_read ? info->config_read(pci, offset, size) : pci_config_load_default(pci, offset, size);
+    trace(pci->dev.platform->log, TRACE_PCI_READ, "%s %02x.%x @0x%x -> 0x%x", device_type(&pci->dev)->name,
+          pci->devfn >> 3, pci->devfn & 7, offset, value);
+    return value;
 }
 
 void pci_config_write(PciDevice *pci, unsigned offset, uint32_t value, unsigned size)
@@ -229,6 +234,8 @@ void pci_config_write(PciDevice *pci, unsigned offset, uint32_t value, unsigned 
     if (!config_cycle_fits(offset, size)) {
         return;
     }
+    trace(pci->dev.platform->log, TRACE_PCI_WRITE, "%s %02x.%x @0x%x <- 0x%x", device_type(&pci->dev)->name,
+          pci->devfn >> 3, pci->devfn & 7, offset, value);
     if (info->config_write) {
         info->config_write(pci, offset, value, size);
     } else {

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/trace.h"
 
 enum {
     DESC_SIZE = 16,
@@ -411,6 +412,7 @@ void virtqueue_push(VirtQueue *q, VirtBuffer *b, uint32_t written)
     if (q->enabled && !(v->status & VIRTIO_NEEDS_RESET) && q->in_flight &&
         (is_packed(q) ? packed_push(q, b, written) : split_push(q, b, written)) && virtqueue_wants_interrupt(q)) {
         v->isr |= VIRTIO_ISR_QUEUE;
+        trace(v->dev->platform->log, TRACE_VIRTIO_NOTIFY, "%s queue %u", v->kind->name, (unsigned)(q - v->queues));
         v->transport->interrupt(v, VIRTIO_ISR_QUEUE, q->vector);
     }
     g_free(b);

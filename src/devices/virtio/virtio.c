@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/trace.h"
 
 enum { BUDGET = 256 }; /* buffers that one notification takes at most */
 
@@ -136,6 +137,7 @@ static bool features_fit(const VirtioDevice *v)
 
 void virtio_write_status(VirtioDevice *v, uint8_t status, bool legacy)
 {
+    trace(v->dev->platform->log, TRACE_VIRTIO_STATUS, "%s val 0x%x", v->kind->name, status);
     if (!status) {
         virtio_reset(v);
         return;
@@ -264,6 +266,7 @@ void virtio_notify(VirtioDevice *v, unsigned queue)
     if (!q || !q->enabled || !runs) {
         return;
     }
+    trace(v->dev->platform->log, TRACE_VIRTIO_KICK, "%s queue %u", v->kind->name, queue);
     q->more   = false;
     v->budget = BUDGET;
     v->kind->notify(v, q);
