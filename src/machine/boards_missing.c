@@ -17,19 +17,11 @@
         .alias   = other,                                                                                              \
         .missing = "not built yet",                                                                                    \
     };
-#define VERSIONS(V)                                                                                                    \
-    V(2, 4)                                                                                                            \
-    V(2, 5)                                                                                                            \
-    V(2, 6)                                                                                                            \
-    V(2, 7)                                                                                                            \
-    V(2, 8)                                                                                                            \
-    V(2, 9)                                                                                                            \
-    V(2, 10)                                                                                                           \
-    V(2, 11)                                                                                                           \
-    V(2, 12)                                                                                                           \
-    V(3, 0)                                                                                                            \
-    V(3, 1) V(4, 0) V(4, 1) V(4, 2) V(5, 0) V(5, 1) V(5, 2) V(6, 0) V(6, 1) V(6, 2) V(7, 0) V(7, 1) V(7, 2) V(8, 0)    \
-        V(8, 1) V(8, 2) V(9, 0)
+/* clang-format off */
+#define VERSIONS(V) \
+    V(2, 4) V(2, 5) V(2, 6) V(2, 7) V(2, 8) V(2, 9) V(2, 10) V(2, 11) V(2, 12) V(3, 0) V(3, 1) V(4, 0) V(4, 1) \
+    V(4, 2) V(5, 0) V(5, 1) V(5, 2) V(6, 0) V(6, 1) V(6, 2) V(7, 0) V(7, 1) V(7, 2) V(8, 0) V(8, 1) V(8, 2) V(9, 0)
+/* clang-format on */
 #define I440FX(a, b) MISSING(i440fx_##a##_##b, "pc-i440fx-" #a "." #b)
 #define Q35(a, b)    MISSING(q35_##a##_##b, "pc-q35-" #a "." #b)
 

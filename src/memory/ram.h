@@ -52,7 +52,7 @@ struct RamBlock {
     uint64_t        *alias_bits;    /* those pages; NULL: none yet */
     uint64_t         n_apart;       /* huge pages with some of them */
     _Atomic uint32_t dirty_clients; /* clients that log now; then writes must come through ram_block_written */
-    struct RamHuge                *huge; /* NULL: huge pages come as the host gives them */
+    struct RamHuge  *huge;          /* NULL: huge pages come as the host gives them */
     const RamCodeListener *_Atomic code_listener; /* lives as long as the block */
 };
 

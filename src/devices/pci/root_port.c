@@ -125,7 +125,7 @@ static void port_unrealize(Device *dev)
 
 static bool port_realize(Device *dev, Error *err)
 {
-    RootPort *port = (RootPort *)dev;
+    RootPort *port           = (RootPort *)dev;
     port->bridge.pci.express = true;
     pci_bridge_init(&port->bridge);
     port->bridge.bus->slots = 1; /* a link has one other end */
@@ -135,7 +135,6 @@ static bool port_realize(Device *dev, Error *err)
     port_unrealize(dev);
     return false;
 }
-
 
 /* Who sits in the slot does not change: there is no hot plug. */
 static uint32_t port_config_read(PciDevice *pci, unsigned offset, unsigned size)
