@@ -37,7 +37,7 @@ static const IoOps debugcon_ops = {
 static bool debugcon_realize(Device *dev, Error *err)
 {
     DebugCon *d = (DebugCon *)dev;
-    char_gather_init(&d->out, &d->fe, loop_clocks(char_hub_loop(dev->platform->chars)));
+    char_gather_init(&d->out, &d->fe, dev->platform->clocks);
     if (!char_attach_id(&d->fe, dev->platform->chars, d->chardev, err)) {
         return false;
     }
