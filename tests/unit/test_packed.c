@@ -123,7 +123,7 @@ static ssize_t unpack_all(const uint8_t *packed, size_t len, uint8_t *out, size_
 
 static void test_streams(void)
 {
-    enum { SIZE = 3 << 20, ROOM = 2 * SIZE };
+    enum { SIZE = 5 << 18, ROOM = 2 * SIZE };
     static const size_t steps[]  = { ROOM, SIZE, 4096, 65537 };
     g_autofree uint8_t *sample   = g_malloc(SIZE);
     g_autofree uint8_t *packed   = g_malloc(ROOM);
