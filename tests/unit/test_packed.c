@@ -65,7 +65,7 @@ static size_t pack_lzma(const uint8_t *data, size_t len, uint8_t *out, size_t ro
 
 static size_t pack_lz4(const uint8_t *data, size_t len, uint8_t *out, size_t room)
 {
-    enum { BLOCK = 1 << 20 };
+    enum { BLOCK = 1 << 18 };
     size_t at = 4;
     store_le32(out, 0x184c2102);
     for (size_t from = 0; from < len; from += BLOCK) {
