@@ -263,9 +263,11 @@ class Tests:
             s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                       b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
                       b"\x82\x82\x01\x02\x03\x04" + bytes((ord("a") ^ 1, ord("B") ^ 2)))
-            got = read_until(s.fileno(), b"\x82\x01b")
+            got = read_until(s.fileno(), b"\r\n\r\n")
+            if not got.endswith(b"b"):
+                got += read_until(s.fileno(), b"b")
             assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in got, got
-            assert got.endswith(b"\x82\x01A\x82\x01b"), got
+            assert got.endswith((b"\x82\x01A\x82\x01b", b"\x82\x02Ab")), got  # gathered or not
             s.sendall(b"\x82\x81\x01\x02\x03\x04" + bytes((ord("Q") ^ 1,)))
             self.finish(process)
 
