@@ -499,7 +499,9 @@ typedef struct DbtRegion {
     size_t     size, hot_used, cold_used; /* hot from the start, cold from the end */
     GPtrArray *units;                     /* in the order of their addresses */
     GArray    *starts;                    /* of DbtStart, the same order */
-    HugeArena  memory;                    /* the units and what they have */
+    GArray *pages[2]; /* hot, cold: index of the first unit that begins in each page of 4 KiB or later (cold: from the
+                         end) */
+    HugeArena memory; /* the units and what they have */
 } DbtRegion;
 
 struct Dbt {
