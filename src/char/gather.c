@@ -51,7 +51,7 @@ bool char_gather_put(CharGather *g, uint8_t byte)
         return char_write(g->fe, &byte, 1) != 0;
     }
     g->data[g->n++] = byte;
-    int64_t now = clock_now(g->timer.clocks, REALTIME_CLOCK);
+    int64_t now     = clock_now(g->timer.clocks, REALTIME_CLOCK);
     if (g->n == CHAR_GATHER || now - NS_PER_MS >= g->sent) {
         char_gather_flush(g);
     } else if (g->n == 1) {
