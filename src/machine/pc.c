@@ -673,6 +673,7 @@ void pc_free(Machine *m)
     ram_block_unref(pc->bios);
     ahead_free(pc->ahead);
     boot_image_free(pc->boot);
+    kernel_cache_free(pc->kernel_cache);
     boot_order_clear(&pc->boot_order);
     firmware_tables_free(pc->acpi);
     firmware_tables_free(pc->smbios);
