@@ -1,6 +1,7 @@
 /* The cache of unpacked kernels: see kernelcache.h.
  *
- * A file is a header, the beginning of the unpacked file, and the packed one that it comes from. The header has a
+ * A file is a header, the beginning of the unpacked file without what is zeros (half of Debian's kernel is), and the
+ * packed one that it comes from. The header has a
  * checksum for each step of the unpacked bytes, which are checked while they are read, still in the processor's cache:
  * CRC32C (RFC 3720, appendix B.4), for which processors have an instruction. The file's name is made of little of the
  * packed kernel; that it is the right one is known when all of it has been compared.
@@ -30,7 +31,7 @@
 enum {
     VERSION     = 1,
     STEP        = 256 << 10, /* what has a checksum of its own */
-    MAX_STEPS   = 2040,
+    MAX_STEPS   = 1968,
     PIECE       = 64 << 10, /* read and checked, or written, at once: little enough to stay in a core's cache */
     NAMED_AFTER = 64 << 10, /* of the packed kernel's beginning and end */
     MAX_PACKED  = 256 << 20,
@@ -49,7 +50,10 @@ typedef struct Header {
     uint32_t version;
     uint32_t check; /* of the header, with zero here */
     uint64_t size, packed_len;
+    uint64_t stored; /* bytes that are in the file, of `size` */
     uint32_t steps[MAX_STEPS];
+    uint8_t  zeros[MAX_STEPS / 8]; /* a bit for each step: it is zeros, and not in the file */
+    uint8_t  rest[34];
 } Header;
 
 _Static_assert(sizeof(Header) == 8192, "the data begins at a page");
@@ -57,9 +61,10 @@ _Static_assert(sizeof(Header) == 8192, "the data begins at a page");
 struct KernelCache {
     int folder;
 
-    /* What is being saved: a whole file, the writer's between kernel_cache_save() and the end of the thread. */
-    Header      *file; /* NULL: nothing */
-    size_t       file_len;
+    /* What is being saved: header, unpacked and packed kernel; the writer's between kernel_cache_save() and the end of
+     * the thread. */
+    Header      *file;     /* NULL: nothing */
+    size_t       file_len; /* in memory */
     char        *name;
     GThread     *writer;
     _Atomic bool stop;
@@ -69,13 +74,15 @@ struct KernelCache {
 typedef struct Want {
     uint64_t       at; /* in the unpacked file, or in the packed one */
     size_t         len;
-    uint8_t       *to;   /* NULL: is it ... */
-    const uint8_t *same; /* ... what is here? */
+    bool           zeroed; /* what is not in the file is at `to` already */
+    uint8_t       *to;     /* NULL: is it ... */
+    const uint8_t *same;   /* ... what is here? */
 } Want;
 
 struct KeptKernel {
     int            fd;
     Header         header;
+    uint64_t       places[MAX_STEPS]; /* of the steps, in the file */
     const uint8_t *packed;
     GArray        *wants; /* Want */
 
@@ -164,6 +171,29 @@ static bool read_all(int fd, uint64_t at, void *to, size_t len)
     return true;
 }
 
+static bool step_is_zeros(const Header *h, uint64_t step)
+{
+    return h->zeros[step / 8] >> step % 8 & 1;
+}
+
+static size_t step_len(const Header *h, uint64_t step)
+{
+    return (size_t)MIN((uint64_t)STEP, h->size - step * STEP);
+}
+
+/* Where the steps are; false: that is not what the header says. */
+static bool find_places(KeptKernel *k)
+{
+    const Header *h  = &k->header;
+    uint64_t      at = sizeof *h;
+
+    for (uint64_t i = 0; i * STEP < h->size; i++) {
+        k->places[i] = at;
+        at += step_is_zeros(h, i) ? 0 : step_len(h, i);
+    }
+    return at == sizeof *h + h->stored;
+}
+
 static bool check_file(KeptKernel *k, size_t packed_len)
 {
     const Header *h = &k->header;
@@ -171,8 +201,8 @@ static bool check_file(KeptKernel *k, size_t packed_len)
 
     return fstat(k->fd, &st) == 0 && S_ISREG(st.st_mode) && trusted(&st) && read_all(k->fd, 0, &k->header, sizeof *h) &&
            memcmp(h->magic, magic, sizeof magic) == 0 && h->version == VERSION && h->check == header_checksum(h) &&
-           h->size <= (uint64_t)MAX_STEPS * STEP && h->packed_len == packed_len &&
-           (uint64_t)st.st_size == sizeof *h + h->size + h->packed_len;
+           h->size <= (uint64_t)MAX_STEPS * STEP && h->packed_len == packed_len && find_places(k) &&
+           (uint64_t)st.st_size == sizeof *h + h->stored + h->packed_len;
 }
 
 KeptKernel *kernel_cache_find(const KernelCache *c, const uint8_t *packed, size_t packed_len)
@@ -216,35 +246,41 @@ void kept_kernel_close(KeptKernel *k)
 
 static bool compare(const KeptKernel *k, const Want *w, uint8_t *scratch)
 {
-    return read_all(k->fd, sizeof k->header + k->header.size + w->at, scratch, w->len) &&
+    return read_all(k->fd, sizeof k->header + k->header.stored + w->at, scratch, w->len) &&
            memcmp(scratch, w->same, w->len) == 0;
 }
 
 /* A whole step goes where it belongs, part of one through `scratch`, which has room for a step. */
 static bool read_step(const KeptKernel *k, const Want *w, uint8_t *scratch)
 {
-    uint64_t start = align_down(w->at, STEP);
-    size_t   all   = (size_t)MIN((uint64_t)STEP, k->header.size - start);
-    uint8_t *to    = w->len == all ? w->to : scratch;
-    uint32_t crc   = 0;
+    uint64_t step = w->at / STEP;
+    size_t   all  = step_len(&k->header, step);
+    uint8_t *to   = w->len == all ? w->to : scratch;
+    uint32_t crc  = 0;
 
+    if (step_is_zeros(&k->header, step)) {
+        if (!w->zeroed) {
+            memset(w->to, 0, w->len);
+        }
+        return true;
+    }
     for (size_t done = 0, n; done < all; done += n) {
         n = MIN(all - done, (size_t)PIECE);
-        if (!read_all(k->fd, sizeof k->header + start + done, to + done, n)) {
+        if (!read_all(k->fd, k->places[step] + done, to + done, n)) {
             return false;
         }
         crc = checksum(crc, to + done, n);
     }
-    if (crc != k->header.steps[start / STEP]) {
+    if (crc != k->header.steps[step]) {
         return false;
     }
     if (to == scratch) {
-        memcpy(w->to, scratch + (w->at - start), w->len);
+        memcpy(w->to, scratch + w->at % STEP, w->len);
     }
     return true;
 }
 
-void kept_kernel_want(KeptKernel *k, uint64_t at, uint8_t *to, size_t len)
+void kept_kernel_want(KeptKernel *k, uint64_t at, uint8_t *to, size_t len, bool zeroed)
 {
     if (!range_fits(at, len, k->header.size)) {
         k->bad = true;
@@ -252,7 +288,7 @@ void kept_kernel_want(KeptKernel *k, uint64_t at, uint8_t *to, size_t len)
     }
     for (size_t n; len; at += n, to += n, len -= n) {
         n      = (size_t)MIN(len, STEP - at % STEP);
-        Want w = { .at = at, .len = n, .to = to };
+        Want w = { .at = at, .len = n, .to = to, .zeroed = zeroed };
         g_array_append_val(k->wants, w);
     }
 }
@@ -315,7 +351,7 @@ bool kept_kernel_read(KeptKernel *k, uint64_t at, uint8_t *to, size_t len)
     g_autofree uint8_t *scratch = g_malloc(STEP);
 
     g_assert(k->wants->len == 0);
-    kept_kernel_want(k, at, to, len);
+    kept_kernel_want(k, at, to, len, false);
     for (guint i = 0; i < k->wants->len && !k->bad; i++) {
         k->bad = !read_step(k, &g_array_index(k->wants, Want, i), scratch);
     }
@@ -383,10 +419,15 @@ static uint64_t size_limit(const KernelCache *c)
     return fstatvfs(c->folder, &fs) < 0 ? 0 : (uint64_t)fs.f_bavail * fs.f_frsize / FREE_SHARE;
 }
 
+static uint64_t stored_size(const KernelCache *c)
+{
+    return sizeof *c->file + c->file->stored + c->file->packed_len;
+}
+
 static void make_room(const KernelCache *c, uint64_t limit)
 {
     g_autoptr(GArray) files = list_files(c);
-    uint64_t total          = c->file_len;
+    uint64_t total          = stored_size(c);
 
     for (guint i = 0; i < files->len; i++) {
         total += g_array_index(files, Entry, i).size;
@@ -412,23 +453,34 @@ static void release(KernelCache *c)
     g_clear_pointer(&c->name, g_free);
 }
 
+static bool is_zeros(const uint8_t *p, size_t len)
+{
+    return p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
+}
+
 static bool fill_header(KernelCache *c)
 {
     Header *h = c->file;
 
     memcpy(h->magic, magic, sizeof magic);
     h->version = VERSION;
-    for (uint64_t at = 0; at < h->size && !c->stop; at += STEP) {
-        h->steps[at / STEP] = checksum(0, file_data(c) + at, MIN((uint64_t)STEP, h->size - at));
+    for (uint64_t i = 0; i * STEP < h->size && !c->stop; i++) {
+        const uint8_t *data = file_data(c) + i * STEP;
+        if (is_zeros(data, step_len(h, i))) {
+            h->zeros[i / 8] |= (uint8_t)(1 << i % 8);
+        } else {
+            h->steps[i] = checksum(0, data, step_len(h, i));
+            h->stored += step_len(h, i);
+        }
     }
     h->check = header_checksum(h);
     return !c->stop;
 }
 
-static bool write_all(KernelCache *c, int fd)
+static bool write_bytes(KernelCache *c, int fd, const void *data, size_t len)
 {
-    for (size_t done = 0; done < c->file_len && !c->stop;) {
-        ssize_t n = write(fd, (uint8_t *)c->file + done, MIN(c->file_len - done, (size_t)PIECE));
+    for (size_t done = 0; done < len && !c->stop;) {
+        ssize_t n = write(fd, (const uint8_t *)data + done, MIN(len - done, (size_t)PIECE));
         if (n < 0 && errno != EINTR) {
             return false;
         }
@@ -437,11 +489,22 @@ static bool write_all(KernelCache *c, int fd)
     return !c->stop;
 }
 
+static bool write_all(KernelCache *c, int fd)
+{
+    const Header *h  = c->file;
+    bool          ok = write_bytes(c, fd, h, sizeof *h);
+
+    for (uint64_t i = 0; ok && i * STEP < h->size; i++) {
+        ok = step_is_zeros(h, i) || write_bytes(c, fd, file_data(c) + i * STEP, step_len(h, i));
+    }
+    return ok && write_bytes(c, fd, file_data(c) + h->size, h->packed_len);
+}
+
 static void write_file(KernelCache *c)
 {
     uint64_t limit = size_limit(c);
 
-    if (c->file_len > limit || !fill_header(c)) {
+    if (!fill_header(c) || stored_size(c) > limit) {
         return;
     }
     g_autofree char *temporary = g_strdup_printf("%s%d-%08" PRIx32, unfinished, (int)getpid(), g_random_int());

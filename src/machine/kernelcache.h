@@ -35,8 +35,8 @@ bool kept_kernel_read(KeptKernel *k, uint64_t at, uint8_t *to, size_t len);
 
 /* The same for much: adds to a list what kept_kernel_fetch() then reads on two threads, while it compares the packed
  * kernel. When that says false, anything may have been written, and what kept_kernel_read() said is not to be trusted
- * either. */
-void kept_kernel_want(KeptKernel *k, uint64_t at, uint8_t *to, size_t len);
+ * either. `zeroed`: `to` is zeros already, and is not touched where it stays so. */
+void kept_kernel_want(KeptKernel *k, uint64_t at, uint8_t *to, size_t len, bool zeroed);
 bool kept_kernel_fetch(KeptKernel *k);
 
 /* ---- Saving ---- */

@@ -205,7 +205,7 @@ static bool unpack_piece(Reader *r, const BootRam *ram, const BootPiece *p, uint
         n             = p->len - done;
         uint8_t *host = memory ? memory + done : ram->at(ram->opaque, p->addr + done, &n);
         if (r->kept) {
-            kept_kernel_want(r->kept, p->offset + done, host, n);
+            kept_kernel_want(r->kept, p->offset + done, host, n, memory || ram->untouched);
             continue;
         }
         if (!read_bytes(r, host, n, err)) {
