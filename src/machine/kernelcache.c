@@ -38,7 +38,7 @@ enum {
     MAX_FILES   = 4,
     FREE_SHARE  = 10,  /* all files together take up to a part of this many of what the file system has left */
     STALE       = 600, /* seconds, after which somebody's unfinished file is one that was left behind */
-    LOWEST      = 19,
+    NICE        = 15,  /* little beside a busy guest, and yet done within seconds of one processor shared with it */
 };
 
 static const char magic[8]     = { 'Q', 'u', 'e', 'r', 'n', 'K', 'r', 'n' };
@@ -526,7 +526,7 @@ static gpointer write_thread(gpointer opaque)
 {
     KernelCache *c = opaque;
 
-    setpriority(PRIO_PROCESS, (id_t)gettid(), LOWEST);
+    setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
     write_file(c);
     release(c);
     return NULL;
