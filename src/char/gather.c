@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define LATEST (5 * NS_PER_MS)
+
 static void send_due(void *opaque)
 {
     char_gather_flush(opaque);
@@ -49,15 +51,11 @@ bool char_gather_put(CharGather *g, uint8_t byte)
         return char_write(g->fe, &byte, 1) != 0;
     }
     g->data[g->n++] = byte;
-    if (g->n == CHAR_GATHER) {
+    int64_t now = clock_now(g->timer.clocks, REALTIME_CLOCK);
+    if (g->n == CHAR_GATHER || now - NS_PER_MS >= g->sent) {
         char_gather_flush(g);
     } else if (g->n == 1) {
-        int64_t now = clock_now(g->timer.clocks, REALTIME_CLOCK);
-        if (now - NS_PER_MS >= g->sent) {
-            char_gather_flush(g);
-        } else {
-            timer_set(&g->timer, now + NS_PER_MS);
-        }
+        timer_set(&g->timer, now + LATEST);
     }
     return true;
 }

@@ -91,6 +91,7 @@ Dbt *dbt_new(size_t size, Error *err)
             .size   = part - stubs,
             .units  = g_ptr_array_new(),
             .starts = g_array_new(false, false, sizeof(DbtStart)),
+            .pages  = { g_array_new(false, false, sizeof(uint32_t)), g_array_new(false, false, sizeof(uint32_t)) },
             .memory = { .ahead = dbt->ahead },
         };
     }
@@ -144,6 +145,8 @@ void dbt_free(Dbt *dbt)
         huge_arena_free(&dbt->regions[i].memory);
         g_ptr_array_free(dbt->regions[i].units, true);
         g_array_free(dbt->regions[i].starts, true);
+        g_array_free(dbt->regions[i].pages[0], true);
+        g_array_free(dbt->regions[i].pages[1], true);
     }
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtUnit *));
     huge_free(dbt->sources, DBT_SOURCES * sizeof(DbtUnit *));
@@ -190,6 +193,32 @@ bool dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t *
     return true;
 }
 
+/* How many units began in the pages of code before each one, for hot and for cold parts: so that few have to be
+ * searched. */
+static void note_start(DbtRegion *r, const DbtStart *start)
+{
+    for (unsigned side = 0; side < 2; side++) {
+        GArray  *pages = r->pages[side];
+        uint32_t page = (side ? (uint32_t)r->size - start->cold : start->hot) >> X86_PAGE_BITS, n = r->units->len;
+        while (pages->len <= page) {
+            g_array_append_val(pages, n);
+        }
+    }
+}
+
+/* Bounds of the index that dbt_unit_at() looks for. */
+static void narrow(const DbtRegion *r, bool cold, uint32_t offset, unsigned *low, unsigned *high)
+{
+    const GArray *pages = r->pages[cold];
+    uint32_t      page  = (cold ? (uint32_t)r->size - offset : offset) >> X86_PAGE_BITS;
+    if (page < pages->len) {
+        *low = g_array_index(pages, uint32_t, page);
+    }
+    if (page + 1 < pages->len) {
+        *high = g_array_index(pages, uint32_t, page + 1);
+    }
+}
+
 DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code)
 {
     for (unsigned i = 0; i < DBT_REGIONS; i++) {
@@ -200,8 +229,9 @@ DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code)
         /* Hot parts rise with the index, cold parts fall: which is the last that is not above the address, or the
          * first? */
         uint32_t offset = (uint32_t)(code - r->start);
-        bool     cold   = offset >= r->hot_used;
         unsigned low = 0, high = r->units->len;
+        bool     cold = offset >= r->hot_used;
+        narrow(r, cold, offset, &low, &high);
         while (low < high) {
             unsigned        middle = (low + high) / 2;
             const DbtStart *start  = &g_array_index(r->starts, DbtStart, middle);
@@ -276,6 +306,7 @@ void dbt_insert(Dbt *dbt, DbtUnit *u)
     }
     DbtRegion *r     = &dbt->regions[dbt->region];
     DbtStart   start = { .hot = (uint32_t)(u->hot - r->start), .cold = (uint32_t)(u->cold - r->start) };
+    note_start(r, &start);
     g_ptr_array_add(r->units, u);
     g_array_append_val(r->starts, start);
 }
@@ -401,6 +432,8 @@ void dbt_empty_region(Dbt *dbt)
     huge_arena_reset(&r->memory);
     g_ptr_array_set_size(r->units, 0);
     g_array_set_size(r->starts, 0);
+    g_array_set_size(r->pages[0], 0);
+    g_array_set_size(r->pages[1], 0);
     r->hot_used = r->cold_used = 0;
     dbt->full                  = false;
     dbt->counters.resets++;

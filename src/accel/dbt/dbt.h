@@ -499,7 +499,9 @@ typedef struct DbtRegion {
     size_t     size, hot_used, cold_used; /* hot from the start, cold from the end */
     GPtrArray *units;                     /* in the order of their addresses */
     GArray    *starts;                    /* of DbtStart, the same order */
-    HugeArena  memory;                    /* the units and what they have */
+    GArray *pages[2]; /* hot, cold: index of the first unit that begins in each page of 4 KiB or later (cold: from the
+                         end) */
+    HugeArena memory; /* the units and what they have */
 } DbtRegion;
 
 struct Dbt {
@@ -554,11 +556,18 @@ static inline ptrdiff_t dbt_writable(const Dbt *dbt)
     return dbt->rw - dbt->rx;
 }
 
+/* A slot for `host` of a table whose place for its page is h: code that lies together runs together, and its slots are
+ * in few lines of the cache. */
+static inline uint64_t dbt_slot_near(uint64_t h, const uint8_t *host)
+{
+    return (h >> 32 << 7) + ((uintptr_t)host >> 5 & 127);
+}
+
 static inline DbtUnit **dbt_hash_slot(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip)
 {
-    uint64_t h = (uint64_t)(uintptr_t)host * UINT64_C(0x9e3779b97f4a7c15) ^ key * UINT64_C(0xc2b2ae3d27d4eb4f) ^
-                 (rip >> X86_PAGE_BITS) * UINT64_C(0x165667b19e3779f9);
-    return &dbt->hash[h >> 32 & (DBT_HASH - 1)];
+    uint64_t h = ((uint64_t)(uintptr_t)host >> X86_PAGE_BITS) * UINT64_C(0x9e3779b97f4a7c15) ^
+                 key * UINT64_C(0xc2b2ae3d27d4eb4f) ^ (rip >> X86_PAGE_BITS) * UINT64_C(0x165667b19e3779f9);
+    return &dbt->hash[dbt_slot_near(h, host) & (DBT_HASH - 1)];
 }
 
 static inline DbtUnit **dbt_source_slot(Dbt *dbt, const uint8_t *host)

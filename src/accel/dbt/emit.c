@@ -31,7 +31,7 @@ static bool is_high(unsigned reg)
 /* A flags writer needs those it leaves alone in EFLAGS, if anybody wants them. */
 static bool needs_flags(const Tr *t, const DbtInsn *in)
 {
-    return in->read || (in->write && (t->live[t->i + 1] & ~in->write));
+    return in->read || (in->write && (t->s->live[t->i + 1] & ~in->write));
 }
 
 static void note_flags(Tr *t, const DbtInsn *in)
@@ -321,7 +321,7 @@ static void emit_shcl(Tr *t, const DbtInsn *in)
 {
     Asm *a    = &t->hot;
     Enc  e    = enc_of(in);
-    bool live = t->live[t->i + 1] || in->reg == 2 || in->reg == 3;
+    bool live = t->s->live[t->i + 1] || in->reg == 2 || in->reg == 3;
 
     e.reg = in->reg;
     if (in->memory) {
@@ -373,7 +373,7 @@ static void emit_shdcl(Tr *t, const DbtInsn *in)
         m.scratch = true;
         check(t, &m);
     }
-    if (t->live[t->i + 1]) {
+    if (t->s->live[t->i + 1]) {
         flags_need(t);
     }
     if (in->memory) {
@@ -770,7 +770,7 @@ static void emit_cmpxchg16(Tr *t, const DbtInsn *in)
     m.scratch = true;
     m.locked  = true; /* misaligned: #GP, in any case */
     check(t, &m);
-    if (t->live[t->i + 1] & ~FL_ZF) {
+    if (t->s->live[t->i + 1] & ~FL_ZF) {
         flags_need(t);
     }
     asm_store(a, asm_frame(DBT_FRAME(keep[0])), H_RSI);
@@ -885,8 +885,8 @@ static void leave_after_c(Tr *t, const DbtInsn *in)
     }
     uint32_t to = emit_group_exit(t, insn_rip(t, t->i) + in->len, GROUPS_WIDE);
     for (unsigned i = 0; i < t->n_tails && !t->cold.full; i++) {
-        int32_t rel = (int32_t)(to - t->tails[i]);
-        memcpy(t->cold.start + t->tails[i] - 4, &rel, 4);
+        int32_t rel = (int32_t)(to - t->s->tails[i]);
+        memcpy(t->cold.start + t->s->tails[i] - 4, &rel, 4);
     }
 }
 
@@ -919,11 +919,11 @@ void emit_insn(Tr *t, const DbtInsn *in)
     }
     /* Where slow paths go on that have run the instruction in C: flags are in the frame then. */
     for (unsigned i = 0; i < t->n_tails; i++) {
-        int32_t rel = (int32_t)(asm_offset(&t->cold) - t->tails[i]);
+        int32_t rel = (int32_t)(asm_offset(&t->cold) - t->s->tails[i]);
         if (t->cold.full) {
             return;
         }
-        memcpy(t->cold.start + t->tails[i] - 4, &rel, 4);
+        memcpy(t->cold.start + t->s->tails[i] - 4, &rel, 4);
     }
     bool transfer = in->t == T_FAR || in->t == T_FARQ || in->t == T_CALL || in->t == T_CALLI || in->t == T_RET ||
                     in->t == T_JMP || in->t == T_JMPI;

@@ -55,18 +55,24 @@ enum { MAX_GROUPS = 32, RANGE_WIDE = 512, RANGE_NARROW = 64 }; /* bytes */
 enum { MAX_TAILS = 8 };
 
 typedef struct DbtScratch {
-    uint8_t  hot[HOT_MAX], cold[COLD_MAX];
-    DbtInsn  insns[DBT_MAX_INSNS];
-    X86Insn  c[DBT_MAX_INSNS];
-    Vec      vec[DBT_MAX_INSNS];
-    Group    groups[MAX_GROUPS];
-    uint8_t  operand_group[DBT_MAX_INSNS], stack_group[DBT_MAX_INSNS]; /* number + 1, or 0 */
-    uint16_t writes[DBT_MAX_INSNS];                                    /* guest registers, a bit each */
-    int64_t  access_off[DBT_MAX_INSNS];                                /* of the operand from its group's root */
-    int64_t  stack_off[DBT_MAX_INSNS];
-    Reloc    relocs[MAX_RELOCS];
-    DbtPlace places[MAX_PLACES];
-    uint8_t  page[X86_PAGE_SIZE + 32]; /* the guest page, as far as it was looked at: code_at() */
+    uint8_t   hot[HOT_MAX], cold[COLD_MAX];
+    DbtInsn   insns[DBT_MAX_INSNS];
+    X86Insn   c[DBT_MAX_INSNS];
+    Vec       vec[DBT_MAX_INSNS];
+    Group     groups[MAX_GROUPS];
+    uint8_t   operand_group[DBT_MAX_INSNS], stack_group[DBT_MAX_INSNS]; /* number + 1, or 0 */
+    uint16_t  writes[DBT_MAX_INSNS];                                    /* guest registers, a bit each */
+    int64_t   access_off[DBT_MAX_INSNS];                                /* of the operand from its group's root */
+    int64_t   stack_off[DBT_MAX_INSNS];
+    Reloc     relocs[MAX_RELOCS];
+    DbtPlace  places[MAX_PLACES];
+    uint8_t   page[X86_PAGE_SIZE + 32];  /* the guest page, as far as it was looked at: code_at() */
+    uint8_t   live[DBT_MAX_INSNS + 1];   /* flags that are needed before an instruction */
+    uint8_t   live_taken[DBT_MAX_INSNS]; /* at a branch's target */
+    uint32_t  tails[MAX_TAILS];
+    DraftExit exits[DBT_MAX_EXITS + MAX_GROUPS];
+    LaterExit later[DBT_MAX_EXITS];
+    ShortWay  shorts[DBT_MAX_INSNS];
 } DbtScratch;
 
 typedef struct Tr {
@@ -77,14 +83,12 @@ typedef struct Tr {
     DbtScratch     *s;
     Asm             hot, cold;
     unsigned        n, n_c, n_vec, n_relocs, n_places, n_exits;
-    unsigned        len;                       /* bytes of the unit */
-    uint32_t        copied;                    /* parts of scratch's page */
-    uint8_t         live[DBT_MAX_INSNS + 1];   /* flags that are needed before an instruction */
-    uint8_t         live_taken[DBT_MAX_INSNS]; /* at a branch's target */
-    bool            fl_reg, fl_mem;            /* the guest's flags are in EFLAGS, in the frame */
-    Recipe          recipe;                    /* or can be made so; RECIPE_NONE: not */
-    uint32_t        part_at;                   /* in the hot part: where EFLAGS have all of them but CF */
-    unsigned        i;                         /* instruction at hand */
+    unsigned        len;            /* bytes of the unit */
+    uint32_t        copied;         /* parts of scratch's page */
+    bool            fl_reg, fl_mem; /* the guest's flags are in EFLAGS, in the frame */
+    Recipe          recipe;         /* or can be made so; RECIPE_NONE: not */
+    uint32_t        part_at;        /* in the hot part: where EFLAGS have all of them but CF */
+    unsigned        i;              /* instruction at hand */
     unsigned        n_groups, first_open;
     int64_t         range_max;
     bool            split_groups; /* reads and writes in groups of their own */
@@ -94,12 +98,8 @@ typedef struct Tr {
     uint64_t        checks;       /* instructions that check an address, a bit each */
     uint64_t        may_run;      /* those that may look into a run */
     bool            counts;       /* one of its look-ups counts runs */
-    uint32_t        tails[MAX_TAILS];
     unsigned        n_tails;
-    DraftExit       exits[DBT_MAX_EXITS + MAX_GROUPS];
-    LaterExit       later[DBT_MAX_EXITS];
     unsigned        n_later;
-    ShortWay        shorts[DBT_MAX_INSNS];
     unsigned        n_shorts;
     bool            no_shorts;              /* one was too far from the end */
     unsigned        range_start, range_end; /* in the page */

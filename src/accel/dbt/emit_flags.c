@@ -173,7 +173,7 @@ bool flags_by_inc(const Tr *t, const DbtInsn *in)
 {
     return in->t == T_GEN && !in->memory && in->ext && !in->map && (in->op | 1) == 0xff && in->reg < 2 &&
            !is_high_register(in->rm) && dbt_host_register[in->rm] != H_NONE && frame_has_carry(t) &&
-           t->live[t->i + 1] & FL_CF;
+           t->s->live[t->i + 1] & FL_CF;
 }
 
 void flags_inc(Tr *t, const DbtInsn *in)
@@ -206,7 +206,7 @@ bool flags_keep(Tr *t, const DbtInsn *in)
         (!t->fl_mem && flags_by_inc(t, in))) {
         return false;
     }
-    if (!(t->live[t->i + 1] & ~in->write)) {
+    if (!(t->s->live[t->i + 1] & ~in->write)) {
         return true;
     }
     if (only_recipe(t)) {

@@ -23,12 +23,12 @@ static void align_site(Asm *a, unsigned before)
 
 static DraftExit *new_exit(Tr *t, uint64_t rip)
 {
-    if (t->n_exits == G_N_ELEMENTS(t->exits)) {
+    if (t->n_exits == G_N_ELEMENTS(t->s->exits)) {
         t->failed = true;
-        return &t->exits[0];
+        return &t->s->exits[0];
     }
-    t->exits[t->n_exits] = (DraftExit){ .rip = rip };
-    return &t->exits[t->n_exits++];
+    t->s->exits[t->n_exits] = (DraftExit){ .rip = rip };
+    return &t->s->exits[t->n_exits++];
 }
 
 /* In the cold part: asks for the unit, once. */
@@ -138,11 +138,11 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     if (cc >= 0 && !back) {
         /* Forwards: rarely enough taken to be elsewhere, but close by: what is taken does not wait for another line. */
         asm_jcc(a, (unsigned)cc, 0);
-        if (t->n_later == G_N_ELEMENTS(t->later)) {
+        if (t->n_later == G_N_ELEMENTS(t->s->later)) {
             t->failed = true;
             return;
         }
-        t->later[t->n_later++] = (LaterExit){
+        t->s->later[t->n_later++] = (LaterExit){
             .from = asm_offset(a), .rip = rip, .near = near, .save = save, .fl_reg = fl_reg, .recipe = t->recipe
         };
         return;
@@ -176,7 +176,7 @@ void emit_later_exits(Tr *t)
 {
     Asm *a = &t->hot;
     for (unsigned i = 0; i < t->n_later && !a->full; i++) {
-        const LaterExit *l   = &t->later[i];
+        const LaterExit *l   = &t->s->later[i];
         int32_t          rel = (int32_t)(asm_offset(a) - l->from);
         memcpy(a->start + l->from - 4, &rel, 4);
         t->fl_reg = l->fl_reg;
@@ -375,15 +375,15 @@ void emit_flow(Tr *t, const DbtInsn *in)
             asm_8(a, 0xae);
             asm_8(a, 0xf0);
         }
-        emit_exit(t, target, -1, t->live_taken[t->i]);
+        emit_exit(t, target, -1, t->s->live_taken[t->i]);
         break;
     case T_JCC:
         flags_need_for(t, in->read);
-        emit_exit(t, target, in->op & 15, t->live_taken[t->i]);
+        emit_exit(t, target, in->op & 15, t->s->live_taken[t->i]);
         break;
     case T_CALL:
         push_return(t, in, false);
-        emit_exit(t, target, -1, t->live_taken[t->i]);
+        emit_exit(t, target, -1, t->s->live_taken[t->i]);
         break;
     case T_CALLI: emit_call_indirect(t, in); break;
     case T_JMPI:
@@ -430,7 +430,7 @@ uint32_t emit_rest_by_c(Tr *t, bool comes_back)
         if (t->n_tails == MAX_TAILS) {
             t->failed = true;
         } else {
-            t->tails[t->n_tails++] = asm_offset(&t->cold);
+            t->s->tails[t->n_tails++] = asm_offset(&t->cold);
         }
     } else {
         asm_8(&t->cold, 0x0f); /* ud2 */

@@ -56,10 +56,10 @@ void put_cold_branch(Tr *t, unsigned cc)
     /* Of an instruction on average, of a way, of what ends a unit: where that is too little, all is done once more. */
     enum { AN_INSN = 16, A_WAY = 5, AN_END = 48 };
     unsigned left = (t->n - 1 - t->i) * AN_INSN + t->n_shorts * A_WAY + AN_END;
-    if (!t->no_shorts && left <= INT8_MAX && t->n_shorts < G_N_ELEMENTS(t->shorts)) {
+    if (!t->no_shorts && left <= INT8_MAX && t->n_shorts < G_N_ELEMENTS(t->s->shorts)) {
         asm_8(&t->hot, 0x70 | cc);
         asm_8(&t->hot, 0);
-        t->shorts[t->n_shorts++] = (ShortWay){ asm_offset(&t->hot), asm_offset(&t->cold) };
+        t->s->shorts[t->n_shorts++] = (ShortWay){ asm_offset(&t->hot), asm_offset(&t->cold) };
         return;
     }
     asm_jcc(&t->hot, cc, 0);
@@ -70,14 +70,14 @@ void emit_short_ways(Tr *t)
 {
     Asm *a = &t->hot;
     for (unsigned i = 0; i < t->n_shorts && !a->full; i++) {
-        uint32_t rel = asm_offset(a) - t->shorts[i].from;
+        uint32_t rel = asm_offset(a) - t->s->shorts[i].from;
         if (rel > INT8_MAX) {
             t->no_shorts = t->failed = true;
             return;
         }
-        a->start[t->shorts[i].from - 1] = (uint8_t)rel;
+        a->start[t->s->shorts[i].from - 1] = (uint8_t)rel;
         asm_jmp(a, 0);
-        reloc(t, false, RELOC_COLD, t->shorts[i].to);
+        reloc(t, false, RELOC_COLD, t->s->shorts[i].to);
     }
 }
 
@@ -402,7 +402,7 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
         t->failed = true;
         return;
     }
-    t->tails[t->n_tails++] = done;
+    t->s->tails[t->n_tails++] = done;
 }
 
 /* Counts an execution of the site; every so many times C judges it. EFLAGS are free. */
@@ -525,7 +525,7 @@ static bool rcx_stays(const Tr *t, const Group *g)
     unsigned n = (unsigned)(g - t->s->groups) + 1;
     for (unsigned i = t->i; i <= g->last; i++) {
         const DbtInsn *in    = &t->s->insns[i];
-        bool           flags = in->read || (in->write && t->live[i + 1] & ~in->write);
+        bool           flags = in->read || (in->write && t->s->live[i + 1] & ~in->write);
         bool           known = in->t == T_JCC || (!in->memory && !t->s->stack_group[i]) || !flags;
         if (!leaves_rcx(t, in) || !known || (in->memory && in->t != T_LEA && t->s->operand_group[i] != n) ||
             (t->s->stack_group[i] && t->s->stack_group[i] != n) || (in->faults && i != g->first)) {

@@ -138,7 +138,7 @@ void emit_loop(Tr *t, const DbtInsn *in)
         put_sized(a, size, 0x8d, H_R10, asm_at(H_R10, -1));
     }
     asm_emit(a, &(Enc){ .prefix = size == 2 ? 0x66 : 0, .op = 0x85, .reg = H_R10, .rm = H_R10 });
-    emit_exit(t, target, in->op == 0xe2 ? CC_NZ : CC_Z, t->live_taken[t->i]);
+    emit_exit(t, target, in->op == 0xe2 ? CC_NZ : CC_Z, t->s->live_taken[t->i]);
 }
 
 bool needs_target_check(const Tr *t, const DbtInsn *in)

@@ -15,7 +15,7 @@ static void load_cpu(Asm *a)
 /* Before host code that changes EFLAGS in a template that leaves the guest's alone. */
 static void spoil_flags(Tr *t)
 {
-    if (t->live[t->i + 1] || t->s->insns[t->i].faults) {
+    if (t->s->live[t->i + 1] || t->s->insns[t->i].faults) {
         flags_save(t);
         return;
     }

@@ -193,7 +193,7 @@ void dbt_list_ops(GString *out, const Tr *t)
         g_string_append(out, " writes ");
         put_flags(out, in->write);
         g_string_append(out, " live ");
-        put_flags(out, t->live[i + 1]);
+        put_flags(out, t->s->live[i + 1]);
         if (in->faults) {
             g_string_append(out, " may leave");
         }

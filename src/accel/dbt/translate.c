@@ -216,16 +216,16 @@ static void find_live(Tr *t)
     if (!ends_unit(last) && last->t != T_C) {
         live = live_at(t, t->f->rip + t->len);
     }
-    t->live[t->n] = live;
+    t->s->live[t->n] = live;
     for (unsigned i = t->n; i-- > 0;) {
         const DbtInsn *in = &t->s->insns[i];
         if (is_branch(in)) {
-            uint64_t to      = t->f->rip + in->off + in->len + (uint64_t)in->imm;
-            t->live_taken[i] = live_at(t, to);
-            live             = (in->t == T_JCC || in->t == T_LOOP ? live : 0) | t->live_taken[i];
+            uint64_t to         = t->f->rip + in->off + in->len + (uint64_t)in->imm;
+            t->s->live_taken[i] = live_at(t, to);
+            live                = (in->t == T_JCC || in->t == T_LOOP ? live : 0) | t->s->live_taken[i];
         }
-        live       = (uint8_t)((live & ~in->write) | in->read | (in->faults || in->raises ? FL_ALL : 0));
-        t->live[i] = live;
+        live          = (uint8_t)((live & ~in->write) | in->read | (in->faults || in->raises ? FL_ALL : 0));
+        t->s->live[i] = live;
     }
 }
 
@@ -296,7 +296,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     }
     u->n_exits = (uint8_t)t->n_exits;
     for (unsigned i = 0; i < t->n_exits; i++) {
-        const DraftExit *d = &t->exits[i];
+        const DraftExit *d = &t->s->exits[i];
         u->exits[i]        = (DbtExit){ .rip    = d->rip,
                                         .site   = u->hot + delta + d->site,
                                         .cold   = u->cold + delta + d->cold,
@@ -346,7 +346,7 @@ static void emit_all(Tr *t, uint32_t *insn_host)
     /* Behind the last instruction. C's that end a unit never come back. */
     if (!ends_unit(in)) {
         t->i = t->n - 1;
-        emit_exit(t, t->f->rip + t->len, -1, t->live[t->n]);
+        emit_exit(t, t->f->rip + t->len, -1, t->s->live[t->n]);
     }
     emit_later_exits(t);
     emit_short_ways(t);

@@ -7,6 +7,8 @@
 
 #include "cpu/x86/fpu.h"
 
+#include <cpuid.h>
+
 enum { HOST_MXCSR = 0x1f80, FCW_INIT = 0x37f, AVX512 = 0xe0, AREA_XCOMP_BV = XSAVE_HEADER + 8 };
 
 static inline uint64_t word(const X86Cpu *cpu, unsigned offset)
@@ -28,17 +30,86 @@ static bool all_zero(const X86Cpu *cpu, unsigned from, unsigned end)
     return !any;
 }
 
+/* Can the host tell which components are in use (XGETBV with ECX = 1)? */
+static bool tells_use(void)
+{
+    uint32_t a, b, c, d;
+    return __get_cpuid_count(0xd, 1, &a, &b, &c, &d) && a & 4;
+}
+
+static inline uint32_t in_use(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
+    return low;
+}
+
+static inline uint32_t get_mxcsr(void)
+{
+    uint32_t mxcsr;
+    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+    return mxcsr;
+}
+
+static inline void set_mxcsr(uint32_t mxcsr)
+{
+    __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
+}
+
+/* "op" for all 16 vector registers. */
+#define ALL_VECTORS(op)                                                                                                \
+    op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) op(15)
+#define SAVE_LOW(n)  "vmovdqa %%xmm" #n ", 160 + 16 * " #n "(%0)\n"
+#define SAVE_HIGH(n) "vextracti128 $1, %%ymm" #n ", 576 + 16 * " #n "(%0)\n"
+#define LOAD_LOW(n)  "vmovdqa 160 + 16 * " #n "(%0), %%xmm" #n "\n" /* and clears the upper half */
+#define LOAD_HIGH(n) "vinserti128 $1, 576 + 16 * " #n "(%0), %%ymm" #n ", %%ymm" #n "\n"
+G_STATIC_ASSERT(XSAVE_XMM == 160 && XSAVE_YMM == 576);
+
 void x86_park_init(X86Cpu *cpu)
 {
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    cpu->park_mask = (XCR0_X87 | XCR0_SSE | XCR0_AVX) & low;
+    cpu->park_quick = low & XCR0_AVX && __builtin_cpu_supports("avx2") && tells_use();
+    cpu->park_mask  = (XCR0_X87 | XCR0_SSE | XCR0_AVX) & low;
     /* What only the C library uses is initialized with the rest, or it would be in use for ever. */
     cpu->unpark_mask = cpu->park_mask | ((low & AVX512) == AVX512 ? AVX512 : 0);
 }
 
+/* Nothing of the x87 is in use: what the guest has of it is as FNINIT leaves it, but for the pointers. */
+static inline void park_vectors(X86Cpu *cpu, uint32_t use)
+{
+    uint8_t *area = cpu->xsave;
+    set_word(cpu, 0, FCW_INIT);
+    for (unsigned i = XSAVE_ST; i < XSAVE_ST + 128; i += 8) {
+        set_word(cpu, i, 0);
+    }
+    __asm__ volatile(ALL_VECTORS(SAVE_LOW) : : "r"(area) : "memory");
+    if (use & XCR0_AVX) {
+        __asm__ volatile(ALL_VECTORS(SAVE_HIGH) : : "r"(area) : "memory");
+        __asm__ volatile("vzeroupper");
+    } else {
+        for (unsigned i = XSAVE_YMM; i < XSAVE_SIZE; i += 8) {
+            set_word(cpu, i, 0);
+        }
+    }
+    uint32_t mxcsr = get_mxcsr();
+    if (mxcsr != HOST_MXCSR) {
+        set_mxcsr(HOST_MXCSR);
+    }
+    *(uint32_t *)(void *)(cpu->xsave + XSAVE_MXCSR) = mxcsr;
+    set_word(cpu, XSAVE_HEADER, XCR0_SSE | (use & XCR0_AVX));
+    cpu->vector_live = false;
+}
+
 void x86_park_slow(X86Cpu *cpu)
 {
+    if (cpu->park_quick) {
+        uint32_t use = in_use();
+        if (!(use & XCR0_X87)) {
+            park_vectors(cpu, use);
+            return;
+        }
+    }
     uint64_t fip = word(cpu, FX_FIP), fdp = word(cpu, FX_FDP);
 
     __asm__ volatile("xsave64 %0" : "+m"(cpu->xsave) : "a"(cpu->park_mask), "d"(0));
@@ -73,10 +144,6 @@ void x86_unpark(X86Cpu *cpu)
     if (cpu->vector_live) {
         return;
     }
-    uint64_t fip = word(cpu, FX_FIP), fdp = word(cpu, FX_FDP);
-    set_word(cpu, FX_FIP, 0);
-    set_word(cpu, FX_FDP, 0);
-
     uint64_t present = XCR0_SSE;
     /* FCW, FSW, FTW and FOP in one word. */
     if (word(cpu, 0) != FCW_INIT || !all_zero(cpu, XSAVE_ST, XSAVE_ST + 128)) {
@@ -85,6 +152,21 @@ void x86_unpark(X86Cpu *cpu)
     if ((cpu->park_mask & XCR0_AVX) && !all_zero(cpu, XSAVE_YMM, XSAVE_SIZE)) {
         present |= XCR0_AVX;
     }
+    if (cpu->park_quick && !(present & XCR0_X87) && !(in_use() & XCR0_X87)) {
+        uint32_t mxcsr = (uint32_t)word(cpu, XSAVE_MXCSR);
+        if (get_mxcsr() != mxcsr) {
+            set_mxcsr(mxcsr);
+        }
+        __asm__ volatile(ALL_VECTORS(LOAD_LOW) : : "r"(cpu->xsave) : "memory");
+        if (present & XCR0_AVX) {
+            __asm__ volatile(ALL_VECTORS(LOAD_HIGH) : : "r"(cpu->xsave) : "memory");
+        }
+        cpu->vector_live = true;
+        return;
+    }
+    uint64_t fip = word(cpu, FX_FIP), fdp = word(cpu, FX_FDP);
+    set_word(cpu, FX_FIP, 0);
+    set_word(cpu, FX_FDP, 0);
     set_word(cpu, XSAVE_HEADER, present);
     set_word(cpu, AREA_XCOMP_BV, 0);
     set_word(cpu, AREA_XCOMP_BV + 8, 0);

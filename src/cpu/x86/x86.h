@@ -293,6 +293,7 @@ struct X86Cpu {
 
     /* Where the vector and FP state is: see park.h. */
     bool     vector_live;
+    bool     park_quick;             /* vectors by moves when the x87 is not in use */
     uint32_t park_mask, unpark_mask; /* XCR0_* components to save and to restore */
     /* Translates host addresses of x87 instruction and operand, as they were just parked, into the guest's, and writes
      * these to xsave. NULL: they become 0. Called with the state parked. */
