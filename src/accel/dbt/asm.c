@@ -2,23 +2,27 @@
 
 #include "accel/dbt/asm.h"
 
-static uint8_t *put_mem(uint8_t *p, unsigned reg, const HostMem *m)
+static void put_mem(Asm *a, unsigned reg, const HostMem *m)
 {
-    unsigned r = (reg & 7u) << 3, mod = 2;
+    unsigned r = (reg & 7u) << 3;
     if (m->base == H_NONE) {
-        *p++ = (uint8_t)(r | 4);
-        *p++ = (uint8_t)((unsigned)m->scale << 6 | (m->index == H_NONE ? 4u : m->index & 7u) << 3 | 5);
-    } else {
-        bool sib = m->index != H_NONE || (m->base & 7) == 4;
-        mod      = m->disp == 0 && (m->base & 7) != 5 ? 0 : m->disp == (int8_t)m->disp ? 1 : 2;
-        *p++     = (uint8_t)(mod << 6 | r | (sib ? 4u : m->base & 7u));
-        if (sib) {
-            *p++ = (uint8_t)((unsigned)m->scale << 6 | (m->index == H_NONE ? 4u : m->index & 7u) << 3 | (m->base & 7u));
-        }
+        asm_8(a, r | 4);
+        asm_8(a, (unsigned)m->scale << 6 | (m->index == H_NONE ? 4u : m->index & 7u) << 3 | 5);
+        asm_32(a, (uint32_t)m->disp);
+        return;
     }
-    int32_t disp = m->disp;
-    memcpy(p, &disp, 4);
-    return p + (mod == 2 ? 4 : mod);
+    bool     sib = m->index != H_NONE || (m->base & 7) == 4;
+    unsigned mod = m->disp == 0 && (m->base & 7) != 5 ? 0 : m->disp == (int8_t)m->disp ? 1 : 2;
+
+    asm_8(a, mod << 6 | r | (sib ? 4u : m->base & 7u));
+    if (sib) {
+        asm_8(a, (unsigned)m->scale << 6 | (m->index == H_NONE ? 4u : m->index & 7u) << 3 | (m->base & 7u));
+    }
+    if (mod == 1) {
+        asm_8(a, (uint8_t)m->disp);
+    } else if (mod == 2) {
+        asm_32(a, (uint32_t)m->disp);
+    }
 }
 
 void asm_emit(Asm *a, const Enc *e)
@@ -27,43 +31,39 @@ void asm_emit(Asm *a, const Enc *e)
     unsigned x = e->memory && e->mem.index != H_NONE ? e->mem.index >> 3 & 1u : 0;
     unsigned b = e->memory ? (e->mem.base != H_NONE ? e->mem.base >> 3 & 1u : 0) : e->rm >> 3 & 1u;
 
-    if (!asm_room(a, ASM_LONGEST)) { /* once for all bytes: this is a twentieth of all translation */
-        return;
-    }
-    uint8_t *p = a->p;
     if (e->lock) {
-        *p++ = 0xf0;
+        asm_8(a, 0xf0);
     }
     if (e->vex) {
         unsigned pp = e->prefix == 0x66 ? 1 : e->prefix == 0xf3 ? 2 : e->prefix == 0xf2 ? 3 : 0;
-        *p++        = 0xc4;
-        *p++        = (uint8_t)(!r << 7 | !x << 6 | !b << 5 | e->map);
-        *p++        = (uint8_t)((unsigned)e->w << 7 | (~e->vvvv & 15u) << 3 | (unsigned)e->l << 2 | pp);
+        asm_8(a, 0xc4);
+        asm_8(a, !r << 7 | !x << 6 | !b << 5 | e->map);
+        asm_8(a, (unsigned)e->w << 7 | (~e->vvvv & 15u) << 3 | (unsigned)e->l << 2 | pp);
     } else {
         if (e->prefix) {
-            *p++ = e->prefix;
+            asm_8(a, e->prefix);
         }
         unsigned rex  = (unsigned)e->w << 3 | r << 2 | x << 1 | b;
         bool     need = !e->no_rex && ((e->byte_reg && e->reg >= 4) || (e->byte_rm && !e->memory && e->rm >= 4));
         if (rex || need) {
-            *p++ = (uint8_t)(0x40 | rex);
+            asm_8(a, 0x40 | rex);
         }
         if (e->map) {
-            *p++ = 0x0f;
+            asm_8(a, 0x0f);
         }
         if (e->map >= 2) {
-            *p++ = e->map == 2 ? 0x38 : 0x3a;
+            asm_8(a, e->map == 2 ? 0x38 : 0x3a);
         }
     }
-    *p++ = e->op;
+    asm_8(a, e->op);
     if (e->memory) {
-        p = put_mem(p, e->reg, &e->mem);
+        put_mem(a, e->reg, &e->mem);
     } else {
-        *p++ = (uint8_t)(0xc0u | (e->reg & 7u) << 3 | (e->rm & 7u));
+        asm_8(a, 0xc0u | (e->reg & 7u) << 3 | (e->rm & 7u));
     }
-    uint64_t imm = (uint64_t)e->imm;
-    memcpy(p, &imm, 8);
-    a->p = p + e->imm_size;
+    for (unsigned i = 0; i < e->imm_size; i++) {
+        asm_8(a, (uint8_t)((uint64_t)e->imm >> (8 * i)));
+    }
 }
 
 void asm_rr(Asm *a, bool w, uint8_t op, unsigned reg, unsigned rm)

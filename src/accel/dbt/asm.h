@@ -65,8 +65,6 @@ typedef struct Enc {
     uint8_t vvvv;
 } Enc;
 
-enum { ASM_LONGEST = 24 }; /* bytes that asm_emit() may write, of which it leaves at most 15 */
-
 static inline uint32_t asm_offset(const Asm *a)
 {
     return (uint32_t)(a->p - a->start);
