@@ -24,6 +24,7 @@
     X(TRACE_PIC, "pic_set_irq", "a pin of the 8259 pair changes")                                                      \
     X(TRACE_IOAPIC, "ioapic_set_irq", "a pin of the I/O APIC changes")                                                 \
     X(TRACE_DEVICE_RESET, "qdev_reset", "a device is reset")                                                           \
+    X(TRACE_UNPACK_KERNEL, "unpack_kernel", "unpack-kernel=on has put a kernel into RAM, with the way it took")        \
     X(TRACE_RUN_STATE, "runstate_set", "the machine's state changes")                                                  \
     X(TRACE_QMP_COMMAND, "handle_qmp_command", "a QMP client sends a command")                                         \
     X(TRACE_QMP_EVENT, "monitor_protocol_event_emit", "QMP clients get an event")                                      \

@@ -168,6 +168,11 @@ void confine_free(Confine *c)
     }
 }
 
+bool confine_changes_files(const Confine *c)
+{
+    return c->has_user || c->run.chroot;
+}
+
 bool confine_wants_cpu_pm(const Confine *c)
 {
     return c->overcommit.cpu_pm;

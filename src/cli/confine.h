@@ -11,6 +11,9 @@ typedef struct Confine Confine;
 Confine *confine_new(const Cli *cli, Error *err);
 void     confine_free(Confine *confine);
 
+/* Will other files be within reach later: another root, or another user? */
+bool confine_changes_files(const Confine *confine);
+
 /* -overcommit cpu-pm=on */
 bool confine_wants_cpu_pm(const Confine *confine);
 

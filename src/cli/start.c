@@ -704,6 +704,10 @@ static bool build(Start *s, Error *err)
     if (!s->confine || !confine_start(s->confine, err)) {
         return false;
     }
+    if (confine_changes_files(s->confine)) {
+        s->machine->unpack_cache =
+            false; /* it would be the folder of somebody who is gone before the file is complete */
+    }
     return configure(s, type, err) && choose_accel(s->cli, s->machine, confine_wants_cpu_pm(s->confine), err) &&
            make_chardevs(s, err) && make_audiodevs(s, err) && make_all_ports(s, err) &&
            (s->monitors = mons_make(s->cli, s->machine, s->with_monitor, err)) && add_globals(s, err) &&

@@ -8,6 +8,7 @@
 #define QUERN_MACHINE_BOOT_H
 
 #include "base/error.h"
+#include "machine/kernelcache.h"
 
 #include <stdint.h>
 
@@ -84,6 +85,8 @@ typedef struct BootImage {
     GPtrArray       *files;  /* BootFile *, owned */
     const uint8_t   *packed; /* in one of them: what boot_image_unpack() unpacks; NULL: nothing */
     size_t           packed_len;
+    KernelCache     *cache;    /* borrowed; NULL: none */
+    bool             was_kept; /* the last time it came from there: nothing was decoded */
     const char      *protocol; /* "Linux", "PVH", "multiboot": constant */
     BootEntry        entry_mode;
     uint64_t         entry;
@@ -117,6 +120,7 @@ typedef struct BootOptions {
     const char    *kernel, *initrd, *append;
     uint64_t       rsdp;   /* address of the RSDP; 0: none */
     bool           unpack; /* -machine unpack-kernel=on */
+    KernelCache   *cache;  /* where it is kept, and taken from the next time; outlives the image; NULL: nowhere */
     const BootRam *ram;    /* where a packed kernel is unpacked to at once; NULL: into memory of the image's */
     /* For firmware to start: what the kernel is told lies at this address or above (0: anywhere), with room for so many
      * entries of the memory map. */

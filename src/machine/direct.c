@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/text.h"
+#include "base/trace.h"
 #include "cpu/x86/mem.h"
 #include "cpu/x86/system.h"
 #include "machine/acpi.h"
@@ -160,13 +161,36 @@ static uint64_t find_table(const PcBoard *pc, const char *file)
     return 0;
 }
 
+KernelCache *pc_kernel_cache(PcBoard *pc)
+{
+    const Machine *m = pc->machine;
+
+    if (m->unpack_kernel && m->unpack_cache && !pc->kernel_cache) {
+        g_autofree char *folder = kernel_cache_folder();
+        pc->kernel_cache        = folder ? kernel_cache_new(folder) : NULL;
+    }
+    return pc->kernel_cache;
+}
+
+/* For who wonders where the time has gone. */
+static void tell_unpacked(const PcBoard *pc)
+{
+    if (pc->boot->packed) {
+        trace(pc->machine->platform.log, TRACE_UNPACK_KERNEL, "%s",
+              pc->boot->was_kept ? "taken from the cache" : "decoded");
+    }
+}
+
 bool pc_prepare_direct_boot(PcBoard *pc, Error *err)
 {
     const MachineConfig *c       = &pc->machine->config;
     BootRam              ram     = boot_ram(pc);
-    BootOptions          options = {
-                 .kernel = c->kernel, .initrd = c->initrd, .append = c->append, .unpack = pc->machine->unpack_kernel, .ram = &ram
-    };
+    BootOptions          options = { .kernel = c->kernel,
+                                     .initrd = c->initrd,
+                                     .append = c->append,
+                                     .unpack = pc->machine->unpack_kernel,
+                                     .cache  = pc_kernel_cache(pc),
+                                     .ram    = &ram };
 
     if (pc->hw.ram_below_4g <= 2 * MiB) {
         return error_set(err, "-m: direct boot needs more than 2 MiB");
@@ -185,6 +209,9 @@ bool pc_prepare_direct_boot(PcBoard *pc, Error *err)
     }
     options.rsdp = find_table(pc, ACPI_RSDP_FILE);
     pc->boot     = boot_load(&options, &pc->map, err);
+    if (pc->boot) {
+        tell_unpacked(pc);
+    }
     return pc->boot != NULL;
 }
 
@@ -240,7 +267,13 @@ static bool check_files(PcBoard *pc, Error *err)
 static bool unpack_again(PcBoard *pc, Error *err)
 {
     BootRam ram = boot_ram(pc);
-    return !pc->ran_before || boot_image_unpack(pc->boot, &ram, err);
+
+    if (!pc->ran_before) {
+        return true;
+    }
+    bool ok = boot_image_unpack(pc->boot, &ram, err);
+    tell_unpacked(pc);
+    return ok;
 }
 
 /* Kernel and initrd may be large. */

@@ -194,11 +194,12 @@ struct Machine {
     OnOffAuto vmport, smm, acpi, pit, pic, rtc, ioapic2, pcie;
     bool      isa_serial, auto_kernel_cmdline;
     bool      hmat, nvdimm;
-    bool      i8042, hpet, smbus, usb, graphics, unpack_kernel, dump_guest_core, mem_merge, fd_bootchk;
-    char     *accel_name, *firmware, *kernel_irqchip, *memory_backend, *nvdimm_persistence;
-    char     *absent_text; /* properties that are known but not built: they take no value */
-    bool      absent_flag;
-    void     *board; /* the board's own part */
+    bool i8042, hpet, smbus, usb, graphics, unpack_kernel, unpack_cache, have_unpack_cache, dump_guest_core, mem_merge,
+        fd_bootchk;
+    char *accel_name, *firmware, *kernel_irqchip, *memory_backend, *nvdimm_persistence;
+    char *absent_text; /* properties that are known but not built: they take no value */
+    bool  absent_flag;
+    void *board; /* the board's own part */
 
     IrqPin a20_gates[N_A20_GATES];
     bool   a20_open[N_A20_GATES];

@@ -186,10 +186,12 @@ static bool add_protected_kernel(PcBoard *pc, BootFile *kernel, BootOptions *opt
 bool pc_add_firmware_kernel(PcBoard *pc, Error *err)
 {
     const MachineConfig *c       = &pc->machine->config;
-    BootOptions          options = {
-                 .kernel = c->kernel, .initrd = c->initrd, .append = c->append, .unpack = pc->machine->unpack_kernel
-    };
-    Linux16 parts;
+    BootOptions          options = { .kernel = c->kernel,
+                                     .initrd = c->initrd,
+                                     .append = c->append,
+                                     .unpack = pc->machine->unpack_kernel,
+                                     .cache  = pc_kernel_cache(pc) };
+    Linux16              parts;
 
     BootFile *kernel = boot_file_open(c->kernel, err);
     if (!kernel) {

@@ -5,6 +5,9 @@
  * kernels that move themselves) goes into a scratch buffer; after the last segment nothing is unpacked any more. At a
  * reset all of it is done again.
  *
+ * What came out is kept for the next time (kernelcache.h): the file's beginning, as far as anything of it is needed. It
+ * is read from there in place of the decoder, with the same checks; when that fails for whatever reason, it is decoded.
+ *
  * At the first time another thread touches what the decoder is about to write, dictionary and RAM, so that it need not
  * wait for the host to find and clear that memory. */
 
@@ -13,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/text.h"
+#include "machine/kernelcache.h"
 #include "machine/touch.h"
 #include "machine/unpack.h"
 
@@ -40,6 +44,10 @@ typedef struct Reader {
     uint64_t at; /* in the unpacked file */
     uint8_t *scratch;
     GArray  *notes; /* Notes */
+
+    KeptKernel *kept;     /* borrowed; not NULL: it is read from there, and nothing is decoded */
+    uint8_t    *copy;     /* not NULL: for the cache, with room for what will be read */
+    uint64_t    copy_len; /* the rest is not copied */
 } Reader;
 
 /* ---- Touching memory ahead of the decoder ---- */
@@ -93,10 +101,14 @@ static void reader_close(Reader *r)
     g_free(r->scratch);
 }
 
-static bool reader_open(Reader *r, const BootImage *image, Error *err)
+static bool reader_open(Reader *r, const BootImage *image, KeptKernel *kept, Error *err)
 {
-    *r        = (Reader){ .head = g_malloc(HEAD_SIZE), .scratch = g_malloc(SCRATCH_SIZE) };
-    r->notes  = g_array_new(FALSE, FALSE, sizeof(Notes));
+    *r       = (Reader){ .head = g_malloc(HEAD_SIZE), .scratch = g_malloc(SCRATCH_SIZE), .kept = kept };
+    r->notes = g_array_new(FALSE, FALSE, sizeof(Notes));
+    if (kept) {
+        r->head_len = MIN((size_t)HEAD_SIZE, kept_kernel_size(kept));
+        return kept_kernel_read(kept, 0, r->head, r->head_len) || error_set(err, "what was kept is damaged");
+    }
     r->unpack = unpack_open(image->packed, image->packed_len, err);
     return r->unpack && unpack_read(r->unpack, r->head, HEAD_SIZE, &r->head_len, err);
 }
@@ -125,6 +137,9 @@ static bool read_bytes(Reader *r, uint8_t *to, size_t len, Error *err)
         return error_set(err, "the unpacked kernel ends in the middle of an ELF segment");
     }
     keep_notes(r, to, len);
+    if (r->copy && r->at < r->copy_len) {
+        memcpy(r->copy + r->at, to, MIN(len, r->copy_len - r->at));
+    }
     r->at += len;
     return true;
 }
@@ -189,6 +204,10 @@ static bool unpack_piece(Reader *r, const BootRam *ram, const BootPiece *p, uint
     for (uint64_t done = 0, n; done < p->len; done += n) {
         n             = p->len - done;
         uint8_t *host = memory ? memory + done : ram->at(ram->opaque, p->addr + done, &n);
+        if (r->kept) {
+            kept_kernel_want(r->kept, p->offset + done, host, n, memory || ram->untouched);
+            continue;
+        }
         if (!read_bytes(r, host, n, err)) {
             return false;
         }
@@ -197,6 +216,18 @@ static bool unpack_piece(Reader *r, const BootRam *ram, const BootPiece *p, uint
         }
     }
     return true;
+}
+
+/* What was kept comes at the end, all at once. */
+static bool fetch_pieces(Reader *r, const BootRam *ram, const GPtrArray *plan, Error *err)
+{
+    bool ok = kept_kernel_fetch(r->kept);
+
+    for (guint i = 0; ram && i < plan->len; i++) {
+        const BootPiece *p = plan->pdata[i];
+        ram->written(ram->opaque, p->addr, p->len);
+    }
+    return ok || error_set(err, "what was kept is damaged");
 }
 
 /* Without RAM, the pieces have memory of their own afterwards. */
@@ -212,12 +243,12 @@ static bool unpack_pieces(BootImage *image, Reader *r, const BootRam *ram, const
             }
             g_ptr_array_add(image->files, memory);
         }
-        if (!skip_to(r, p->offset, err) || !unpack_piece(r, ram, p, memory ? memory->memory : NULL, err)) {
+        if (!(r->kept || skip_to(r, p->offset, err)) || !unpack_piece(r, ram, p, memory ? memory->memory : NULL, err)) {
             return false;
         }
         p->data = memory ? memory->data : NULL;
     }
-    return true;
+    return !r->kept || fetch_pieces(r, ram, plan, err);
 }
 
 /* ---- Loading ---- */
@@ -234,11 +265,19 @@ static void expect_notes(Reader *r, const ElfFile *elf)
     }
 }
 
+static bool read_notes(Reader *r, const Notes *n, Error *err)
+{
+    if (r->kept) {
+        return kept_kernel_read(r->kept, n->offset, n->data, n->len) || error_set(err, "what was kept is damaged");
+    }
+    return skip_to(r, n->offset + n->len, err); /* most have come by before */
+}
+
 static bool find_entry(Reader *r, uint64_t *entry, Error *err)
 {
     for (guint i = 0; i < r->notes->len; i++) {
         const Notes *n = &g_array_index(r->notes, Notes, i);
-        if (!skip_to(r, n->offset + n->len, err)) { /* most have come by before */
+        if (!read_notes(r, n, err)) {
             return false;
         }
         if (pvh_find_entry(n->data, n->len, n->align, entry)) {
@@ -248,13 +287,45 @@ static bool find_entry(Reader *r, uint64_t *entry, Error *err)
     return error_set(err, "the kernel inside has no PVH entry (CONFIG_PVH), which unpack-kernel=on needs");
 }
 
-static bool load(BootImage *image, Reader *r, const BootOptions *options, Error *err)
+/* Up to where the unpacked file matters. */
+static uint64_t end_of_use(const Reader *r, const GPtrArray *plan)
 {
-    ElfFile  elf;
-    Toucher  toucher = { 0 };
-    uint64_t entry   = 0;
+    const BootPiece *last = plan->len ? plan->pdata[plan->len - 1] : NULL;
+    uint64_t         end  = MAX(r->head_len, last ? last->offset + last->len : 0);
 
-    if (!reader_open(r, image, err) || !elf_open_start(&elf, r->head, r->head_len, MAX_UNPACKED, err)) {
+    for (guint i = 0; i < r->notes->len; i++) {
+        const Notes *n = &g_array_index(r->notes, Notes, i);
+        end            = MAX(end, n->offset + n->len);
+    }
+    return end;
+}
+
+static void begin_copy(Reader *r, const BootImage *image, const GPtrArray *plan)
+{
+    if (!r->kept) {
+        r->copy_len = end_of_use(r, plan);
+        r->copy     = kernel_cache_begin(image->cache, image->packed, image->packed_len, r->copy_len);
+    }
+    if (r->copy) {
+        memcpy(r->copy, r->head, r->head_len);
+    }
+}
+
+static void end_copy(const Reader *r, const BootImage *image, bool ok)
+{
+    if (r->copy && ok) {
+        kernel_cache_save(image->cache);
+    } else if (r->copy) {
+        kernel_cache_drop(image->cache);
+    }
+}
+
+static bool load(BootImage *image, Reader *r, KeptKernel *kept, const BootOptions *options, uint64_t *entry, Error *err)
+{
+    ElfFile elf;
+    Toucher toucher = { 0 };
+
+    if (!reader_open(r, image, kept, err) || !elf_open_start(&elf, r->head, r->head_len, MAX_UNPACKED, err)) {
         return false;
     }
     expect_notes(r, &elf);
@@ -264,33 +335,92 @@ static bool load(BootImage *image, Reader *r, const BootOptions *options, Error 
     if (!ok || !check_plan(image, plan, err)) {
         return false;
     }
-    touch_all(&toucher, r->unpack, options->ram, plan);
+    begin_copy(r, image, plan);
+    if (r->unpack) {
+        touch_all(&toucher, r->unpack, options->ram, plan);
+    }
     ok = unpack_pieces(image, r, options->ram, plan, err);
     toucher_stop(&toucher);
-    return ok && find_entry(r, &entry, err) && pvh_finish(image, entry, options, err);
+    ok = ok && find_entry(r, entry, err);
+    end_copy(r, image, ok);
+    return ok;
+}
+
+/* Undoes what load() has done, when what was kept turns out not to be what it should. */
+static void unload(BootImage *image, const BootRam *ram)
+{
+    g_autoptr(GPtrArray) plan = make_plan(image);
+
+    for (guint i = 0; ram && ram->untouched && i < plan->len; i++) {
+        const BootPiece *p = plan->pdata[i];
+        for (uint64_t done = 0, n; done < p->len; done += n) {
+            n = p->len - done;
+            memset(ram->at(ram->opaque, p->addr + done, &n), 0, n);
+        }
+    }
+}
+
+static bool load_kept(BootImage *image, const BootOptions *options, uint64_t *entry)
+{
+    g_auto(Error) ignored = { 0 };
+    guint       n_pieces = image->pieces->len, n_files = image->files->len;
+    KeptKernel *kept = kernel_cache_find(image->cache, image->packed, image->packed_len);
+    Reader      r    = { 0 };
+
+    if (!kept) {
+        return false;
+    }
+    bool ok = load(image, &r, kept, options, entry, &ignored);
+    reader_close(&r);
+    kept_kernel_close(kept);
+    if (!ok) {
+        unload(image, options->ram);
+        g_array_set_size(image->pieces, n_pieces);
+        g_ptr_array_set_size(image->files, (gint)n_files);
+    }
+    return ok;
+}
+
+static bool load_packed(BootImage *image, const BootOptions *options, uint64_t *entry, Error *err)
+{
+    Reader r  = { 0 };
+    bool   ok = load(image, &r, NULL, options, entry, err);
+
+    reader_close(&r);
+    return ok;
 }
 
 bool packed_load(BootImage *image, const BootFile *kernel, const BootOptions *options, Error *err)
 {
-    Reader r = { 0 };
+    uint64_t entry = 0;
 
     if (!linux_payload(kernel, &image->packed, &image->packed_len, err)) {
         return false;
     }
-    bool ok = load(image, &r, options, err);
+    image->cache    = options->cache;
+    image->was_kept = load_kept(image, options, &entry);
+    return (image->was_kept || load_packed(image, options, &entry, err)) && pvh_finish(image, entry, options, err);
+}
+
+static bool unpack_from(BootImage *image, KeptKernel *kept, const BootRam *ram, const GPtrArray *plan, Error *err)
+{
+    Reader r  = { 0 };
+    bool   ok = reader_open(&r, image, kept, err) && unpack_pieces(image, &r, ram, plan, err);
+
     reader_close(&r);
     return ok;
 }
 
 bool boot_image_unpack(BootImage *image, const BootRam *ram, Error *err)
 {
+    g_auto(Error) ignored     = { 0 };
     g_autoptr(GPtrArray) plan = make_plan(image);
-    Reader r                  = { 0 };
 
     if (plan->len == 0) {
         return true;
     }
-    bool ok = reader_open(&r, image, err) && unpack_pieces(image, &r, ram, plan, err);
-    reader_close(&r);
-    return ok || error_prefix(err, "-kernel: ");
+    KeptKernel *kept = kernel_cache_find(image->cache, image->packed, image->packed_len);
+    image->was_kept  = kept && unpack_from(image, kept, ram, plan, &ignored);
+    kept_kernel_close(kept);
+    return image->was_kept || unpack_from(image, NULL, ram, plan, err) || error_prefix(err, "-kernel: ");
 }

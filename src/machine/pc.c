@@ -62,6 +62,12 @@ static bool check_nvdimm(const Machine *m, Error *err)
     return !p || m->nvdimm || error_set(err, "-machine nvdimm-persistence=%s: it needs nvdimm=on", p);
 }
 
+static bool check_unpack_cache(const Machine *m, Error *err)
+{
+    return !m->have_unpack_cache || m->unpack_kernel ||
+           error_set(err, "-machine unpack-cache=%s: it needs unpack-kernel=on", m->unpack_cache ? "on" : "off");
+}
+
 /* Are there general purpose events? */
 static bool has_events(const PcBoard *pc)
 {
@@ -456,7 +462,7 @@ bool pc_build(Machine *m, const PcChipset *chipset, Error *err)
     pc->chipset   = chipset;
     pc->hw.wiring = chipset->wiring;
     number_cpus(pc);
-    if (!refuse_missing(m, err) || !check_nvdimm(m, err)) {
+    if (!refuse_missing(m, err) || !check_nvdimm(m, err) || !check_unpack_cache(m, err)) {
         return false;
     }
     memory_begin(p->memory);
@@ -673,6 +679,7 @@ void pc_free(Machine *m)
     ram_block_unref(pc->bios);
     ahead_free(pc->ahead);
     boot_image_free(pc->boot);
+    kernel_cache_free(pc->kernel_cache);
     boot_order_clear(&pc->boot_order);
     firmware_tables_free(pc->acpi);
     firmware_tables_free(pc->smbios);

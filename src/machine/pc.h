@@ -84,10 +84,11 @@ struct PcBoard {
     BootOrder       boot_order;
 
     /* Direct boot. */
-    MemoryMap  map;
-    BootImage *boot;
-    bool       ran_before; /* RAM is not all zeros any more */
-    Ahead     *ahead;      /* touches what the kernel is going to use; NULL: nobody does */
+    MemoryMap    map;
+    BootImage   *boot;
+    KernelCache *kernel_cache; /* NULL: none, or not asked for yet */
+    bool         ran_before;   /* RAM is not all zeros any more */
+    Ahead       *ahead;        /* touches what the kernel is going to use; NULL: nobody does */
 };
 
 static inline PcBoard *pc_board(const Machine *m)
@@ -122,6 +123,9 @@ void pc_use_host(PcBoard *pc, PciHost *host);
         FIELD(Machine, firmware, "firmware", .help = "firmware image, as -bios"),                                      \
         FIELD(Machine, unpack_kernel, "unpack-kernel",                                                                 \
               .help = "take the kernel out of a bzImage on the host and enter it by PVH: faster, without KASLR"),      \
+        FIELD(Machine, unpack_cache, "unpack-cache", .initial = true,                                                  \
+              .has_offset = 1 + offsetof(Machine, have_unpack_cache),                                                  \
+              .help       = "keep what unpack-kernel=on unpacks in $XDG_CACHE_HOME/quern/unpacked for the next start"),      \
         FIELD(Machine, dump_guest_core, "dump-guest-core", .initial = true, .help = "guest RAM in core dumps"),        \
         FIELD(Machine, mem_merge, "mem-merge", .initial = true, .help = "let the host merge equal pages"),             \
         FIELD(Machine, kernel_irqchip, "kernel-irqchip", .alias = "kernel_irqchip",                                    \
@@ -167,6 +171,9 @@ bool pc_fill_fw_cfg(PcBoard *pc, Error *err);
 /* optionrom.c: -option-rom, and a kernel given beside -bios. */
 bool pc_add_option_roms(PcBoard *pc, Error *err);
 bool pc_add_firmware_kernel(PcBoard *pc, Error *err);
+
+/* The user's cache of unpacked kernels, for -machine unpack-kernel=on; NULL: none is to be used, or can be. */
+KernelCache *pc_kernel_cache(PcBoard *pc);
 
 /* direct.c: places the tables in RAM and loads the kernel. */
 bool pc_prepare_direct_boot(PcBoard *pc, Error *err);

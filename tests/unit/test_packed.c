@@ -10,6 +10,7 @@
 
 #include <lz4.h>
 #include <lzma.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <zlib.h>
@@ -359,14 +360,141 @@ static void test_into_ram(void)
     }
 }
 
+/* ---- The cache ---- */
+
+enum { TRIES = 10000 };
+
+/* Loads it into RAM of its own and checks what is there; was it kept? */
+static bool load_cached(const uint8_t *elf, KernelCache *cache, Packer *pack, bool reset)
+{
+    g_auto(Error) err   = { 0 };
+    TestRam     test    = { .memory = make_ram() };
+    BootRam     ram     = { test_ram_at, test_ram_written, &test, .untouched = true };
+    BootOptions options = { .unpack = true, .cache = cache, .ram = &ram };
+    MemoryMap   map;
+    make_map(&map);
+    BootImage *image = boot_load_file(make_kernel(elf, ELF_SIZE, pack), &options, &map, &err);
+    g_assert_nonnull(image);
+    g_assert_cmpuint(image->entry, ==, 0x1000010);
+    g_assert_cmpuint(test.written, >=, 0x54321 + 0x23456);
+    g_assert_true(!image->was_kept || resident(test.memory) < 1 << 20);
+    check_ram(test.memory, elf, good, G_N_ELEMENTS(good), 0);
+    bool kept = image->was_kept;
+    if (reset) {
+        memset(test.memory, 0xaa, RAM_SIZE);
+        ram.untouched = false;
+        g_assert_true(boot_image_unpack(image, &ram, &err));
+        check_ram(test.memory, elf, good, G_N_ELEMENTS(good), 0xaa);
+        g_assert_cmpint(image->was_kept, ==, kept);
+    }
+    boot_image_free(image);
+    munmap(test.memory, RAM_SIZE);
+    return kept;
+}
+
+/* A program starts, and runs until the kernel is kept. */
+static void start_once(const char *folder, const uint8_t *elf, Packer *pack)
+{
+    KernelCache *cache = kernel_cache_new(folder);
+    unsigned     i     = 0;
+    g_assert_false(load_cached(elf, cache, pack, false));
+    while (i < TRIES && !load_cached(elf, cache, pack, false)) {
+        g_usleep(1000);
+        i++;
+    }
+    g_assert_cmpuint(i, <, TRIES);
+    kernel_cache_free(cache);
+}
+
+/* Keeps something else for this kernel. */
+static void keep(const char *folder, const uint8_t *elf, size_t len, Packer *pack)
+{
+    g_auto(Error) err      = { 0 };
+    KernelCache   *cache   = kernel_cache_new(folder);
+    BootFile      *kernel  = make_kernel(elf, ELF_SIZE, pack);
+    const uint8_t *payload = kernel->data + SETUP + PAYLOAD_AT;
+    size_t         packed  = load_le32(kernel->data + 0x24c);
+    KeptKernel    *kept    = NULL;
+    memcpy(kernel_cache_begin(cache, payload, packed, len), elf, len);
+    kernel_cache_save(cache);
+    for (unsigned i = 0; i < TRIES && !kept; i++) {
+        g_usleep(1000);
+        kept = kernel_cache_find(cache, payload, packed);
+    }
+    g_assert_nonnull(kept);
+    kept_kernel_close(kept);
+    kernel_cache_free(cache);
+    boot_file_close(kernel);
+}
+
+static void clear_folder(const char *folder)
+{
+    const char *name;
+    GDir       *dir = g_dir_open(folder, 0, NULL);
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        g_assert_cmpint(remove(path), ==, 0);
+    }
+    g_dir_close(dir);
+}
+
+static void test_cache(void)
+{
+    g_autofree char    *folder = g_dir_make_tmp("packed-XXXXXX", NULL);
+    g_autofree uint8_t *elf    = make_elf(good, G_N_ELEMENTS(good), 0x130000);
+    memset(elf + 0x140000, 0, 0x60000); /* zeros in two segments */
+    for (unsigned i = 0; i < G_N_ELEMENTS(packers); i++) {
+        start_once(folder, elf, packers[i].pack);
+        KernelCache *cache = kernel_cache_new(folder);
+        g_assert_true(load_cached(elf, cache, packers[i].pack, true));
+        kernel_cache_free(cache);
+    }
+    clear_folder(folder);
+    /* Kept well, and not what belongs there: none of it stays in RAM. */
+    g_autofree uint8_t *other = make_elf(good, G_N_ELEMENTS(good), 0);
+    memset(other + 0x100000, 0x77, 0x60000);
+    keep(folder, other, ELF_SIZE, pack_zstd); /* no entry, which is seen at the end */
+    start_once(folder, elf, pack_zstd);
+    clear_folder(folder);
+    keep(folder, elf, 0x100000, pack_zstd); /* too short */
+    start_once(folder, elf, pack_zstd);
+    clear_folder(folder);
+    keep(folder, elf, 100, pack_zstd);
+    start_once(folder, elf, pack_zstd);
+    clear_folder(folder);
+    memset(other, 0, ELF_SIZE);
+    keep(folder, other, ELF_SIZE, pack_zstd);
+    start_once(folder, elf, pack_zstd);
+    clear_folder(folder);
+    g_assert_cmpint(remove(folder), ==, 0);
+}
+
+/* What does not load is not kept. */
+static void test_cache_refusals(void)
+{
+    g_autofree char    *folder  = g_dir_make_tmp("packed-XXXXXX", NULL);
+    g_autofree uint8_t *elf     = make_elf(good, G_N_ELEMENTS(good), 0);
+    KernelCache        *cache   = kernel_cache_new(folder);
+    BootOptions         options = { .unpack = true, .cache = cache };
+    MemoryMap           map;
+    make_map(&map);
+    for (unsigned i = 0; i < 2; i++) {
+        g_auto(Error) err = { 0 };
+        g_assert_null(boot_load_file(make_kernel(elf, ELF_SIZE, pack_lz4), &options, &map, &err));
+        g_assert_nonnull(strstr(err.text, "no PVH entry"));
+    }
+    kernel_cache_free(cache);
+    g_assert_cmpint(remove(folder), ==, 0);
+}
+
 /* For firmware: the pieces have their bytes with them. */
-static void test_into_memory(void)
+static bool load_into_memory(KernelCache *cache)
 {
     g_auto(Error) err = { 0 };
     MemoryMap map;
     make_map(&map);
     g_autofree uint8_t *elf     = make_elf(good, G_N_ELEMENTS(good), 0x130000);
-    BootOptions         options = { .unpack = true };
+    BootOptions         options = { .unpack = true, .cache = cache };
     BootImage          *image   = boot_load_file(make_kernel(elf, ELF_SIZE, pack_zstd), &options, &map, &err);
     g_assert_nonnull(image);
     for (unsigned i = 0; i < 2; i++) {
@@ -377,7 +505,25 @@ static void test_into_memory(void)
         g_assert_true(memcmp(p->data, elf + good[i].offset, p->len) == 0);
     }
     g_assert_true(boot_image_unpack(image, NULL, &err));
+    bool kept = image->was_kept;
     boot_image_free(image);
+    return kept;
+}
+
+static void test_into_memory(void)
+{
+    g_autofree char *folder = g_dir_make_tmp("packed-XXXXXX", NULL);
+    KernelCache     *cache  = kernel_cache_new(folder);
+    bool             kept   = load_into_memory(cache);
+    g_assert_false(kept || load_into_memory(NULL));
+    for (unsigned i = 0; i < TRIES && !kept; i++) {
+        g_usleep(1000);
+        kept = load_into_memory(cache);
+    }
+    g_assert_true(kept);
+    kernel_cache_free(cache);
+    clear_folder(folder);
+    g_assert_cmpint(remove(folder), ==, 0);
 }
 
 /* `segments` in RAM; returns the error's text for the caller to free, or NULL when it loaded. */
@@ -546,6 +692,8 @@ int main(int argc, char **argv)
     g_test_add_func("/packed/bent-streams", test_bent_streams);
     g_test_add_func("/packed/other-formats", test_other_formats);
     g_test_add_func("/packed/into-ram", test_into_ram);
+    g_test_add_func("/packed/cache", test_cache);
+    g_test_add_func("/packed/cache-refusals", test_cache_refusals);
     g_test_add_func("/packed/into-memory", test_into_memory);
     g_test_add_func("/packed/refusals", test_refusals);
     g_test_add_func("/packed/bent-headers", test_bent_headers);
