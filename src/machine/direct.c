@@ -322,7 +322,7 @@ static void write_pieces(PcBoard *pc)
  * and at the top of RAM, which it gives to its tables first: 64 bytes for each page, and hash tables. */
 static void touch_ahead(PcBoard *pc)
 {
-    enum { ABOVE = 24 * MiB, LEAST = 256 * MiB, MOST = 64 * MiB };
+    enum { ABOVE = 28 * MiB, LEAST = 256 * MiB, MOST = 64 * MiB };
     bool     is_linux = pc->boot->packed || strcmp(pc->boot->protocol, "Linux") == 0;
     uint64_t ram = pc->machine->config.ram_size, kernel = 0, n;
     if (!is_linux || ram < LEAST || !ram_untouched(pc) || pc->ahead) {
