@@ -182,9 +182,6 @@ bool machine_make_ram(Machine *m, Error *err)
     }
     const RamPart *first = (const RamPart *)(const void *)m->ram->data;
     m->platform.ram_size = m->config.ram_size;
-    if (m->ram->len && !first->backend->prealloc) {
-        ram_block_defer_huge(first->backend->ram);
-    }
     return !m->ram->len || first->size >= MiB ||
            error_set(err, "memory backend '%s' is less than 1 MiB, which the first part of RAM has to have",
                      first->backend->obj.name);

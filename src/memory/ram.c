@@ -66,7 +66,6 @@ static bool reserve(RamBlock *ram, uint64_t alignment)
 
 static void ram_block_free(RamBlock *ram)
 {
-    ram_block_end_huge(ram);
     if (ram->pages) {
         munmap(ram->pages, (ram->size >> RAM_PAGE_BITS) * sizeof(RamPage));
     }
@@ -188,7 +187,6 @@ void ram_block_unref(RamBlock *ram)
 
 void ram_block_retire(RamBlock *ram)
 {
-    ram_block_end_huge(ram);
     /* The addresses stay taken: nothing else can be found under them. */
     int   flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
     void *p     = mmap(ram->host, ram->size, PROT_NONE, flags, -1, 0);

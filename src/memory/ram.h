@@ -52,7 +52,6 @@ struct RamBlock {
     uint64_t        *alias_bits;    /* those pages; NULL: none yet */
     uint64_t         n_apart;       /* huge pages with some of them */
     _Atomic uint32_t dirty_clients; /* clients that log now; then writes must come through ram_block_written */
-    struct RamHuge  *huge;          /* NULL: huge pages come as the host gives them */
     const RamCodeListener *_Atomic code_listener; /* lives as long as the block */
 };
 
@@ -91,12 +90,6 @@ bool ram_block_populate_range(RamBlock *ram, uint64_t offset, uint64_t len);
  * promise them too, which the error gives figures for when it cannot; without it looks at the limit on this process's
  * address space only (ulimit -v). */
 bool ram_check_host(uint64_t total, bool reserve, Error *err);
-
-/* For the RAM that a guest starts in, before it is used: looks at what a huge page costs this host, and if that is much
- * leaves small pages to a machine's first seconds (ram_huge.c). The thread that it may start ends with the block, or
- * with ram_block_end_huge(). */
-void ram_block_defer_huge(RamBlock *ram);
-void ram_block_end_huge(RamBlock *ram);
 
 /* Keeps guest RAM out of the host's core dumps (dump-guest-core=off), or offers it for merging (mem-merge). */
 void ram_block_advise(RamBlock *ram, bool dump, bool merge);
