@@ -241,6 +241,38 @@ static void test_lint(void)
     close_rig(&r);
 }
 
+/* A count that has run out before the timer is set up, on a clock that runs, interrupts all the same. */
+static void test_timer_short(void)
+{
+    Rig r;
+    g_auto(Error) err = {};
+    open_rig(&r);
+    Loop    *loop = loop_new(&r.t.lock, &err);
+    ApicHost host = { signal_cpu, read_tsc, tsc_to_ns, &r.cpus[0] };
+    ApicBus *bus  = apic_bus_new(loop_clocks(loop), r.t.p.log);
+    Apic    *apic = apic_new(bus, r.t.p.memory, 0, true, &host);
+    clock_set_running(loop_clocks(loop), true);
+    apic_reset(apic, false);
+    static const uint32_t setup[][2] = { { 0xf0, 0x1ff }, { 0x3e0, 0xb }, { 0x320, 0x40 } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(setup); i++) {
+        g_assert_cmpint(region_write(apic_region(apic), setup[i][0], 4, setup[i][1]), ==, MEM_OK);
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        g_assert_cmpint(region_write(apic_region(apic), 0x380, 4, 1), ==, MEM_OK); /* 1 ns */
+        gint64 end = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+        while (!apic_has_vector(apic) && g_get_monotonic_time() < end) {
+            loop_step(loop, false);
+        }
+        g_assert_cmpint(apic_take_vector(apic), ==, 0x40);
+        g_assert_cmpint(region_write(apic_region(apic), 0xb0, 4, 0), ==, MEM_OK);
+    }
+    clock_set_running(loop_clocks(loop), false);
+    apic_free(apic);
+    apic_bus_free(bus);
+    loop_free(loop);
+    close_rig(&r);
+}
+
 static void test_timer(void)
 {
     Rig r;
@@ -973,6 +1005,7 @@ int main(int argc, char **argv)
     g_test_add_func("/apic/errors", test_errors);
     g_test_add_func("/apic/lint", test_lint);
     g_test_add_func("/apic/timer", test_timer);
+    g_test_add_func("/apic/timer-short", test_timer_short);
     g_test_add_func("/apic/late-timer", test_late_timer);
     g_test_add_func("/apic/deadline", test_deadline);
     g_test_add_func("/apic/ipi", test_ipi);

@@ -150,6 +150,7 @@ void apic_timer_write_count(Apic *apic, uint32_t value)
     apic->initial_count = value;
     apic->timer_start   = clock_now(apic->bus->clocks, VIRTUAL_CLOCK);
     apic->timer_done    = false;
+    apic->timer_due     = apic->timer_start; /* it counts, however short: it has not run out while it was masked */
     timer_update(apic);
     g_mutex_unlock(&apic->lock);
 }
