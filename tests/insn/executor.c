@@ -381,11 +381,15 @@ static void read_frame(Outcome *o, const Code *code)
     judge_end(o, code);
 }
 
+bool executor_is_handler(uint16_t cs, uint64_t rip)
+{
+    return cs == 0 && rip >= GUEST_STUBS && rip <= GUEST_STUBS + 16 * 256;
+}
+
 /* Has no exception come? */
 static bool in_test(const Code *code)
 {
-    bool handler = cpu->seg[X86_CS].selector == 0 && cpu->rip >= GUEST_STUBS && cpu->rip <= GUEST_STUBS + 16 * 256;
-    return guise == GUISE_REAL ? !handler : cpu->cpl == 3;
+    return guise == GUISE_REAL ? !executor_is_handler(cpu->seg[X86_CS].selector, cpu->rip) : cpu->cpl == 3;
 }
 
 /* Until the code has ended: the stub of an exception halts. A single step ends with the instruction. */
