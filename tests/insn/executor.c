@@ -5,7 +5,7 @@
 #include "insn.h"
 
 #include "../unit/guest.h"
-#include "accel/dbt/run.h"
+#include "resident.h"
 
 #include <string.h>
 
@@ -229,6 +229,7 @@ void executor_init(Runner how)
 
 void executor_free(void)
 {
+    resident_end();
     guest_free(guest);
     x86_model_free(model);
     dbt_free(dbt);
@@ -401,7 +402,7 @@ static X86Exit run(const Code *code)
         } while (exit == X86_EXIT_DEBUG && in_test(code) && !code->step);
         return exit == X86_EXIT_DEBUG ? X86_EXIT_HALT : exit;
     case RUNNER_DBT:
-    case RUNNER_DBT_MIXED: return dbt_run(dbt, cpu);
+    case RUNNER_DBT_MIXED: return resident_run(dbt, cpu);
     default: return x86_run(cpu);
     }
 }

@@ -11,6 +11,7 @@
  *   compare.c    comparison of outcomes
  *   native.c     runs code on the host
  *   executor.c   runs it in Quern
+ *   resident.c   the translator, with a frame that stays
  *   block.c      random blocks of several instructions
  *   blocks.c     runs them, and makes those that differ small
  *   main.c       options and the report
