@@ -8,20 +8,20 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { PLACES = 64, AGAIN = 3, COUNTER = GUEST_DATA + 0x800 };
+enum { PLACES = 64, AGAIN = 3 };
 
 typedef struct Case {
     const char *name;
     GuestMode   mode;
-    uint8_t     len, code[40];
+    uint8_t     len, code[16];
 } Case;
 
-/* RCX, RDX, RBX, RSI, R8 and R9 are as start() says; all x87 registers are taken, and stack faults unmasked. */
+/* RAX, RCX, RDX, RBX, RSI and R8 are as start() says; all x87 registers are taken, and stack faults unmasked. */
 static const Case cases[] = {
     { "sub, loop, wanted where it goes",
       GUEST_PROTECTED32,
       10,
-      { 0x66, 0x29, 0xe1, /* sub cx, sp */
+      { 0x66, 0x29, 0xd1, /* sub cx, dx */
         0xe2, 0x02,       /* loop over the next */
         0x31, 0xc0,       /* xor eax, eax */
         0xf4, 0xf4, 0xf4 } },
@@ -46,23 +46,27 @@ static const Case cases[] = {
         0x04, 0xda, /* add al, 0xda */
         0x0f, 0x77, /* emms */
         0xf4 } },
-    { "and, access that faults the second time",
+    { "and, access at an address that no entry has",
       GUEST_LONG64,
-      17,
-      { 0x48, 0x83, 0xe6, 0x7d, /* and rsi, 0x7d */
+      12,
+      { 0x4c, 0x89, 0xc3,       /* mov rbx, r8 */
+        0x48, 0x83, 0xe6, 0x7d, /* and rsi, 0x7d */
         0x48, 0x83, 0x33, 0x00, /* xor qword [rbx], 0 */
-        0x4c, 0x89, 0xc3,       /* mov rbx, r8 */
-        0x49, 0xff, 0xc9,       /* dec r9 */
-        0x75, 0xf0,             /* jnz to the start */
         0xf4 } },
-    { "and, access that faults the second time, vectors",
+    { "inc, access at an address that no entry has",
       GUEST_LONG64,
-      24,
-      { 0x48, 0x83, 0xe6, 0x7d,                   /* and rsi, 0x7d */
-        0x48, 0x83, 0x33, 0x00,                   /* xor qword [rbx], 0 */
-        0xf3, 0x48, 0x0f, 0x2d, 0xd8,             /* cvtss2si rbx, xmm0 */
-        0xfe, 0x0c, 0x25, 0x00, 0x08, 0x40, 0x00, /* dec byte [COUNTER] */
-        0x75, 0xea,                               /* jnz to the start */
+      12,
+      { 0x4c, 0x89, 0xc3, /* mov rbx, r8 */
+        0x48, 0x39, 0xd1, /* cmp rcx, rdx */
+        0x48, 0xff, 0xc6, /* inc rsi */
+        0x8b, 0x03,       /* mov eax, [rbx] */
+        0xf4 } },
+    { "cmp with memory, access at an address that no entry has",
+      GUEST_LONG64,
+      10,
+      { 0x48, 0x3b, 0x13, /* cmp rdx, [rbx] */
+        0x4c, 0x89, 0xc3, /* mov rbx, r8 */
+        0x0f, 0x10, 0x0b, /* movups xmm1, [rbx] */
         0xf4 } },
 };
 
@@ -104,8 +108,6 @@ static void start(Fixture *f, GuestMode mode, uint64_t rip, unsigned round)
     store_le16(cpu->xsave, 0x37e); /* FCW, FSW, FTW */
     store_le16(cpu->xsave + 2, 0);
     cpu->xsave[4] = 0xff;
-    store_le32(cpu->xsave + 160, 0x7149f2ca); /* XMM0: 1e30, or an address */
-    f->guest->host[COUNTER] = 3;
 }
 
 typedef struct End {

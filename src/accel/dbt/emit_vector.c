@@ -49,7 +49,7 @@ bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in)
     }
     in->raises = x87 || v->spec.mmx_enter || v->spec.form.mnemonic == ZYDIS_MNEMONIC_EMMS ||
                  v->spec.flags & X86_THUNK_MXCSR || v->spec.memory_size >= 16;
-    in->extra  = (uint8_t)t->n_vec++;
+    in->extra = (uint8_t)t->n_vec++;
     return true;
 }
 
