@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { PLACES = 64, AGAIN = 3 };
+enum { PLACES = 16, AGAIN = 3 };
 
 typedef struct Case {
     const char *name;
