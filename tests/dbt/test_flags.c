@@ -46,6 +46,14 @@ static const Case cases[] = {
         0x04, 0xda, /* add al, 0xda */
         0x0f, 0x77, /* emms */
         0xf4 } },
+    { "cmp, string that faults in its middle, wanted nowhere",
+      GUEST_LONG64,
+      12,
+      { 0xbe, 0xf0, 0xff, 0xff, 0x3f, /* mov esi, 16 bytes below the end */
+        0x39, 0xd1,                   /* cmp ecx, edx */
+        0xf3, 0xa4,                   /* rep movsb */
+        0x31, 0xc0,                   /* xor eax, eax */
+        0xf4 } },
     { "and, access at an address that no entry has",
       GUEST_LONG64,
       12,
