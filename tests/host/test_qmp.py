@@ -406,7 +406,7 @@ class Tests:
                                 vm.ask(name)
                             except Error as error:
                                 fails[name] = error
-                unexpected = {n: str(e) for n, e in fails.items() if n not in ("query-acpi-ospm-status", "query-balloon")}
+                unexpected = {n: str(e) for n, e in fails.items() if n not in ("query-acpi-ospm-status", "query-balloon", "query-vm-generation-id")}
                 assert not unexpected, (machine, unexpected)
 
     def test_machine(self):
@@ -858,6 +858,49 @@ class Tests:
             assert vm.qmp.human("") == ""
             assert "unknown command" in vm.qmp.human("nosuch")
             refused(vm.ask, "human-monitor-command", says="no vCPU has index 3", command_line="info registers", cpu_index=3)
+
+    def test_add_client(self):
+        """A connection that somebody else has accepted reaches the serial port."""
+        path = self.path("listens")
+        with self.vm("-chardev", f"socket,id=c,path={path},server=on,wait=off", "-device", "isa-serial,chardev=c",
+                     "-chardev", "null,id=n") as vm:
+            ours, theirs = socket.socketpair()
+            vm.ask("getfd", fds=[theirs.fileno()], fdname="conn")
+            theirs.close()
+            refused(vm.ask, "add_client", says="no file descriptor is named 'x'", protocol="c", fdname="x")
+            refused(vm.ask, "add_client", says="nosuch", protocol="nosuch", fdname="conn")
+            refused(vm.ask, "add_client", says="no listening socket", protocol="n", fdname="conn")
+            refused(vm.ask, "add_client", says="not for chardevs", protocol="c", fdname="conn", tls=True)
+            refused(vm.ask, "add_client", says="not supported yet", protocol="vnc", fdname="conn")
+            with open(os.devnull) as null:
+                vm.ask("getfd", fds=[null.fileno()], fdname="null")
+            refused(vm.ask, "add_client", says="takes a stream socket", protocol="c", fdname="null")
+            vm.ask("add_client", protocol="c", fdname="conn")
+            refused(vm.ask, "closefd", says="'conn'", fdname="conn")
+            vm.qmp.human("o/b 0x3f8 0x41")
+            ours.settimeout(TIMEOUT)
+            assert ours.recv(10) == b"A"
+            more, theirs = socket.socketpair()
+            vm.ask("getfd", fds=[theirs.fileno()], fdname="conn")
+            theirs.close()
+            refused(vm.ask, "add_client", says="has a client already", protocol="c", fdname="conn")
+            ours.close()
+            end = time.monotonic() + TIMEOUT
+            while True:
+                try:
+                    vm.ask("add_client", protocol="c", fdname="conn")
+                    break
+                except Error:  # the end of the first one has not been seen yet
+                    assert time.monotonic() < end
+                    time.sleep(0.01)
+            vm.qmp.human("o/b 0x3f8 0x42")
+            more.settimeout(TIMEOUT)
+            assert more.recv(10) == b"B"
+            more.close()
+
+    def test_generation_id(self):
+        with self.vm("-machine", "none") as vm:
+            refused(vm.ask, "query-vm-generation-id", says="device not found")
 
     def test_trace(self):
         with self.vm("-machine", "none") as vm:
