@@ -20,6 +20,10 @@ from qmp import TIMEOUT, Client, Error, Vm
 
 BASE = ["-accel", "qtest", "-m", "32M"]
 
+# Queries about what a machine need not have, and this accelerator has not.
+NO_SUCH_THING = ("query-acpi-ospm-status", "query-balloon", "query-sev-capabilities", "query-sev-launch-measure", "query-sgx",
+                 "query-sgx-capabilities", "query-vm-generation-id", "x-query-jit", "x-query-opcount", "x-query-usb")
+
 
 def refused(ask, command, kind="GenericError", says="", **arguments):
     """The command fails, with that class, and the text has those words."""
@@ -406,8 +410,49 @@ class Tests:
                                 vm.ask(name)
                             except Error as error:
                                 fails[name] = error
-                unexpected = {n: str(e) for n, e in fails.items() if n not in ("query-acpi-ospm-status", "query-balloon", "query-vm-generation-id")}
+                unexpected = {n: str(e) for n, e in fails.items() if n not in NO_SUCH_THING}
                 assert not unexpected, (machine, unexpected)
+
+    def test_absent(self):
+        """What there is none of, or what has not begun, is empty, or the error that says so."""
+        with self.vm("-machine", "pc") as vm:
+            for name in ("query-jobs", "query-block-jobs", "query-block-exports", "query-pr-managers", "query-vcpu-dirty-limit", "query-iothreads"):
+                assert vm.ask(name) == [], name
+            assert vm.ask("query-migrate") == {} and vm.ask("query-replay") == {"mode": "none", "icount": 0}
+            assert vm.ask("query-display-options") == {"type": "none"}
+            assert vm.ask("query-sev") == {"enabled": False, "api-major": 0, "api-minor": 0, "build-id": 0, "state": "uninit", "sev-type": "sev", "policy": 0, "handle": 0}
+            for name, says in (("query-sev-capabilities", "KVM not enabled"), ("query-sev-launch-measure", "not available"), ("query-sgx", "No EPC regions"),
+                               ("query-sgx-capabilities", "not enabled"), ("x-query-usb", "USB support not enabled")):
+                refused(vm.ask, name, says=says)
+            # Text for people has no carriage returns, and is what HMP says.
+            for name in ("irq", "numa", "ramblock", "roms"):
+                text = vm.ask(f"x-query-{name}")["human-readable-text"]
+                assert text.endswith("\n") and "\r" not in text and vm.qmp.human(f"info {name}").replace("\r\n", "\n") == text, text
+
+    def test_virtio(self):
+        """Devices, features, queues, as they stand before a driver comes; a queue that a driver of this test sets up."""
+        with self.vm("-machine", "q35", "-device", "virtio-balloon-pci,id=b,addr=5,free-page-reporting=on", "-object", "memory-backend-ram,id=m,size=128M",
+                     "-device", "virtio-pmem-pci,id=p,memdev=m", base=["-accel", "qtest", "-m", "32M,maxmem=1G"]) as vm:
+            path = "/machine/peripheral/b"
+            assert vm.ask("x-query-virtio") == [{"path": path, "name": "virtio-balloon"}, {"path": "/machine/peripheral/p", "name": "virtio-pmem"}]
+            status = vm.ask("x-query-virtio-status", path=path)
+            names = lambda what: {text.split(":")[0] for part in status[what].values() for text in part}
+            assert status["device-id"] == 5 and status["num-vqs"] == 4 and not status["started"] and not status["broken"] and status["status"] == {"statuses": []}, status
+            assert {"VIRTIO_F_VERSION_1", "VIRTIO_RING_F_EVENT_IDX", "VIRTIO_BALLOON_F_REPORTING", "VIRTIO_BALLOON_F_STATS_VQ", "VIRTIO_F_ANY_LAYOUT"} <= names("host-features")
+            assert not names("guest-features") and not names("backend-features") and "unknown-dev-features" not in status["host-features"]
+            queue = vm.ask("x-query-virtio-queue-status", path="p", queue=0)
+            assert queue["name"] == "virtio-pmem" and queue["vring-num"] == queue["vring-num-default"] and queue["vring-desc"] == queue["inuse"] == 0
+            refused(vm.ask, "x-query-virtio-queue-status", says="queues 0 to 3", path=path, queue=4)
+            refused(vm.ask, "x-query-virtio-queue-element", says="not set up", path=path, queue=3)
+            refused(vm.ask, "x-query-virtio-vhost-queue-status", says="no vhost back end", path=path, queue=0)
+            refused(vm.ask, "x-query-virtio-status", "DeviceNotFound", "nosuch", path="/machine/nosuch")
+            refused(vm.ask, "x-query-virtio-status", says="no virtio device", path="/machine")
+            text = vm.qmp.human(f"info virtio-status {path}")
+            assert "device_name:             virtio-balloon\r\n" in text and "    VIRTIO_BALLOON_F_STATS_VQ: " in text and "num_vqs:                 4\r\n" in text, text
+            text = vm.qmp.human(f"info virtio-queue-status {path} 1")
+            assert "queue_index:          1\r\n" in text and "vring_num:            128\r\n" in text and "vring_used:           0x0000000000000000\r\n" in text, text
+            for name in ("queue-element", "vhost-queue-status"):
+                assert vm.qmp.human(f"info virtio-{name} {path} 0").startswith("Error: "), name
 
     def test_machine(self):
         uuid = "6a2b9b7a-8d1e-4f3c-9f00-0123456789ab"

@@ -325,6 +325,72 @@ static void test_event_index(void)
     close_driver(&d);
 }
 
+/* What stands in a ring, looked at from outside. */
+static void test_inspect(void)
+{
+    static const struct {
+        uint16_t    head;
+        unsigned    n; /* descriptors */
+        uint64_t    addr;
+        const char *why;
+    } cases[] = {
+        { 5, 3, LIST, NULL },
+        { 1, 2, LIST + 64, NULL },
+        { 3, SIZE, LIST, NULL }, /* leads to itself */
+        { 4, 0, 0, "out of its table" },
+        { SIZE, 0, 0, "out of its table" },
+        { 6, 0, 0, "not in memory" },
+    };
+    Driver      d;
+    VirtElement e     = {};
+    g_auto(Error) err = {};
+    open_pci(&d, "vectors=0");
+    VirtQueue *q = &d.v->queues[2]; /* nothing is taken from it: statistics have not been asked for */
+    g_assert_false(virtqueue_inspect(q, 0, &e, &err));
+    g_assert_nonnull(strstr(err.text, "queue 2 is not set up"));
+    virt_element_clear(&e);
+    start(&d, VIRTIO_F_EVENT_IDX, false);
+    const uint64_t table = RING + 2 * 0x4000;
+    desc(&d, table, 5, LIST, 2, NEXT, 2);
+    desc(&d, table, 2, LIST + 2, 10, NEXT, 7);
+    desc(&d, table, 7, LIST + 12, 20, WRITE, 0);
+    desc(&d, table, 1, TABLE, 32, INDIRECT, 0);
+    desc(&d, TABLE, 0, LIST + 64, 4, NEXT, 1);
+    desc(&d, TABLE, 1, LIST + 68, 4, 0, 0);
+    desc(&d, table, 3, LIST, 4, NEXT, 3);
+    desc(&d, table, 4, LIST, 4, NEXT, SIZE);
+    desc(&d, table, 6, UINT64_C(1) << 40, 32, INDIRECT, 0);
+    uint8_t *avail = ram(&d, table + AVAIL);
+    store_le16(avail, 1);
+    store_le16(avail + 2, 7);
+    store_le16(ram(&d, table + USED + 2), 9);
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        store_le16(avail + 4 + 2 * (i % SIZE), cases[i].head);
+        error_clear(&err);
+        bool ok = virtqueue_inspect(q, (int)(i + SIZE * (i % 2)), &e, &err);
+        g_assert_cmpint(ok, ==, !cases[i].why);
+        if (ok) {
+            const VirtDesc *first = &g_array_index(e.descs, VirtDesc, 0);
+            g_assert_cmpuint(e.head, ==, cases[i].head);
+            g_assert_cmpuint(e.avail_flags, ==, 1);
+            g_assert_cmpuint(e.avail_index, ==, 7);
+            g_assert_cmpuint(e.used_flags, ==, 0);
+            g_assert_cmpuint(e.used_index, ==, 9);
+            g_assert_cmpuint(e.descs->len, ==, cases[i].n);
+            g_assert_cmphex(first->addr, ==, cases[i].addr);
+        } else {
+            g_assert_nonnull(strstr(err.text, cases[i].why));
+        }
+        virt_element_clear(&e);
+    }
+    g_assert_true(virtqueue_inspect(q, -1, &e, &err)); /* the next one: entry 0 */
+    g_assert_cmpuint(e.head, ==, 5);
+    g_assert_cmphex(g_array_index(e.descs, VirtDesc, 2).flags, ==, WRITE);
+    virt_element_clear(&e);
+    g_assert_false(is_broken(&d));
+    close_driver(&d);
+}
+
 static void packed_desc(Driver *d, unsigned q, unsigned n, uint64_t addr, uint32_t len, uint16_t id, uint16_t flags)
 {
     uint8_t *p = ram(d, RING + 0x4000 * q + 16 * n);
@@ -954,6 +1020,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio/refused", test_refused);
     g_test_add_func("/virtio/split", test_split);
     g_test_add_func("/virtio/event-index", test_event_index);
+    g_test_add_func("/virtio/inspect", test_inspect);
     g_test_add_func("/virtio/packed", test_packed);
     g_test_add_func("/virtio/queue-reset", test_queue_reset);
     g_test_add_func("/virtio/wrong", test_wrong);
