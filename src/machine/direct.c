@@ -7,6 +7,7 @@
 
 #include "machine/pc.h"
 
+#include "base/ahead.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/text.h"
@@ -15,7 +16,6 @@
 #include "cpu/x86/system.h"
 #include "machine/acpi.h"
 #include "machine/bios16.h"
-#include "machine/touch.h"
 #include "memory/backend.h"
 
 #include <errno.h>
@@ -277,25 +277,24 @@ static bool unpack_again(PcBoard *pc, Error *err)
 }
 
 /* Kernel and initrd may be large. */
-static void touch_pieces(PcBoard *pc, Toucher *t)
+static void touch_pieces(PcBoard *pc, Ahead *a)
 {
     for (guint i = 0; ram_untouched(pc) && i < pc->boot->pieces->len; i++) {
         const BootPiece *p = &g_array_index(pc->boot->pieces, BootPiece, i);
         for (uint64_t done = 0, n; p->data && done < p->len; done += n) {
             n             = p->len - done;
             uint8_t *host = boot_ram_at(pc, p->addr + done, &n);
-            toucher_add(t, host, n);
+            ahead_ask_touch(a, host, n);
         }
     }
-    toucher_start(t);
 }
 
 static void write_pieces(PcBoard *pc)
 {
     const BootImage *image = pc->boot;
-    Toucher          t     = { 0 };
+    Ahead           *ahead = ahead_new(AHEAD_WORTH_A_THREAD);
 
-    touch_pieces(pc, &t);
+    touch_pieces(pc, ahead);
     for (guint i = 0; i < image->pieces->len; i++) {
         const BootPiece *p = &g_array_index(image->pieces, BootPiece, i);
         if (p->random) {
@@ -309,7 +308,7 @@ static void write_pieces(PcBoard *pc)
             zero_ram(pc, p->addr + p->len, p->size - p->len);
         }
     }
-    toucher_stop(&t);
+    ahead_free(ahead);
     for (guint i = 0; i < image->files->len; i++) { /* the copy is made: give the pages back */
         const BootFile *file = image->files->pdata[i];
         if (!file->memory) {
@@ -328,7 +327,7 @@ static void touch_ahead(PcBoard *pc)
     if (!is_linux || ram < LEAST || !ram_untouched(pc) || pc->ahead) {
         return;
     }
-    pc->ahead = ahead_new();
+    pc->ahead = ahead_new(AHEAD_AT_ONCE);
     for (guint i = 0; i < pc->boot->pieces->len; i++) {
         const BootPiece *p = &g_array_index(pc->boot->pieces, BootPiece, i);
         if (strcmp(p->what, "kernel") == 0) {
