@@ -9,48 +9,19 @@ import random
 import re
 import socket
 import struct
-import subprocess
 import sys
-import tempfile
 import time
-import traceback
 import zlib
 
-from qmp import TIMEOUT, Client, Error, Vm
-
-BASE = ["-accel", "qtest", "-m", "32M"]
+import cases
+from qmp import TIMEOUT, Client, Error, VmTests, refused
 
 # Queries about what a machine need not have, and this accelerator has not.
 NO_SUCH_THING = ("query-acpi-ospm-status", "query-balloon", "query-sev-capabilities", "query-sev-launch-measure", "query-sgx",
                  "query-sgx-capabilities", "query-vm-generation-id", "x-query-jit", "x-query-opcount", "x-query-usb")
 
 
-def refused(ask, command, kind="GenericError", says="", **arguments):
-    """The command fails, with that class, and the text has those words."""
-    try:
-        answer = ask(command, **arguments)
-    except Error as e:
-        assert e.kind == kind and says in e.text, f"{command} {arguments}: {e}"
-        assert "\n" not in e.text
-        return e.text
-    raise AssertionError(f"{command} {arguments} answered {answer}")
-
-
-class Tests:
-    def __init__(self, program, folder):
-        self.program = program
-        self.folder = folder
-        self.count = 0
-
-    def vm(self, *options, base=BASE, **more):
-        self.count += 1
-        folder = os.path.join(self.folder, str(self.count))
-        os.mkdir(folder)
-        return Vm(self.program, folder, *base, *options, **more)
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
+class Tests(VmTests):
     # --- the protocol ---
 
     def test_greeting(self):
@@ -969,24 +940,5 @@ class Tests:
             refused(vm.ask, "send-key", says="no keyboard", keys=[key("a")])
 
 
-def main():
-    program, names = os.path.abspath(sys.argv[1]), sys.argv[2:]
-    with tempfile.TemporaryDirectory() as folder:
-        tests = Tests(program, folder)
-        methods = [m for m in dir(tests) if m.startswith("test_") and (not names or m[5:] in names)]
-        failures = 0
-        for n, name in enumerate(methods, 1):
-            try:
-                getattr(tests, name)()
-                print(f"ok {n} - {name[5:]}", flush=True)
-            except Exception:
-                failures += 1
-                print(f"not ok {n} - {name[5:]}", flush=True)
-                for line in traceback.format_exc().splitlines():
-                    print(f"# {line}")
-        print(f"1..{len(methods)}")
-    return 1 if failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.run(Tests, 1))
