@@ -82,7 +82,7 @@ def step_bench(run):
 def step_qmp(run):
     """All of QMP, among it 5,000 query-status a second and clients that go in the middle of anything."""
     count, out = tap(run, ["tests/host/test_qmp.py", PROGRAM], 900)
-    return f"{count}; {re.search(r'[0-9]+ query-status a second', out)[0]}"
+    return f"{count} and {tap(run, ['tests/host/test_qmp_devices.py', PROGRAM], 900)[0]}; {re.search(r'[0-9]+ query-status a second', out)[0]}"
 
 
 def step_hmp(run):
