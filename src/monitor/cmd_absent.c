@@ -175,6 +175,17 @@ static bool query_sgx_capabilities(Monitor *mon, void *args, Json **result, Erro
     return has_kvm(mon) ? error_set_unsupported(err, "Intel SGX") : error_set(err, "SGX is not enabled in KVM");
 }
 
+/* --- crypto back ends: none --- */
+
+static const char *const crypto_services[] = { "cipher", "hash", "mac", "aead", "akcipher", NULL };
+static const char *const crypto_types[]    = { "builtin", "vhost-user", "lkcf", NULL };
+static const Field       crypto_service    = QMP_ENUM("", crypto_services);
+static const Field       crypto_client[]   = { QMP_INT("queue"), QMP_ENUM("type", crypto_types), {} };
+static const Field       crypto_info[]     = {
+              QMP_STRING("id"), QMP_LIST_OF("service", &crypto_service), QMP_LIST("client", crypto_client), {}
+};
+static const Field crypto_result = QMP_LIST("", crypto_info);
+
 #define ABSENT(name_, result_, help_, run_)                                                                            \
     {                                                                                                                  \
         .name = name_, .result = &result_, .help = help_, .run = run_                                                  \
@@ -208,6 +219,7 @@ MONITOR_COMMANDS(absent) = {
     ABSENT("query-sev", sev_result, "AMD SEV: not in use", query_sev),
     ABSENT("query-sev-capabilities", sev_capabilities, "AMD SEV of the host", query_sev_capabilities),
     ABSENT("query-sev-launch-measure", sev_measure, "measurement of an AMD SEV guest: none", query_sev_measure),
+    ABSENT("query-cryptodev", crypto_result, "crypto back ends: none", query_nothing),
     ABSENT("query-sgx", sgx_result, "Intel SGX: not in use", query_sgx),
     ABSENT("query-sgx-capabilities", sgx_result, "Intel SGX of the host", query_sgx_capabilities),
     {},

@@ -158,6 +158,7 @@ static const Field       rtc_data[]      = { QMP_INT("offset"), QMP_STRING("qom-
 MONITOR_EVENTS(system) = {
     { .name = "GUEST_PANICKED", .data = panic_data },
     { .name = "GUEST_CRASHLOADED", .data = panic_data },
+    { .name = "GUEST_PVSHUTDOWN" },
     { .name = "WATCHDOG", .data = watchdog_data, .limited = true },
     { .name = "RTC_CHANGE", .data = rtc_data, .limited = true },
     {},

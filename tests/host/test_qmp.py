@@ -260,8 +260,8 @@ class Tests(VmTests):
             qtest.connect(self.path("qt"))
             lines = qtest.makefile("rw")
 
-            def out(port, value):
-                lines.write(f"outb {port} {value}\n")
+            def out(port, value, size="b"):
+                lines.write(f"out{size} {port} {value}\n")
                 lines.flush()
                 while not (answer := lines.readline()).startswith("OK"):
                     assert answer.startswith("IRQ"), answer
@@ -277,13 +277,18 @@ class Tests(VmTests):
             assert vm.ask("query-status")["status"] == "guest-panicked"
             vm.ask("cont")
             vm.qmp.event("RESUME")
-            out(0x505, 4)
-            vm.qmp.event("SHUTDOWN", guest=True, reason="guest-shutdown")
-            assert vm.ask("query-status")["status"] == "shutdown"
-            refused(vm.ask, "cont", says="needs system_reset")
-            vm.ask("system_reset")
-            vm.qmp.event("RESET")
-            vm.ask("cont")
+            # pvpanic's shutdown; then S4 by the PIIX4, whose ports firmware would have placed at 600h.
+            s4 = ((0xcf8, 0x80000b40, "l"), (0xcfc, 0x601, "l"), (0xcf8, 0x80000b80, "l"), (0xcfc, 1, "b"), (0x604, 1 | 2 << 10 | 1 << 13, "w"))
+            for event, accesses in (("GUEST_PVSHUTDOWN", ((0x505, 4, "b"),)), ("SUSPEND_DISK", s4)):
+                for access in accesses:
+                    out(*access)
+                vm.qmp.event(event)
+                vm.qmp.event("SHUTDOWN", guest=True, reason="guest-shutdown")
+                assert vm.ask("query-status")["status"] == "shutdown"
+                refused(vm.ask, "cont", says="needs system_reset")
+                vm.ask("system_reset")
+                vm.qmp.event("RESET")
+                vm.ask("cont")
             refused(vm.ask, "set-action", says="did you mean 'pause'?", panic="puse")
             refused(vm.ask, "watchdog-set-action", says="did you mean 'reset'", action="resett")
             vm.ask("watchdog-set-action", action="debug")
@@ -384,7 +389,7 @@ class Tests(VmTests):
     def test_absent(self):
         """What there is none of, or what has not begun, is empty, or the error that says so."""
         with self.vm("-machine", "pc") as vm:
-            for name in ("query-jobs", "query-block-jobs", "query-block-exports", "query-pr-managers", "query-vcpu-dirty-limit", "query-iothreads"):
+            for name in ("query-jobs", "query-block-jobs", "query-block-exports", "query-pr-managers", "query-vcpu-dirty-limit", "query-cryptodev", "query-iothreads"):
                 assert vm.ask(name) == [], name
             assert vm.ask("query-migrate") == {} and vm.ask("query-replay") == {"mode": "none", "icount": 0}
             assert vm.ask("query-display-options") == {"type": "none"}
