@@ -437,7 +437,7 @@ static void attempt_done(void *opaque)
             }
             socket_retry_later(s);
         }
-        attempt_unref(a);
+        (void)g_atomic_int_dec_and_test(&a->refs); /* the owner's, which is not the last one */
     }
     attempt_unref(a);
 }

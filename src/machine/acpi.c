@@ -448,8 +448,9 @@ static bool set_header_text(uint8_t *header, unsigned offset, size_t size, const
         return error_set(err, "%s=%s: more than %zu characters", option, text, size);
     }
     if (text) {
-        memset(header + offset, fill, size);
-        memcpy(header + offset, text, len);
+        for (size_t i = 0; i < size; i++) {
+            header[offset + i] = (uint8_t)(i < len ? text[i] : fill);
+        }
     }
     return true;
 }

@@ -229,25 +229,32 @@ static void zero_ram(PcBoard *pc, uint64_t addr, uint64_t len)
     }
 }
 
+/* -seed (rand): the same in every run; else the host's. */
+static void make_random(GRand *rand, uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; rand && i < n; i++) {
+        bytes[i] = (uint8_t)g_rand_int(rand);
+    }
+    for (size_t done = 0; !rand && done < n;) {
+        ssize_t got = getrandom(bytes + done, n - done, 0);
+        done += got > 0 ? (size_t)got : 0;
+    }
+}
+
 static void write_random(PcBoard *pc, uint64_t addr, uint64_t len)
 {
-    g_autofree uint8_t *bytes    = g_malloc(len);
-    Platform           *platform = &pc->machine->platform;
-
-    if (platform->have_seed) { /* -seed: the same in every run, another at every boot */
-        uint64_t mix          = platform->random_seed ^ (platform->random_seed >> 32);
-        g_autoptr(GRand) rand = g_rand_new_with_seed((guint32)mix);
-        for (uint64_t i = 0; i < len; i++) {
-            bytes[i] = (uint8_t)g_rand_int(rand);
-        }
-        platform->random_seed = platform->random_seed * UINT64_C(6364136223846793005) + 1;
-    } else {
-        for (uint64_t done = 0; done < len;) {
-            ssize_t n = getrandom(bytes + done, len - done, 0);
-            done += n > 0 ? (uint64_t)n : 0;
-        }
+    Platform *platform    = &pc->machine->platform;
+    uint64_t  mix         = platform->random_seed ^ (platform->random_seed >> 32);
+    g_autoptr(GRand) rand = platform->have_seed ? g_rand_new_with_seed((guint32)mix) : NULL;
+    for (uint64_t n; len; addr += n, len -= n) {
+        uint8_t bytes[64];
+        n = MIN(len, sizeof bytes);
+        make_random(rand, bytes, n);
+        write_ram(pc, addr, bytes, n);
     }
-    write_ram(pc, addr, bytes, len);
+    if (rand) { /* another at the next boot */
+        platform->random_seed = platform->random_seed * UINT64_C(6364136223846793005) + 1;
+    }
 }
 
 /* Files must be as long as they were: what was cut off cannot be read any more. */

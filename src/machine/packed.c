@@ -200,6 +200,7 @@ static bool check_plan(const BootImage *image, const GPtrArray *plan, Error *err
 
 static bool unpack_piece(Reader *r, const BootRam *ram, const BootPiece *p, uint8_t *memory, Error *err)
 {
+    g_assert(memory || ram);
     for (uint64_t done = 0, n; done < p->len; done += n) {
         n             = p->len - done;
         uint8_t *host = memory ? memory + done : ram->at(ram->opaque, p->addr + done, &n);

@@ -86,7 +86,7 @@ static bool info_status(Hmp *h, Error *err)
     bool        running = flag_in(v, "running");
     const char *status  = text_in(v, "status");
     hmp_print(h, "VM status: %s", running ? "running" : "paused");
-    if (!running && strcmp(status, "paused")) {
+    if (!running && strcmp(status, "paused") != 0) {
         hmp_print(h, " (%s)", status);
     }
     hmp_print(h, "\n");
