@@ -1,6 +1,7 @@
 /* Errors as values, and messages on standard error. Any thread; the options of message_set_options are written once
  * before threads exist. */
 
+#define QUERN_BASE_ERROR_C
 #include "base/error.h"
 
 #include <errno.h>

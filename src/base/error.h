@@ -68,4 +68,14 @@ void message_set_options(const char *program, bool timestamp, const char *guest_
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Error, error_clear)
 
+/* clang-tidy looks at one file at a time, and has to be told what these return. */
+#if defined(__clang_analyzer__) && !defined(QUERN_BASE_ERROR_C)
+#define error_set(...)             (error_set(__VA_ARGS__), false)
+#define error_set_class(...)       (error_set_class(__VA_ARGS__), false)
+#define error_set_errno(...)       (error_set_errno(__VA_ARGS__), false)
+#define error_set_unsupported(...) (error_set_unsupported(__VA_ARGS__), false)
+#define error_prefix(...)          (error_prefix(__VA_ARGS__), false)
+#define error_move(...)            (error_move(__VA_ARGS__), false)
+#endif
+
 #endif

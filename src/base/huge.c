@@ -56,7 +56,7 @@ static void prepare_next(HugeArena *arena)
     if (arena->ahead && arena->n > 1 && arena->n == arena->blocks->len) {
         void *next = huge_new0(HUGE_PAGE);
         g_ptr_array_add(arena->blocks, next);
-        ahead_ask(arena->ahead, ahead_touch, next, HUGE_PAGE);
+        ahead_ask_touch(arena->ahead, next, HUGE_PAGE);
     }
 }
 

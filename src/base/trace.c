@@ -2,6 +2,7 @@
 
 #include "base/trace.h"
 
+#include "base/file.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -79,12 +80,11 @@ bool trace_set(Log *log, const char *pattern, bool on, Error *err)
 
 bool trace_read_file(Log *log, const char *path, Error *err)
 {
-    g_autofree char *text    = NULL;
-    g_autoptr(GError) gerror = NULL;
-    gsize    len             = 0;
-    unsigned line_number     = 0;
-    if (!g_file_get_contents(path, &text, &len, &gerror)) {
-        return error_set(err, "%s", gerror->message);
+    size_t           len;
+    unsigned         line_number = 0;
+    g_autofree char *text        = file_read(path, &len, err);
+    if (!text) {
+        return false;
     }
     if (strlen(text) != len) {
         return error_set(err, "'%s' is no text", path);

@@ -5,8 +5,9 @@
  * A connection that we end (a WebSocket client that breaks the protocol) lingers: closed at once with unread input it
  * would be reset, and the client might not see why. */
 
+#include "char/socket.h"
+
 #include "char/address.h"
-#include "char/char.h"
 #include "char/telnet.h"
 #include "char/websocket.h"
 
@@ -436,7 +437,7 @@ static void attempt_done(void *opaque)
             }
             socket_retry_later(s);
         }
-        attempt_unref(a);
+        (void)g_atomic_int_dec_and_test(&a->refs); /* the owner's, which is not the last one */
     }
     attempt_unref(a);
 }
@@ -716,6 +717,28 @@ static char *socket_describe(Chardev *chr)
         return g_strdup_printf("%s:%s%s", kind, named, tail);
     }
     return g_strdup_printf("%s:%s%s <-> %s", kind, s->local, tail, s->peer);
+}
+
+/* --- clients that somebody else has accepted --- */
+
+static const CharType socket_type;
+
+bool char_socket_add_client(Chardev *chr, int fd, Error *err)
+{
+    SocketChar *s    = (SocketChar *)chr;
+    int         kind = 0;
+    socklen_t   len  = sizeof kind;
+    if (char_type(chr) != &socket_type || !s->server) {
+        return error_set(err, "chardev '%s' is no listening socket", chr->id);
+    }
+    if (s->fd >= 0) {
+        return error_set(err, "chardev '%s' has a client already", chr->id);
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &len) < 0 || kind != SOCK_STREAM) {
+        return error_set(err, "chardev '%s' takes a stream socket", chr->id);
+    }
+    begin_connection(s, fd);
+    return true;
 }
 
 CHAR_TYPE(socket) = {

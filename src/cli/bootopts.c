@@ -4,6 +4,7 @@
 #include "cli/bootopts.h"
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/text.h"
 
 #include <fcntl.h>
@@ -54,6 +55,13 @@ static const Field boot_options[] = {
     {},
 };
 
+/* The file that an option names, as a whole. */
+static char *read_path(const Cli *cli, const char *text, size_t *len, Error *err)
+{
+    g_autofree char *path = cli_path(cli, text, O_RDONLY, err);
+    return path ? file_read(path, len, err) : NULL;
+}
+
 static void free_fw_cfg_blob(gpointer data)
 {
     FwCfgBlob *blob = data;
@@ -81,14 +89,11 @@ static bool configure_fw_cfg(const Cli *cli, MachineConfig *c, Error *err)
                 ok = error_set(err, "an earlier -fw_cfg has the name '%s' already", o.name);
             }
         }
-        char *data                = NULL;
-        gsize len                 = 0;
-        g_autoptr(GError) failure = NULL;
-        g_autofree char *path     = ok && o.file ? cli_path(cli, o.file, O_RDONLY, err) : NULL;
-        if (ok && o.file && !path) {
-            ok = false;
-        } else if (path && !g_file_get_contents(path, &data, &len, &failure)) {
-            ok = error_set(err, "%s", failure->message);
+        char  *data = NULL;
+        size_t len  = 0;
+        if (ok && o.file) {
+            data = read_path(cli, o.file, &len, err);
+            ok   = data != NULL;
         } else if (ok && o.string) {
             data = g_strdup(o.string);
             len  = strlen(data);
@@ -158,20 +163,15 @@ static const char *splash_kind(const uint8_t *data, gsize len)
 
 static bool read_splash(const Cli *cli, const char *text, BootConfig *boot, Error *err)
 {
-    g_autofree char *path     = cli_path(cli, text, O_RDONLY, err);
-    g_autoptr(GError) failure = NULL;
-    char *data;
-    gsize len;
+    size_t len;
+    char  *data = read_path(cli, text, &len, err);
 
-    if (!path) {
+    if (!data) {
         return false;
-    }
-    if (!g_file_get_contents(path, &data, &len, &failure)) {
-        return error_set(err, "%s", failure->message);
     }
     boot->splash      = g_bytes_new_take(data, len);
     boot->splash_file = splash_kind((const uint8_t *)data, len);
-    return boot->splash_file || error_set(err, "'%s' is neither a JPEG picture nor a BMP picture of 24 bits", path);
+    return boot->splash_file || error_set(err, "'%s' is neither a JPEG picture nor a BMP picture of 24 bits", text);
 }
 
 static bool configure_boot(const Cli *cli, BootConfig *boot, Error *err)

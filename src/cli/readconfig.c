@@ -8,6 +8,8 @@
 
 #include "cli/cli.h"
 
+#include "base/file.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -73,11 +75,10 @@ static bool finish_section(Cli *cli, char **group, Json **json, Error *err)
 
 bool cli_read_config(Cli *cli, const char *path, Error *err)
 {
-    g_autoptr(GError) failure = NULL;
-    g_autofree char *text     = NULL;
-    gsize            len      = 0;
-    if (!g_file_get_contents(path, &text, &len, &failure)) {
-        return error_set(err, "-readconfig %s: %s", path, failure->message);
+    size_t           len;
+    g_autofree char *text = file_read(path, &len, err);
+    if (!text) {
+        return error_prefix(err, "-readconfig %s: ", path);
     }
     if (len > MAX_CONFIG || memchr(text, 0, len)) {
         return error_set(err, "-readconfig %s: not a configuration file (binary, or larger than 1 MiB)", path);

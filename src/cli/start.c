@@ -319,7 +319,7 @@ static bool configure_rtc(Start *s, MachineConfig *c, Error *err)
     c->rtc.clock = clocks[o.clock];
     c->rtc.slew  = o.driftfix == 1;
     c->rtc.local = !strcmp(o.base, "localtime");
-    if (!c->rtc.local && strcmp(o.base, "utc")) {
+    if (!c->rtc.local && strcmp(o.base, "utc") != 0) {
         struct tm   tm  = { 0 };
         const char *end = strptime(o.base, "%Y-%m-%dT%H:%M:%S", &tm);
         if (!end) {
@@ -405,7 +405,7 @@ static bool take_paths(Start *s, const char *option, GPtrArray *entries, Error *
         if (text && !path) {
             return error_prefix(err, "-%s %s=: ", option, key);
         }
-        if (path && strcmp(path, text)) {
+        if (path && strcmp(path, text) != 0) {
             json_set(entry, key, json_new_string(path));
         }
     }
@@ -626,7 +626,7 @@ static void watch_signals(Start *s)
 static bool make_debuggers(Start *s, Error *err)
 {
     const char *text = cli_text(s->cli, "gdb");
-    if (text && strcmp(text, "none")) {
+    if (text && strcmp(text, "none") != 0) {
         g_autofree char *device = gdb_stub_device(text);
         Chardev         *chr    = short_chardev(s, "gdb", device, err);
         if (!chr || !(s->machine->gdb = gdb_stub_new(s->machine, chr, err))) {
@@ -634,7 +634,7 @@ static bool make_debuggers(Start *s, Error *err)
         }
     }
     text = cli_text(s->cli, "qtest");
-    if (text && strcmp(text, "none")) {
+    if (text && strcmp(text, "none") != 0) {
         Chardev *chr = short_chardev(s, "qtest", text, err);
         if (!chr || !(s->qtest = qtest_new(s->machine, chr, cli_text(s->cli, "qtest-log"), err))) {
             return error_prefix(err, "-qtest %s: ", text);
@@ -726,6 +726,7 @@ int start_machine(const Cli *cli)
         machine_reset(s.machine, RESET_COLD);
     }
     if (!built && !error_is_set(&err)) {
+        g_assert(s.machine);
         status = s.machine->exit_code; /* --preconfig, and quit */
     } else if (built && confine_enter(s.confine, &err)) {
         daemon_ready(&s.daemon);

@@ -299,7 +299,8 @@ void vcpu_flush_all(VcpuGroup *group, Vcpu *self)
         waiting |= cpu->inside && cpu != me;
     }
 
-    bool was_inside = waiting && me && me->inside;
+    /* Also with nobody to wait for: an earlier flush may be waiting for this one, which may flush again and again. */
+    bool was_inside = me && me->inside;
     if (was_inside) {
         set_outside(me);
     }

@@ -204,6 +204,7 @@ void devices_free(Platform *platform)
     globals_free(platform);
     g_clear_pointer(&platform->devices, g_ptr_array_unref);
     g_clear_pointer(&platform->buses, g_ptr_array_unref);
+    g_clear_pointer(&platform->virtio, g_ptr_array_unref);
 }
 
 /* ---- -device ---- */

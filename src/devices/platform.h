@@ -69,6 +69,7 @@ struct Platform {
 
     struct MemoryDevices *memory_devices; /* the board's (devices/memory/memdevs.h); NULL: it takes none */
 
+    GPtrArray            *virtio;  /* VirtioDevice * (devices/virtio/virtio.h), borrowed; NULL: there was none yet */
     struct VirtioBalloon *balloon; /* devices/virtio/balloon.h; NULL: there is none */
 
     /* Set by the device that has the power button; NULL: there is none. Machine lock. */

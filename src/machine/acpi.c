@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/file.h"
 #include "desc/field.h"
 #include "devices/acpi/ged.h"
 #include "devices/irq/ioapic.h"
@@ -426,11 +427,10 @@ static bool append_files(GByteArray *out, const char *list, Error *err)
 {
     g_auto(GStrv) files = g_strsplit(list, ":", -1);
     for (char **f = files; *f; f++) {
-        g_autofree char *contents = NULL;
-        g_autoptr(GError) error   = NULL;
-        gsize len;
-        if (!g_file_get_contents(*f, &contents, &len, &error)) {
-            return error_set(err, "%s", error->message);
+        size_t           len;
+        g_autofree char *contents = file_read(*f, &len, err);
+        if (!contents) {
+            return false;
         }
         if (len > MAX_USER_TABLE || out->len + len > MAX_USER_TABLE) {
             return error_set(err, "'%s': a table of more than 16 MiB", *f);
@@ -448,8 +448,9 @@ static bool set_header_text(uint8_t *header, unsigned offset, size_t size, const
         return error_set(err, "%s=%s: more than %zu characters", option, text, size);
     }
     if (text) {
-        memset(header + offset, fill, size);
-        memcpy(header + offset, text, len);
+        for (size_t i = 0; i < size; i++) {
+            header[offset + i] = (uint8_t)(i < len ? text[i] : fill);
+        }
     }
     return true;
 }

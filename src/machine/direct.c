@@ -7,6 +7,7 @@
 
 #include "machine/pc.h"
 
+#include "base/ahead.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/text.h"
@@ -15,7 +16,6 @@
 #include "cpu/x86/system.h"
 #include "machine/acpi.h"
 #include "machine/bios16.h"
-#include "machine/touch.h"
 #include "memory/backend.h"
 
 #include <errno.h>
@@ -229,25 +229,32 @@ static void zero_ram(PcBoard *pc, uint64_t addr, uint64_t len)
     }
 }
 
+/* -seed (rand): the same in every run; else the host's. */
+static void make_random(GRand *rand, uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; rand && i < n; i++) {
+        bytes[i] = (uint8_t)g_rand_int(rand);
+    }
+    for (size_t done = 0; !rand && done < n;) {
+        ssize_t got = getrandom(bytes + done, n - done, 0);
+        done += got > 0 ? (size_t)got : 0;
+    }
+}
+
 static void write_random(PcBoard *pc, uint64_t addr, uint64_t len)
 {
-    g_autofree uint8_t *bytes    = g_malloc(len);
-    Platform           *platform = &pc->machine->platform;
-
-    if (platform->have_seed) { /* -seed: the same in every run, another at every boot */
-        uint64_t mix          = platform->random_seed ^ (platform->random_seed >> 32);
-        g_autoptr(GRand) rand = g_rand_new_with_seed((guint32)mix);
-        for (uint64_t i = 0; i < len; i++) {
-            bytes[i] = (uint8_t)g_rand_int(rand);
-        }
-        platform->random_seed = platform->random_seed * UINT64_C(6364136223846793005) + 1;
-    } else {
-        for (uint64_t done = 0; done < len;) {
-            ssize_t n = getrandom(bytes + done, len - done, 0);
-            done += n > 0 ? (uint64_t)n : 0;
-        }
+    Platform *platform    = &pc->machine->platform;
+    uint64_t  mix         = platform->random_seed ^ (platform->random_seed >> 32);
+    g_autoptr(GRand) rand = platform->have_seed ? g_rand_new_with_seed((guint32)mix) : NULL;
+    for (uint64_t n; len; addr += n, len -= n) {
+        uint8_t bytes[64];
+        n = MIN(len, sizeof bytes);
+        make_random(rand, bytes, n);
+        write_ram(pc, addr, bytes, n);
     }
-    write_ram(pc, addr, bytes, len);
+    if (rand) { /* another at the next boot */
+        platform->random_seed = platform->random_seed * UINT64_C(6364136223846793005) + 1;
+    }
 }
 
 /* Files must be as long as they were: what was cut off cannot be read any more. */
@@ -277,25 +284,24 @@ static bool unpack_again(PcBoard *pc, Error *err)
 }
 
 /* Kernel and initrd may be large. */
-static void touch_pieces(PcBoard *pc, Toucher *t)
+static void touch_pieces(PcBoard *pc, Ahead *a)
 {
     for (guint i = 0; ram_untouched(pc) && i < pc->boot->pieces->len; i++) {
         const BootPiece *p = &g_array_index(pc->boot->pieces, BootPiece, i);
         for (uint64_t done = 0, n; p->data && done < p->len; done += n) {
             n             = p->len - done;
             uint8_t *host = boot_ram_at(pc, p->addr + done, &n);
-            toucher_add(t, host, n);
+            ahead_ask_touch(a, host, n);
         }
     }
-    toucher_start(t);
 }
 
 static void write_pieces(PcBoard *pc)
 {
     const BootImage *image = pc->boot;
-    Toucher          t     = { 0 };
+    Ahead           *ahead = ahead_new(AHEAD_WORTH_A_THREAD);
 
-    touch_pieces(pc, &t);
+    touch_pieces(pc, ahead);
     for (guint i = 0; i < image->pieces->len; i++) {
         const BootPiece *p = &g_array_index(image->pieces, BootPiece, i);
         if (p->random) {
@@ -309,7 +315,7 @@ static void write_pieces(PcBoard *pc)
             zero_ram(pc, p->addr + p->len, p->size - p->len);
         }
     }
-    toucher_stop(&t);
+    ahead_free(ahead);
     for (guint i = 0; i < image->files->len; i++) { /* the copy is made: give the pages back */
         const BootFile *file = image->files->pdata[i];
         if (!file->memory) {
@@ -328,7 +334,7 @@ static void touch_ahead(PcBoard *pc)
     if (!is_linux || ram < LEAST || !ram_untouched(pc) || pc->ahead) {
         return;
     }
-    pc->ahead = ahead_new();
+    pc->ahead = ahead_new(AHEAD_AT_ONCE);
     for (guint i = 0; i < pc->boot->pieces->len; i++) {
         const BootPiece *p = &g_array_index(pc->boot->pieces, BootPiece, i);
         if (strcmp(p->what, "kernel") == 0) {

@@ -84,6 +84,20 @@ void dsdt_add_isa_devices(Aml *a, const PcHardware *hw)
     }
 }
 
+void dsdt_add_notify(Aml *a, const char *name, unsigned n, void (*device_name)(char name[8], unsigned n))
+{
+    aml_method(a, name, 2, false);
+    for (unsigned i = 0; i < n; i++) {
+        char device[8];
+        device_name(device, i);
+        aml_if(a);
+        aml_op(a, AML_LEQUAL), aml_op(a, AML_ARG0), aml_int(a, i);
+        aml_op(a, AML_NOTIFY), aml_path(a, device), aml_op(a, AML_ARG1);
+        aml_end(a);
+    }
+    aml_end(a);
+}
+
 static void add_sleep_state(Aml *a, const char *name, unsigned type)
 {
     aml_name(a, name);

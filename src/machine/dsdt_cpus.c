@@ -90,16 +90,7 @@ static void add_told(Aml *a, const char *flag, unsigned what)
 
 static void add_scan_methods(Aml *a, unsigned cpus)
 {
-    aml_method(a, "CNFY", 2, false);
-    for (unsigned i = 0; i < cpus; i++) {
-        char name[8];
-        cpu_name(name, i);
-        aml_if(a);
-        aml_op(a, AML_LEQUAL), aml_op(a, AML_ARG0), aml_int(a, i);
-        aml_op(a, AML_NOTIFY), aml_path(a, name), aml_op(a, AML_ARG1);
-        aml_end(a);
-    }
-    aml_end(a);
+    dsdt_add_notify(a, "CNFY", cpus, cpu_name);
 
     begin_method(a, "CSCN", 1);
     aml_op(a, AML_STORE), aml_int(a, 1), aml_op(a, AML_LOCAL0);

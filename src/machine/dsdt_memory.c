@@ -115,16 +115,7 @@ static void add_told(Aml *a, const char *flag, unsigned what)
 
 static void add_scan_methods(Aml *a, unsigned slots)
 {
-    aml_method(a, "MNFY", 2, false);
-    for (unsigned i = 0; i < slots; i++) {
-        char name[8];
-        slot_name(name, i);
-        aml_if(a);
-        aml_op(a, AML_LEQUAL), aml_op(a, AML_ARG0), aml_int(a, i);
-        aml_op(a, AML_NOTIFY), aml_path(a, name), aml_op(a, AML_ARG1);
-        aml_end(a);
-    }
-    aml_end(a);
+    dsdt_add_notify(a, "MNFY", slots, slot_name);
 
     aml_method(a, "MSCN", 0, true);
     aml_acquire(a, "MLCK");

@@ -311,9 +311,9 @@ static bool take_wants(KeptKernel *k, guint *first, guint *end)
 
 static gpointer fetch_thread(gpointer opaque)
 {
-    KeptKernel         *k       = opaque;
-    g_autofree uint8_t *scratch = g_malloc(STEP);
-    guint               i, end;
+    KeptKernel *k       = opaque;
+    uint8_t    *scratch = g_malloc(STEP);
+    guint       i, end;
 
     while (take_wants(k, &i, &end)) {
         for (; i < end && !k->bad; i++) {
@@ -324,6 +324,7 @@ static gpointer fetch_thread(gpointer opaque)
             }
         }
     }
+    g_free(scratch);
     return NULL;
 }
 
@@ -348,13 +349,14 @@ bool kept_kernel_fetch(KeptKernel *k)
 
 bool kept_kernel_read(KeptKernel *k, uint64_t at, uint8_t *to, size_t len)
 {
-    g_autofree uint8_t *scratch = g_malloc(STEP);
+    uint8_t *scratch = g_malloc(STEP);
 
     g_assert(k->wants->len == 0);
     kept_kernel_want(k, at, to, len, false);
     for (guint i = 0; i < k->wants->len && !k->bad; i++) {
         k->bad = !read_step(k, &g_array_index(k->wants, Want, i), scratch);
     }
+    g_free(scratch);
     g_array_set_size(k->wants, 0);
     return !k->bad;
 }

@@ -7,6 +7,7 @@
  * boot.rst. */
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "machine/pc.h"
 
@@ -49,16 +50,12 @@ static bool add_rom(PcBoard *pc, const char *name, GBytes *data, int bootindex, 
 
 static bool add_from_file(PcBoard *pc, const OptionRom *rom, Error *err)
 {
-    g_autofree char *path     = machine_find_firmware(pc->machine, rom->file, err);
-    g_autoptr(GError) failure = NULL;
-    char *data;
-    gsize len;
+    g_autofree char *path = machine_find_firmware(pc->machine, rom->file, err);
+    size_t           len  = 0;
+    char            *data = path ? file_read(path, &len, err) : NULL;
 
-    if (!path) {
+    if (!data) {
         return false;
-    }
-    if (!g_file_get_contents(path, &data, &len, &failure)) {
-        return error_set(err, "%s", failure->message);
     }
     g_autoptr(GBytes) bytes = g_bytes_new_take(data, len);
     if (len < ROM_BLOCK || len > 256 * ROM_BLOCK || (uint8_t)data[0] != 0x55 || (uint8_t)data[1] != 0xaa) {

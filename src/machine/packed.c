@@ -13,11 +13,11 @@
 
 #include "machine/pvh.h"
 
+#include "base/ahead.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/text.h"
 #include "machine/kernelcache.h"
-#include "machine/touch.h"
 #include "machine/unpack.h"
 
 #include <inttypes.h>
@@ -53,19 +53,19 @@ typedef struct Reader {
 /* ---- Touching memory ahead of the decoder ---- */
 
 /* What will be written while bytes [from, end) of the file are unpacked. */
-static void touch_piece(Toucher *t, const BootRam *ram, const BootPiece *p, uint64_t from, uint64_t end)
+static void touch_piece(Ahead *a, const BootRam *ram, const BootPiece *p, uint64_t from, uint64_t end)
 {
     from = MAX(from, p->offset);
     end  = MIN(end, p->offset + p->len);
     for (uint64_t n; from < end; from += n) {
         n             = end - from;
         uint8_t *host = ram->at(ram->opaque, p->addr + (from - p->offset), &n);
-        toucher_add(t, host, n);
+        ahead_ask_touch(a, host, n);
     }
 }
 
 /* The window is written from its beginning to its end while the first bytes of that length are unpacked. */
-static void touch_all(Toucher *t, Unpack *unpack, const BootRam *ram, const GPtrArray *plan)
+static void touch_all(Ahead *a, Unpack *unpack, const BootRam *ram, const GPtrArray *plan)
 {
     size_t   window_len;
     uint8_t *window = unpack_window(unpack, &window_len);
@@ -77,13 +77,12 @@ static void touch_all(Toucher *t, Unpack *unpack, const BootRam *ram, const GPtr
     uint64_t         end  = last ? last->offset + last->len : 0;
     for (uint64_t at = 0; at < end; at += TOUCH_STEP) {
         if (at < window_len) {
-            toucher_add(t, window + at, MIN((uint64_t)TOUCH_STEP, window_len - at));
+            ahead_ask_touch(a, window + at, MIN((uint64_t)TOUCH_STEP, window_len - at));
         }
         for (guint i = 0; i < plan->len; i++) {
-            touch_piece(t, ram, plan->pdata[i], at, at + TOUCH_STEP);
+            touch_piece(a, ram, plan->pdata[i], at, at + TOUCH_STEP);
         }
     }
-    toucher_start(t);
 }
 
 /* ---- Reading ---- */
@@ -201,6 +200,7 @@ static bool check_plan(const BootImage *image, const GPtrArray *plan, Error *err
 
 static bool unpack_piece(Reader *r, const BootRam *ram, const BootPiece *p, uint8_t *memory, Error *err)
 {
+    g_assert(memory || ram);
     for (uint64_t done = 0, n; done < p->len; done += n) {
         n             = p->len - done;
         uint8_t *host = memory ? memory + done : ram->at(ram->opaque, p->addr + done, &n);
@@ -323,8 +323,6 @@ static void end_copy(const Reader *r, const BootImage *image, bool ok)
 static bool load(BootImage *image, Reader *r, KeptKernel *kept, const BootOptions *options, uint64_t *entry, Error *err)
 {
     ElfFile elf;
-    Toucher toucher = { 0 };
-
     if (!reader_open(r, image, kept, err) || !elf_open_start(&elf, r->head, r->head_len, MAX_UNPACKED, err)) {
         return false;
     }
@@ -336,11 +334,12 @@ static bool load(BootImage *image, Reader *r, KeptKernel *kept, const BootOption
         return false;
     }
     begin_copy(r, image, plan);
+    Ahead *ahead = ahead_new(AHEAD_WORTH_A_THREAD);
     if (r->unpack) {
-        touch_all(&toucher, r->unpack, options->ram, plan);
+        touch_all(ahead, r->unpack, options->ram, plan);
     }
     ok = unpack_pieces(image, r, options->ram, plan, err);
-    toucher_stop(&toucher);
+    ahead_free(ahead);
     ok = ok && find_entry(r, entry, err);
     end_copy(r, image, ok);
     return ok;

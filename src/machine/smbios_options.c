@@ -3,6 +3,7 @@
 
 #include "machine/smbios_private.h"
 
+#include "base/file.h"
 #include "base/text.h"
 #include "desc/field.h"
 
@@ -118,12 +119,11 @@ size_t smbios_structure_size(const uint8_t *data, size_t len)
 
 static bool read_file(SmbiosSettings *s, const char *path, Error *err)
 {
-    g_autoptr(GError) error = NULL;
-    g_autofree char *contents;
-    gsize            len;
+    size_t           len;
+    g_autofree char *contents = file_read(path, &len, err);
 
-    if (!g_file_get_contents(path, &contents, &len, &error)) {
-        return error_set(err, "-smbios file=: %s", error->message);
+    if (!contents) {
+        return error_prefix(err, "-smbios file=: ");
     }
     if (len > SMBIOS_MAX_TABLES || smbios_structure_size((const uint8_t *)contents, len) == 0) {
         return error_set(err, "-smbios file=%s: not one complete SMBIOS structure with its strings", path);
@@ -174,11 +174,10 @@ static bool read_oem_values(SmbiosSettings *s, const Json *values, bool is_path,
             }
             continue;
         }
-        g_autoptr(GError) error   = NULL;
-        g_autofree char *contents = NULL;
-        gsize            len;
-        if (!g_file_get_contents(one->string, &contents, &len, &error)) {
-            return error_set(err, "-smbios type=11,path=: %s", error->message);
+        size_t           len;
+        g_autofree char *contents = file_read(one->string, &len, err);
+        if (!contents) {
+            return error_prefix(err, "-smbios type=11,path=: ");
         }
         if (!add_oem_value(s, contents, len, err)) {
             return false;

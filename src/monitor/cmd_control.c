@@ -91,20 +91,21 @@ static bool human_monitor_command(Monitor *mon, void *args, Json **result, Error
 static const Field text_info[] = { QMP_STRING("human-readable-text"), {} };
 static const Field text_result = QMP_OBJECT("", text_info);
 
-static bool show(Monitor *mon, const char *line, Json **result)
+static bool show(Monitor *mon, const char *name, Json **result, Error *err)
 {
-    Monitor *captured = monitor_new_captured(mon->all);
-    hmp_execute(captured, line);
-    g_autofree char *text = monitor_free_captured(captured);
-    *result               = json_new_object();
-    json_add(*result, "human-readable-text", json_new_string(text));
+    g_autoptr(GString) text = g_string_new(NULL);
+    if (!hmp_info(mon, name, text, err)) {
+        return false;
+    }
+    *result = json_new_object();
+    json_add(*result, "human-readable-text", json_new_string(text->str));
     return true;
 }
 
 #define SHOW(what)                                                                                                     \
     static bool show_##what(Monitor *mon, void *args, Json **result, Error *err)                                       \
     {                                                                                                                  \
-        return show(mon, "info " #what, result);                                                                       \
+        return show(mon, #what, result, err);                                                                          \
     }
 SHOW(irq)
 SHOW(jit)

@@ -1,5 +1,6 @@
 /* Commands about devices: plugging, unplugging, what is on the PCI buses. */
 
+#include "devices/pci/classes.h"
 #include "devices/pci/pci.h"
 #include "machine/cpuplug.h"
 #include "monitor/command.h"
@@ -79,46 +80,13 @@ static const Field device_info[] = { QMP_INT("bus"),
 static const Field pci_info[]    = { QMP_INT("bus"), QMP_LIST("devices", device_info), {} };
 static const Field pci_result    = QMP_LIST("", pci_info);
 
-/* PCI Code and ID Assignment Specification 1.11, the names people know them by. */
-static const struct {
-    uint16_t class;
-    const char *name;
-} class_names[] = {
-    { 0x0001, "VGA controller" },
-    { 0x0100, "SCSI controller" },
-    { 0x0101, "IDE controller" },
-    { 0x0102, "Floppy controller" },
-    { 0x0104, "RAID controller" },
-    { 0x0106, "SATA controller" },
-    { 0x0108, "NVMe controller" },
-    { 0x0200, "Ethernet controller" },
-    { 0x0280, "Network controller" },
-    { 0x0300, "VGA controller" },
-    { 0x0380, "Display controller" },
-    { 0x0400, "Video controller" },
-    { 0x0401, "Audio controller" },
-    { 0x0403, "Audio controller" },
-    { 0x0500, "RAM controller" },
-    { 0x0600, "Host bridge" },
-    { 0x0601, "ISA bridge" },
-    { 0x0604, "PCI bridge" },
-    { 0x0680, "Bridge" },
-    { 0x0700, "Serial port" },
-    { 0x0701, "Parallel port" },
-    { 0x0780, "Communication controller" },
-    { 0x0805, "SD host controller" },
-    { 0x0c03, "USB controller" },
-    { 0x0c05, "SMBus" },
-};
-
 static Json *describe_class(const PciDevice *pci)
 {
-    uint16_t class = pci_get16(pci, PCI_CLASS_CODE + 1);
-    Json *info     = json_new_object();
-    for (size_t i = 0; i < G_N_ELEMENTS(class_names); i++) {
-        if (class_names[i].class == class) {
-            json_set(info, "desc", json_new_string(class_names[i].name));
-        }
+    uint16_t class   = pci_get16(pci, PCI_CLASS_CODE + 1);
+    const char *name = pci_class_name(class);
+    Json       *info = json_new_object();
+    if (name) {
+        json_set(info, "desc", json_new_string(name));
     }
     json_add(info, "class", json_new_int(class));
     return info;

@@ -1,6 +1,7 @@
 /* Commands about file descriptors that clients pass over unix sockets: by name, or in sets that are opened as
  * /dev/fdset/N. */
 
+#include "char/socket.h"
 #include "monitor/command.h"
 
 #include <unistd.h>
@@ -44,6 +45,48 @@ static bool closefd(Monitor *mon, void *args, Json **result, Error *err)
 {
     const char *name = ((NameArgs *)args)->name;
     return g_hash_table_remove(mon->fds, name) || error_set(err, "no file descriptor is named '%s'", name);
+}
+
+/* --- add_client --- */
+
+typedef struct ClientArgs {
+    char *protocol, *name;
+    bool  skip_authentication, tls;
+} ClientArgs;
+
+static const Field client_args[] = {
+    FIELD(ClientArgs, protocol, "protocol", .required = true, .help = "id of a chardev that listens"),
+    FIELD(ClientArgs, name, "fdname", .required = true, .help = "name of the connection's descriptor (getfd)"),
+    FIELD(ClientArgs, skip_authentication, "skipauth", .help = "VNC and SPICE only"),
+    FIELD(ClientArgs, tls, "tls", .help = "SPICE only"),
+    {},
+};
+
+static bool add_client(Monitor *mon, void *args, Json **result, Error *err)
+{
+    static const char *const displays[] = { "vnc", "spice", "@dbus-display", NULL };
+    const ClientArgs        *a          = args;
+    gpointer                 fd;
+    if (g_strv_contains(displays, a->protocol)) {
+        return error_set_unsupported(err, "add_client for '%s'", a->protocol);
+    }
+    if (!g_hash_table_lookup_extended(mon->fds, a->name, NULL, &fd)) {
+        return error_set(err, "no file descriptor is named '%s'", a->name);
+    }
+    Chardev *chr = char_find(mon->machine->chars, a->protocol, err);
+    if (!chr) {
+        return false;
+    }
+    if (a->skip_authentication || a->tls) {
+        return error_set(err, "arguments 'skipauth' and 'tls' are not for chardevs");
+    }
+    if (!char_socket_add_client(chr, GPOINTER_TO_INT(fd), err)) {
+        return false;
+    }
+    gpointer name;
+    g_hash_table_steal_extended(mon->fds, a->name, &name, NULL);
+    g_free(name);
+    return true;
 }
 
 /* --- sets --- */
@@ -147,6 +190,11 @@ MONITOR_COMMANDS(fd) = {
       .args_size = sizeof(SetArgs),
       .help      = "closes descriptors of a set",
       .run       = remove_fd },
+    { .name      = "add_client",
+      .args      = client_args,
+      .args_size = sizeof(ClientArgs),
+      .help      = "gives a connection to a chardev that listens",
+      .run       = add_client },
     { .name = "query-fdsets", .result = &sets_result, .help = "sets of descriptors", .run = query_fdsets },
     {},
 };

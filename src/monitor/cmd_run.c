@@ -93,6 +93,7 @@ MONITOR_EVENTS(run) = {
     { .name = "STOP" },
     { .name = "RESUME" },
     { .name = "SUSPEND" },
+    { .name = "SUSPEND_DISK" },
     { .name = "WAKEUP" },
     { .name = "RESET", .data = cause_data },
     { .name = "SHUTDOWN", .data = cause_data },

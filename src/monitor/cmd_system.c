@@ -111,6 +111,16 @@ static bool query_none(Monitor *mon, void *args, Json **result, Error *err)
     return true;
 }
 
+/* --- the VM generation ID: there is no such device yet --- */
+
+static const Field guid_info[] = { QMP_STRING("guid"), {} };
+static const Field guid_result = QMP_OBJECT("", guid_info);
+
+static bool query_generation_id(Monitor *mon, void *args, Json **result, Error *err)
+{
+    return error_set(err, "VM Generation ID device not found");
+}
+
 MONITOR_COMMANDS(system) = {
     { .name      = "set-action",
       .args      = action_args,
@@ -128,6 +138,10 @@ MONITOR_COMMANDS(system) = {
     { .name = "rtc-reset-reinjection",
       .help = "forgets ticks of the RTC that were to be made up for",
       .run  = rtc_reset_reinjection },
+    { .name   = "query-vm-generation-id",
+      .result = &guid_result,
+      .help   = "the VM generation ID",
+      .run    = query_generation_id },
     { .name = "query-tpm", .result = &tpm_result, .help = "TPMs: none", .run = query_none },
     { .name = "query-tpm-models", .result = &models_result, .help = "models of TPMs: none", .run = query_none },
     { .name = "query-tpm-types", .result = &types_result, .help = "back ends of TPMs: none", .run = query_none },
@@ -144,6 +158,7 @@ static const Field       rtc_data[]      = { QMP_INT("offset"), QMP_STRING("qom-
 MONITOR_EVENTS(system) = {
     { .name = "GUEST_PANICKED", .data = panic_data },
     { .name = "GUEST_CRASHLOADED", .data = panic_data },
+    { .name = "GUEST_PVSHUTDOWN" },
     { .name = "WATCHDOG", .data = watchdog_data, .limited = true },
     { .name = "RTC_CHANGE", .data = rtc_data, .limited = true },
     {},

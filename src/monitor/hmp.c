@@ -282,6 +282,12 @@ void hmp_execute(Monitor *mon, const char *line)
     g_string_free(h.out, TRUE);
 }
 
+bool hmp_info(Monitor *mon, const char *name, GString *out, Error *err)
+{
+    Hmp h = { .mon = mon, .machine = mon->machine, .command = hmp_command_find(true, name), .out = out };
+    return h.command->run(&h, err);
+}
+
 /* --- sessions --- */
 
 static void editor_write(void *opaque, const char *text, size_t len)

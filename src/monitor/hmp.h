@@ -20,4 +20,7 @@ void   hmp_session_read(HmpSession *s, const uint8_t *buf, size_t len);
 /* Carries one line out; what it says goes to monitor_write(). `mon` may be a captured one, without a session. */
 void hmp_execute(Monitor *mon, const char *line);
 
+/* What "info NAME" says, without arguments, as it is. */
+bool hmp_info(Monitor *mon, const char *name, GString *out, Error *err);
+
 #endif

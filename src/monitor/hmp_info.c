@@ -86,7 +86,7 @@ static bool info_status(Hmp *h, Error *err)
     bool        running = flag_in(v, "running");
     const char *status  = text_in(v, "status");
     hmp_print(h, "VM status: %s", running ? "running" : "paused");
-    if (!running && strcmp(status, "paused")) {
+    if (!running && strcmp(status, "paused") != 0) {
         hmp_print(h, " (%s)", status);
     }
     hmp_print(h, "\n");
@@ -342,7 +342,6 @@ static const struct {
     { "block-jobs", "No active jobs\n" },
     { "snapshots", "no block device can store vmstate for snapshot\n" },
     { "capture", "" },
-    { "mice", "No mouse devices connected\n" },
     { "migrate", "" },
     { "replay", "Record/replay is not active\n" },
     { "sev", "SEV is not enabled\n" },
@@ -463,7 +462,6 @@ HMP_INFO(machine) = {
     NOTHING("block-jobs", NULL, "block operations in progress"),
     NOTHING("snapshots", NULL, "snapshots of the machine"),
     NOTHING("capture", NULL, "audio that is being recorded"),
-    NOTHING("mice", NULL, "pointing devices"),
     NOTHING("migrate", NULL, "state of migration"),
     NOTHING("replay", NULL, "record and replay"),
     NOTHING("sev", NULL, "AMD SEV"),

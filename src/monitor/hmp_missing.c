@@ -32,7 +32,6 @@ static const Missing commands[] = {
 
 static const Missing infos[] = {
     { "migration", "migrate_capabilities migrate_parameters dirty_rate" },
-    { "virtio devices", "virtio-queue-element virtio-queue-status virtio-status virtio-vhost-queue-status" },
     { "rocker switches", "rocker rocker-of-dpa-flows rocker-of-dpa-groups rocker-ports" },
 };
 

@@ -178,14 +178,14 @@ static bool cmd_log(Hmp *h, Error *err)
     if (!strcmp(items, "help") || !strcmp(items, "?")) {
         return print_log_help(h);
     }
-    if (strcmp(items, "none") && !log_parse_items(&want, items, err)) {
+    if (strcmp(items, "none") != 0 && !log_parse_items(&want, items, err)) {
         return false;
     }
     uint32_t more = want.items & ~log->items;
     if (more & LOG_FROM_START) {
         return error_set(err, "exec, cpu and nochain begin when the machine starts: give them with -d");
     }
-    if (more & LOG_OF_INSTRUCTIONS && strcmp(accel_type(h->machine->accel)->name, "tcg")) {
+    if (more & LOG_OF_INSTRUCTIONS && strcmp(accel_type(h->machine->accel)->name, "tcg") != 0) {
         return error_set(err, "with the accelerator '%s' only cpu_reset, guest_errors and unimp are logged",
                          accel_type(h->machine->accel)->name);
     }

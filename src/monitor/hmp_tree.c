@@ -2,6 +2,7 @@
  * Layouts are those that tools which read QEMU's output know. */
 
 #include "base/text.h"
+#include "devices/pci/classes.h"
 #include "devices/pci/pci.h"
 #include "monitor/cpu_model.h"
 #include "monitor/hmp_command.h"
@@ -19,46 +20,11 @@ static void indent(Hmp *h, unsigned n)
 
 /* --- classes of PCI functions --- */
 
-static const struct {
-    uint16_t    code; /* class and subclass */
-    const char *name;
-} pci_classes[] = {
-    { 0x0100, "SCSI controller" },
-    { 0x0101, "IDE controller" },
-    { 0x0102, "Floppy controller" },
-    { 0x0104, "RAID controller" },
-    { 0x0106, "SATA controller" },
-    { 0x0107, "SAS controller" },
-    { 0x0108, "NVM Express" },
-    { 0x0180, "Storage controller" },
-    { 0x0200, "Ethernet controller" },
-    { 0x0280, "Network controller" },
-    { 0x0300, "VGA controller" },
-    { 0x0380, "Display controller" },
-    { 0x0401, "Audio controller" },
-    { 0x0403, "Audio controller" },
-    { 0x0500, "RAM controller" },
-    { 0x0600, "Host bridge" },
-    { 0x0601, "ISA bridge" },
-    { 0x0604, "PCI bridge" },
-    { 0x0680, "Bridge" },
-    { 0x0700, "Serial port" },
-    { 0x0780, "Communication controller" },
-    { 0x0800, "PIC" },
-    { 0x0801, "DMA controller" },
-    { 0x0880, "System peripheral" },
-    { 0x0c03, "USB controller" },
-    { 0x0c04, "Fibre channel" },
-    { 0x0c05, "SMBus" },
-    { 0x1180, "Signal processing controller" },
-};
-
-static const char *pci_class_name(uint16_t code, char buffer[16])
+static const char *class_name(uint16_t code, char buffer[16])
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(pci_classes); i++) {
-        if (pci_classes[i].code == code) {
-            return pci_classes[i].name;
-        }
+    const char *name = pci_class_name(code);
+    if (name) {
+        return name;
     }
     g_snprintf(buffer, 16, "Class %04x", code);
     return buffer;
@@ -123,7 +89,7 @@ static void print_pci_place(Hmp *h, PciDevice *pci, unsigned level)
     char     buffer[16];
     uint16_t code = (uint16_t)(pci_get8(pci, PCI_CLASS_CODE + 2) << 8 | pci_get8(pci, PCI_CLASS_CODE + 1));
     indent(h, level);
-    hmp_print(h, "class %s, addr %02x:%02x.%x, pci id %04x:%04x (sub %04x:%04x)\n", pci_class_name(code, buffer),
+    hmp_print(h, "class %s, addr %02x:%02x.%x, pci id %04x:%04x (sub %04x:%04x)\n", class_name(code, buffer),
               pci_bus_number(pci->pci_bus), PCI_SLOT(pci->devfn), PCI_FUNC(pci->devfn), pci_get16(pci, PCI_VENDOR_ID),
               pci_get16(pci, PCI_DEVICE_ID), pci_get16(pci, PCI_SUBSYSTEM_VENDOR_ID), pci_get16(pci, PCI_SUBSYSTEM_ID));
     for (unsigned i = 0; i < PCI_N_REGIONS; i++) {
@@ -335,8 +301,8 @@ static void print_function(Hmp *h, const Json *dev, unsigned depth)
     hmp_print(h, "  Bus %2" PRId64 ", device %3" PRId64 ", function %" PRId64 ":\n", number_in(dev, "bus"),
               number_in(dev, "slot"), number_in(dev, "function"));
     hmp_print(h, "    %s: PCI device %04" PRIx64 ":%04" PRIx64 "\n",
-              desc ? desc : pci_class_name((uint16_t)number_in(class, "class"), buffer),
-              (uint64_t)number_in(id, "vendor"), (uint64_t)number_in(id, "device"));
+              desc ? desc : class_name((uint16_t)number_in(class, "class"), buffer), (uint64_t)number_in(id, "vendor"),
+              (uint64_t)number_in(id, "device"));
     if (json_get(id, "subsystem") && json_get(id, "subsystem-vendor")) {
         hmp_print(h, "      PCI subsystem %04" PRIx64 ":%04" PRIx64 "\n", (uint64_t)number_in(id, "subsystem-vendor"),
                   (uint64_t)number_in(id, "subsystem"));

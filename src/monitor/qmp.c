@@ -195,7 +195,7 @@ static const MonitorCommand *find_command(QmpSession *s, const Request *r, Error
 {
     const MonitorCommand *c         = monitor_command_find(r->command);
     bool                  preconfig = monitors_preconfig(s->mon->all);
-    if (!s->negotiated && strcmp(r->command, "qmp_capabilities")) {
+    if (!s->negotiated && strcmp(r->command, "qmp_capabilities") != 0) {
         error_set_class(err, ERROR_COMMAND_NOT_FOUND, "Expecting capabilities negotiation with 'qmp_capabilities'");
         return NULL;
     }

@@ -11,17 +11,10 @@ import re
 import sys
 import time
 
-from steps import GUEST, PROGRAM, Failed, main, steps_of
+from steps import GUEST, PROGRAM, Failed, main, step_build, steps_of  # noqa: F401
 
 # Of "It must show": group: (at most this many times native time, at least this many times TCG's speed).
 FLOORS = {"integer": (1.6, 3.0), "fp-simd": (1.35, 10.0), "whole": (2.7, 2.8), "kernel": (None, 2.0)}
-
-
-def step_build(run):
-    """The clone builds, with its guests."""
-    start = time.monotonic()
-    run.sh(["make", "build", "guest"], 1800)
-    return f"{time.monotonic() - start:.0f} s"
 
 
 def step_bench(run):

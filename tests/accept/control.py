@@ -8,19 +8,11 @@ import os
 import re
 import statistics
 import sys
-import time
 
-from steps import GUEST, PROGRAM, Failed, main, steps_of
+from steps import GUEST, PROGRAM, Failed, build_fuzzers, fuzz, main, step_build, steps_of  # noqa: F401
 
 MACHINES = ("pc", "q35")
 FUZZERS = ("json", "qmp", "hmp", "lineedit", "virtio")
-
-
-def step_build(run):
-    """The clone builds, with its guests."""
-    start = time.monotonic()
-    run.sh(["make", "build", "guest"], 1800)
-    return f"{time.monotonic() - start:.0f} s"
 
 
 def tap(run, command, timeout):
@@ -90,7 +82,7 @@ def step_bench(run):
 def step_qmp(run):
     """All of QMP, among it 5,000 query-status a second and clients that go in the middle of anything."""
     count, out = tap(run, ["tests/host/test_qmp.py", PROGRAM], 900)
-    return f"{count}; {re.search(r'[0-9]+ query-status a second', out)[0]}"
+    return f"{count} and {tap(run, ['tests/host/test_qmp_devices.py', PROGRAM], 900)[0]}; {re.search(r'[0-9]+ query-status a second', out)[0]}"
 
 
 def step_hmp(run):
@@ -123,31 +115,19 @@ def step_suspend(run):
 
 def step_fuzz_build(run):
     """The fuzzers build with libFuzzer, ASan and UBSan."""
-    start = time.monotonic()
-    if not os.path.exists(os.path.join(run.clone, "build-fuzz")):
-        run.sh("CC=clang meson setup build-fuzz -Dfuzz=true", 300)
-    run.sh(["ninja", "-C", "build-fuzz", *(f"tests/fuzz/fuzz_{name}" for name in FUZZERS)], 3600)
-    return f"{time.monotonic() - start:.0f} s"
+    return build_fuzzers(run, FUZZERS)
 
 
-def fuzz(run, name):
+def fuzz_step(name):
     """Ten minutes of one fuzzer under ASan and UBSan."""
-    step_fuzz_build(run)
-    seconds = 20 if run.quick else 600
-    folder = os.path.join(run.clone, "build-fuzz", "found-" + name)
-    os.makedirs(folder, exist_ok=True)
-    out = run.sh([f"build-fuzz/tests/fuzz/fuzz_{name}", f"-max_total_time={seconds}", "-print_final_stats=1", f"-artifact_prefix={folder}/", folder,
-                  "tests/fuzz/corpus/" + name], seconds + 600, check=False)
-    with open(folder + ".log", "w", encoding="utf-8") as f:
-        f.write(out)
-    runs = re.search(r"^stat::number_of_executed_units: *(\d+)", out, re.M)
-    if not runs or re.search(r"ERROR|runtime error|SUMMARY", out):
-        raise Failed(out[-2000:])
-    return f"{seconds} s, {runs[1]} runs"
+    def step(run):
+        seconds, runs = fuzz(run, name, name, r"^stat::number_of_executed_units: *(\d+)", r"ERROR|runtime error|SUMMARY", ["-print_final_stats=1"])
+        return f"{seconds} s, {runs[1]} runs"
+    return step
 
 
 for _name in FUZZERS:
-    globals()["step_fuzz_" + _name] = lambda run, name=_name: fuzz(run, name)
+    globals()["step_fuzz_" + _name] = fuzz_step(_name)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,39 @@ class Run:
             return json.load(f), out
 
 
+def step_build(run):
+    """The clone builds, with its guests."""
+    start = time.monotonic()
+    run.sh(["make", "build", "guest"], 1800)
+    return f"{time.monotonic() - start:.0f} s"
+
+
+def build_fuzzers(run, names):
+    """Fuzzers with libFuzzer, ASan and UBSan."""
+    start = time.monotonic()
+    if not os.path.exists(os.path.join(run.clone, "build-fuzz")):
+        run.sh("CC=clang meson setup build-fuzz -Dfuzz=true", 300)
+    run.sh(["ninja", "-C", "build-fuzz", *(f"tests/fuzz/fuzz_{name}" for name in names)], 3600)
+    return f"{time.monotonic() - start:.0f} s"
+
+
+def fuzz(run, name, part, done, wrong, options=(), environment=()):
+    """Ten minutes of a fuzzer under ASan and UBSan; `part` names what it finds. Its output is to match `done`, and nowhere
+    `wrong`. Seconds, and the match."""
+    build_fuzzers(run, [name])
+    seconds = 20 if run.quick else 600
+    folder = os.path.join(run.clone, "build-fuzz", "found-" + part)
+    os.makedirs(folder, exist_ok=True)
+    out = run.sh(["env", *environment, f"build-fuzz/tests/fuzz/fuzz_{name}", *options, f"-max_total_time={seconds}", f"-artifact_prefix={folder}/", folder,
+                  "tests/fuzz/corpus/" + name], seconds + 600, check=False)
+    with open(folder + ".log", "w", encoding="utf-8") as f:
+        f.write(out)
+    match = re.search(done, out, re.M)
+    if not match or re.search(wrong, out):
+        raise Failed(out[-2000:])
+    return seconds, match
+
+
 def steps_of(module):
     """The functions step_NAME of a module, by name and in its order."""
     return {name[5:]: function for name, function in module.items() if name.startswith("step_")}

@@ -8,9 +8,8 @@ import json
 import os
 import re
 import sys
-import time
 
-from steps import GUEST, PROGRAM, Failed, main, steps_of
+from steps import GUEST, PROGRAM, Failed, build_fuzzers, fuzz, main, step_build, steps_of  # noqa: F401
 
 MODES = ("64", "32", "16", "real", "v86", "segments")  # of tests/fuzz/fuzz_dbt.c
 MACHINES = ("pc", "q35", "microvm")
@@ -18,20 +17,9 @@ CORNERS = (("corners-legacy.elf", "1"), ("corners-long.elf", "2"))
 PEER = "/usr/bin/qemu-system-x86_64"
 
 
-def step_build(run):
-    """The clone builds, with its guests."""
-    start = time.monotonic()
-    run.sh(["make", "build", "guest"], 1800)
-    return f"{time.monotonic() - start:.0f} s"
-
-
 def step_fuzz_build(run):
     """The fuzzer of the translator builds with libFuzzer, ASan and UBSan."""
-    start = time.monotonic()
-    if not os.path.exists(os.path.join(run.clone, "build-fuzz")):
-        run.sh("CC=clang meson setup build-fuzz -Dfuzz=true", 300)
-    run.sh(["ninja", "-C", "build-fuzz", "tests/fuzz/fuzz_dbt"], 3600)
-    return f"{time.monotonic() - start:.0f} s"
+    return build_fuzzers(run, ["dbt"])
 
 
 def insn_test(run, options):
@@ -131,24 +119,17 @@ def step_cpuid_models(run):
     return "; ".join(texts)
 
 
-def fuzz(run, mode):
+def fuzz_step(mode):
     """Random bytes as guest code of one mode, for ten minutes, executor against translator, under ASan and UBSan."""
-    step_fuzz_build(run)
-    seconds = 20 if run.quick else 600
-    folder = os.path.join(run.clone, "build-fuzz", "found-" + mode)
-    os.makedirs(folder, exist_ok=True)
-    out = run.sh(["env", "FUZZ_DBT_MODE=" + mode, "FUZZ_DBT_STATS=1", "build-fuzz/tests/fuzz/fuzz_dbt", "-max_len=160", f"-max_total_time={seconds}",
-                  f"-artifact_prefix={folder}/", folder, "tests/fuzz/corpus/dbt"], seconds + 600, check=False)
-    with open(folder + ".log", "w", encoding="utf-8") as f:
-        f.write(out)
-    counts = re.search(r"^(\d+) inputs, (\d+) compared.*", out, re.M)
-    if not counts or re.search(r"ERROR|different|not implemented", out):
-        raise Failed(out[-2000:])
-    return f"{seconds} s: {counts[0]}"
+    def step(run):
+        seconds, counts = fuzz(run, "dbt", mode, r"^(\d+) inputs, (\d+) compared.*", r"ERROR|different|not implemented", ["-max_len=160"],
+                               ["FUZZ_DBT_MODE=" + mode, "FUZZ_DBT_STATS=1"])
+        return f"{seconds} s: {counts[0]}"
+    return step
 
 
 for _mode in MODES:
-    globals()["step_fuzz_" + _mode] = lambda run, mode=_mode: fuzz(run, mode)
+    globals()["step_fuzz_" + _mode] = fuzz_step(_mode)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,23 @@ FILL = ("mkdir -p /t && mount -t tmpfs -o size=90% t /t; dd if=/dev/urandom of=/
         "for i in $(seq {n}); do cat /t/r >>/t/all; done; rm -f /t/all; umount /t")
 
 
+def look_at(checks, m, name, packed):
+    """The balloon as x-query-virtio and its kin show it, after it was blown up."""
+    path = m.command("x-query-virtio")[0]["path"]
+    status = m.command("x-query-virtio-status", path=path)
+    bits = {text.split(":")[0] for text in status["status"]["statuses"]}
+    legacy = "VIRTIO_F_VERSION_1" not in str(status["guest-features"])
+    checks.check(status["started"] and {"VIRTIO_CONFIG_S_DRIVER", "VIRTIO_CONFIG_S_DRIVER_OK"} <= bits and ("VIRTIO_CONFIG_S_FEATURES_OK" in bits) != legacy, f"{name}: its status", status)
+    queue = m.command("x-query-virtio-queue-status", path=path, queue=0)
+    checks.check(queue["vring-num"] == 128 and len({queue["vring-" + part] for part in ("desc", "avail", "used")} - {0}) == 3 and queue["used-idx"] == queue["last-avail-idx"] > 0, f"{name}: its first queue", queue)
+    try:
+        element = m.command("x-query-virtio-queue-element", path=path, queue=0, index=0)
+        checks.check(not packed and element["descs"][0]["len"] % 4 == 0 and 0 < element["descs"][0]["len"] <= 1024 and element["descs"][0]["addr"] < 512 * MIB and element["used"]["idx"] == element["avail"]["idx"] == queue["used-idx"],
+                     f"{name}: a buffer of it", element)
+    except Exception as problem:  # pylint: disable=broad-except
+        checks.check(packed and "packed rings" in str(problem), f"{name}: a buffer of it", problem)
+
+
 def balloon_one(checks, program, name, device, options=(), memory="512M"):
     m = Machine(program, "-m", memory, "-device", device, *options, load=("virtio_pci", "virtio_mmio", "virtio_balloon"))
     try:
@@ -68,6 +85,7 @@ def balloon_one(checks, program, name, device, options=(), memory="512M"):
         checks.check(m.eventually(lambda: m.command("query-balloon")["actual"] == 160 * MIB), f"{name}: the guest gives memory back", m.command("query-balloon"))
         event = m.event("BALLOON_CHANGE")
         checks.check(event is not None and 160 * MIB <= event["data"]["actual"] < 512 * MIB, f"{name}: BALLOON_CHANGE", event)
+        look_at(checks, m, name, "packed" in name + device)
         small = m.rss()
         checks.check(small < full - 200, f"{name}: the process has given it to the host", (full, small))
         checks.check(m.mib() < before - 300, f"{name}: the guest has less", (before, m.mib()))

@@ -193,3 +193,37 @@ class Vm:
         errors = self.process.communicate(timeout=TIMEOUT)[1].decode()
         if kind:
             print(f"# standard error: {errors!r}")
+
+
+def refused(ask, command, kind="GenericError", says="", **arguments):
+    """The command fails, with that class, and the text has those words."""
+    try:
+        answer = ask(command, **arguments)
+    except Error as e:
+        assert e.kind == kind and says in e.text, f"{command} {arguments}: {e}"
+        assert "\n" not in e.text
+        return e.text
+    raise AssertionError(f"{command} {arguments} answered {answer}")
+
+
+class VmTests:
+    """For cases.run(..., 1): tests that start the program as they need it, each in a folder of its own."""
+
+    BASE = ["-accel", "qtest", "-m", "32M"]
+
+    def __init__(self, program, folder):
+        self.program, self.folder, self.count = program, folder, 0
+
+    def vm(self, *options, base=BASE, **more):
+        self.count += 1
+        folder = os.path.join(self.folder, str(self.count))
+        os.mkdir(folder)
+        return Vm(self.program, folder, *base, *options, **more)
+
+    def path(self, name, data=None):
+        """Of a file in the folder of all tests; with that content, if any is given."""
+        path = os.path.join(self.folder, name)
+        if data is not None:
+            with open(path, "wb") as f:
+                f.write(data)
+        return path

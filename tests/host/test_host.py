@@ -108,8 +108,9 @@ class Terminal:
         os.close(self.slave)
 
 
-class Tests:
+class Tests(cases.Started):
     def __init__(self, program, echo, tmp):
+        super().__init__()
         self.base = [program, "-accel", "tcg", "-nodefaults", "-display", "none", *EXIT]
         self.guest = [*self.base, "-kernel", echo]
         self.tmp = tmp
@@ -118,7 +119,7 @@ class Tests:
         return os.path.join(self.tmp, name)
 
     def start(self, *options, stdout=subprocess.PIPE, **more):
-        return subprocess.Popen([*self.guest, *options], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, **more)
+        return self.popen([*self.guest, *options], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, **more)
 
     def finish(self, process, status=1):
         code = process.wait(timeout=TIMEOUT)
@@ -129,7 +130,7 @@ class Tests:
     def test_stdio_of_a_script(self):
         """Pipes: all input comes back, and the end of the input changes nothing else."""
         text = b"The quick brown fox\n" * 500
-        process = subprocess.Popen([*self.guest, "-serial", "stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = self.popen([*self.guest, "-serial", "stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, errors = process.communicate(text + b"Q", timeout=60)
         assert process.returncode == 1, (process.returncode, errors)
         assert out == b"ready\r\n" + text.swapcase(), out[:100]
@@ -313,7 +314,7 @@ class Tests:
 
     def test_hidden_threads(self):
         for model, warned in ("qemu64", True), ("qemu64,+topoext", False), ("max", False), ("max,-topoext", True), ("Nehalem", False):
-            process = subprocess.Popen([*self.guest, "-serial", "stdio", "-cpu", model, "-smp", "2,threads=2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = self.popen([*self.guest, "-serial", "stdio", "-cpu", model, "-smp", "2,threads=2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             errors = process.communicate(b"Q", timeout=60)[1]
             assert process.returncode == 1 and (b"-smp threads=2: guests take threads" in errors) == warned, (model, process.returncode, errors)
 
@@ -358,7 +359,7 @@ class Tests:
 
     def test_qtest(self):
         path = self.path("qtest")
-        process = subprocess.Popen([*self.base[:1], "-accel", "qtest", *self.base[3:], "-qtest", f"unix:{path},server=on,wait=off", "-qtest-log", self.path("qlog"), "-serial", "null"],
+        process = self.popen([*self.base[:1], "-accel", "qtest", *self.base[3:], "-qtest", f"unix:{path},server=on,wait=off", "-qtest-log", self.path("qlog"), "-serial", "null"],
                                    stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         with connect(path) as s:
             s.settimeout(TIMEOUT)

@@ -4,24 +4,13 @@ Usage: test_input.py PROGRAM [NAME...]"""
 
 import os
 import sys
-import tempfile
 import time
-import traceback
 
-from qmp import Error, Vm
+import cases
+from qmp import VmTests, refused
 
-BASE = ["-accel", "qtest", "-m", "32M"]
 DATA, COMMAND = 0x60, 0x64
 FULL, FROM_MOUSE = 1, 0x20
-
-
-def refused(ask, *arguments, kind="GenericError", says="", **named):
-    try:
-        answer = ask(*arguments, **named)
-    except Error as e:
-        assert e.kind == kind and says in e.text and "\n" not in e.text, e
-        return
-    raise AssertionError(f"{arguments} {named} answered {answer}")
 
 
 class Guest:
@@ -74,16 +63,7 @@ def key(name, down):
     return {"type": "key", "data": {"key": {"type": "qcode", "data": name}, "down": down}}
 
 
-class Tests:
-    def __init__(self, program, folder):
-        self.program, self.folder, self.count = program, folder, 0
-
-    def vm(self, *options, base=BASE):
-        self.count += 1
-        folder = os.path.join(self.folder, str(self.count))
-        os.mkdir(folder)
-        return Vm(self.program, folder, *base, *options)
-
+class Tests(VmTests):
     def test_mice(self):
         with self.vm() as vm:
             assert vm.ask("query-mice") == [{"name": "QEMU PS/2 Mouse", "index": 2, "current": True, "absolute": False}]
@@ -232,20 +212,5 @@ class Tests:
                 assert "does not run" in vm.qmp.human(line)
 
 
-def main():
-    failures = 0
-    with tempfile.TemporaryDirectory() as folder:
-        tests = Tests(os.path.abspath(sys.argv[1]), folder)
-        names = [n for n in dir(tests) if n.startswith("test_") and (len(sys.argv) < 3 or n[5:] in sys.argv[2:])]
-        for number, name in enumerate(names, 1):
-            try:
-                getattr(tests, name)()
-                print(f"ok {number} - {name[5:]}", flush=True)
-            except Exception:
-                failures += 1
-                print(f"not ok {number} - {name[5:]}\n# " + traceback.format_exc().replace("\n", "\n# "), flush=True)
-        print(f"1..{len(names)}")
-    return 1 if failures else 0
-
-
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(cases.run(Tests, 1))

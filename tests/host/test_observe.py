@@ -6,13 +6,11 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
 
-from qmp import TIMEOUT, Error, Vm
+import cases
+from qmp import TIMEOUT, VmTests, refused
 
-BASE = ["-accel", "qtest", "-m", "32M"]
 # cli; inc ax; jmp to it; the reset vector jumps there.
 FIRMWARE = b"\xfa\x40\xeb\xfd".ljust(0xfff0, b"\x90") + b"\xe9\x0d\x00".ljust(16, b"\x90")
 
@@ -22,32 +20,7 @@ def kvm_works():
     return os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
-def refused(ask, *arguments, kind="GenericError", says="", **named):
-    try:
-        answer = ask(*arguments, **named)
-    except Error as e:
-        assert e.kind == kind and says in e.text and "\n" not in e.text, e
-        return
-    raise AssertionError(f"{arguments} {named} answered {answer}")
-
-
-class Tests:
-    def __init__(self, program, folder):
-        self.program, self.folder, self.count = program, folder, 0
-
-    def vm(self, *options, base=BASE):
-        self.count += 1
-        folder = os.path.join(self.folder, str(self.count))
-        os.mkdir(folder)
-        return Vm(self.program, folder, *base, *options)
-
-    def path(self, name, data=None):
-        path = os.path.join(self.folder, name)
-        if data is not None:
-            with open(path, "wb") as f:
-                f.write(data)
-        return path
-
+class Tests(VmTests):
     # --- statistics ---
 
     def test_no_statistics(self):
@@ -221,20 +194,5 @@ class Tests:
                 assert "kvm_run_exit cpu_index 0, reason 2\n" in f.read()
 
 
-def main():
-    failures = 0
-    with tempfile.TemporaryDirectory() as folder:
-        tests = Tests(os.path.abspath(sys.argv[1]), folder)
-        names = [n for n in dir(tests) if n.startswith("test_") and (len(sys.argv) < 3 or n[5:] in sys.argv[2:])]
-        for number, name in enumerate(names, 1):
-            try:
-                getattr(tests, name)()
-                print(f"ok {number} - {name[5:]}", flush=True)
-            except Exception:
-                failures += 1
-                print(f"not ok {number} - {name[5:]}\n# " + traceback.format_exc().replace("\n", "\n# "), flush=True)
-        print(f"1..{len(names)}")
-    return 1 if failures else 0
-
-
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(cases.run(Tests, 1))

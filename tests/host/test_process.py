@@ -56,8 +56,9 @@ class QTest:
         return code, errors
 
 
-class Tests:
+class Tests(cases.Started):
     def __init__(self, program, echo, tmp):
+        super().__init__()
         self.program = program
         self.base = [program, "-accel", "tcg", "-nodefaults", "-display", "none", *EXIT]
         self.guest = [*self.base, "-kernel", echo]
@@ -117,13 +118,13 @@ class Tests:
 
     def test_pidfile_in_an_fd_set(self):
         with open(self.path("set"), "w+") as f:
-            process = subprocess.Popen([*self.guest, "-add-fd", f"fd={f.fileno()},set=1", "-pidfile", "/dev/fdset/1", "-serial", "stdio"],
+            process = self.popen([*self.guest, "-add-fd", f"fd={f.fileno()},set=1", "-pidfile", "/dev/fdset/1", "-serial", "stdio"],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[f.fileno()])
             # Opened for reading and writing: an fd set gives what was put in, and a pid file is written only.
             _, errors = process.communicate(b"Q", TIMEOUT)
             assert process.returncode == 1 and b"cannot create it: Permission denied" in errors, errors
         with open(self.path("set"), "w") as f:
-            process = subprocess.Popen([*self.guest, "-add-fd", f"fd={f.fileno()},set=1", "-pidfile", "/dev/fdset/1", "-serial", "stdio"],
+            process = self.popen([*self.guest, "-add-fd", f"fd={f.fileno()},set=1", "-pidfile", "/dev/fdset/1", "-serial", "stdio"],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[f.fileno()])
             process.communicate(b"Q", TIMEOUT)
             assert process.returncode == 1
@@ -131,7 +132,7 @@ class Tests:
             assert int(f.read()) == process.pid
 
     def test_names(self):
-        process = subprocess.Popen([*self.guest, "-name", "Gast,process=qemu:Gast-with-a-long-name,debug-threads=on", "-smp", "2", "-serial", "stdio"],
+        process = self.popen([*self.guest, "-name", "Gast,process=qemu:Gast-with-a-long-name,debug-threads=on", "-smp", "2", "-serial", "stdio"],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         read_until(process.stdout.fileno(), b"ready")
         names = {}
@@ -145,7 +146,7 @@ class Tests:
     def test_mem_prealloc(self):
         """All of it is there from the beginning."""
         def resident(*options):
-            process = subprocess.Popen([*self.guest, "-m", "96", "-serial", "stdio", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = self.popen([*self.guest, "-m", "96", "-serial", "stdio", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             read_until(process.stdout.fileno(), b"ready")
             with open(f"/proc/{process.pid}/status") as f:
                 size = next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
@@ -157,7 +158,7 @@ class Tests:
 
     def test_log_file(self):
         """%d is the process id."""
-        process = subprocess.Popen([*self.guest, "-D", self.path("log-%d.txt"), "-d", "cpu_reset", "-serial", "stdio"],
+        process = self.popen([*self.guest, "-D", self.path("log-%d.txt"), "-d", "cpu_reset", "-serial", "stdio"],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         process.communicate(b"Q", TIMEOUT)
         with open(self.path(f"log-{process.pid}.txt")) as f:
@@ -172,7 +173,7 @@ class Tests:
     def test_vc(self):
         """Nobody sees it, but a log file does."""
         log = self.path("vc")
-        process = subprocess.Popen([*self.guest, "-chardev", f"vc,id=v,cols=80,rows=25,logfile={log}", "-serial", "chardev:v"],
+        process = self.popen([*self.guest, "-chardev", f"vc,id=v,cols=80,rows=25,logfile={log}", "-serial", "chardev:v"],
                                    stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         wait_until(lambda: os.path.exists(log) and os.path.getsize(log) == 7, "nothing was written")
         process.terminate()

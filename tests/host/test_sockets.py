@@ -127,33 +127,23 @@ class WebSocket:
         return data
 
 
-class Tests:
+class Tests(cases.Started):
     def __init__(self, program, echo, tmp):
+        super().__init__()
         self.guest = [program, "-accel", "tcg", "-nodefaults", "-display", "none", *EXIT, "-kernel", echo]
         self.tmp = tmp
-        self.processes = []
 
     def path(self, name):
         return os.path.join(self.tmp, name)
 
     def start(self, *options, **more):
-        process = subprocess.Popen([*self.guest, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
-        self.processes.append(process)
-        return process
+        return self.popen([*self.guest, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
 
     def finish(self, process, status=1):
         code = process.wait(timeout=TIMEOUT)
         errors = process.stderr.read().decode()
         assert code == status, (code, errors)
         return errors
-
-    def clean_up(self):
-        for process in self.processes:
-            process.kill()
-            process.wait()
-            process.stdout.close()
-            process.stderr.close()
-        self.processes = []
 
     # --- addresses ---
 
@@ -341,8 +331,7 @@ class Tests:
         port = free_port()
         process = self.start("-serial", f"telnet:127.0.0.1:{port},server=on,wait=off")
         dial(("127.0.0.1", port)).close()
-        client = subprocess.Popen(["busybox", "telnet", "127.0.0.1", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.processes.append(subprocess.Popen(["true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        client = self.popen(["busybox", "telnet", "127.0.0.1", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         client.stdin.write(b"hello\n")
         client.stdin.flush()
         text = b""

@@ -12,7 +12,7 @@ static const WalkNeed needs[] = {
       .refused = "this machine takes no memory devices" }, /* test_memdevs.c */
     { .type = "loader", .options = "addr=0x1000,data=0,data-len=1" },
     { .type = "nvdimm", .options = "memdev=x", .refused = "this machine takes no memory devices" },
-    { .type = "virtio-mem-pci", .options = "memdev=x", .refused = "no memory backend 'x'" }, /* test_virtio.c */
+    { .type = "virtio-mem-pci", .options = "memdev=x", .refused = "no memory backend 'x'" }, /* test_virtio_mem.c */
     { .type = "virtio-pmem-pci", .options = "memdev=x", .refused = "this machine takes no memory devices" },
     {},
 };

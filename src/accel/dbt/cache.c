@@ -78,7 +78,7 @@ Dbt *dbt_new(size_t size, Error *err)
         g_free(dbt);
         return NULL;
     }
-    dbt->ahead = ahead_new();
+    dbt->ahead = ahead_new(AHEAD_AT_ONCE);
     dbt->bmi2  = __builtin_cpu_supports("bmi2");
     dbt_make_stubs(dbt);
     dbt->listener = (RamCodeListener){ .written = dbt_ram_written, .opaque = dbt };

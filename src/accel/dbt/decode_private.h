@@ -21,7 +21,7 @@ static inline int64_t dec_immediate(DbtCursor *c, unsigned size)
 {
     int64_t v = 0;
     switch (size) {
-    case 1: v = (int8_t)c->p[0]; break;
+    case 1: v = (int64_t)(int8_t)c->p[0]; break;
     case 2: v = (int16_t)(c->p[0] | c->p[1] << 8); break;
     case 4: {
         int32_t w;

@@ -65,13 +65,22 @@ static uint64_t target_offset(const X86Cpu *cpu, const X86Descriptor *d, uint64_
     return cpu->long_mode && !(x86_desc_attr(d) & SEG_L) ? (uint32_t)offset : offset;
 }
 
-/* Reads the descriptor of a far JMP's or CALL's selector. */
-static void need_target(X86Cpu *cpu, uint16_t selector, X86Descriptor *d)
+/* Reads the descriptor of a far JMP's or CALL's selector. True: of a code segment that may be gone to; false: of the
+ * system. */
+static bool need_target(X86Cpu *cpu, uint16_t selector, X86Descriptor *d)
 {
     if (x86_null_selector(selector)) {
         x86_raise_error(cpu, X86_GP, 0);
     }
     x86_need_descriptor(cpu, selector, cpu->long_mode, X86_GP, 0, d);
+    if (!(x86_desc_type(d) & SEG_S)) {
+        return false;
+    }
+    if (!x86_desc_is_code(d)) {
+        x86_raise_selector(cpu, X86_GP, selector, 0);
+    }
+    need_code_segment(cpu, selector, d);
+    return true;
 }
 
 /* Checks the system descriptor that a far JMP or CALL names. Returns its type. */
@@ -151,12 +160,7 @@ void x86_far_jump(X86Cpu *cpu, uint16_t selector, uint64_t offset, unsigned opsi
         return;
     }
     X86Descriptor d;
-    need_target(cpu, selector, &d);
-    if (x86_desc_type(&d) & SEG_S) {
-        if (!x86_desc_is_code(&d)) {
-            x86_raise_selector(cpu, X86_GP, selector, 0);
-        }
-        need_code_segment(cpu, selector, &d);
+    if (need_target(cpu, selector, &d)) {
         offset = target_offset(cpu, &d, offset);
     } else {
         switch (need_gate(cpu, selector, &d)) {
@@ -241,12 +245,7 @@ void x86_far_call(X86Cpu *cpu, uint16_t selector, uint64_t offset, unsigned opsi
         return;
     }
     X86Descriptor d;
-    need_target(cpu, selector, &d);
-    if (x86_desc_type(&d) & SEG_S) {
-        if (!x86_desc_is_code(&d)) {
-            x86_raise_selector(cpu, X86_GP, selector, 0);
-        }
-        need_code_segment(cpu, selector, &d);
+    if (need_target(cpu, selector, &d)) {
         call_same_ring(cpu, selector, target_offset(cpu, &d, offset), opsize, &d, next);
         return;
     }

@@ -116,8 +116,12 @@ bool pm1_has_s4(const AcpiPm1 *pm1)
 
 static void enter_sleep(AcpiPm1 *pm1, unsigned type)
 {
-    Platform *p = pm1->platform;
-    if (type == PM1_S5_TYPE || (type == pm1->s4_val && pm1_has_s4(pm1))) {
+    Platform *p       = pm1->platform;
+    bool      to_disk = type == pm1->s4_val && pm1_has_s4(pm1);
+    if (type == PM1_S5_TYPE || to_disk) {
+        if (to_disk) { /* the guest has written its memory to disk: what is left to do is to power off */
+            platform_emit(p, "SUSPEND_DISK", NULL);
+        }
         p->request_shutdown(p, SHUTDOWN_GUEST, 0);
     } else if (type == PM1_S3_TYPE && pm1_has_s3(pm1)) {
         p->request_suspend(p);

@@ -1,6 +1,6 @@
 /* pvpanic: the guest tells that it has crashed.
  * Specification: QEMU's docs/specs/pvpanic (port 505h: reads tell which events are taken, writes raise them; bit 0
- * panic, bit 1 a crash kernel was loaded). Machine lock. */
+ * panic, bit 1 a crash kernel was loaded, bit 2 the guest shuts down). Machine lock. */
 
 #include "devices/device.h"
 
@@ -34,6 +34,7 @@ static void pvpanic_write(void *opaque, uint64_t offset, uint64_t value, unsigne
         json_add(data, "action", json_new_string("run")); /* its own kernel for crashes sees to the rest */
         platform_emit(platform, "GUEST_CRASHLOADED", data);
     } else if (value & PVPANIC_SHUTDOWN) {
+        platform_emit(platform, "GUEST_PVSHUTDOWN", NULL);
         platform->request_shutdown(platform, SHUTDOWN_GUEST, 0);
     }
 }

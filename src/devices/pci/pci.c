@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/file.h"
 #include "base/trace.h"
 #include "memory/ram.h"
 
@@ -172,14 +173,13 @@ bool pci_add_rom(PciDevice *pci, const uint8_t *data, size_t len, Error *err)
 
 static bool load_romfile(PciDevice *pci, Error *err)
 {
-    g_autofree char *data   = NULL;
-    g_autoptr(GError) error = NULL;
-    gsize len;
+    size_t len;
     if (!pci->romfile || !*pci->romfile) {
         return true;
     }
-    if (!g_file_get_contents(pci->romfile, &data, &len, &error)) {
-        return error_set(err, "romfile: %s", error->message);
+    g_autofree char *data = file_read(pci->romfile, &len, err);
+    if (!data) {
+        return error_prefix(err, "romfile: ");
     }
     return pci_add_rom(pci, (const uint8_t *)data, len, err) || error_prefix(err, "romfile=%s: ", pci->romfile);
 }

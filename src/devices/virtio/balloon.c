@@ -234,6 +234,15 @@ static void balloon_reset(VirtioDevice *v)
     forget_stats(b);
 }
 
+static const VirtioBit balloon_bits[] = {
+    { F_MUST_TELL_HOST, "VIRTIO_BALLOON_F_MUST_TELL_HOST", "the host hears of pages before they are used again" },
+    { F_STATS_VQ, "VIRTIO_BALLOON_F_STATS_VQ", "statistics of the guest's memory" },
+    { F_DEFLATE_ON_OOM, "VIRTIO_BALLOON_F_DEFLATE_ON_OOM", "the guest takes pages back when it has no others" },
+    { F_PAGE_POISON, "VIRTIO_BALLOON_F_PAGE_POISON", "the guest fills free pages with a pattern" },
+    { F_PAGE_REPORTING, "VIRTIO_BALLOON_F_REPORTING", "the guest tells of free pages" },
+    {},
+};
+
 static const VirtioKind balloon_kind = {
     .name            = "virtio-balloon",
     .id              = VIRTIO_ID_BALLOON,
@@ -241,6 +250,7 @@ static const VirtioKind balloon_kind = {
     .transitional_id = BALLOON_PCI,
     .config_size     = balloon_config_size,
     .features        = balloon_features,
+    .feature_bits    = balloon_bits,
     .read_config     = balloon_read_config,
     .write_config    = balloon_write_config,
     .notify          = balloon_notify,

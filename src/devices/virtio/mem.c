@@ -259,15 +259,22 @@ static void mem_notify(VirtioDevice *v, VirtQueue *q)
     }
 }
 
+static const VirtioBit mem_bits[] = {
+    { F_ACPI_PXM, "VIRTIO_MEM_F_ACPI_PXM", "the device says which node it belongs to" },
+    { F_UNPLUGGED_INACCESSIBLE, "VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE", "blocks that are not plugged are not touched" },
+    {},
+};
+
 static const VirtioKind mem_kind = {
-    .name        = "virtio-mem",
-    .id          = VIRTIO_ID_MEM,
-    .class_code  = MEM_CLASS,
-    .modern_only = true,
-    .config_size = mem_config_size,
-    .features    = mem_features,
-    .read_config = mem_read_config,
-    .notify      = mem_notify,
+    .name         = "virtio-mem",
+    .id           = VIRTIO_ID_MEM,
+    .class_code   = MEM_CLASS,
+    .modern_only  = true,
+    .config_size  = mem_config_size,
+    .features     = mem_features,
+    .feature_bits = mem_bits,
+    .read_config  = mem_read_config,
+    .notify       = mem_notify,
 };
 
 /* ---- Properties and saved state ---- */

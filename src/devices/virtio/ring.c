@@ -11,13 +11,6 @@
 #include "base/trace.h"
 
 enum {
-    DESC_SIZE = 16,
-    /* flags of descriptors */
-    DESC_NEXT     = 1 << 0,
-    DESC_WRITE    = 1 << 1,
-    DESC_INDIRECT = 1 << 2,
-    DESC_AVAIL    = 1 << 7,
-    DESC_USED     = 1 << 15,
     /* split: flags of the available ring; packed: of the driver's event suppression */
     AVAIL_NO_INTERRUPT = 1,
     EVENT_DISABLE      = 1,
@@ -76,8 +69,8 @@ static bool is_packed(const VirtQueue *q)
 
 static bool read_desc(VirtQueue *q, uint64_t table, unsigned n, bool packed, Desc *d)
 {
-    uint8_t raw[DESC_SIZE];
-    if (!ring_read(q, table + (uint64_t)DESC_SIZE * n, raw, sizeof raw)) {
+    uint8_t raw[VIRTQ_DESC_SIZE];
+    if (!ring_read(q, table + (uint64_t)VIRTQ_DESC_SIZE * n, raw, sizeof raw)) {
         return false;
     }
     uint16_t a = load_le16(raw + 12), b = load_le16(raw + 14);
@@ -97,7 +90,7 @@ typedef struct Collector {
 static bool collect(Collector *c, const Desc *d)
 {
     VirtioDevice *v     = c->q->device;
-    bool          write = d->flags & DESC_WRITE;
+    bool          write = d->flags & VIRTQ_DESC_WRITE;
     if (c->n == VIRTIO_QUEUE_MAX) {
         return virtio_break(v, "queue %u has a chain without an end", c->q->index);
     }
@@ -119,9 +112,9 @@ static bool collect_indirect(Collector *c, const Desc *d, bool packed)
 {
     VirtQueue    *q = c->q;
     VirtioDevice *v = q->device;
-    unsigned      n = d->len / DESC_SIZE;
-    if (!virtio_has(v, VIRTIO_F_INDIRECT_DESC) || !d->len || d->len % DESC_SIZE || n > VIRTIO_QUEUE_MAX ||
-        d->addr > UINT64_MAX - d->len || c->n || (!packed && d->flags & DESC_NEXT)) {
+    unsigned      n = d->len / VIRTQ_DESC_SIZE;
+    if (!virtio_has(v, VIRTIO_F_INDIRECT_DESC) || !d->len || d->len % VIRTQ_DESC_SIZE || n > VIRTIO_QUEUE_MAX ||
+        d->addr > UINT64_MAX - d->len || c->n || (!packed && d->flags & VIRTQ_DESC_NEXT)) {
         return virtio_break(v, "queue %u has a bad indirect descriptor", q->index);
     }
     unsigned at = 0;
@@ -130,7 +123,7 @@ static bool collect_indirect(Collector *c, const Desc *d, bool packed)
         if (!read_desc(q, d->addr, at, packed, &inner)) {
             return false;
         }
-        if (inner.flags & DESC_INDIRECT) {
+        if (inner.flags & VIRTQ_DESC_INDIRECT) {
             return virtio_break(v, "queue %u has an indirect descriptor inside another", q->index);
         }
         if (!collect(c, &inner)) {
@@ -138,7 +131,7 @@ static bool collect_indirect(Collector *c, const Desc *d, bool packed)
         }
         if (packed) {
             at++;
-        } else if (!(inner.flags & DESC_NEXT)) {
+        } else if (!(inner.flags & VIRTQ_DESC_NEXT)) {
             return true;
         } else if (inner.id >= n) {
             return virtio_break(v, "queue %u has a chain that leads out of its table", q->index);
@@ -219,10 +212,10 @@ static VirtBuffer *split_pop(VirtQueue *q)
             return NULL;
         }
         if (!read_desc(q, q->desc, at, false, &d) ||
-            !(d.flags & DESC_INDIRECT ? collect_indirect(&c, &d, false) : collect(&c, &d))) {
+            !(d.flags & VIRTQ_DESC_INDIRECT ? collect_indirect(&c, &d, false) : collect(&c, &d))) {
             return NULL;
         }
-        if (d.flags & DESC_INDIRECT || !(d.flags & DESC_NEXT)) {
+        if (d.flags & VIRTQ_DESC_INDIRECT || !(d.flags & VIRTQ_DESC_NEXT)) {
             break;
         }
         at = d.id;
@@ -267,7 +260,7 @@ static bool split_wants(VirtQueue *q)
 
 static bool desc_is_available(uint16_t flags, bool wrap)
 {
-    return !!(flags & DESC_AVAIL) == wrap && !!(flags & DESC_USED) != wrap;
+    return !!(flags & VIRTQ_DESC_AVAIL) == wrap && !!(flags & VIRTQ_DESC_USED) != wrap;
 }
 
 static void advance(const VirtQueue *q, uint16_t *at, bool *wrap, unsigned by)
@@ -285,7 +278,7 @@ static bool packed_ready(VirtQueue *q)
 {
     uint16_t flags = 0;
     for (int again = 0; again < 2; again++) {
-        if (!read16(q, q->desc + (uint64_t)DESC_SIZE * q->avail + 14, &flags)) {
+        if (!read16(q, q->desc + (uint64_t)VIRTQ_DESC_SIZE * q->avail + 14, &flags)) {
             return false;
         }
         if (desc_is_available(flags, q->avail_wrap)) {
@@ -327,7 +320,7 @@ static VirtBuffer *packed_pop(VirtQueue *q)
         if (!read_desc(q, q->desc, at, true, &d)) {
             return NULL;
         }
-        bool indirect = d.flags & DESC_INDIRECT;
+        bool indirect = d.flags & VIRTQ_DESC_INDIRECT;
         if (!(indirect ? collect_indirect(&c, &d, true) : collect(&c, &d))) {
             return NULL;
         }
@@ -335,7 +328,7 @@ static VirtBuffer *packed_pop(VirtQueue *q)
         if (indirect) {
             break;
         }
-    } while (d.flags & DESC_NEXT);
+    } while (d.flags & VIRTQ_DESC_NEXT);
     q->avail      = at;
     q->avail_wrap = wrap;
     q->in_flight  = (uint16_t)(q->in_flight + slots);
@@ -344,13 +337,13 @@ static VirtBuffer *packed_pop(VirtQueue *q)
 
 static bool packed_push(VirtQueue *q, const VirtBuffer *b, uint32_t written)
 {
-    uint64_t at    = q->desc + (uint64_t)DESC_SIZE * q->used;
-    uint16_t flags = q->used_wrap ? DESC_AVAIL | DESC_USED : 0;
+    uint64_t at    = q->desc + (uint64_t)VIRTQ_DESC_SIZE * q->used;
+    uint16_t flags = q->used_wrap ? VIRTQ_DESC_AVAIL | VIRTQ_DESC_USED : 0;
     uint8_t  raw[6];
     store_le32(raw, written);
     store_le16(raw + 4, b->id);
     if (!ring_write(q, at + 8, raw, sizeof raw) ||
-        !write16(q, at + 14, (uint16_t)(flags | (b->n_in ? DESC_WRITE : 0)))) {
+        !write16(q, at + 14, (uint16_t)(flags | (b->n_in ? VIRTQ_DESC_WRITE : 0)))) {
         return false;
     }
     advance(q, &q->used, &q->used_wrap, b->slots);

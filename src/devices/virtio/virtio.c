@@ -35,12 +35,17 @@ void virtio_init(VirtioDevice *v, const VirtioKind *kind, Device *dev, unsigned 
         v->queues[i] = (VirtQueue){ .device = v, .index = i, .max_size = sizes[i] };
     }
     timer_init(&v->later, dev->platform->clocks, VIRTUAL_CLOCK, go_on, v);
+    if (!dev->platform->virtio) {
+        dev->platform->virtio = g_ptr_array_new();
+    }
+    g_ptr_array_add(dev->platform->virtio, v);
     virtio_reset(v);
 }
 
 void virtio_exit(VirtioDevice *v)
 {
     virtio_reset(v);
+    g_ptr_array_remove(v->dev->platform->virtio, v);
     g_clear_pointer(&v->queues, g_free);
     g_clear_pointer(&v->config, g_free);
 }

@@ -45,6 +45,16 @@ enum {
     VIRTIO_LEGACY_ALIGN = 4096,
 };
 
+/* Descriptors of rings: 16 bytes, and their flags */
+enum {
+    VIRTQ_DESC_SIZE     = 16,
+    VIRTQ_DESC_NEXT     = 1 << 0,
+    VIRTQ_DESC_WRITE    = 1 << 1,
+    VIRTQ_DESC_INDIRECT = 1 << 2,
+    VIRTQ_DESC_AVAIL    = 1 << 7, /* packed rings */
+    VIRTQ_DESC_USED     = 1 << 15,
+};
+
 /* Interrupt status */
 enum { VIRTIO_ISR_QUEUE = 1, VIRTIO_ISR_CONFIG = 2 };
 
@@ -87,13 +97,20 @@ struct VirtQueue {
     bool     more;      /* work was left because the budget was used up */
 };
 
+/* What a feature bit or a bit of the status is called. Tables end with an empty one. */
+typedef struct VirtioBit {
+    uint64_t    bit;
+    const char *name, *help;
+} VirtioBit;
+
 /* What a kind of device is. */
 typedef struct VirtioKind {
-    const char *name; /* as in "virtio-balloon" */
-    uint16_t    id;
-    uint32_t    class_code;                                       /* for PCI; 24 bits */
-    bool        modern_only;                                      /* has no legacy interface */
-    uint16_t    transitional_id;                                  /* PCI's, with the legacy interface */
+    const char      *name; /* as in "virtio-balloon" */
+    uint16_t         id;
+    uint32_t         class_code;                                  /* for PCI; 24 bits */
+    bool             modern_only;                                 /* has no legacy interface */
+    uint16_t         transitional_id;                             /* PCI's, with the legacy interface */
+    const VirtioBit *feature_bits;                                /* names of those of its own */
     unsigned (*config_size)(const VirtioDevice *v);               /* of configuration space, fixed when it is made */
     uint64_t (*features)(const VirtioDevice *v);                  /* offered, beside those of rings */
     void (*read_config)(VirtioDevice *v, uint8_t *config);        /* fills in config_size bytes */
@@ -192,5 +209,30 @@ void       virtqueue_set_pfn(VirtQueue *q, uint32_t pfn, uint32_t page); /* lega
 
 /* ring.c: reads, and decides about interrupts. */
 bool virtqueue_wants_interrupt(VirtQueue *q);
+
+/* ---- For monitors: inspect.c; looks and changes nothing ---- */
+
+extern const VirtioBit virtio_feature_bits[]; /* of rings and transports */
+extern const VirtioBit virtio_status_bits[];
+extern const VirtioBit virtq_desc_bits[];
+
+typedef struct VirtDesc {
+    uint64_t addr;
+    uint32_t len;
+    uint16_t flags; /* VIRTQ_DESC_* */
+} VirtDesc;
+
+/* A buffer as it stands in a split ring. */
+typedef struct VirtElement {
+    uint16_t head;                     /* its first descriptor, as the available ring names it */
+    uint16_t avail_flags, avail_index; /* of the available ring */
+    uint16_t used_flags, used_index;   /* of the used ring */
+    GArray  *descs;                    /* VirtDesc, at most VIRTIO_QUEUE_MAX; of a table, those of the table */
+} VirtElement;
+
+/* What entry `position` of the available ring, modulo its size, leads to; -1: the entry that comes next. Clear
+ * *element with virt_element_clear() in any case. */
+bool virtqueue_inspect(const VirtQueue *q, int position, VirtElement *element, Error *err);
+void virt_element_clear(VirtElement *element);
 
 #endif

@@ -122,11 +122,11 @@ CASE("sysenter64.amd", "AMD's have none in long mode: #UD", "AMD APM 3, SYSENTER
      .before = enter_segments, .when = is_amd)
 CASE("sysenter64.amd-compat", "nor in compatibility mode", "AMD APM 3, SYSENTER", C3, "", "sysenter", UD,
      .before = enter_segments, .when = is_amd)
-CASE("sysexit64.amd", "nor SYSEXIT", "AMD APM 3, SYSEXIT", L0, "", "sysexit", UD, .before = enter_segments,
+CASE("sysexit64.amd", "nor SYSEXIT", "AMD APM 3, SYSEXIT", L0, "", "sysexitl", UD, .before = enter_segments,
      .when = is_amd)
-CASE("sysexit64.ring3", "SYSEXIT in ring 3 is #GP(0)", "SDM 2, SYSEXIT", L3, "", "sysexit", GP(0),
+CASE("sysexit64.ring3", "SYSEXIT in ring 3 is #GP(0)", "SDM 2, SYSEXIT", L3, "", "sysexitl", GP(0),
      .before = enter_segments, .when = is_intel)
-CASE("sysexit64.null", "with a null CS #GP(0)", "SDM 2, SYSEXIT", L0, "", "sysexit", GP(0), .before = enter_null,
+CASE("sysexit64.null", "with a null CS #GP(0)", "SDM 2, SYSEXIT", L0, "", "sysexitl", GP(0), .before = enter_null,
      .when = is_intel)
 CASE("sysexit64.rdx", "RDX that is not canonical is #GP(0)", "SDM 2, SYSEXIT", L0,
      BAD "mov %rbx, %rdx\n mov $STACK_TOP, %ecx", "rex.w sysexit", GP(0), .before = enter_segments, .when = is_intel)
@@ -138,7 +138,7 @@ CASE("sysexit64.segments", "with REX.W CS is the MSR's plus 32, SS plus 40, RPL 
      .before = enter_user, .when = is_intel)
 CASE("sysexit64.compat", "without it plus 16 and 24, to compatibility mode", "SDM 2, SYSEXIT", L0,
      "lea 1f(%rip), %rdx\n mov $STACK_TOP, %ecx\n xor %eax, %eax",
-     "sysexit\n 1: .byte 0x40\n mov %cs, %ecx\n shl $16, %ecx\n or %ecx, %eax", VALUE(0x33 << 16 | 1),
+     "sysexitl\n 1: .byte 0x40\n mov %cs, %ecx\n shl $16, %ecx\n or %ecx, %eax", VALUE(0x33 << 16 | 1),
      .before = enter_user, .when = is_intel)
 CASE("swapgs.swaps", "SWAPGS exchanges GS's base and KERNEL_GS_BASE", "SDM 2, SWAPGS", L0,
      "mov $0xc0000102, %ecx\n mov $0x1234, %eax\n xor %edx, %edx\n wrmsr\n swapgs\n mov $0xc0000101, %ecx",

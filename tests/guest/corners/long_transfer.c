@@ -195,7 +195,7 @@ CASE("retf64.inner", "to an inner ring #GP(selector)", "SDM 2, RET", L3, "push $
 CASE("retf64.ss-dpl", "SS's DPL must be CS's RPL: #GP(SS)", "SDM 2, RET", L0,
      "push $S_T1+3\n push $STACK_TOP\n push $S_UCS64\n push $A_CODE", "lretq", GP(S_T1), .t1 = DATA32(0))
 CASE("retf64.32", "a 32-bit one pops doublewords", "SDM 2, RET", L0,
-     "lea 1f(%rip), %rax\n sub $8, %rsp\n mov %eax, (%rsp)\n movl $S_CS64, 4(%rsp)", "lret\n 1: mov %rsp, %rax",
+     "lea 1f(%rip), %rax\n sub $8, %rsp\n mov %eax, (%rsp)\n movl $S_CS64, 4(%rsp)", "lretl\n 1: mov %rsp, %rax",
      VALUE(STACK_TOP))
 
 /* --- interrupts and IRET --- */
@@ -413,7 +413,7 @@ CASE("iret64.32", "IRETD pops doublewords, SS and ESP too", "SDM 2, IRET", L0,
      "lea 1f(%rip), %rax\n sub $24, %rsp\n mov %eax, (%rsp)\n movl $S_CS64, 4(%rsp)\n movl $2, 8(%rsp)\n movl "
      "$STACK_TOP, 12(%rsp)\n"
      "movl $S_DS64, 16(%rsp)",
-     "iret\n 1: mov %rsp, %rax", VALUE(STACK_TOP))
+     "iretl\n 1: mov %rsp, %rax", VALUE(STACK_TOP))
 CASE("iret64.16", "IRETW pops words", "SDM 2, IRET", L0,
      "sub $16, %rsp\n movw $0x1000, (%rsp)\n movw $S_T1, 2(%rsp)\n movw $2, 4(%rsp)\n movw $0x500, 6(%rsp)\n movw "
      "$S_DS64, 8(%rsp)",

@@ -242,7 +242,7 @@ AD("cmpxchg", "CMPXCHG that does not exchange writes", L3, "mov $1, %eax\n cmpxc
 AD("cmpxchg8b", "CMPXCHG8B too", L3, "mov $1, %eax\n cmpxchg8b (%rbx)", hole_ad)
 AD("cmpxchg16b", "CMPXCHG16B too", L3, "mov $1, %eax\n lock cmpxchg16b (%rbx)", hole_ad)
 AD("xchg", "XCHG writes", L3, "xchg %eax, (%rbx)", hole_ad)
-AD("bt", "BT reads", L3, "bt $1, (%rbx)", hole_a)
+AD("bt", "BT reads", L3, "btl $1, (%rbx)", hole_a)
 AD("bts", "BTS writes", L3, "btsl $1, (%rbx)", hole_ad)
 AD("push", "PUSH", L3, "lea 0x100(%rbx), %rsp\n push %rax\n mov $STACK_TOP, %esp", hole_ad)
 AD("pop", "POP reads", L3, "lea 0x100(%rbx), %rsp\n pop %rax\n mov $STACK_TOP, %esp", hole_a)
