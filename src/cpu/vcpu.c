@@ -299,8 +299,7 @@ void vcpu_flush_all(VcpuGroup *group, Vcpu *self)
         waiting |= cpu->inside && cpu != me;
     }
 
-    /* Also with nobody to wait for: an earlier flush may be waiting for this one, which may flush again and again. */
-    bool was_inside = me && me->inside;
+    bool was_inside = waiting && me && me->inside;
     if (was_inside) {
         set_outside(me);
     }

@@ -128,7 +128,7 @@ void vcpu_exclusive_end(VcpuGroup *group, Vcpu *self);
 
 /* Asks every vCPU but `self` to drop cached host addresses and waits until each has left guest code once or is
  * outside. The machine lock may be held. With NULL on the thread of a vCPU that is inside, that one is asked as well
- * and drops them before its next access. Meanwhile, the caller's own vCPU counts as outside. */
+ * and drops them before its next access. While waiting, the caller's own vCPU counts as outside. */
 void vcpu_flush_all(VcpuGroup *group, Vcpu *self);
 
 #endif

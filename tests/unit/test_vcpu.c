@@ -236,36 +236,6 @@ static void test_late(void)
     world_free(w);
 }
 
-/* Who flushes again and again from inside, with nobody to wait for, holds up no other flush. */
-static gpointer flush_once(gpointer data)
-{
-    World *w = data;
-    vcpu_enter(&w->cpus[1]);
-    vcpu_flush_all(w->group, &w->cpus[1]);
-    g_atomic_int_set(&w->stop, true);
-    vcpu_leave(&w->cpus[1]);
-    return NULL;
-}
-
-static void test_again(void)
-{
-    World *w = world_new();
-
-    vcpu_enter(&w->cpus[0]);
-    GThread *once = g_thread_new("flush", flush_once, w);
-    while (!(vcpu_requests(&w->cpus[0]) & VCPU_REQUEST_FLUSH)) {
-        g_usleep(100);
-    }
-    for (unsigned i = 0; i < 5000 && !g_atomic_int_get(&w->stop); i++) {
-        vcpu_flush_all(w->group, &w->cpus[0]);
-        g_usleep(1000);
-    }
-    g_assert_true(g_atomic_int_get(&w->stop));
-    vcpu_leave(&w->cpus[0]);
-    g_thread_join(once);
-    world_free(w);
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -273,6 +243,5 @@ int main(int argc, char **argv)
     g_test_add_func("/vcpu/flush-and-work", test_flush_and_work);
     g_test_add_func("/vcpu/mutual", test_mutual);
     g_test_add_func("/vcpu/late", test_late);
-    g_test_add_func("/vcpu/again", test_again);
     return g_test_run();
 }
