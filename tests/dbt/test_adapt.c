@@ -106,11 +106,27 @@ static void test_across(Fixture *f, gconstpointer unused)
     g_assert_cmpuint(counter(f, "slow-access"), <, TIMES / 10);
 }
 
+/* The memory for code is full when a unit needs its variant without groups: the unit itself is still found. */
+static void test_full(Fixture *f, gconstpointer unused)
+{
+    /* mov [rbx], rcx; mov [rbx + 8], rcx; hlt */
+    static const uint8_t two_stores[] = { 0x48, 0x89, 0x0b, 0x48, 0x89, 0x4b, 0x08, 0xf4 };
+    guest_poke(f->guest, GUEST_CODE, two_stores, sizeof two_stores);
+    run(f, GUEST_CODE, GUEST_DATA, 5);
+    f->dbt->full = true;
+    run(f, GUEST_CODE, GUEST_DATA + PAGE - 8, 7);
+    g_assert_cmpuint(f->guest->host[GUEST_DATA + PAGE - 8], ==, 7);
+    g_assert_cmpuint(f->guest->host[GUEST_DATA + PAGE], ==, 7);
+    g_assert_false(f->dbt->full);
+    g_assert_cmpuint(counter(f, "emptied"), ==, 1);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add("/dbt/adapt/beside", Fixture, NULL, setup, test_beside, teardown);
     g_test_add("/dbt/adapt/over", Fixture, NULL, setup, test_over, teardown);
     g_test_add("/dbt/adapt/across", Fixture, NULL, setup, test_across, teardown);
+    g_test_add("/dbt/adapt/full", Fixture, NULL, setup, test_full, teardown);
     return g_test_run();
 }

@@ -714,6 +714,11 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
             over = round == X86_ROUND_EXIT;
             continue;
         }
+        /* Also when there is a unit here: it may lead to one that has found no room. */
+        if (__atomic_load_n(&f->dbt->full, __ATOMIC_RELAXED)) {
+            x86_park(cpu);
+            dbt_make_room(f);
+        }
         if (cpu->tlb->changes.any) {
             dbt_sync_flush(f);
         }
@@ -728,9 +733,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
             DbtUnit *u = dbt_next_unit(f, GROUPS_WIDE, NULL);
             if (!u) {
                 x86_park(cpu);
-                if (f->dbt->full) {
-                    dbt_make_room(f);
-                } else {
+                if (!f->dbt->full) {
                     f->calls.executor++;
                     x86_run_one(cpu);
                 }

@@ -122,7 +122,7 @@ void x86_run_begin(X86Cpu *cpu, bool one_insn)
     cpu->insn        = NULL;
     cpu->exit_wanted = 0;
     c->current       = NULL;
-    c->attention     = 0;
+    c->attention     = cpu->tlb->breakpoints_hit ? ATTENTION_TRAP : 0; /* a trap that is due keeps RF */
     c->one_insn      = one_insn;
     x86_tlb_select(cpu);
     x86_update_attention(cpu);
