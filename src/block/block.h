@@ -156,8 +156,8 @@ typedef struct BlockHost {
     void (*stop)(void *opaque, const char *drive, BlockOp op, int error);
 } BlockHost;
 
-/* `host` is copied. */
-BlockHub *block_hub_new(Loop *loop, const BlockHost *host);
+/* `host` is copied. NULL on error. */
+BlockHub *block_hub_new(Loop *loop, const BlockHost *host, Error *err);
 
 /* Every user is detached. Flushes and closes all nodes and ends the threads. NULL is fine. */
 void block_hub_free(BlockHub *hub);
