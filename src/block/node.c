@@ -122,6 +122,11 @@ BlockNode *block_find_node(BlockHub *hub, const char *name)
     return n;
 }
 
+const char *block_node_name(const BlockNode *n)
+{
+    return n->name;
+}
+
 BlockNode *block_node_ref(BlockNode *n)
 {
     n->refs++;
