@@ -44,9 +44,10 @@ static uint32_t draw(uint32_t *state, uint32_t below)
 /* At the beginning, at the end, or anywhere. */
 static uint64_t draw_offset(uint32_t *state, uint64_t sectors)
 {
+    uint32_t some = (uint32_t)MIN(sectors, 64);
     switch (draw(state, 3)) {
-    case 0: return draw(state, (uint32_t)MIN(sectors, 64));
-    case 1: return sectors - 1 - draw(state, (uint32_t)MIN(sectors, 64));
+    case 0: return draw(state, some);
+    case 1: return sectors - 1 - draw(state, some);
     default: return ((uint64_t)draw(state, UINT32_MAX) << 20 ^ draw(state, UINT32_MAX)) % sectors;
     }
 }
@@ -57,7 +58,8 @@ static void use(BlockNode *n, uint32_t state)
     uint64_t       sectors = n->size / BLOCK_SECTOR;
     for (unsigned i = 0; i < REQUESTS && sectors; i++) {
         uint64_t offset = draw_offset(&state, sectors) * BLOCK_SECTOR;
-        size_t   len    = (size_t)MIN((1 + draw(&state, LARGEST / BLOCK_SECTOR - 1)) * BLOCK_SECTOR, n->size - offset);
+        size_t   len    = (1 + draw(&state, LARGEST / BLOCK_SECTOR - 1)) * BLOCK_SECTOR;
+        len             = (size_t)MIN(len, n->size - offset);
         switch (draw(&state, 6)) {
         case 0:
             if (!block_node_read(n, offset, buf, len) && !block_node_read(n, offset, again, len)) {
