@@ -89,6 +89,15 @@ static char *find_holder(int fd, off_t byte)
     return g_strdup("another process");
 }
 
+void image_unlock(int fd)
+{
+    struct flock l;
+    for (off_t byte = BYTE_DOES; byte < BYTE_DOES + N_BITS; byte++) {
+        set_lock(fd, F_OFD_SETLK, F_UNLCK, byte, &l);
+        set_lock(fd, F_OFD_SETLK, F_UNLCK, byte - BYTE_DOES + BYTE_REFUSES, &l);
+    }
+}
+
 bool image_lock(int fd, unsigned does, unsigned bears, bool must, Error *err)
 {
     struct flock l;
