@@ -49,6 +49,12 @@ static const Field file_options[] = {
 static bool refuse_open(FileNode *f, int code, int flags, Error *err)
 {
     const char *path = f->filename;
+    if (g_str_has_prefix(path, "/dev/fdset/") && (code == ENOENT || code == EACCES)) {
+        return error_set(err,
+                         code == ENOENT ? "'%s': there is no such set of descriptors (-add-fd makes them)"
+                                        : "'%s': no descriptor of the set is open for what is asked for",
+                         path);
+    }
     if (code == ENOENT) {
         g_autofree char *folder = g_path_get_dirname(path);
         return g_file_test(folder, G_FILE_TEST_IS_DIR)
@@ -107,6 +113,16 @@ static bool open_fd(FileNode *f, Error *err)
     n->writable      = !n->o.read_only && !n->o.auto_read_only;
     flags |= n->writable ? O_RDWR : O_RDONLY;
     f->fd = host->open(host->opaque, f->filename, flags, 0);
+    if (f->fd < 0 && errno == EACCES && n->o.auto_read_only &&
+        !n->o.read_only) { /* a descriptor that was handed down */
+        int fd = host->open(host->opaque, f->filename, (flags & ~O_ACCMODE) | O_RDWR, 0);
+        if (fd >= 0) {
+            f->fd       = fd;
+            n->writable = true;
+            return true;
+        }
+        errno = EACCES;
+    }
     return f->fd >= 0 || refuse_open(f, errno, flags, err);
 }
 
@@ -164,6 +180,7 @@ static bool host_device_open(BlockNode *n, Error *err)
 static void file_close(BlockNode *n)
 {
     FileNode *f = (FileNode *)n;
+    image_unlock(f->fd); /* others may have what was opened, too */
     close(f->fd);
     if (f->buffered_fd >= 0) {
         close(f->buffered_fd);

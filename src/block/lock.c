@@ -119,9 +119,8 @@ bool image_lock(int fd, unsigned does, unsigned bears, bool must, Error *err)
         }
         g_autofree char *who = find_holder(fd, byte);
         const char      *how = i < N_BITS ? (bit == IMAGE_READ ? "in use" : "locked for writing") : "kept from writers";
-        return error_set(err, "the image is %s by %s; wait for it%s", how, who,
-                         does & IMAGE_WRITE ? ", or open it with read-only=on,force-share=on"
-                                            : ", or open it with force-share=on too");
+        return error_set(err, "the image is %s by %s; wait for it, or open it with read-only=on,force-share=on", how,
+                         who);
     }
     return true;
 }
