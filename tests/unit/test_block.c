@@ -1,0 +1,1 @@
+/* The block layer: raw files, requests, drives, locks. */
