@@ -160,6 +160,14 @@ static void forget_command(IdeChannel *c)
     c->phase = IDE_IDLE;
 }
 
+void ide_forget(IdeDrive *d)
+{
+    IdeChannel *c = d->channel;
+    if (c->phase != IDE_IDLE && active_drive(c) == d) {
+        forget_command(c);
+    }
+}
+
 static void mark_busy(IdeChannel *c)
 {
     for (unsigned n = 0; n < IDE_DRIVES; n++) {
@@ -205,9 +213,7 @@ void ide_drive_reset(Device *dev, ResetKind kind)
 {
     IdeDrive   *d = (IdeDrive *)dev;
     IdeChannel *c = d->channel;
-    if (c->phase != IDE_IDLE && active_drive(c) == d) {
-        forget_command(c);
-    }
+    ide_forget(d);
     reset_drive(d, true);
     memset(d->features, 0, sizeof d->features);
     d->count[1] = d->lba_low[1] = d->lba_mid[1] = d->lba_high[1] = 0;
@@ -220,9 +226,7 @@ void ide_drive_reset(Device *dev, ResetKind kind)
 /* DEVICE RESET, the packet command: one drive alone, at any time. */
 static void reset_packet_drive(IdeChannel *c, IdeDrive *d)
 {
-    if (c->phase != IDE_IDLE && active_drive(c) == d) {
-        forget_command(c);
-    }
+    ide_forget(d);
     set_interrupt(c, false);
     if (c->stale) {
         c->reset_due = true;
@@ -431,14 +435,14 @@ static bool bus_plug(Bus *bus, Device *dev, Error *err)
 {
     IdeChannel *c    = bus->data;
     IdeDrive   *d    = (IdeDrive *)dev;
-    unsigned    unit = d->unit >= 0 ? (unsigned)d->unit : c->drives[0] ? 1 : 0;
+    unsigned    unit = d->unit != UINT32_MAX ? d->unit : c->drives[0] ? 1 : 0;
     if (unit >= IDE_DRIVES) {
         return error_set(err, "unit=%u: bus '%s' has the units 0 and 1", unit, bus->name);
     }
     if (c->drives[unit]) {
         return error_set(err, "unit %u of bus '%s' is taken", unit, bus->name);
     }
-    d->unit         = (int32_t)unit;
+    d->unit         = unit;
     d->channel      = c;
     c->drives[unit] = d;
     return true;
@@ -448,9 +452,7 @@ static void bus_unplug(Bus *bus, Device *dev)
 {
     IdeChannel *c = bus->data;
     IdeDrive   *d = (IdeDrive *)dev;
-    if (c->phase != IDE_IDLE && active_drive(c) == d) {
-        forget_command(c);
-    }
+    ide_forget(d);
     c->drives[d->unit] = NULL;
 }
 

@@ -14,6 +14,7 @@
 #ifndef QUERN_DEVICES_STORAGE_IDE_H
 #define QUERN_DEVICES_STORAGE_IDE_H
 
+#include "block/block.h"
 #include "devices/device.h"
 #include "devices/storage/ata.h"
 
@@ -42,11 +43,25 @@ typedef struct IdeDriveKind {
     void (*reset)(IdeDrive *d, bool power_on); /* settings of its own */
 } IdeDriveKind;
 
-/* Registers of a drive; those of two bytes keep what was written before (HOB). */
 struct IdeDrive {
-    Device      dev;
-    IdeChannel *channel; /* while it is plugged in */
-    int32_t     unit;    /* property; -1: the first place that is free */
+    Device       dev;
+    IdeChannel  *channel; /* while it is plugged in */
+    BlockUser    user;
+    BlockRequest request; /* while the channel is in_flight for this drive */
+
+    /* Properties. */
+    uint32_t  unit; /* UINT32_MAX: the first place that is free */
+    char     *drive, *serial, *model, *ver;
+    uint64_t  wwn; /* 0: none */
+    int32_t   bootindex;
+    OnOffAuto write_cache;
+    uint64_t  logical_block_size, physical_block_size; /* 0: 512 */
+    int       rerror, werror;                          /* BlockOnError; "auto": the drive's */
+    bool      absent_flag;
+    int       absent_choice;
+    uint64_t  absent_number, discard_granularity;
+
+    /* Registers; those of two bytes keep what was written before (HOB). */
     uint8_t     features[2], count[2], lba_low[2], lba_mid[2], lba_high[2]; /* [0] current, [1] previous */
     uint8_t     device; /* LBA and head bits */
     uint8_t     error, status;
@@ -96,10 +111,27 @@ static inline const IdeDriveKind *ide_drive_kind(const IdeDrive *d)
     return device_type(&d->dev)->bus_info;
 }
 
-extern const Field ide_drive_state[];
+/* For the tables of drives (ide_drive.c). DeviceType.reset is ide_drive_reset. */
+extern const Field ide_drive_properties[], ide_drive_state[];
+void               ide_drive_reset(Device *dev, ResetKind kind);
+
+/* In realize and unrealize: connects the block layer's drive. `model` is what the guest sees unless model= says
+ * otherwise. */
+bool ide_drive_attach(IdeDrive *d, BlockAccess access, const char *model, Error *err);
+void ide_drive_detach(IdeDrive *d);
+
+/* Requests of the medium, with the channel's buffer; step() with IDE_WORK follows. What lies outside the medium fails
+ * at once: false, and no request was made. */
+bool ide_drive_read(IdeDrive *d, uint64_t offset, uint32_t size);
+bool ide_drive_write(IdeDrive *d, uint64_t offset, uint32_t size, bool fua);
+void ide_drive_flush(IdeDrive *d);
+
+/* A string of IDENTIFY's: `words` words, filled up with spaces, characters of each word swapped. */
+void ide_put_string(uint8_t *identify, unsigned word, unsigned words, const char *text);
 
 /* A command is over: registers say how, INTRQ is raised. `error` is the error register: 0 for success. */
 void ide_complete(IdeDrive *d, uint8_t error);
+void ide_rest(IdeDrive *d); /* the same without an interrupt, and successfully */
 static inline void ide_abort(IdeDrive *d)
 {
     ide_complete(d, ATA_ABRT);
@@ -113,10 +145,11 @@ void ide_next_block(IdeDrive *d, uint32_t block, bool interrupt);
 /* Moves buffer[0, len) by the bus master; step() when all has gone through. */
 void ide_transfer(IdeDrive *d, IdePhase dma, uint32_t len);
 
-/* Around block requests: begin marks the buffer as taken; the request's callback calls end, which calls step() unless
- * the command has been forgotten meanwhile. */
+/* Around block requests (ide_drive.c): begin marks the buffer as taken; the request's callback calls end, which calls
+ * step() unless the command has been forgotten meanwhile. forget is for a drive that goes. */
 void ide_request_begin(IdeDrive *d);
 void ide_request_end(IdeChannel *c, int error);
+void ide_forget(IdeDrive *d);
 
 /* Puts the signature into the registers, with the code of the diagnostic: 1 is good. */
 void ide_set_signature(IdeDrive *d);

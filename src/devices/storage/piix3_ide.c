@@ -9,6 +9,8 @@
 
 #include "devices/storage/bmdma.h"
 
+#include <string.h>
+
 enum { N_CHANNELS = 2, SIDETIM = 0x44, BMIBA = 4 /* BAR */, BMIBA_SIZE = 16, BMDMA_SIZE = 8 };
 
 static const struct {
