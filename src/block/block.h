@@ -17,7 +17,7 @@
 #ifndef QUERN_BLOCK_BLOCK_H
 #define QUERN_BLOCK_BLOCK_H
 
-#include "base/json.h"
+#include "desc/field.h"
 #include "loop/loop.h"
 
 #include <sys/uio.h>
@@ -134,6 +134,8 @@ typedef struct Drive {
     BlockOnError   on_read_error, on_write_error;
     BlockUser     *user; /* the device that has it; NULL: none yet */
 } Drive;
+
+extern const Field drive_options[]; /* keys of -drive that are no node's */
 
 /* Adds what one -drive describes. */
 Drive *drive_add(BlockHub *hub, const Json *options, bool lenient, Error *err);

@@ -43,7 +43,7 @@ typedef struct DriveOptions {
 #define UNBUILT_NUMBER(option, text)                                                                                   \
     FIELD(DriveOptions, absent_number, option, .size_unit = 1, .unsupported = true, .help = text)
 
-static const Field drive_options[] = {
+const Field drive_options[] = {
     FIELD(DriveOptions, id, "id", .help = "name of the drive"),
     FIELD(DriveOptions, interface, "if", .names = drive_interface_names, .help = "what it is connected to"),
     FIELD(DriveOptions, bus, "bus", .min = 0, .max = 255, .has_offset = 1 + offsetof(DriveOptions, has_bus),

@@ -10,7 +10,6 @@
 #define QUERN_BLOCK_DRIVER_H
 
 #include "block/block.h"
-#include "desc/field.h"
 
 #include <stdatomic.h>
 

@@ -10,6 +10,7 @@
 #include "cli/choose.h"
 #include "cli/confine.h"
 #include "cli/daemon.h"
+#include "cli/disks.h"
 #include "cli/mons.h"
 #include "debug/gdbstub.h"
 #include "debug/qtest.h"
@@ -709,10 +710,11 @@ static bool build(Start *s, Error *err)
             false; /* it would be the folder of somebody who is gone before the file is complete */
     }
     return configure(s, type, err) && choose_accel(s->cli, s->machine, confine_wants_cpu_pm(s->confine), err) &&
-           make_chardevs(s, err) && make_audiodevs(s, err) && make_all_ports(s, err) &&
+           make_chardevs(s, err) && make_audiodevs(s, err) && disks_make(s->cli, s->machine, err) &&
+           make_all_ports(s, err) &&
            (s->monitors = mons_make(s->cli, s->machine, s->with_monitor, err)) && add_globals(s, err) &&
            add_objects(s, err) && wait_for_orders(s) && machine_build(s->machine, err) && add_devices(s, err) &&
-           machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
+           drives_check_used(s->machine->block, err) && machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
 }
 
 int start_machine(const Cli *cli)

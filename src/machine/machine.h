@@ -134,7 +134,8 @@ typedef enum RunState {
     RUN_STATE_SHUTDOWN,
     RUN_STATE_GUEST_PANICKED,
     RUN_STATE_WATCHDOG,
-    RUN_STATE_INTERNAL_ERROR
+    RUN_STATE_INTERNAL_ERROR,
+    RUN_STATE_IO_ERROR
 } RunState;
 
 /* Hears of every change of the run state. Embedded in its owner. */
@@ -165,6 +166,8 @@ struct Machine {
     MachineConfig config;
     CharHub      *chars;
     AudioHub     *audio;
+    BlockHub     *block;
+    struct Storage *storage; /* storage.c */
     Accel        *accel;
     ApicBus      *apic_bus;
     GPtrArray    *cpus; /* X86Cpu *: those that are there, by index */
@@ -267,6 +270,10 @@ void    machine_remove_cpu(Machine *m, X86Cpu *cpu);
 
 /* The vCPU of an index; NULL: it is not there. */
 X86Cpu *machine_cpu(const Machine *m, int64_t index);
+
+/* The block layer (storage.c). */
+bool machine_make_storage(Machine *m, Error *err);
+void machine_free_storage(Machine *m);
 
 /* Main RAM, from the backends that the command line names or one of our own (mainram.c). */
 bool machine_make_ram(Machine *m, Error *err);
