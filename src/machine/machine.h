@@ -88,7 +88,7 @@ typedef struct MachineConfig {
     Chardev       *parallel[3];
     bool           parallel_present[3];
     Chardev       *debugcon; /* -debugcon */
-    bool           no_defaults;
+    bool           no_defaults, no_default_cd;
     RebootAction   reboot_action;
     ShutdownAction shutdown_action;
     PanicAction    panic_action;

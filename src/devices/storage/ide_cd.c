@@ -154,7 +154,7 @@ static void identify(IdeCd *cd)
         uint16_t value;
     } constants[] = {
         { 0, DRIVE_IS_PACKET_CD },                   /* removable, packets of 12 bytes within 50 us */
-        { 20, 3 },  { 21, IDE_BUFFER / IDE_SECTOR }, /* buffer */
+        { 20, 3 },  { 21, 512 }, /* buffer */
         { 22, 4 },  { 48, 1 },                       /* double words by PIO */
         { 49, 0x0300 },                              /* LBA, DMA */
         { 53, 7 },                                   /* words 54 to 58, 64 to 70 and 88 are valid */

@@ -17,7 +17,7 @@ static const struct {
     { 0, 0x0040 },                              /* fixed drive */
     { 5, IDE_SECTOR },                          /* bytes of a sector */
     { 20, 3 },                                  /* dual-ported buffer with read cache */
-    { 21, IDE_BUFFER / IDE_SECTOR },            /* its size */
+    { 21, 512 },                                /* its size in sectors */
     { 22, 4 },                                  /* bytes of ECC */
     { 47, 0x8000 | DISK_MULTIPLE },
     { 48, 1 },                                  /* double words by PIO */
