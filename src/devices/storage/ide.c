@@ -71,24 +71,29 @@ static void step(IdeChannel *c, int error)
     ide_drive_kind(d)->step(d, phase, error);
 }
 
-void ide_offer(IdeDrive *d, IdePhase pio, uint32_t len, uint32_t block, bool interrupt)
+static void offer_block(IdeDrive *d, IdePhase pio, uint32_t block, bool interrupt)
 {
     IdeChannel *c = d->channel;
-    g_assert(len && block && len <= IDE_BUFFER);
-    c->phase = pio;
-    c->pos   = 0;
-    c->end   = len;
-    ide_next_block(d, block, interrupt);
-}
-
-void ide_next_block(IdeDrive *d, uint32_t block, bool interrupt)
-{
-    IdeChannel *c = d->channel;
+    c->phase      = pio;
     c->block_end  = c->pos + MIN(block, c->end - c->pos);
     d->status     = STATUS_READY | ATA_DRQ;
     if (interrupt) {
         set_interrupt(c, true);
     }
+}
+
+void ide_offer(IdeDrive *d, IdePhase pio, uint32_t len, uint32_t block, bool interrupt)
+{
+    IdeChannel *c = d->channel;
+    g_assert(len && block && len <= IDE_BUFFER);
+    c->pos = 0;
+    c->end = len;
+    offer_block(d, pio, block, interrupt);
+}
+
+void ide_next_block(IdeDrive *d, uint32_t block)
+{
+    offer_block(d, IDE_PIO_IN, block, true);
 }
 
 void ide_transfer(IdeDrive *d, IdePhase dma, uint32_t len)

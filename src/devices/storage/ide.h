@@ -138,9 +138,10 @@ static inline void ide_abort(IdeDrive *d)
 }
 
 /* Offers buffer[0, len) to the host, or as much to be written: the first `block` bytes with this DRQ. With `interrupt`
- * INTRQ is raised. step() follows when the block has been transferred; ide_next_block() goes on in the same buffer. */
+ * INTRQ is raised. step() follows when the block has been transferred; ide_next_block() goes on in the same buffer, towards
+ * the host. */
 void ide_offer(IdeDrive *d, IdePhase pio, uint32_t len, uint32_t block, bool interrupt);
-void ide_next_block(IdeDrive *d, uint32_t block, bool interrupt);
+void ide_next_block(IdeDrive *d, uint32_t block);
 
 /* Moves buffer[0, len) by the bus master; step() when all has gone through. */
 void ide_transfer(IdeDrive *d, IdePhase dma, uint32_t len);

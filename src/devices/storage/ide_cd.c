@@ -108,7 +108,7 @@ static void cd_step(IdeDrive *d, IdePhase phase, int error)
     case IDE_PIO_OUT: run_packet(cd); break;
     case IDE_PIO_IN:
         if (c->pos < c->end) {
-            ide_next_block(d, note_block(cd, c->end - c->pos), true);
+            ide_next_block(d, note_block(cd, c->end - c->pos));
         } else {
             after_data(cd);
         }

@@ -231,7 +231,7 @@ static void after_pio_in(IdeDisk *disk)
     IdeDrive   *d = &disk->d;
     IdeChannel *c = d->channel;
     if (c->pos < c->end) {
-        ide_next_block(d, block_sectors(disk) * IDE_SECTOR, true);
+        ide_next_block(d, block_sectors(disk) * IDE_SECTOR);
         return;
     }
     if (!mover(disk)) { /* IDENTIFY, SMART */
