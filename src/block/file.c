@@ -31,6 +31,9 @@ typedef struct FileNode {
     int       buffered_fd; /* with cache.direct: the same file through the page cache; -1: none */
     bool      device;
     bool      cannot_punch, cannot_zero; /* racy, and harmless */
+    /* Writes that were done, and how many of them the last flush has made durable. */
+    _Atomic uint64_t written, flushed;
+    _Atomic bool     lost; /* the kernel has thrown pages away that it could not write, and says so only once */
 } FileNode;
 
 static const Field file_options[] = {
@@ -276,6 +279,7 @@ static int file_write(BlockNode *n, uint64_t offset, const void *buf, size_t len
     if (!error) {
         grow(n, offset + len);
     }
+    f->written++;
     return error;
 }
 
@@ -303,6 +307,7 @@ static int transfer(BlockNode *n, uint64_t offset, const struct iovec *iov, unsi
         if (skip == iov_total(iov, n_iov)) {
             if (write) {
                 grow(n, offset + skip);
+                f->written++;
             }
             return 0;
         }
@@ -332,7 +337,18 @@ static int file_writev(BlockNode *n, uint64_t offset, const struct iovec *iov, u
 
 static int file_flush(BlockNode *n)
 {
-    return fdatasync(((FileNode *)n)->fd) < 0 ? errno : 0;
+    FileNode *f   = (FileNode *)n;
+    uint64_t  now = f->written, before = f->flushed;
+    if (before >= now || f->lost) {
+        return f->lost ? EIO : 0;
+    }
+    if (fdatasync(f->fd) < 0) {
+        f->lost |= errno == EIO && !n->o.direct;
+        return errno;
+    }
+    while (before < now && !atomic_compare_exchange_weak(&f->flushed, &before, now)) {
+    }
+    return 0;
 }
 
 static int allocate(FileNode *f, int mode, uint64_t offset, uint64_t len)
@@ -359,6 +375,7 @@ static int file_zero(BlockNode *n, uint64_t offset, uint64_t len, bool unmap)
             grow(n, offset + len);
         }
     }
+    f->written++;
     return error == EOPNOTSUPP || error == ENODEV || error == EINVAL || error == EPERM ? ENOTSUP : error;
 }
 
@@ -370,6 +387,7 @@ static int file_discard(BlockNode *n, uint64_t offset, uint64_t len)
     }
     int error       = allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
     f->cannot_punch = error == EOPNOTSUPP || error == ENODEV;
+    f->written++;
     return error == EOPNOTSUPP || error == ENODEV || error == EINVAL || error == EPERM ? 0 : error;
 }
 

@@ -23,9 +23,9 @@ static int set_lock(int fd, int command, short type, off_t byte, struct flock *l
     return fcntl(fd, command, l) < 0 ? errno : 0;
 }
 
-/* Has the process `pid` a lock on byte `byte` of the file? /proc/PID/fdinfo/FD shows those of an open file as
- * "lock: 1: OFDLCK ADVISORY  READ PID MAJOR:MINOR:INODE START END". */
-static bool holds_lock(const char *pid, const struct stat *file, off_t byte)
+/* Has the process `pid` a lock on byte `byte` of the file, by another descriptor than `but`? /proc/PID/fdinfo/FD shows
+ * those of an open file as "lock: 1: OFDLCK ADVISORY  READ PID MAJOR:MINOR:INODE START END". */
+static bool holds_lock(const char *pid, int but, const struct stat *file, off_t byte)
 {
     g_autofree char *fds = g_strdup_printf("/proc/%s/fd", pid);
     g_autoptr(GDir) dir  = g_dir_open(fds, 0, NULL);
@@ -33,7 +33,7 @@ static bool holds_lock(const char *pid, const struct stat *file, off_t byte)
     while (dir && (fd = g_dir_read_name(dir))) {
         g_autofree char *link = g_strdup_printf("/proc/%s/fd/%s", pid, fd);
         struct stat      st;
-        if (stat(link, &st) < 0 || st.st_dev != file->st_dev || st.st_ino != file->st_ino) {
+        if (atoi(fd) == but || stat(link, &st) < 0 || st.st_dev != file->st_dev || st.st_ino != file->st_ino) {
             continue;
         }
         g_autofree char *path = g_strdup_printf("/proc/%s/fdinfo/%s", pid, fd);
@@ -69,10 +69,10 @@ static char *find_holder(int fd, off_t byte)
         return g_strdup("another process");
     }
     while (proc && (pid = g_dir_read_name(proc))) {
-        if (!isdigit((unsigned char)*pid) || !holds_lock(pid, &file, byte)) {
+        if (!isdigit((unsigned char)*pid) || !holds_lock(pid, atoi(pid) == getpid() ? fd : -1, &file, byte)) {
             continue;
         }
-        if (atoll(pid) == getpid()) {
+        if (atoi(pid) == getpid()) {
             return g_strdup("this program itself, in another node");
         }
         g_autofree char *path = g_strdup_printf("/proc/%s/cmdline", pid);

@@ -260,7 +260,7 @@ static BlockNode *open_child(BlockNode *n, const char *key, const Json *value, b
     } else if (value->kind == JSON_OBJECT) {
         child = block_open(n->hub, value, lenient, n, backing, err);
         if (!child) {
-            error_prefix(err, "%s.", key);
+            error_prefix(err, "%s: ", key);
             return NULL;
         }
     } else {

@@ -7,6 +7,7 @@
 #include "base/text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -397,18 +398,20 @@ static void test_lock_holder(BlockRig *rig, gconstpointer unused)
         return;
     }
     g_autofree char *words = g_strdup_printf("the image is locked for writing by process %d (qemu-io", (int)pid);
-    bool             seen  = false;
-    for (unsigned i = 0; i < 500 && !seen; i++) {
-        g_auto(Error) err = {};
-        BlockNode *n      = add_node(rig, "driver=file,node-name=n,filename=%s/a.img", &err);
-        seen              = !n && strstr(err.text, words);
-        if (n) {
-            block_remove_node(rig->hub, "n", &err);
-            g_usleep(10000);
-        }
+    struct flock     l     = { .l_type = F_UNLCK };
+    int              fd    = open(path, O_RDONLY);
+    for (unsigned i = 0; i < 1000 && l.l_type != F_RDLCK; i++) { /* until it has its locks */
+        g_usleep(10000);
+        l = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
+        g_assert_cmpint(fcntl(fd, F_OFD_GETLK, &l), ==, 0);
+    }
+    close(fd);
+    g_auto(Error) err = {};
+    BlockNode *n      = add_node(rig, "driver=file,node-name=n,filename=%s/a.img", &err);
+    if (n || !strstr(err.text, words)) {
+        g_error("'%s' is not in '%s'", words, n ? "no error" : err.text);
     }
     close(in); /* ends it */
-    g_assert_true(seen);
 }
 
 int main(int argc, char **argv)
