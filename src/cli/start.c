@@ -726,10 +726,10 @@ static bool build(Start *s, Error *err)
     }
     return configure(s, type, err) && choose_accel(s->cli, s->machine, confine_wants_cpu_pm(s->confine), err) &&
            make_chardevs(s, err) && make_audiodevs(s, err) && disks_make(s->cli, s->machine, err) &&
-           make_all_ports(s, err) &&
-           (s->monitors = mons_make(s->cli, s->machine, s->with_monitor, err)) && add_globals(s, err) &&
-           add_objects(s, err) && wait_for_orders(s) && machine_build(s->machine, err) && add_devices(s, err) &&
-           drives_check_used(s->machine->block, err) && machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
+           make_all_ports(s, err) && (s->monitors = mons_make(s->cli, s->machine, s->with_monitor, err)) &&
+           add_globals(s, err) && add_objects(s, err) && wait_for_orders(s) && machine_build(s->machine, err) &&
+           add_devices(s, err) && drives_check_used(s->machine->block, err) && machine_finish(s->machine, err) &&
+           make_debuggers(s, err) && write_pidfile(s, err);
 }
 
 int start_machine(const Cli *cli)

@@ -76,7 +76,8 @@ bool pc_refuse_drives(PcBoard *pc, Error *err)
     if (pc->machine->block) {
         drive_foreach(pc->machine->block, refuse_drive, &found);
     }
-    return !found || error_set_unsupported(err, "drive '%s': disks and CD-ROMs on this machine's AHCI controller", found->id);
+    return !found ||
+           error_set_unsupported(err, "drive '%s': disks and CD-ROMs on this machine's AHCI controller", found->id);
 }
 
 /* ---- What firmware hears ---- */
@@ -105,7 +106,7 @@ static void put_geometry(const PcBoard *pc, const IdeDisk *disk)
         0xff, /* no write precompensation */
         0xff,
         (uint8_t)(0xc0 | (disk->heads > 8 ? 8 : 0)), /* no retries */
-        (uint8_t)disk->cylinders, /* landing zone */
+        (uint8_t)disk->cylinders,                    /* landing zone */
         (uint8_t)(disk->cylinders >> 8),
         (uint8_t)disk->track,
     };

@@ -17,8 +17,8 @@ static bool make(PcBoard *pc, Error *err)
 /* Two channels; their buses are "ide.0" and "ide.1". */
 static bool make_rest(PcBoard *pc, Error *err)
 {
-    static const int64_t channels[][3] = { { 0x1f0, 0x3f6, 14 }, { 0x170, 0x376, 15 } };
-    static const char *const names[]   = { "iobase", "iobase2", "irq" };
+    static const int64_t     channels[][3] = { { 0x1f0, 0x3f6, 14 }, { 0x170, 0x376, 15 } };
+    static const char *const names[]       = { "iobase", "iobase2", "irq" };
     for (unsigned i = 0; i < G_N_ELEMENTS(channels); i++) {
         Device *ide = device_new(&pc->machine->platform, "isa-ide");
         bool    ok  = true;

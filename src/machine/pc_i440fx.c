@@ -9,7 +9,13 @@
 #include "devices/storage/piix3_ide.h"
 #include "machine/pc.h"
 
-enum { MAX_LOW_RAM = 0xe0000000u, BIG_LOW_RAM = 0xc0000000u, PMC_PAM0 = 0x59, PIRQRCA = 0x60, IDE_DEVFN = PCI_DEVFN(1, 1) };
+enum {
+    MAX_LOW_RAM = 0xe0000000u,
+    BIG_LOW_RAM = 0xc0000000u,
+    PMC_PAM0    = 0x59,
+    PIRQRCA     = 0x60,
+    IDE_DEVFN   = PCI_DEVFN(1, 1)
+};
 
 static bool make(PcBoard *pc, Error *err)
 {

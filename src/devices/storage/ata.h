@@ -109,20 +109,20 @@ enum {
 
 /* SET FEATURES: what the features register says. */
 enum {
-    ATA_SET_WRITE_CACHE    = 0x02,
-    ATA_SET_TRANSFER_MODE  = 0x03,
-    ATA_CLEAR_LOOK_AHEAD   = 0x55,
-    ATA_KEEP_ON_RESET      = 0x66, /* a software reset leaves settings alone */
-    ATA_CLEAR_WRITE_CACHE  = 0x82,
-    ATA_SET_LOOK_AHEAD     = 0xaa,
-    ATA_DEFAULTS_ON_RESET  = 0xcc,
-    ATA_MODE_PIO           = 0x00, /* upper five bits of the transfer mode */
-    ATA_MODE_PIO_FLOW      = 0x08,
-    ATA_MODE_MULTIWORD     = 0x20,
-    ATA_MODE_ULTRA         = 0x40,
-    ATA_MOST_PIO           = 4, /* modes that exist, as IDENTIFY says */
-    ATA_MOST_MULTIWORD     = 2,
-    ATA_MOST_ULTRA         = 5,
+    ATA_SET_WRITE_CACHE   = 0x02,
+    ATA_SET_TRANSFER_MODE = 0x03,
+    ATA_CLEAR_LOOK_AHEAD  = 0x55,
+    ATA_KEEP_ON_RESET     = 0x66, /* a software reset leaves settings alone */
+    ATA_CLEAR_WRITE_CACHE = 0x82,
+    ATA_SET_LOOK_AHEAD    = 0xaa,
+    ATA_DEFAULTS_ON_RESET = 0xcc,
+    ATA_MODE_PIO          = 0x00, /* upper five bits of the transfer mode */
+    ATA_MODE_PIO_FLOW     = 0x08,
+    ATA_MODE_MULTIWORD    = 0x20,
+    ATA_MODE_ULTRA        = 0x40,
+    ATA_MOST_PIO          = 4, /* modes that exist, as IDENTIFY says */
+    ATA_MOST_MULTIWORD    = 2,
+    ATA_MOST_ULTRA        = 5,
 };
 
 /* SMART: what the features register says. */

@@ -15,7 +15,7 @@ enum {
     BMIDTP  = 4, /* to 7 */
     N_PORTS = 8,
 
-    BMICOM_SSBM = 0x01, /* start */
+    BMICOM_SSBM  = 0x01, /* start */
     BMICOM_RWCON = 0x08, /* to memory */
 
     BMISTA_ACTIVE = 0x01,
@@ -30,7 +30,8 @@ enum {
 
 static bool fail(BmDma *bm, const char *what)
 {
-    log_print(bm->pci->dev.platform->log, LOG_GUEST_ERRORS, "%s: bus master: %s\n", device_type(&bm->pci->dev)->name, what);
+    log_print(bm->pci->dev.platform->log, LOG_GUEST_ERRORS, "%s: bus master: %s\n", device_type(&bm->pci->dev)->name,
+              what);
     bm->status = (uint8_t)((bm->status | BMISTA_ERROR) & ~BMISTA_ACTIVE);
     return false;
 }
@@ -85,8 +86,8 @@ void bmdma_note_interrupt(BmDma *bm)
 
 static void write_command(BmDma *bm, uint8_t value)
 {
-    bool was = bm->command & BMICOM_SSBM;
-    bool now = value & BMICOM_SSBM;
+    bool was    = bm->command & BMICOM_SSBM;
+    bool now    = value & BMICOM_SSBM;
     bm->command = value & (BMICOM_SSBM | BMICOM_RWCON);
     if (now && !was) {
         bm->status |= BMISTA_ACTIVE;
@@ -102,15 +103,15 @@ static void write_command(BmDma *bm, uint8_t value)
 
 static void write_status(BmDma *bm, uint8_t value)
 {
-    bm->status &= (uint8_t)~(value & (BMISTA_ERROR | BMISTA_INT));
+    bm->status &= (uint8_t) ~(value & (BMISTA_ERROR | BMISTA_INT));
     bm->status = (uint8_t)((bm->status & ~BMISTA_CAN) | (value & BMISTA_CAN));
 }
 
 static uint64_t ports_read(void *opaque, uint64_t offset, unsigned size)
 {
-    const BmDma *bm = opaque;
+    const BmDma *bm                 = opaque;
     uint8_t      registers[N_PORTS] = { [BMICOM] = bm->command, [BMISTA] = bm->status };
-    uint64_t     value = 0;
+    uint64_t     value              = 0;
     store_le32(registers + BMIDTP, bm->table);
     for (unsigned n = 0; n < size; n++) {
         value |= (uint64_t)registers[offset + n] << 8 * n;
@@ -159,8 +160,8 @@ void bmdma_reset(BmDma *bm)
 {
     bm->command = bm->status = 0;
     bm->table = bm->next = bm->addr = bm->left = 0;
-    bm->last   = false;
-    bm->budget = 0;
+    bm->last                                   = false;
+    bm->budget                                 = 0;
 }
 
 const Field bmdma_state[] = {

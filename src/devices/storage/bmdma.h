@@ -13,17 +13,17 @@ struct BmDma {
     Region      ports;
 
     uint8_t  command, status;
-    uint32_t table; /* descriptor table pointer */
-    uint32_t next;  /* descriptor */
+    uint32_t table;      /* descriptor table pointer */
+    uint32_t next;       /* descriptor */
     uint32_t addr, left; /* of the region at hand */
     bool     last;       /* it is the table's last */
     uint16_t budget;     /* descriptors that the table may still have */
 };
 
-void bmdma_init(BmDma *bm, PciDevice *pci, IdeChannel *channel, Region *bar, uint64_t offset);
-void bmdma_destroy(BmDma *bm);
-void bmdma_reset(BmDma *bm);
-bool bmdma_post_load(BmDma *bm, Error *err);
+void               bmdma_init(BmDma *bm, PciDevice *pci, IdeChannel *channel, Region *bar, uint64_t offset);
+void               bmdma_destroy(BmDma *bm);
+void               bmdma_reset(BmDma *bm);
+bool               bmdma_post_load(BmDma *bm, Error *err);
 extern const Field bmdma_state[];
 
 /* The channel's interrupt has risen. */

@@ -1,7 +1,6 @@
 /* An IDE channel. See ide.h.
- * Specification: ATA/ATAPI-6 (T13/1410D revision 3b): registers in chapter 7, protocols in chapter 9; when nobody or only
- * one drive is there, section 9.16.
- * Machine lock. */
+ * Specification: ATA/ATAPI-6 (T13/1410D revision 3b): registers in chapter 7, protocols in chapter 9; when nobody or
+ * only one drive is there, section 9.16. Machine lock. */
 
 #include "devices/storage/ide.h"
 
@@ -426,10 +425,9 @@ static void control_write(void *opaque, uint64_t offset, uint64_t value, unsigne
     update_irq(c, before);
 }
 
-static const IoOps command_ops = { .name   = "ide-command",
-                                   .access = IO_BYTE | IO_WORD | IO_LONG,
-                                   .read   = command_read,
-                                   .write  = command_write };
+static const IoOps command_ops = {
+    .name = "ide-command", .access = IO_BYTE | IO_WORD | IO_LONG, .read = command_read, .write = command_write
+};
 static const IoOps control_ops = {
     .name = "ide-control", .access = IO_BYTE, .read = control_read, .write = control_write
 };
@@ -543,9 +541,13 @@ bool ide_channel_post_load(IdeChannel *c, Error *err)
 }
 
 const Field ide_drive_state[] = {
-    FIELD_ARRAY(IdeDrive, features, "features"), FIELD_ARRAY(IdeDrive, count, "count"),
-    FIELD_ARRAY(IdeDrive, lba_low, "lba-low"),   FIELD_ARRAY(IdeDrive, lba_mid, "lba-mid"),
-    FIELD_ARRAY(IdeDrive, lba_high, "lba-high"), FIELD(IdeDrive, device, "device"),
-    FIELD(IdeDrive, error, "error"),             FIELD(IdeDrive, status, "status"),
+    FIELD_ARRAY(IdeDrive, features, "features"),
+    FIELD_ARRAY(IdeDrive, count, "count"),
+    FIELD_ARRAY(IdeDrive, lba_low, "lba-low"),
+    FIELD_ARRAY(IdeDrive, lba_mid, "lba-mid"),
+    FIELD_ARRAY(IdeDrive, lba_high, "lba-high"),
+    FIELD(IdeDrive, device, "device"),
+    FIELD(IdeDrive, error, "error"),
+    FIELD(IdeDrive, status, "status"),
     {},
 };

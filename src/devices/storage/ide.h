@@ -1,8 +1,8 @@
 /* An IDE channel: two places for drives, their registers as the host sees them, one transfer at a time.
  * Specification: ATA/ATAPI-6 (T13/1410D revision 3b), chapters 7 and 9.
  *
- * A controller embeds IdeChannels, connects their interrupt and, when it can, a bus master (bmdma.h). A drive is a Device
- * on the channel's bus with IdeDrive first in its struct and an IdeDriveKind in DeviceType.bus_info.
+ * A controller embeds IdeChannels, connects their interrupt and, when it can, a bus master (bmdma.h). A drive is a
+ * Device on the channel's bus with IdeDrive first in its struct and an IdeDriveKind in DeviceType.bus_info.
  *
  * A command goes on in steps: it submits a block request or offers data to the host, and its drive's `step` is called
  * when that is over; what to do next follows from registers and counters alone, so that all of it can be saved. The
@@ -26,11 +26,11 @@ enum { IDE_SECTOR = 512, IDE_BUFFER = 128 << 10, IDE_DRIVES = 2 };
 
 typedef enum IdePhase {
     IDE_IDLE,
-    IDE_WORK,     /* a block request is under way */
-    IDE_PIO_IN,   /* DRQ: the host reads */
-    IDE_PIO_OUT,  /* DRQ: the host writes */
-    IDE_DMA_IN,   /* to memory, as soon as the bus master runs */
-    IDE_DMA_OUT,  /* from memory */
+    IDE_WORK,    /* a block request is under way */
+    IDE_PIO_IN,  /* DRQ: the host reads */
+    IDE_PIO_OUT, /* DRQ: the host writes */
+    IDE_DMA_IN,  /* to memory, as soon as the bus master runs */
+    IDE_DMA_OUT, /* from memory */
     N_IDE_PHASES
 } IdePhase;
 
@@ -62,25 +62,25 @@ struct IdeDrive {
     uint64_t  absent_number, discard_granularity;
 
     /* Registers; those of two bytes keep what was written before (HOB). */
-    uint8_t     features[2], count[2], lba_low[2], lba_mid[2], lba_high[2]; /* [0] current, [1] previous */
-    uint8_t     device; /* LBA and head bits */
-    uint8_t     error, status;
+    uint8_t features[2], count[2], lba_low[2], lba_mid[2], lba_high[2]; /* [0] current, [1] previous */
+    uint8_t device;                                                     /* LBA and head bits */
+    uint8_t error, status;
 };
 
 struct IdeChannel {
-    Device  *owner;
-    Bus     *bus;
+    Device   *owner;
+    Bus      *bus;
     IdeDrive *drives[IDE_DRIVES];
-    BmDma   *dma; /* NULL: the controller has none */
-    IrqLine  irq;
-    Region   command_ports, control_port;
-    uint8_t  selected; /* 0, 1 */
-    uint8_t  control;  /* ATA_NIEN, ATA_SRST, ATA_HOB */
-    bool     interrupt; /* INTRQ, whatever nIEN says */
+    BmDma    *dma; /* NULL: the controller has none */
+    IrqLine   irq;
+    Region    command_ports, control_port;
+    uint8_t   selected;  /* 0, 1 */
+    uint8_t   control;   /* ATA_NIEN, ATA_SRST, ATA_HOB */
+    bool      interrupt; /* INTRQ, whatever nIEN says */
 
-    uint8_t  active;  /* drive whose command is under way, when phase is not IDE_IDLE */
-    uint8_t  command; /* that */
-    uint8_t  phase;   /* IdePhase */
+    uint8_t  active;              /* drive whose command is under way, when phase is not IDE_IDLE */
+    uint8_t  command;             /* that */
+    uint8_t  phase;               /* IdePhase */
     uint32_t pos, block_end, end; /* in buffer: next byte, end of what DRQ stands for, end of what is there */
 
     bool in_flight; /* a block request has the buffer */
@@ -93,12 +93,12 @@ struct IdeChannel {
 /* ---- For controllers ---- */
 
 /* Makes the bus ("ide.0" ... ) below `owner`; its regions are not mapped yet. */
-void ide_channel_init(IdeChannel *c, Device *owner, const char *bus, const IrqLine *irq, BmDma *dma);
-void ide_channel_destroy(IdeChannel *c); /* drives are gone by then */
-void ide_channel_map(IdeChannel *c, uint16_t command, uint16_t control);
-void ide_channel_unmap(IdeChannel *c);
-void ide_channel_reset(IdeChannel *c);   /* power-on */
-bool ide_channel_post_load(IdeChannel *c, Error *err);
+void               ide_channel_init(IdeChannel *c, Device *owner, const char *bus, const IrqLine *irq, BmDma *dma);
+void               ide_channel_destroy(IdeChannel *c); /* drives are gone by then */
+void               ide_channel_map(IdeChannel *c, uint16_t command, uint16_t control);
+void               ide_channel_unmap(IdeChannel *c);
+void               ide_channel_reset(IdeChannel *c); /* power-on */
+bool               ide_channel_post_load(IdeChannel *c, Error *err);
 extern const Field ide_channel_state[];
 
 /* The bus master was started: a transfer that waits for it goes on. */
@@ -130,16 +130,16 @@ void ide_drive_flush(IdeDrive *d);
 void ide_put_string(uint8_t *identify, unsigned word, unsigned words, const char *text);
 
 /* A command is over: registers say how, INTRQ is raised. `error` is the error register: 0 for success. */
-void ide_complete(IdeDrive *d, uint8_t error);
-void ide_rest(IdeDrive *d); /* the same without an interrupt, and successfully */
+void               ide_complete(IdeDrive *d, uint8_t error);
+void               ide_rest(IdeDrive *d); /* the same without an interrupt, and successfully */
 static inline void ide_abort(IdeDrive *d)
 {
     ide_complete(d, ATA_ABRT);
 }
 
 /* Offers buffer[0, len) to the host, or as much to be written: the first `block` bytes with this DRQ. With `interrupt`
- * INTRQ is raised. step() follows when the block has been transferred; ide_next_block() goes on in the same buffer, towards
- * the host. */
+ * INTRQ is raised. step() follows when the block has been transferred; ide_next_block() goes on in the same buffer,
+ * towards the host. */
 void ide_offer(IdeDrive *d, IdePhase pio, uint32_t len, uint32_t block, bool interrupt);
 void ide_next_block(IdeDrive *d, uint32_t block);
 

@@ -153,15 +153,22 @@ static void identify(IdeCd *cd)
         uint8_t  word;
         uint16_t value;
     } constants[] = {
-        { 0, DRIVE_IS_PACKET_CD },                   /* removable, packets of 12 bytes within 50 us */
-        { 20, 3 },  { 21, 512 }, /* buffer */
-        { 22, 4 },  { 48, 1 },                       /* double words by PIO */
-        { 49, 0x0300 },                              /* LBA, DMA */
-        { 53, 7 },                                   /* words 54 to 58, 64 to 70 and 88 are valid */
-        { 62, 7 },  { 64, 3 },                       /* single word DMA; PIO modes 3 and 4 */
-        { 65, 180 }, { 66, 180 }, { 67, 300 }, { 68, 180 }, /* ns of a cycle */
-        { 71, 30 }, { 72, 30 },                      /* ns until the bus is released, and BSY goes */
-        { 80, 0x001e },                              /* ATA-1 to ATA/ATAPI-4 */
+        { 0, DRIVE_IS_PACKET_CD }, /* removable, packets of 12 bytes within 50 us */
+        { 20, 3 },
+        { 21, 512 }, /* buffer */
+        { 22, 4 },
+        { 48, 1 },      /* double words by PIO */
+        { 49, 0x0300 }, /* LBA, DMA */
+        { 53, 7 },      /* words 54 to 58, 64 to 70 and 88 are valid */
+        { 62, 7 },
+        { 64, 3 }, /* single word DMA; PIO modes 3 and 4 */
+        { 65, 180 },
+        { 66, 180 },
+        { 67, 300 },
+        { 68, 180 }, /* ns of a cycle */
+        { 71, 30 },
+        { 72, 30 },     /* ns until the bus is released, and BSY goes */
+        { 80, 0x001e }, /* ATA-1 to ATA/ATAPI-4 */
     };
     IdeDrive *d    = &cd->d;
     uint8_t  *data = d->channel->buffer;

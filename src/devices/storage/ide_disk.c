@@ -14,8 +14,8 @@ enum {
     NO_CYLINDERS   = 65535,
     POWER_ACTIVE   = 0xff, /* CHECK POWER MODE */
     POWER_STANDBY  = 0x00,
-    
-    MODE_IS_SET    = 8,
+
+    MODE_IS_SET = 8,
 };
 
 /* How a command moves sectors. */
@@ -325,7 +325,7 @@ static bool set_transfer_mode(IdeDisk *disk, uint8_t mode)
 /* A write cache that is switched off is flushed. */
 static void set_write_cache(IdeDisk *disk, bool on)
 {
-    disk->write_cache            = on;
+    disk->write_cache        = on;
     disk->d.user.write_cache = on;
     if (on) {
         ide_complete(&disk->d, 0);
@@ -513,8 +513,7 @@ static bool choose_geometry(IdeDisk *disk, Error *err)
                               "sectors");
     }
     if (disk->translation == CHS_AUTO) {
-        disk->translation =
-            disk->cylinders <= 1024 && disk->heads <= 16 && disk->track <= 63 ? CHS_NONE : CHS_LBA;
+        disk->translation = disk->cylinders <= 1024 && disk->heads <= 16 && disk->track <= 63 ? CHS_NONE : CHS_LBA;
     }
     return true;
 }
@@ -528,8 +527,8 @@ static bool disk_realize(Device *dev, Error *err)
     disk->sectors        = block_user_size(&disk->d.user) / IDE_SECTOR;
     disk->cache_at_start = disk->d.user.write_cache;
     if (!disk->d.user.node) {
-        error_set(err, disk->d.drive ? "drive=%s: there is no medium in it, and a hard disk needs one"
-                                     : "drive= is missing",
+        error_set(err,
+                  disk->d.drive ? "drive=%s: there is no medium in it, and a hard disk needs one" : "drive= is missing",
                   disk->d.drive);
     } else if (!disk->sectors) {
         error_set(err, "drive=%s: the image is empty", disk->d.drive);
@@ -557,8 +556,7 @@ static bool disk_post_load(Device *dev, Error *err)
 
 static const char *const translation_names[] = { "none", "lba", "large", "rechs", "auto", NULL };
 
-#define ABSENT(name)                                                                                                   \
-    FIELD(IdeDisk, d.absent_number, name, .unsupported = true, .help = "geometry that INT 13h shows")
+#define ABSENT(name) FIELD(IdeDisk, d.absent_number, name, .unsupported = true, .help = "geometry that INT 13h shows")
 
 static const Field disk_properties[] = {
     FIELDS_OF(IdeDisk, d, ide_drive_properties),

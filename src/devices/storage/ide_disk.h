@@ -5,7 +5,12 @@
 
 #include "devices/storage/ide.h"
 
-enum { DISK_MULTIPLE = 16 /* sectors of a DRQ block, at most */, DISK_HEADS = 16, DISK_TRACK = 63, DISK_CYLINDERS = 16383 };
+enum {
+    DISK_MULTIPLE  = 16 /* sectors of a DRQ block, at most */,
+    DISK_HEADS     = 16,
+    DISK_TRACK     = 63,
+    DISK_CYLINDERS = 16383
+};
 
 /* How a PC's firmware is to make the geometry that INT 13h shows. */
 typedef enum ChsTranslation { CHS_NONE, CHS_LBA, CHS_LARGE, CHS_RECHS, CHS_AUTO } ChsTranslation;
@@ -25,9 +30,9 @@ typedef struct IdeDisk {
     bool    cache_at_start; /* write_cache after power-on */
 
     /* The command under way. */
-    uint64_t lba;   /* next sector */
-    uint32_t left;  /* sectors */
-    uint32_t batch; /* sectors in the buffer */
+    uint64_t lba;      /* next sector */
+    uint32_t left;     /* sectors */
+    uint32_t batch;    /* sectors in the buffer */
     bool     cautious; /* a read of many has failed: few at a time, to find where */
 } IdeDisk;
 

@@ -7,15 +7,12 @@
 #include <string.h>
 
 enum { ON_ERROR_AUTO = 4 };
-static const char *const on_error_names[] = { [BLOCK_ERROR_REPORT] = "report",
-                                              [BLOCK_ERROR_IGNORE] = "ignore",
-                                              [BLOCK_ERROR_STOP]   = "stop",
-                                              [BLOCK_ERROR_ENOSPC] = "enospc",
-                                              [ON_ERROR_AUTO]      = "auto",
-                                              NULL };
+static const char *const on_error_names[] = {
+    [BLOCK_ERROR_REPORT] = "report", [BLOCK_ERROR_IGNORE] = "ignore", [BLOCK_ERROR_STOP] = "stop",
+    [BLOCK_ERROR_ENOSPC] = "enospc", [ON_ERROR_AUTO] = "auto",        NULL
+};
 
-#define ABSENT_SIZE(name, text)                                                                                        \
-    FIELD(IdeDrive, absent_number, name, .size_unit = 1, .unsupported = true, .help = text)
+#define ABSENT_SIZE(name, text) FIELD(IdeDrive, absent_number, name, .size_unit = 1, .unsupported = true, .help = text)
 #define ABSENT_CHOICE(name, text)                                                                                      \
     FIELD(IdeDrive, absent_choice, name, .names = on_off_auto_names, .unsupported = true, .help = text)
 

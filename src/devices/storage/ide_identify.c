@@ -14,29 +14,29 @@ static const struct {
     uint8_t  word;
     uint16_t value;
 } constants[] = {
-    { 0, 0x0040 },                              /* fixed drive */
-    { 5, IDE_SECTOR },                          /* bytes of a sector */
-    { 20, 3 },                                  /* dual-ported buffer with read cache */
-    { 21, 512 },                                /* its size in sectors */
-    { 22, 4 },                                  /* bytes of ECC */
+    { 0, 0x0040 },     /* fixed drive */
+    { 5, IDE_SECTOR }, /* bytes of a sector */
+    { 20, 3 },         /* dual-ported buffer with read cache */
+    { 21, 512 },       /* its size in sectors */
+    { 22, 4 },         /* bytes of ECC */
     { 47, 0x8000 | DISK_MULTIPLE },
-    { 48, 1 },                                  /* double words by PIO */
-    { 49, 0x0b00 },                             /* IORDY, LBA, DMA */
-    { 51, 0x0200 },                             /* PIO and DMA timing of old */
+    { 48, 1 },      /* double words by PIO */
+    { 49, 0x0b00 }, /* IORDY, LBA, DMA */
+    { 51, 0x0200 }, /* PIO and DMA timing of old */
     { 52, 0x0200 },
-    { 53, 7 },                                  /* words 54 to 58, 64 to 70 and 88 are valid */
-    { 64, 3 },                                  /* PIO modes 3 and 4 */
-    { 65, 120 },                                /* ns of a cycle */
+    { 53, 7 },   /* words 54 to 58, 64 to 70 and 88 are valid */
+    { 64, 3 },   /* PIO modes 3 and 4 */
+    { 65, 120 }, /* ns of a cycle */
     { 66, 120 },
     { 67, 120 },
     { 68, 120 },
-    { 80, 0x00f0 },                             /* ATA/ATAPI-4 to -7 */
+    { 80, 0x00f0 }, /* ATA/ATAPI-4 to -7 */
     { 81, 0x0016 },
-    { 82, 0x4021 },                             /* NOP, write cache, SMART */
-    { 83, 0x7400 },                             /* FLUSH CACHE (EXT), 48 bits */
+    { 82, 0x4021 }, /* NOP, write cache, SMART */
+    { 83, 0x7400 }, /* FLUSH CACHE (EXT), 48 bits */
     { 84, 0x4000 },
     { 86, 0x3400 },
-    { 93, 0x6001 },                             /* hardware reset: 80 wires, device 0 by jumper */
+    { 93, 0x6001 }, /* hardware reset: 80 wires, device 0 by jumper */
 };
 
 static void put(uint8_t *data, unsigned word, uint64_t value, unsigned words)
@@ -123,8 +123,16 @@ static void put_sum(uint8_t *data)
 
 void ide_disk_smart_data(const IdeDisk *disk, uint8_t *data)
 {
-    enum { ENTRY = 12, OFFLINE_STATUS = 362, OFFLINE_SECONDS = 364, CAPABILITY = 367, SMART_CAPABILITY = 368,
-           LOGGING = 370, SHORT_MINUTES = 372, LONG_MINUTES = 373 };
+    enum {
+        ENTRY            = 12,
+        OFFLINE_STATUS   = 362,
+        OFFLINE_SECONDS  = 364,
+        CAPABILITY       = 367,
+        SMART_CAPABILITY = 368,
+        LOGGING          = 370,
+        SHORT_MINUTES    = 372,
+        LONG_MINUTES     = 373
+    };
     memset(data, 0, IDE_SECTOR);
     data[0] = 1; /* revision of the structure */
     for (unsigned i = 0; i < G_N_ELEMENTS(attributes); i++) {
@@ -137,7 +145,7 @@ void ide_disk_smart_data(const IdeDisk *disk, uint8_t *data)
     }
     data[OFFLINE_STATUS] = 0x02 | 0x80; /* finished without an error */
     store_le16(data + OFFLINE_SECONDS, 1);
-    data[CAPABILITY] = 0x01 | 0x10;     /* off-line collection and self-tests */
+    data[CAPABILITY] = 0x01 | 0x10; /* off-line collection and self-tests */
     store_le16(data + SMART_CAPABILITY, 3);
     data[LOGGING]       = 1;
     data[SHORT_MINUTES] = 2;

@@ -39,16 +39,16 @@ enum {
     PROFILE_CD   = 0x08,
     PROFILE_DVD  = 0x10,
 
-    CD_BLOCKS   = 80 * 60 * 75, /* more make a DVD */
-    FRAMES      = 75,           /* a second */
-    LEAD_IN     = 2 * FRAMES,   /* before block 0, as addresses in minutes count */
-    LEAD_OUT    = 0xaa,
-    DATA_TRACK  = 0x14, /* control and ADR: data, written at once */
-    DVD_START   = 0x30000,
-    SENSE_SIZE  = 18,
-    READ_RETRY  = 5,
-    CD_SPEED_1  = 176, /* kB/s */
-    TOP_SPEED   = 4 * CD_SPEED_1,
+    CD_BLOCKS  = 80 * 60 * 75, /* more make a DVD */
+    FRAMES     = 75,           /* a second */
+    LEAD_IN    = 2 * FRAMES,   /* before block 0, as addresses in minutes count */
+    LEAD_OUT   = 0xaa,
+    DATA_TRACK = 0x14, /* control and ADR: data, written at once */
+    DVD_START  = 0x30000,
+    SENSE_SIZE = 18,
+    READ_RETRY = 5,
+    CD_SPEED_1 = 176, /* kB/s */
+    TOP_SPEED  = 4 * CD_SPEED_1,
 };
 
 typedef struct Command {
@@ -138,7 +138,7 @@ static size_t put_audio_page(const Mmc *m, uint8_t *to)
     memset(to, 0, 16);
     to[0] = 0x0e;
     to[1] = 14;
-    to[2] = 0x04; /* IMMED */
+    to[2] = 0x04;          /* IMMED */
     to[9] = to[11] = 0xff; /* volume of channels 0 and 1 */
     to[8]          = 1;
     to[10]         = 2;
@@ -150,8 +150,8 @@ static size_t put_capabilities_page(const Mmc *m, uint8_t *to)
     memset(to, 0, 20);
     to[0] = 0x2a;
     to[1] = 18;
-    to[2] = 0x3b; /* reads CD-R, CD-RW, DVD-ROM, DVD-R */
-    to[4] = 0x70; /* mode 2 forms 1 and 2, sessions */
+    to[2] = 0x3b;                          /* reads CD-R, CD-RW, DVD-ROM, DVD-R */
+    to[4] = 0x70;                          /* mode 2 forms 1 and 2, sessions */
     to[6] = 0x29 | (m->locked ? 0x02 : 0); /* a tray, ejects, can be locked */
     store_be16(to + 8, TOP_SPEED);
     store_be16(to + 10, 2);   /* volume levels */
@@ -166,7 +166,7 @@ static MmcResult mode_sense(Command *c)
     static const struct {
         uint8_t page;
         size_t (*put)(const Mmc *m, uint8_t *to);
-    } pages[] = { { 0x01, put_error_page }, { 0x0e, put_audio_page }, { 0x2a, put_capabilities_page } };
+    } pages[]    = { { 0x01, put_error_page }, { 0x0e, put_audio_page }, { 0x2a, put_capabilities_page } };
     Mmc    *m    = c->m;
     size_t  len  = HEADER;
     uint8_t want = c->cdb[2] & 0x3f;
@@ -201,8 +201,8 @@ static size_t put_feature(uint8_t *to, uint16_t code, uint8_t flags, const uint8
 static MmcResult get_configuration(Command *c)
 {
     enum { HEADER = 8, ALL = 0, CURRENT = 1, ONE = 2, IS_CURRENT = 1, PERSISTENT = 2 };
-    uint16_t now = profile(c->m), start = load_be16(c->cdb + 2);
-    uint8_t  how = c->cdb[1] & 3;
+    uint16_t      now = profile(c->m), start = load_be16(c->cdb + 2);
+    uint8_t       how        = c->cdb[1] & 3;
     const uint8_t profiles[] = { PROFILE_DVD >> 8, PROFILE_DVD, now == PROFILE_DVD, 0,
                                  PROFILE_CD >> 8,  PROFILE_CD,  now == PROFILE_CD,  0 };
     const struct {
@@ -213,10 +213,10 @@ static MmcResult get_configuration(Command *c)
     } features[] = {
         { 0x0000, PERSISTENT | IS_CURRENT, profiles, sizeof profiles },
         { 0x0001, 2 << 2 | PERSISTENT | IS_CURRENT, (const uint8_t[]){ 0, 0, 0, 2, 1, 0, 0, 0 }, 8 }, /* core: ATAPI */
-        { 0x0003, PERSISTENT | IS_CURRENT, (const uint8_t[]){ 0x29, 0, 0, 0 }, 4 }, /* removable: a tray */
-        { 0x0010, now != PROFILE_NONE, (const uint8_t[]){ 0, 0, 8, 0, 0, 16, 0, 0 }, 8 },  /* random reads */
-        { 0x001e, now == PROFILE_CD, (const uint8_t[]){ 0, 0, 0, 0 }, 4 },                  /* reads CDs */
-        { 0x001f, now == PROFILE_DVD, (const uint8_t[]){ 0, 0, 0, 0 }, 4 },                 /* reads DVDs */
+        { 0x0003, PERSISTENT | IS_CURRENT, (const uint8_t[]){ 0x29, 0, 0, 0 }, 4 },       /* removable: a tray */
+        { 0x0010, now != PROFILE_NONE, (const uint8_t[]){ 0, 0, 8, 0, 0, 16, 0, 0 }, 8 }, /* random reads */
+        { 0x001e, now == PROFILE_CD, (const uint8_t[]){ 0, 0, 0, 0 }, 4 },                /* reads CDs */
+        { 0x001f, now == PROFILE_DVD, (const uint8_t[]){ 0, 0, 0, 0 }, 4 },               /* reads DVDs */
     };
     size_t len = HEADER;
 
@@ -266,9 +266,9 @@ static MmcResult prevent_removal(Command *c)
 static MmcResult get_event_status(Command *c)
 {
     enum { POLLED = 1, MEDIA = 4, NONE = 0x80, HEADER = 4, SIZE = 8 };
-    Mmc    *m         = c->m;
-    bool    asked     = c->cdb[4] & 1 << MEDIA;
-    uint8_t present   = has_medium(m) ? 2 : 0;
+    Mmc    *m       = c->m;
+    bool    asked   = c->cdb[4] & 1 << MEDIA;
+    uint8_t present = has_medium(m) ? 2 : 0;
     if (!(c->cdb[1] & POLLED)) {
         return bad_field(m);
     }
@@ -389,7 +389,7 @@ static MmcResult read_disc_info(Command *c)
     store_be16(c->buf, SIZE - 2);
     c->buf[2] = COMPLETE;
     c->buf[3] = c->buf[4] = c->buf[5] = c->buf[6] = 1; /* first track, sessions, first and last track of the last one */
-    c->buf[7] = UNRESTRICTED;
+    c->buf[7]                                     = UNRESTRICTED;
     return answer(c, SIZE, load_be16(c->cdb + 7));
 }
 

@@ -2,8 +2,8 @@
  * Specification: Intel 82371FB (PIIX) and 82371SB (PIIX3) data sheet, order 290550-002 (April 1997), sections 2.3 and
  * 2.6; PCI IDE Controller Specification revision 1.0.
  *
- * A channel's ports are decoded while I/O space is enabled and bit 15 of its IDETIM is set, which firmware does. Timings
- * are kept and mean nothing. Machine lock. */
+ * A channel's ports are decoded while I/O space is enabled and bit 15 of its IDETIM is set, which firmware does.
+ * Timings are kept and mean nothing. Machine lock. */
 
 #include "devices/storage/piix3_ide.h"
 

@@ -6,7 +6,7 @@
 #include "devices/pci/pci.h"
 
 enum {
-    PIIX3_IDETIM     = 0x40, /* primary; secondary at 42h */
+    PIIX3_IDETIM     = 0x40,   /* primary; secondary at 42h */
     PIIX3_IDETIM_IDE = 0x8000, /* decode the channel's ports */
 };
 
