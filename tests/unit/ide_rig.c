@@ -23,7 +23,7 @@ static const struct {
 
 static int open_image(void *opaque, const char *path, int flags, int mode)
 {
-    IdeRig *rig = opaque;
+    IdeRig *rig        = opaque;
     return rig->opened = open(path, flags, mode);
 }
 
@@ -56,9 +56,9 @@ static void add_drive(IdeRig *rig, unsigned n)
     if (!drive_add(rig->hub, options, true, &err)) {
         g_error("%s: %s", text, err.text);
     }
-    g_autofree char *id     = g_strdup_printf("d%u", n);
-    g_autoptr(Json) drive   = json_new_string(id);
-    rig->drives[n]          = device_new(&rig->t.p, drives[n].type);
+    g_autofree char *id   = g_strdup_printf("d%u", n);
+    g_autoptr(Json) drive = json_new_string(id);
+    rig->drives[n]        = device_new(&rig->t.p, drives[n].type);
     if (!object_set(&rig->drives[n]->obj, "drive", drive, false, &err) ||
         !device_realize(rig->drives[n], bus_find(&rig->t.p, BUS_IDE, drives[n].bus, &err), &err)) {
         g_error("%s: %s", text, err.text);

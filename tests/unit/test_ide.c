@@ -8,10 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PRIMARY = 0x1f0, SECONDARY = 0x170, CONTROL = 0x206, TABLE = 0x1000, DATA = 0x10000, READY = ATA_DRDY | ATA_DSC };
+enum {
+    PRIMARY   = 0x1f0,
+    SECONDARY = 0x170,
+    CONTROL   = 0x206,
+    TABLE     = 0x1000,
+    DATA      = 0x10000,
+    READY     = ATA_DRDY | ATA_DSC
+};
 enum { BM_START = 1, BM_TO_MEMORY = 8, BM_ACTIVE = 1, BM_ERROR = 2, BM_INT = 4 };
 
-static IdeRig rig;
+static IdeRig  rig;
 static uint8_t data[IDE_BUFFER * 4];
 
 static void before(void)
@@ -530,6 +537,31 @@ static void test_dma_hostile(void)
     after();
 }
 
+static void check_trim(uint64_t range, uint8_t error)
+{
+    dma_write(rig.t.p.memory_space, DATA, &(uint64_t[64]){ 5 | UINT64_C(3) << 48, 0, range }, 512);
+    prd(0, DATA, 512, true);
+    start_master(0, 0);
+    put(PRIMARY, ATA_FEATURES, 0);
+    put(PRIMARY, ATA_FEATURES, ATA_TRIM);
+    command48(PRIMARY, ATA_CMD_DATA_SET, 1, 0);
+    g_assert_cmphex(settle(PRIMARY), ==, READY | (error ? ATA_ERR : 0));
+    g_assert_cmphex(get(PRIMARY, ATA_ERROR), ==, error);
+    stop_master(0);
+}
+
+static void test_trim(void)
+{
+    before();
+    check_trim(100 | UINT64_C(50) << 48, 0);
+    check_trim(DISK_SECTORS | UINT64_C(1) << 48, ATA_IDNF);
+    check_trim(DISK_SECTORS - 1, 0); /* of nothing */
+    put(PRIMARY, ATA_FEATURES, 2);
+    command48(PRIMARY, ATA_CMD_DATA_SET, 1, 0);
+    check_failed(PRIMARY, ATA_ABRT);
+    after();
+}
+
 /* ---- Resets ---- */
 
 static void test_reset(void)
@@ -782,6 +814,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ide/dma-large", test_dma_large);
     g_test_add_func("/ide/dma-short", test_dma_short);
     g_test_add_func("/ide/dma-hostile", test_dma_hostile);
+    g_test_add_func("/ide/trim", test_trim);
     g_test_add_func("/ide/reset", test_reset);
     g_test_add_func("/ide/state", test_state);
     g_test_add_func("/ide/packets", test_packets);

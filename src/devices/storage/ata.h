@@ -56,6 +56,7 @@ enum {
 
 enum {
     ATA_CMD_NOP                = 0x00,
+    ATA_CMD_DATA_SET           = 0x06, /* DATA SET MANAGEMENT; ACS-2 */
     ATA_CMD_DEVICE_RESET       = 0x08,
     ATA_CMD_RECALIBRATE        = 0x10, /* to 1Fh; ATA-3 */
     ATA_CMD_READ               = 0x20,
@@ -124,6 +125,9 @@ enum {
     ATA_MOST_MULTIWORD    = 2,
     ATA_MOST_ULTRA        = 5,
 };
+
+/* DATA SET MANAGEMENT: features, and its ranges of 48 bits of address and 16 of count. */
+enum { ATA_TRIM = 0x01, ATA_RANGE_SIZE = 8, ATA_RANGE_LBA_BITS = 48 };
 
 /* SMART: what the features register says. */
 enum {

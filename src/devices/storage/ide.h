@@ -125,6 +125,7 @@ void ide_drive_detach(IdeDrive *d);
 bool ide_drive_read(IdeDrive *d, uint64_t offset, uint32_t size);
 bool ide_drive_write(IdeDrive *d, uint64_t offset, uint32_t size, bool fua);
 void ide_drive_flush(IdeDrive *d);
+void ide_drive_discard(IdeDrive *d, uint64_t offset, uint64_t size); /* inside the medium */
 
 /* A string of IDENTIFY's: `words` words, filled up with spaces, characters of each word swapped. */
 void ide_put_string(uint8_t *identify, unsigned word, unsigned words, const char *text);

@@ -1,5 +1,6 @@
 /* ide-hd: a hard disk on an IDE channel.
- * Specification: ATA/ATAPI-6 (T13/1410D revision 3b), chapters 6 (addresses, features), 8 (commands) and 9 (protocols).
+ * Specification: ATA/ATAPI-6 (T13/1410D revision 3b), chapters 6 (addresses, features), 8 (commands) and 9 (protocols);
+ * ACS-2 for DATA SET MANAGEMENT.
  *
  * Reads fill the channel's buffer and are handed out from there block by block; writes by PIO go out a block at a time.
  * When a read of many sectors fails, it is repeated in small steps, so that what lies before the bad sector arrives and
@@ -7,7 +8,7 @@
 
 #include "devices/storage/ide_disk.h"
 
-#include <errno.h>
+#include "base/bytes.h"
 
 enum {
     BUFFER_SECTORS = IDE_BUFFER / IDE_SECTOR,
@@ -247,12 +248,48 @@ static void after_pio_in(IdeDisk *disk)
     }
 }
 
+/* ---- TRIM ---- */
+
+static void start_trim(IdeDisk *disk)
+{
+    IdeDrive *d    = &disk->d;
+    uint32_t  n    = d->count[0] | d->count[1] << 8;
+    bool      trim = d->features[0] == ATA_TRIM && !d->features[1];
+    if (!trim || !d->channel->dma || !n || n > BUFFER_SECTORS) {
+        ide_abort(d);
+        return;
+    }
+    disk->range = 0;
+    ide_transfer(d, IDE_DMA_OUT, n * IDE_SECTOR);
+}
+
+/* One range after the other, from the buffer. */
+static void trim_on(IdeDisk *disk, int error)
+{
+    IdeChannel *c = disk->d.channel;
+    while (!error && disk->range < c->end / ATA_RANGE_SIZE) {
+        uint64_t range = load_le64(c->buffer + ATA_RANGE_SIZE * disk->range++);
+        uint64_t lba = range & ((UINT64_C(1) << ATA_RANGE_LBA_BITS) - 1), n = range >> ATA_RANGE_LBA_BITS;
+        if (n && (lba >= disk->sectors || n > disk->sectors - lba)) {
+            ide_complete(&disk->d, ATA_IDNF);
+            return;
+        }
+        if (n) {
+            ide_drive_discard(&disk->d, lba * IDE_SECTOR, n * IDE_SECTOR);
+            return;
+        }
+    }
+    ide_complete(&disk->d, error ? ATA_ABRT : 0);
+}
+
 static void disk_step(IdeDrive *d, IdePhase phase, int error)
 {
     IdeDisk *disk = (IdeDisk *)d;
     uint8_t  how  = mover(disk);
     if (phase == IDE_PIO_IN) {
         after_pio_in(disk);
+    } else if (d->channel->command == ATA_CMD_DATA_SET) {
+        trim_on(disk, error);
     } else if (!how) { /* a flush */
         ide_complete(d, error ? ATA_ABRT : 0);
     } else if (phase == IDE_WORK) {
@@ -444,6 +481,7 @@ static void disk_command(IdeDrive *d, uint8_t command)
     case ATA_CMD_SET_GEOMETRY: set_geometry(disk); break;
     case ATA_CMD_SET_MULTIPLE: set_multiple(disk); break;
     case ATA_CMD_SMART: smart(disk); break;
+    case ATA_CMD_DATA_SET: start_trim(disk); break;
     case ATA_CMD_READ_NATIVE:
     case ATA_CMD_READ_NATIVE_EXT: read_native_max(disk, command == ATA_CMD_READ_NATIVE_EXT); break;
     case ATA_CMD_CHECK_POWER:

@@ -33,6 +33,7 @@ typedef struct IdeDisk {
     uint64_t lba;      /* next sector */
     uint32_t left;     /* sectors */
     uint32_t batch;    /* sectors in the buffer */
+    uint32_t range;    /* next one of a TRIM */
     bool     cautious; /* a read of many has failed: few at a time, to find where */
 } IdeDisk;
 

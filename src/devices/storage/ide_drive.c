@@ -177,3 +177,12 @@ void ide_drive_flush(IdeDrive *d)
     r->op           = BLOCK_FLUSH;
     block_submit(&d->user, r);
 }
+
+void ide_drive_discard(IdeDrive *d, uint64_t offset, uint64_t size)
+{
+    BlockRequest *r = begin(d);
+    r->op           = BLOCK_DISCARD;
+    r->offset       = offset;
+    r->size         = size;
+    block_submit(&d->user, r);
+}

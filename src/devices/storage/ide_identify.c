@@ -1,6 +1,6 @@
 /* What a disk says of itself: IDENTIFY DEVICE and SMART.
- * Specification: ATA/ATAPI-6 (T13/1410D revision 3b), section 8.15; words 106 and 217 as in ATA8-ACS; SMART data as in
- * sections 8.53.6 and 8.53.8, the attributes (which are the vendor's there) as SFF-8035i revision 2.0 has them.
+ * Specification: ATA/ATAPI-6 (T13/1410D revision 3b), section 8.15; words 69, 106, 169 and 217 as in ACS-2; SMART data
+ * as in sections 8.53.6 and 8.53.8, the attributes (which are the vendor's there) as SFF-8035i revision 2.0 has them.
  * Values are those that guests know from QEMU's disks. */
 
 #include "base/bytes.h"
@@ -30,6 +30,7 @@ static const struct {
     { 66, 120 },
     { 67, 120 },
     { 68, 120 },
+    { 69, 0x4000 }, /* what was trimmed reads the same each time */
     { 80, 0x00f0 }, /* ATA/ATAPI-4 to -7 */
     { 81, 0x0016 },
     { 82, 0x4021 }, /* NOP, write cache, SMART */
@@ -93,6 +94,7 @@ void ide_disk_identify(const IdeDisk *disk, uint8_t *data)
     for (unsigned n = 0; d->wwn && n < 4; n++) {
         put(data, 108 + n, d->wwn >> 16 * (3 - n), 1);
     }
+    put(data, 169, ATA_TRIM, 1);
     put(data, 217, disk->rotation_rate, 1);
 }
 
