@@ -38,6 +38,8 @@ typedef enum BlockOp {
                     */
 } BlockOp;
 
+enum { BLOCK_OPS = BLOCK_DISCARD + 1 };
+
 /* Embedded in, or allocated by, whoever submits it; it and the buffers stay until `done` is called. */
 struct BlockRequest {
     BlockOp             op;
@@ -55,6 +57,7 @@ struct BlockRequest {
     struct iovec  one; /* block_read() and block_write() */
     int           error;
     uint8_t       state;
+    int64_t       since;       /* when it was submitted, in ns of the host's monotonic clock */
     BlockRequest *next, *prev; /* of the user's list */
     BlockRequest *queued;      /* of the workers' queue, then of those that are done */
 };
@@ -62,6 +65,12 @@ struct BlockRequest {
 /* What becomes of an error of the host's: told to the guest, left out (it sees success), or the machine stops and the
  * request is tried again when it goes on. The layer does all of it: a device sees what it is to report. */
 typedef enum BlockOnError { BLOCK_ERROR_REPORT, BLOCK_ERROR_IGNORE, BLOCK_ERROR_STOP, BLOCK_ERROR_ENOSPC } BlockOnError;
+
+/* By BlockOp. */
+typedef struct BlockStats {
+    uint64_t operations[BLOCK_OPS], bytes[BLOCK_OPS], time_ns[BLOCK_OPS], failed[BLOCK_OPS], invalid[BLOCK_OPS];
+    uint64_t highest; /* end of the highest write */
+} BlockStats;
 
 /* Embedded in the device; all zeros before block_attach() and after block_detach(). */
 struct BlockUser {
@@ -73,7 +82,11 @@ struct BlockUser {
     bool          write_cache; /* the guest is told of a write cache; without it each write is durable when done */
     BlockOnError  on_read_error, on_write_error;
     BlockRequest *requests; /* all that are not done */
-    BlockUser    *next;     /* of the hub's list */
+    BlockStats    stats;
+    /* For queries; the device sets them after block_attach(). */
+    const struct Object *owner; /* NULL: none is shown */
+    bool                 removable, locked, tray_open;
+    BlockUser           *next; /* of the hub's list */
 };
 
 /* How a device means to use a medium. */
@@ -155,7 +168,7 @@ typedef struct BlockHost {
     int (*open)(void *opaque, const char *path, int flags, int mode);
     void *opaque;
     /* An error stops the machine (werror=stop ...), asynchronously; may be NULL: then it is reported to the guest. */
-    void (*stop)(void *opaque, const char *drive, BlockOp op, int error);
+    void (*stop)(void *opaque, const BlockUser *user, BlockOp op, int error);
 } BlockHost;
 
 /* `host` is copied. NULL on error. */
@@ -178,8 +191,11 @@ BlockNode *block_add_node(BlockHub *hub, const Json *options, bool lenient, Erro
 bool       block_remove_node(BlockHub *hub, const char *name, Error *err); /* fails while it is used */
 BlockNode *block_find_node(BlockHub *hub, const char *name);
 
+const char *block_node_name(const BlockNode *n);
+
 /* Answers of QMP. The caller frees. */
-Json *block_query_drives(BlockHub *hub); /* query-block */
-Json *block_query_nodes(BlockHub *hub);  /* query-named-block-nodes */
+Json *block_query_drives(BlockHub *hub);            /* query-block */
+Json *block_query_nodes(BlockHub *hub, bool flat);  /* query-named-block-nodes; flat: without backing images */
+Json *block_query_stats(BlockHub *hub, bool nodes); /* query-blockstats; of nodes instead of drives */
 
 #endif

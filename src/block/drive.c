@@ -35,7 +35,7 @@ typedef struct DriveOptions {
     char    *id, *format, *absent_text;
     int      interface, media;
     unsigned bus, unit, index;
-    bool     has_bus, has_unit, has_index, read_only, has_read_only, absent_flag;
+    bool     has_bus, has_unit, has_index, read_only, has_read_only, snapshot, absent_flag;
     int      rerror, werror;
     uint64_t absent_number;
 } DriveOptions;
@@ -60,7 +60,7 @@ const Field drive_options[] = {
           .help = "what becomes of the host's read errors"),
     FIELD(DriveOptions, werror, "werror", .names = onerror_names, .initial = BLOCK_ERROR_ENOSPC,
           .help = "what becomes of the host's write errors"),
-    FIELD(DriveOptions, absent_flag, "snapshot", .unsupported = true, .help = "writes go to a temporary file"),
+    FIELD(DriveOptions, snapshot, "snapshot", .help = "writes go to a temporary file, and are lost"),
     FIELD(DriveOptions, absent_flag, "copy-on-read", .unsupported = true, .help = "keeps what the backing file had"),
     FIELD(DriveOptions, absent_text, "group", .unsupported = true, .help = "drives that share limits"),
     UNBUILT_NUMBER("bps", "limit of bytes a second"),
@@ -246,7 +246,8 @@ static bool open_image(BlockHub *hub, Drive *d, const DriveOptions *o, Json *opt
     if (d->cdrom && !read_only) {
         return error_set(err, "readonly=off: a CD-ROM cannot be written");
     }
-    json_set(options, "read-only", json_new_string(read_only ? "on" : "off"));
+    bool temporary = o->snapshot && !read_only;
+    json_set(options, "read-only", json_new_string(read_only || temporary ? "on" : "off"));
     add_default(options, "auto-read-only", "on");
     const char *format = o->format ? o->format : json_get_string(options, "driver");
     /* driver= of -drive names the format, or the protocol when there is no format above it. */
@@ -264,6 +265,12 @@ static bool open_image(BlockHub *hub, Drive *d, const DriveOptions *o, Json *opt
             "'%s': no format was given, and it has no header of one: taken as raw, where the guest cannot write "
             "such a header to the first sector (format=raw says what it is, and lifts this)",
             l.path);
+    }
+    if (d->node && temporary) {
+        BlockNode *below = d->node;
+        d->node          = block_open_temporary(below, err);
+        block_node_unref(below);
+        return d->node || error_prefix(err, "snapshot=on: ");
     }
     return d->node != NULL;
 }

@@ -109,6 +109,13 @@ bool block_check_driver(const char *name, Error *err); /* is there such a driver
 /* The driver whose format a file that begins like this has; raw when it has none. */
 const BlockDriver *block_probe(const uint8_t *head, size_t len);
 
+/* An empty qcow2 image in a temporary file, which nobody else sees and which is gone with the node, over `below`. It
+ * has its reference to `below`, and the caller one to it. NULL on error. */
+BlockNode *block_open_temporary(BlockNode *below, Error *err);
+
+/* Writes an empty qcow2 image of `size` bytes into a file that is empty. An errno value. */
+int qcow2_create(BlockNode *file, uint64_t size);
+
 /* --- data: any thread, without the machine lock; also in open and close --- */
 
 int block_node_read(BlockNode *n, uint64_t offset, void *buf, size_t len);

@@ -339,8 +339,8 @@ static int file_flush(BlockNode *n)
 {
     FileNode *f   = (FileNode *)n;
     uint64_t  now = f->written, before = f->flushed;
-    if (before >= now || f->lost) {
-        return f->lost ? EIO : 0;
+    if (before >= now || f->lost || n->o.no_flush) {
+        return f->lost && !n->o.no_flush ? EIO : 0;
     }
     if (fdatasync(f->fd) < 0) {
         f->lost |= errno == EIO && !n->o.direct;

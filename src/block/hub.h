@@ -32,6 +32,7 @@ struct BlockHub {
 };
 
 /* request.c */
+bool block_has_held(const BlockUser *user); /* a request, because the machine has stopped for its error */
 bool block_workers_init(BlockHub *hub, Error *err);
 void block_workers_end(BlockHub *hub);
 

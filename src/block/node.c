@@ -122,6 +122,11 @@ BlockNode *block_find_node(BlockHub *hub, const char *name)
     return n;
 }
 
+const char *block_node_name(const BlockNode *n)
+{
+    return n->name;
+}
+
 BlockNode *block_node_ref(BlockNode *n)
 {
     n->refs++;
@@ -540,7 +545,8 @@ int block_node_writev(BlockNode *n, uint64_t offset, const struct iovec *iov, un
 
 int block_node_flush(BlockNode *n)
 {
-    if (n->o.no_flush || !n->writable) {
+    /* With cache.no-flush what drivers keep is written all the same, but to the host's cache only. */
+    if (!n->writable || (n->o.no_flush && !n->driver->flush)) {
         return 0;
     }
     return n->driver->flush ? n->driver->flush(n) : n->file ? block_node_flush(n->file) : 0;

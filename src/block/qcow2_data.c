@@ -238,7 +238,7 @@ int qcow2_flush(BlockNode *n)
         error = qcow2_write_tables(q);
         pthread_rwlock_unlock(&q->lock);
     }
-    return error ? error : block_node_flush(n->file);
+    return error || n->o.no_flush ? error : block_node_flush(n->file);
 }
 
 /* --- zeros and discards --- */

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { REQUEST_QUEUED = 1, REQUEST_RUNNING, REQUEST_DONE, REQUEST_HELD };
@@ -105,6 +106,13 @@ static void enqueue(BlockHub *hub, BlockRequest *r)
 
 /* --- what is done --- */
 
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
 static void unlink_request(BlockRequest *r)
 {
     if (r->next) {
@@ -129,13 +137,29 @@ static bool holds_machine(BlockRequest *r, int *error)
         return false;
     }
     r->state = REQUEST_HELD;
-    u->hub->host.stop(u->hub->host.opaque, u->drive ? u->drive->id : u->node->name, r->op, *error);
+    u->hub->host.stop(u->hub->host.opaque, u, r->op, *error);
     return true;
+}
+
+static void count(const BlockRequest *r, int error)
+{
+    BlockStats *s = &r->user->stats;
+    if (error) {
+        (error == EINVAL || error == ENOMEDIUM ? s->invalid : s->failed)[r->op]++;
+        return;
+    }
+    s->operations[r->op]++;
+    s->bytes[r->op] += r->op == BLOCK_FLUSH ? 0 : r->size;
+    s->time_ns[r->op] += (uint64_t)(now_ns() - r->since);
+    if (r->op == BLOCK_WRITE || r->op == BLOCK_ZERO) {
+        s->highest = MAX(s->highest, r->offset + r->size);
+    }
 }
 
 static void complete(BlockRequest *r)
 {
     int error = r->error;
+    count(r, error);
     if (!error || error == ENOMEDIUM || error == EINVAL || !holds_machine(r, &error)) {
         unlink_request(r);
         r->done(r, error);
@@ -229,6 +253,7 @@ void block_submit(BlockUser *user, BlockRequest *r)
 {
     BlockHub *hub = user->hub;
     r->user       = user;
+    r->since      = now_ns();
     r->prev       = NULL;
     r->next       = user->requests;
     if (r->next) {
@@ -323,6 +348,16 @@ static bool has_pending(const BlockUser *user)
 {
     for (const BlockRequest *r = user->requests; r; r = r->next) {
         if (r->state != REQUEST_HELD) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool block_has_held(const BlockUser *user)
+{
+    for (const BlockRequest *r = user->requests; r; r = r->next) {
+        if (r->state == REQUEST_HELD) {
             return true;
         }
     }

@@ -30,11 +30,16 @@ static Json *short_drive(const char *option, const char *path)
 
 static bool add_drives(const Cli *cli, BlockHub *hub, Error *err)
 {
+    bool snapshot = cli_has(cli, "snapshot");
     for (guint i = 0; i < cli->entries->len; i++) {
         const CliEntry *entry = cli->entries->pdata[i];
         const char     *name  = entry->option->name;
-        g_autoptr(Json) made  = entry->text && !entry->json ? short_drive(name, entry->text) : NULL;
-        const Json *json      = made ? made : !strcmp(name, "drive") ? entry->json : NULL;
+        g_autoptr(Json) json  = !strcmp(name, "drive") ? json_copy(entry->json)
+                                : entry->text          ? short_drive(name, entry->text)
+                                                       : NULL;
+        if (json && snapshot && !json_get(json, "snapshot")) {
+            json_set(json, "snapshot", json_new_string("on"));
+        }
         if (json && !drive_add(hub, json, true, err)) {
             return cli_blame(entry, err);
         }

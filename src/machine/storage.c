@@ -18,17 +18,20 @@ static int open_path(void *opaque, const char *path, int flags, int mode)
 }
 
 /* BLOCK_IO_ERROR, then the machine stops. */
-static void stop_for_error(void *opaque, const char *drive, BlockOp op, int error)
+static void stop_for_error(void *opaque, const BlockUser *user, BlockOp op, int error)
 {
-    Machine *m    = opaque;
-    Json    *data = json_new_object();
-    json_add(data, "device", json_new_string(drive));
+    Machine         *m    = opaque;
+    Json            *data = json_new_object();
+    g_autofree char *path = user->owner ? object_path(user->owner) : g_strdup("");
+    json_add(data, "qom-path", json_new_string(path));
+    json_add(data, "device", json_new_string(user->drive ? user->drive->id : ""));
+    json_add(data, "node-name", json_new_string(block_node_name(user->node)));
     json_add(data, "operation", json_new_string(op == BLOCK_READ ? "read" : "write"));
     json_add(data, "action", json_new_string("stop"));
     json_add(data, "nospace", json_new_bool(error == ENOSPC));
     json_add(data, "reason", json_new_string(g_strerror(error)));
     platform_emit(&m->platform, "BLOCK_IO_ERROR", data);
-    warn_report("drive '%s': the host cannot %s: %s; the machine waits ('cont' tries again)", drive,
+    warn_report("%s: the host cannot %s: %s; the machine waits ('cont' tries again)", user->name,
                 op == BLOCK_READ ? "read" : "write", g_strerror(error));
     run_state_request_pause(m, RUN_STATE_IO_ERROR);
 }

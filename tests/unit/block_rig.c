@@ -16,7 +16,7 @@ static int open_path(void *opaque, const char *path, int flags, int mode)
     return open(path, flags, mode);
 }
 
-static void stop(void *opaque, const char *drive, BlockOp op, int error)
+static void stop(void *opaque, const BlockUser *user, BlockOp op, int error)
 {
     BlockRig *rig  = opaque;
     rig->last_stop = error;
