@@ -1,8 +1,8 @@
 /* The IDE controller, its drives and a driver that does whatever the input says: registers, data, packets, tables of
  * the bus masters, resets in the middle, saving and loading (also of damaged states).
  *
- * Each operation is a byte and its operands; when the input is used up, it is over. Commands and tables also come whole,
- * so that most inputs reach what is behind them. */
+ * Each operation is a byte and its operands; when the input is used up, it is over. Commands and tables also come
+ * whole, so that most inputs reach what is behind them. */
 
 #include "fuzz.h"
 
@@ -28,12 +28,35 @@ static uint64_t take(Input *in, unsigned bytes)
 
 static const uint16_t bases[]    = { 0x1f0, 0x170 };
 static const uint8_t  commands[] = {
-    ATA_CMD_NOP,           ATA_CMD_DEVICE_RESET,   ATA_CMD_READ,           ATA_CMD_READ_EXT,       ATA_CMD_READ_DMA_EXT,
-    ATA_CMD_READ_MULTIPLE, ATA_CMD_WRITE,          ATA_CMD_WRITE_EXT,      ATA_CMD_WRITE_DMA_EXT,  ATA_CMD_WRITE_MULTIPLE,
-    ATA_CMD_VERIFY_EXT,    ATA_CMD_DIAGNOSTIC,     ATA_CMD_SET_GEOMETRY,   ATA_CMD_PACKET,         ATA_CMD_IDENTIFY_PACKET,
-    ATA_CMD_SMART,         ATA_CMD_SET_MULTIPLE,   ATA_CMD_READ_DMA,       ATA_CMD_WRITE_DMA,      ATA_CMD_FLUSH,
-    ATA_CMD_IDENTIFY,      ATA_CMD_SET_FEATURES,   ATA_CMD_READ_NATIVE,    ATA_CMD_WRITE_DMA_FUA,  ATA_CMD_DATA_SET,
-    ATA_CMD_CHECK_POWER,   ATA_CMD_READ_NATIVE_EXT, ATA_CMD_STANDBY_NOW,   ATA_CMD_SEEK,
+     ATA_CMD_NOP,
+     ATA_CMD_DEVICE_RESET,
+     ATA_CMD_READ,
+     ATA_CMD_READ_EXT,
+     ATA_CMD_READ_DMA_EXT,
+     ATA_CMD_READ_MULTIPLE,
+     ATA_CMD_WRITE,
+     ATA_CMD_WRITE_EXT,
+     ATA_CMD_WRITE_DMA_EXT,
+     ATA_CMD_WRITE_MULTIPLE,
+     ATA_CMD_VERIFY_EXT,
+     ATA_CMD_DIAGNOSTIC,
+     ATA_CMD_SET_GEOMETRY,
+     ATA_CMD_PACKET,
+     ATA_CMD_IDENTIFY_PACKET,
+     ATA_CMD_SMART,
+     ATA_CMD_SET_MULTIPLE,
+     ATA_CMD_READ_DMA,
+     ATA_CMD_WRITE_DMA,
+     ATA_CMD_FLUSH,
+     ATA_CMD_IDENTIFY,
+     ATA_CMD_SET_FEATURES,
+     ATA_CMD_READ_NATIVE,
+     ATA_CMD_WRITE_DMA_FUA,
+     ATA_CMD_DATA_SET,
+     ATA_CMD_CHECK_POWER,
+     ATA_CMD_READ_NATIVE_EXT,
+     ATA_CMD_STANDBY_NOW,
+     ATA_CMD_SEEK,
 };
 static const uint32_t places[] = { 0x10000, 0x20000, TABLE, TEST_RAM_SIZE - 512, 0xfffffff0, 0x80000000 };
 
@@ -109,12 +132,10 @@ static void save_and_load(Device *dev, uint16_t at, uint8_t flip)
 static void operate(IdeRig *rig, Input *in)
 {
     uint8_t  what = (uint8_t)take(in, 1);
-    unsigned ch   = what >> 4 & 1, size = 1u << (what >> 6) % 3;
+    unsigned ch = what >> 4 & 1, size = 1u << (what >> 6) % 3;
     uint16_t base = bases[ch];
     switch (what & 15) {
-    case 0:
-        address_space_store(rig->t.p.io_space, (uint16_t)(base + take(in, 1) % 8), take(in, size), size);
-        break;
+    case 0: address_space_store(rig->t.p.io_space, (uint16_t)(base + take(in, 1) % 8), take(in, size), size); break;
     case 1: address_space_load(rig->t.p.io_space, (uint16_t)(base + take(in, 1) % 8), size); break;
     case 2: put(rig, base, 0x206, take(in, 1)); break;
     case 3: in8(&rig->t, (uint16_t)(base + 0x206)); break;
