@@ -35,6 +35,8 @@ const Field ide_drive_properties[] = {
           .help = "what becomes of the host's write errors"),
     FIELD(IdeDrive, discard_granularity, "discard_granularity", .size_unit = 1, .initial = UINT32_MAX,
           .unsupported = true, .help = "bytes that are discarded together"),
+    FIELD(IdeDrive, absent_flag, "win2k-install-hack", .unsupported = true,
+          .help = "is slow to write, which the setup of Windows 2000 needs"),
     FIELD(IdeDrive, absent_flag, "share-rw", .unsupported = true, .help = "others may write the image too"),
     ABSENT_SIZE("min_io_size", "smallest request that is fast"),
     ABSENT_SIZE("opt_io_size", "best size of requests"),
