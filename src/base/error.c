@@ -17,9 +17,15 @@ typedef struct MessageOptions {
 /* Standard error is the process's, and so is how its lines begin. */
 static MessageOptions message_options;
 
-/* Errors quote what people, guests and files say. A line stays a line, and a terminal gets no orders. */
+/* Errors quote what people, guests and files say, and may cut it short anywhere. A line stays a line, a terminal gets
+ * no orders, and what comes out is UTF-8. */
 static char *make_printable(char *text)
 {
+    if (!g_utf8_validate(text, -1, NULL)) {
+        char *valid = g_utf8_make_valid(text, -1);
+        g_free(text);
+        text = valid;
+    }
     for (char *p = text; *p; p++) {
         if (g_ascii_iscntrl(*p)) {
             *p = '?';

@@ -130,6 +130,7 @@ bool outcome_compare(Mode mode, const Undefined *u, const State *before, const O
         mask &= u->gprs >> i & 1        ? 0
                 : u->gprs_low >> i & 1  ? ~UINT64_C(0xffffffff)
                 : u->gprs_word >> i & 1 ? ~UINT64_C(0xffff)
+                : u->gprs_high >> i & 1 ? UINT64_C(0xffff)
                                         : ~UINT64_C(0);
         value(&c, gpr_names[i], host->state.gpr[i] & mask, ours->state.gpr[i] & mask);
     }

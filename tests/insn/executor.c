@@ -5,7 +5,7 @@
 #include "insn.h"
 
 #include "../unit/guest.h"
-#include "accel/dbt/run.h"
+#include "resident.h"
 
 #include <string.h>
 
@@ -229,6 +229,7 @@ void executor_init(Runner how)
 
 void executor_free(void)
 {
+    resident_end();
     guest_free(guest);
     x86_model_free(model);
     dbt_free(dbt);
@@ -381,11 +382,15 @@ static void read_frame(Outcome *o, const Code *code)
     judge_end(o, code);
 }
 
+bool executor_is_handler(uint16_t cs, uint64_t rip)
+{
+    return cs == 0 && rip >= GUEST_STUBS && rip <= GUEST_STUBS + 16 * 256;
+}
+
 /* Has no exception come? */
 static bool in_test(const Code *code)
 {
-    bool handler = cpu->seg[X86_CS].selector == 0 && cpu->rip >= GUEST_STUBS && cpu->rip <= GUEST_STUBS + 16 * 256;
-    return guise == GUISE_REAL ? !handler : cpu->cpl == 3;
+    return guise == GUISE_REAL ? !executor_is_handler(cpu->seg[X86_CS].selector, cpu->rip) : cpu->cpl == 3;
 }
 
 /* Until the code has ended: the stub of an exception halts. A single step ends with the instruction. */
@@ -397,7 +402,7 @@ static X86Exit run(const Code *code)
         } while (exit == X86_EXIT_DEBUG && in_test(code) && !code->step);
         return exit == X86_EXIT_DEBUG ? X86_EXIT_HALT : exit;
     case RUNNER_DBT:
-    case RUNNER_DBT_MIXED: return dbt_run(dbt, cpu);
+    case RUNNER_DBT_MIXED: return resident_run(dbt, cpu);
     default: return x86_run(cpu);
     }
 }

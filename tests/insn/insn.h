@@ -11,6 +11,7 @@
  *   compare.c    comparison of outcomes
  *   native.c     runs code on the host
  *   executor.c   runs it in Quern
+ *   resident.c   the translator, with a frame that stays
  *   block.c      random blocks of several instructions
  *   blocks.c     runs them, and makes those that differ small
  *   main.c       options and the report
@@ -211,6 +212,7 @@ typedef struct Undefined {
     uint16_t gprs;         /* bit mask of registers */
     uint16_t gprs_low;     /* the same; bits 32 to 63 count */
     uint16_t gprs_word;    /* the same; bits 16 to 63 count */
+    uint16_t gprs_high;    /* the same; bits 0 to 15 count */
     bool     memory;       /* data */
     bool     vectors;      /* XMM and YMM */
     bool     stack;        /* x87 registers and tags */
@@ -254,6 +256,9 @@ extern const char *const runner_names[N_RUNNERS];
 void executor_init(Runner runner);
 void executor_run(const Code *code, const State *before, Outcome *after);
 void executor_free(void);
+
+/* Real mode: is this where the executor has the handlers of exceptions? What goes there would be taken for one. */
+bool executor_is_handler(uint16_t cs, uint64_t rip);
 
 /* What the guest's descriptor registers and CR0 hold, and where SYSCALL leads. */
 typedef struct ExecutorSystem {

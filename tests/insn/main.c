@@ -36,6 +36,12 @@ static bool is_good_stack(const State *s)
     return sp >= 16 && sp <= DATA_TOTAL - 16;
 }
 
+static bool is_handler(Guise guise, const Outcome *host)
+{
+    return guise == GUISE_REAL && host->vector == NO_FAULT &&
+           executor_is_handler(host->state.sel[SEL_CS], host->state.rip);
+}
+
 static void forget_frame(const State *before, Outcome *host, Outcome *ours)
 {
     memcpy(host->state.data, before->data, sizeof before->data);
@@ -52,7 +58,8 @@ static bool expected(Form *form, Guise guise, const Instance *in, const Code *co
     case EXPECT_UD: oracle_fault(before, 6, host); return true;
     case EXPECT_GP: oracle_fault(before, 13, host); return true;
     case EXPECT_PARAGRAPHS:
-        return guise_run(in, before, host) && (!has_frame(guise, code, host) || is_good_stack(&host->state));
+        return guise_run(in, before, host) && !is_handler(guise, host) &&
+               (!has_frame(guise, code, host) || is_good_stack(&host->state));
     default: break;
     }
     if (form->oracle == ORACLE_MANUAL && !oracle_run(in, code, before, host)) {

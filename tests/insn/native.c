@@ -47,12 +47,11 @@ typedef struct Frame {
 } Frame;
 
 /* The signal handler's way back. */
-static sigjmp_buf back;
-static uint8_t    caught_fx[N_EXTENDED];
-static mcontext_t caught_registers;
-static bool       running;
-static uint64_t   runs, runs_at_tick; /* the clock, of processor time, breaks what still runs after a whole tick */
-static stack_t    signal_stack;
+static sigjmp_buf       back;
+static uint8_t          caught_fx[N_EXTENDED];
+static mcontext_t       caught_registers;
+static bool             running;
+static stack_t          signal_stack;
 static struct sigaction quern_fpe, quern_segv; /* Quern's handlers, for what runs in Quern */
 static bool             has_16, has_32;
 
@@ -66,10 +65,20 @@ static const uint8_t gpr_to_greg[16] = {
 KEPT bool     caught_segments;
 KEPT uint16_t caught_ds, caught_es, caught_fs, caught_gs;
 KEPT uint64_t caught_fs_base, caught_gs_base, own_fs_base;
+KEPT uint64_t runs, runs_at_tick; /* the clock, of processor time, breaks what still runs after a whole tick */
 
-/* The kernel leaves EFLAGS.AC as the test set it too; C code would not survive that. */
+/* The kernel leaves EFLAGS.AC as the test set it too; C code would not survive that. A tick of the clock that breaks
+ * nothing leaves all as it is: it may come between the test's instruction, or its signal, and the handler of that. */
 void signal_entry(int number, siginfo_t *info, void *context);
 __asm__("signal_entry:\n\t"
+        "cmpl $27, %edi\n\t" /* SIGPROF */
+        "jne 2f\n\t"
+        "movq runs(%rip), %rax\n\t"
+        "cmpq %rax, runs_at_tick(%rip)\n\t"
+        "movq %rax, runs_at_tick(%rip)\n\t"
+        "je 2f\n\t"
+        "ret\n\t"
+        "2:\n\t"
         "cmpb $0, caught_segments(%rip)\n\t"
         "je 1f\n\t"
         "movw %ds, caught_ds(%rip)\n\t"
@@ -108,8 +117,7 @@ __attribute__((used)) void on_signal(int number, siginfo_t *info, void *context)
 {
     ucontext_t *uc = context;
     if (number == SIGPROF) {
-        if (!running || runs != runs_at_tick) {
-            runs_at_tick = runs;
+        if (!running) {
             return;
         }
         uc->uc_mcontext.gregs[REG_TRAPNO] = HANGS;

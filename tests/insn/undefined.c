@@ -216,6 +216,15 @@ static bool either_stack(const Instance *in, const Outcome *native, const Outcom
            (native->state.sel[SEL_CS] == CS_64 || ours->state.sel[SEL_CS] == CS_64);
 }
 
+/* Far RET from compatibility mode to 64-bit code: parameters are released after CS is loaded (SDM 2, RET, return to the
+ * same privilege level), so it is the width of the old stack or of the new one that they wrap at. Intel's take the
+ * latter: from a 16-bit stack they carry into the upper half of ESP. */
+static bool either_width(const Instance *in, const Outcome *native)
+{
+    return in->form->mode == MODE_16 && in->form->opcode == 0xca && touches_segments(&in->d, in->op) &&
+           native->vector == NO_FAULT && native->state.sel[SEL_CS] == CS_64;
+}
+
 /* Far transfers and loads of segments: page faults come before or after other faults, and of the slots of selectors two
  * bytes or all are read. */
 static bool either_segment_order(const Instance *in, const State *before, const Outcome *native, const Outcome *ours)
@@ -270,6 +279,7 @@ Undefined undefined_mask(const Instance *in, const State *before, const Outcome 
         u.cr2 |= ~UINT64_C(0); /* either_stack() */
         u.error |= 1;
     }
+    u.gprs_high = either_width(in, native) ? 1 << 4 : 0;
     /* How many bits the pointers have is the implementation's choice. */
     u.fip        = UINT64_C(0xffff) << 48;
     u.everything = either_fault(in, native, ours) || either_segment_fault(in, native, ours) ||

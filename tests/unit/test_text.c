@@ -210,6 +210,9 @@ static void test_errors(void)
     error_clear(&err);
     error_set_unsupported(&err, "-%s", "xyz");
     g_assert_cmpstr(err.text, ==, "-xyz: not supported yet");
+    error_clear(&err);
+    error_set(&err, "'%.3s...' is \033 long", "\u00e4\u00e4\u00e4");
+    g_assert_cmpstr(err.text, ==, "'\u00e4\ufffd...' is ? long");
 }
 
 static void test_messages(void)

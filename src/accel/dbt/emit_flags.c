@@ -206,7 +206,7 @@ bool flags_keep(Tr *t, const DbtInsn *in)
         (!t->fl_mem && flags_by_inc(t, in))) {
         return false;
     }
-    if (!(t->s->live[t->i + 1] & ~in->write)) {
+    if (in->t != T_LOOP && !(t->s->live[t->i + 1] & ~in->write)) { /* LOOP: they may live on where it goes */
         return true;
     }
     if (only_recipe(t)) {

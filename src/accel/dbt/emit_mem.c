@@ -690,6 +690,9 @@ Operand check(Tr *t, const MemSpec *m)
     t->may_run |= (uint64_t)may_run << t->i;
     t->rcx_entry = 0;
     flags_save(t);
+    if (!t->fl_mem && !fixed && t->mode.code == 8) {
+        place(t); /* an address like DBT_NO_TAG passes the check of an empty entry, and faults at the access */
+    }
     if (s.counted) {
         put_count(t, &s);
     }

@@ -47,8 +47,9 @@ bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in)
         in->read  = reads_flags ? FL_ALL : 0;
         in->write = reads_flags ? 0 : FL_ALL;
     }
-    in->raises = x87 || v->spec.mmx_enter || v->spec.flags & X86_THUNK_MXCSR || v->spec.memory_size >= 16;
-    in->extra  = (uint8_t)t->n_vec++;
+    in->raises = x87 || v->spec.mmx_enter || v->spec.form.mnemonic == ZYDIS_MNEMONIC_EMMS ||
+                 v->spec.flags & X86_THUNK_MXCSR || v->spec.memory_size >= 16;
+    in->extra = (uint8_t)t->n_vec++;
     return true;
 }
 

@@ -671,7 +671,7 @@ const uint8_t *dbt_slow_fault(DbtFrame *f)
         const DbtPlace *p = &u->places[i];
         if (p->host == off && p->flags_in_host) {
             cpu->arith = (uint16_t)((fl & 0xd5) << 8 | 0x200 | (fl >> 11 & 1));
-        } else if (p->host == off && p->recipe.kind != RECIPE_NONE) {
+        } else if (p->insn == n && p->recipe.kind != RECIPE_NONE) { /* there, or from its check on */
             cpu->arith = flags_by(&p->recipe, cpu, f->compared);
         }
     }
