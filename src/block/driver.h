@@ -68,9 +68,12 @@ struct BlockDriver {
     /* Zeros from here on; `unmap`: the space may be given back. NULL or ENOTSUP: zeros are written. */
     int (*zero)(BlockNode *n, uint64_t offset, uint64_t len, bool unmap);
     int (*discard)(BlockNode *n, uint64_t offset, uint64_t len); /* NULL: nothing happens */
-    int (*truncate)(BlockNode *n, uint64_t size);                /* protocols */
-    uint64_t (*allocated)(BlockNode *n);                         /* bytes of the host's, for queries; may be NULL */
-    void (*describe)(BlockNode *n, Json *image); /* adds to "image" of queries; may be NULL. Machine lock */
+    /* auto-read-only=on: a writer comes to a node that nobody uses, or has gone. What must not be written stays
+     * read-only, which is no error. NULL: the node is writable or not once and for all. */
+    bool (*set_writable)(BlockNode *n, bool writable, Error *err);
+    int (*truncate)(BlockNode *n, uint64_t size); /* protocols */
+    uint64_t (*allocated)(BlockNode *n);          /* bytes of the host's, for queries; may be NULL */
+    void (*describe)(BlockNode *n, Json *image);  /* adds to "image" of queries; may be NULL. Machine lock */
 };
 
 extern const BlockDriver block_file, block_host_device, block_raw, block_qcow2;
@@ -95,6 +98,7 @@ void block_node_unref(BlockNode *n); /* NULL is fine; the last one flushes and c
 
 /* Registers a user that reads, or writes, what others must not write meanwhile. `who` for messages, copied. */
 bool block_node_use(BlockNode *n, bool writes, const char *who, Error *err);
+bool block_node_may_write(const BlockNode *n); /* it is writable, or becomes so for a writer if the host lets it */
 void block_node_unuse(BlockNode *n, bool writes);
 
 /* The path of the file that it lies in; NULL: in none. */
@@ -135,5 +139,6 @@ enum { IMAGE_READ = 1, IMAGE_WRITE = 2, IMAGE_WRITE_UNCHANGED = 4, IMAGE_RESIZE 
 
 /* Takes the locks, which last as long as the open file does. `must`: a file system without locks is an error. */
 bool image_lock(int fd, unsigned does, unsigned bears, bool must, Error *err);
+void image_unlock(int fd);
 
 #endif

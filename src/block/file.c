@@ -49,6 +49,12 @@ static const Field file_options[] = {
 static bool refuse_open(FileNode *f, int code, int flags, Error *err)
 {
     const char *path = f->filename;
+    if (g_str_has_prefix(path, "/dev/fdset/") && (code == ENOENT || code == EACCES)) {
+        return error_set(err,
+                         code == ENOENT ? "'%s': there is no such set of descriptors (-add-fd makes them)"
+                                        : "'%s': no descriptor of the set is open for what is asked for",
+                         path);
+    }
     if (code == ENOENT) {
         g_autofree char *folder = g_path_get_dirname(path);
         return g_file_test(folder, G_FILE_TEST_IS_DIR)
@@ -98,20 +104,24 @@ static bool check_kind(FileNode *f, bool want_device, Error *err)
     return true;
 }
 
-/* Opens the descriptor; a file that may not be written is opened to be read where auto-read-only says so. */
+/* With auto-read-only=on it is opened to be read, until a writer comes (file_set_writable). */
 static bool open_fd(FileNode *f, Error *err)
 {
     BlockNode *n     = &f->node;
     BlockHost *host  = &n->hub->host;
-    int        flags = (n->o.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | (n->o.direct ? O_DIRECT : 0);
-    f->fd            = host->open(host->opaque, f->filename, flags, 0);
-    n->writable      = !n->o.read_only;
-    if (f->fd < 0 && !n->o.read_only && n->o.auto_read_only && (errno == EACCES || errno == EPERM || errno == EROFS)) {
-        int first   = errno;
-        flags       = (flags & ~O_ACCMODE) | O_RDONLY;
-        f->fd       = host->open(host->opaque, f->filename, flags, 0);
-        errno       = f->fd < 0 ? first : 0;
-        n->writable = false;
+    int        flags = O_CLOEXEC | O_NONBLOCK | (n->o.direct ? O_DIRECT : 0);
+    n->writable      = !n->o.read_only && !n->o.auto_read_only;
+    flags |= n->writable ? O_RDWR : O_RDONLY;
+    f->fd = host->open(host->opaque, f->filename, flags, 0);
+    if (f->fd < 0 && errno == EACCES && n->o.auto_read_only &&
+        !n->o.read_only) { /* a descriptor that was handed down */
+        int fd = host->open(host->opaque, f->filename, (flags & ~O_ACCMODE) | O_RDWR, 0);
+        if (fd >= 0) {
+            f->fd       = fd;
+            n->writable = true;
+            return true;
+        }
+        errno = EACCES;
     }
     return f->fd >= 0 || refuse_open(f, errno, flags, err);
 }
@@ -128,6 +138,14 @@ static bool lock_image(FileNode *f, Error *err)
            error_prefix(err, "'%s': ", f->filename);
 }
 
+static void open_buffered(FileNode *f)
+{
+    BlockHost *host = &f->node.hub->host;
+    f->buffered_fd  = f->node.o.direct && f->node.writable
+                          ? host->open(host->opaque, f->filename, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0)
+                          : -1;
+}
+
 static bool open_file(BlockNode *n, bool device, Error *err)
 {
     FileNode *f    = (FileNode *)n;
@@ -138,9 +156,7 @@ static bool open_file(BlockNode *n, bool device, Error *err)
     if (!open_fd(f, err)) {
         return false;
     }
-    if (n->o.direct && n->writable) {
-        f->buffered_fd = n->hub->host.open(n->hub->host.opaque, f->filename, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
-    }
+    open_buffered(f);
     if (check_kind(f, device, err) && lock_image(f, err)) {
         return true;
     }
@@ -164,10 +180,45 @@ static bool host_device_open(BlockNode *n, Error *err)
 static void file_close(BlockNode *n)
 {
     FileNode *f = (FileNode *)n;
+    image_unlock(f->fd); /* others may have what was opened, too */
     close(f->fd);
     if (f->buffered_fd >= 0) {
         close(f->buffered_fd);
     }
+}
+
+/* The file is opened again, as locks and the mode belong to what was opened. Nobody uses the node now. */
+static bool file_set_writable(BlockNode *n, bool writable, Error *err)
+{
+    FileNode  *f     = (FileNode *)n;
+    BlockHost *host  = &n->hub->host;
+    int        flags = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | (n->o.direct ? O_DIRECT : 0);
+    int        fd = host->open(host->opaque, f->filename, flags, 0), old = f->fd;
+    if (fd < 0) {
+        return (writable && (errno == EACCES || errno == EPERM || errno == EROFS)) || refuse_open(f, errno, flags, err);
+    }
+    struct stat before, now;
+    if (fstat(old, &before) < 0 || fstat(fd, &now) < 0 || before.st_dev != now.st_dev || before.st_ino != now.st_ino) {
+        close(fd);
+        return error_set(err, "'%s' is another file by now", f->filename);
+    }
+    image_unlock(old);
+    f->fd       = fd;
+    n->writable = writable;
+    if (!lock_image(f, err)) {
+        g_auto(Error) ignored = {};
+        f->fd                 = old;
+        n->writable           = !writable;
+        close(fd);
+        lock_image(f, &ignored);
+        return false;
+    }
+    if (f->buffered_fd >= 0) {
+        close(f->buffered_fd);
+    }
+    open_buffered(f);
+    close(old);
+    return true;
 }
 
 /* pread() until all is there; zeros after the end of the file. */
@@ -423,7 +474,7 @@ const char *block_node_filename(const BlockNode *n)
 #define FILE_OPERATIONS                                                                                                \
     .size = sizeof(FileNode), .options = file_options, .protocol = true, .close = file_close, .read = file_read,       \
     .readv = file_readv, .write = file_write, .writev = file_writev, .flush = file_flush, .zero = file_zero,           \
-    .discard = file_discard, .truncate = file_truncate, .allocated = file_allocated
+    .discard = file_discard, .truncate = file_truncate, .allocated = file_allocated, .set_writable = file_set_writable
 
 const BlockDriver block_file = { .name = "file", .help = "a regular file", .open = file_open, FILE_OPERATIONS };
 

@@ -75,14 +75,20 @@ bool block_attach(BlockUser *user, BlockHub *hub, const char *drive, BlockAccess
         *user = (BlockUser){ 0 };
         return false;
     }
-    BlockNode *n = user->node;
-    if (n && access == BLOCK_WRITES && !n->writable) {
-        error_set(err, "'%s' is read-only, and %s is not", drive, name);
+    BlockNode *n   = user->node;
+    user->writable = n && access != BLOCK_READS && block_node_may_write(n);
+    if (n && !block_node_use(n, user->writable, name, err)) {
         *user = (BlockUser){ 0 };
         return false;
     }
-    user->writable = n && n->writable && access != BLOCK_READS;
-    if (n && !block_node_use(n, user->writable, name, err)) {
+    if (n && user->writable && !n->writable) { /* the host does not let us */
+        block_node_unuse(n, true);
+        block_node_use(n, false, name, err);
+        user->writable = false;
+    }
+    if (n && access == BLOCK_WRITES && !user->writable) {
+        block_node_unuse(n, false);
+        error_set(err, "'%s' is read-only, and %s is not", drive, name);
         *user = (BlockUser){ 0 };
         return false;
     }

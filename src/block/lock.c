@@ -89,6 +89,15 @@ static char *find_holder(int fd, off_t byte)
     return g_strdup("another process");
 }
 
+void image_unlock(int fd)
+{
+    struct flock l;
+    for (off_t byte = BYTE_DOES; byte < BYTE_DOES + N_BITS; byte++) {
+        set_lock(fd, F_OFD_SETLK, F_UNLCK, byte, &l);
+        set_lock(fd, F_OFD_SETLK, F_UNLCK, byte - BYTE_DOES + BYTE_REFUSES, &l);
+    }
+}
+
 bool image_lock(int fd, unsigned does, unsigned bears, bool must, Error *err)
 {
     struct flock l;
@@ -110,9 +119,8 @@ bool image_lock(int fd, unsigned does, unsigned bears, bool must, Error *err)
         }
         g_autofree char *who = find_holder(fd, byte);
         const char      *how = i < N_BITS ? (bit == IMAGE_READ ? "in use" : "locked for writing") : "kept from writers";
-        return error_set(err, "the image is %s by %s; wait for it%s", how, who,
-                         does & IMAGE_WRITE ? ", or open it with read-only=on,force-share=on"
-                                            : ", or open it with force-share=on too");
+        return error_set(err, "the image is %s by %s; wait for it, or open it with read-only=on,force-share=on", how,
+                         who);
     }
     return true;
 }

@@ -180,11 +180,19 @@ void block_node_unref(BlockNode *n)
     free_node(n);
 }
 
+bool block_node_may_write(const BlockNode *n)
+{
+    return n->writable || (n->o.auto_read_only && !n->o.read_only && n->driver->set_writable);
+}
+
 bool block_node_use(BlockNode *n, bool writes, const char *who, Error *err)
 {
     if (n->writers || (writes && n->users)) {
         return error_set(err, "node '%s' is in use by %s already%s", n->name, n->used_by ? n->used_by : "another one",
                          n->writers ? ", which writes it" : "");
+    }
+    if (writes && !n->writable && block_node_may_write(n) && !n->driver->set_writable(n, true, err)) {
+        return false;
     }
     n->users++;
     n->writers += writes;
@@ -197,6 +205,10 @@ void block_node_unuse(BlockNode *n, bool writes)
 {
     n->users--;
     n->writers -= writes;
+    if (writes && n->keeps && n->writable && n->o.auto_read_only && n->driver->set_writable) {
+        g_auto(Error) ignored = {};
+        n->driver->set_writable(n, false, &ignored);
+    }
 }
 
 /* --- opening --- */

@@ -409,6 +409,29 @@ static void test_locks(BlockRig *rig, gconstpointer unused)
     block_rig_refuse(rig, "file=@b.img,format=raw", "kept from writers by this program");
 }
 
+/* auto-read-only=on: others may read the file until somebody writes it, and again when nobody does any more. */
+static void test_auto_read_only(BlockRig *rig, gconstpointer unused)
+{
+    g_auto(Error) err    = {};
+    uint8_t     buf[512] = { 1 };
+    const char *other    = "file=@a.img,format=raw,readonly=on,if=none";
+    g_assert_nonnull(add_node(rig, "driver=file,node-name=f,auto-read-only=on,filename=%s/a.img", &err));
+    g_assert_false(block_find_node(rig->hub, "f")->writable);
+    g_assert_nonnull(block_rig_drive(rig, "file=@a.img,format=raw,readonly=on,id=r,file.locking=off", &err));
+    g_assert_true(block_attach(&rig->user, rig->hub, "f", BLOCK_WRITES, "disk", &err));
+    g_assert_cmpint(block_rig_run(rig, BLOCK_WRITE, 0, buf, 512), ==, 0);
+    block_rig_refuse(rig, other, "locked for writing by this program");
+    block_detach(&rig->user);
+    g_assert_false(block_find_node(rig->hub, "f")->writable);
+    g_assert_nonnull(block_rig_drive(rig, other, &err));
+    g_assert_false(block_attach(&rig->user, rig->hub, "f", BLOCK_WRITES, "disk", &err));
+    g_assert_nonnull(strstr(err.text, "kept from writers by this program"));
+    error_clear(&err);
+    g_assert_true(block_attach(&rig->user, rig->hub, "f", BLOCK_READS, "cd", &err));
+    g_assert_cmpint(block_rig_run(rig, BLOCK_READ, 0, buf, 512), ==, 0);
+    g_assert_cmpint(buf[0], ==, 1);
+}
+
 /* Another process that has the image is named. */
 static void test_lock_holder(BlockRig *rig, gconstpointer unused)
 {
@@ -464,6 +487,7 @@ int main(int argc, char **argv)
     ADD("drives/refused", NULL, test_refused);
     ADD("nodes", NULL, test_nodes);
     ADD("locks", NULL, test_locks);
+    ADD("auto-read-only", NULL, test_auto_read_only);
     ADD("locks/holder", NULL, test_lock_holder);
     return g_test_run();
 }

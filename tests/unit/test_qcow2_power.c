@@ -28,6 +28,9 @@ static struct {
     uint8_t *disk;  /* what is on disk for certain */
     uint64_t size;
     GArray  *pending;
+    uint64_t random;
+    uint8_t *lost; /* what is left on disk when power is lost at some moment inside the request; NULL: it was not */
+    uint64_t lost_size;
 } power;
 
 ssize_t __real_pwrite64(int fd, const void *buf, size_t len, off64_t offset);
@@ -41,6 +44,29 @@ static bool is_image(int fd)
 {
     struct stat st;
     return power.inode && fstat(fd, &st) == 0 && st.st_ino == power.inode;
+}
+
+static uint32_t draw(uint64_t *state, uint32_t below)
+{
+    *state = *state * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (uint32_t)((*state >> 33) % below);
+}
+
+/* Now, once in `chance` times: some of what is pending got there. */
+static void lose_power(uint32_t chance)
+{
+    if (power.lost || draw(&power.random, chance)) {
+        return;
+    }
+    unsigned share  = draw(&power.random, 101);
+    power.lost_size = power.size;
+    power.lost      = g_memdup2(power.disk, MAX_FILE);
+    for (guint i = 0; i < power.pending->len; i++) {
+        const Pending *p = &g_array_index(power.pending, Pending, i);
+        if (draw(&power.random, 100) < share) {
+            memcpy(power.lost + p->offset, p->data, sizeof p->data);
+        }
+    }
 }
 
 /* Whole sectors, the rest of the first and last as they are in the file now. */
@@ -60,6 +86,7 @@ ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off64_t offset)
     ssize_t done = __real_pwrite64(fd, buf, len, offset);
     if (done > 0 && is_image(fd)) {
         note_write(fd, (uint64_t)offset, (uint64_t)done);
+        lose_power(40);
     }
     return done;
 }
@@ -79,6 +106,7 @@ int __wrap_fdatasync(int fd)
     if (!is_image(fd)) {
         return 0;
     }
+    lose_power(3);
     for (guint i = 0; i < power.pending->len; i++) {
         const Pending *p = &g_array_index(power.pending, Pending, i);
         memcpy(power.disk + p->offset, p->data, sizeof p->data);
@@ -97,6 +125,7 @@ static void watch_image(BlockRig *rig)
     close(fd);
     power.size    = (uint64_t)st.st_size;
     power.inode   = st.st_ino;
+    power.random  = 1;
     power.pending = g_array_new(false, false, sizeof(Pending));
 }
 
@@ -129,15 +158,28 @@ static const Kind kinds[] = {
     { "v2", "cluster_size=4K,compat=0.10", .snapshot = true },
 };
 
-static uint32_t draw(uint64_t *state, uint32_t below)
+/* Is what was left on disk in order, if power was lost? */
+static void check_lost(BlockRig *rig, const Model *m)
 {
-    *state = *state * UINT64_C(6364136223846793005) + 1442695040888963407;
-    return (uint32_t)((*state >> 33) % below);
-}
-
-static void touch(Model *m, uint64_t sector, uint64_t n)
-{
-    memset(m->touched + sector, 1, n);
+    if (!power.lost) {
+        return;
+    }
+    g_assert_true(
+        g_file_set_contents(block_rig_path(rig, "lost"), (const char *)power.lost, (gssize)power.lost_size, NULL));
+    g_clear_pointer(&power.lost, g_free);
+    int status = block_rig_program(rig, (const char *[]){ "qemu-img", "check", "-f", "qcow2", "@lost", NULL });
+    g_assert_true(status == 0 || status == 3);
+    g_assert_cmpint(block_rig_program(rig, (const char *[]){ "qemu-img", "convert", "-f", "qcow2", "-O", "raw", "@lost",
+                                                             "@data", NULL }),
+                    ==, 0);
+    g_autofree char *data = NULL;
+    gsize            len;
+    g_assert_true(g_file_get_contents(block_rig_path(rig, "data"), &data, &len, NULL) && len == DISK);
+    for (uint64_t s = 0; s < SECTORS; s++) {
+        if (!m->touched[s] && memcmp(data + s * BLOCK_SECTOR, m->flushed + s * BLOCK_SECTOR, BLOCK_SECTOR)) {
+            g_error("sector %" G_GINT64_MODIFIER "u was flushed and is lost", s);
+        }
+    }
 }
 
 static void one_request(BlockRig *rig, Model *m, uint64_t *random)
@@ -145,9 +187,14 @@ static void one_request(BlockRig *rig, Model *m, uint64_t *random)
     uint64_t sector = draw(random, SECTORS), n = 1 + draw(random, LARGEST);
     n               = MIN(n, SECTORS - sector);
     uint64_t offset = sector * BLOCK_SECTOR, len = n * BLOCK_SECTOR;
-    switch (draw(random, 8)) {
+    unsigned what = draw(random, 8);
+    if (what) {
+        memset(m->touched + sector, 1, n);
+    }
+    switch (what) {
     case 0:
         g_assert_cmpint(block_rig_run(rig, BLOCK_FLUSH, 0, NULL, 0), ==, 0);
+        check_lost(rig, m);
         memcpy(m->flushed, m->now, DISK);
         memset(m->touched, 0, sizeof m->touched);
         return;
@@ -164,34 +211,7 @@ static void one_request(BlockRig *rig, Model *m, uint64_t *random)
         g_assert_cmpint(block_rig_run(rig, BLOCK_WRITE, offset, m->now + offset, len), ==, 0);
         break;
     }
-    touch(m, sector, n);
-}
-
-/* Some of what is pending got there. */
-static void lose_power(BlockRig *rig, const Model *m, uint64_t *random)
-{
-    g_autofree uint8_t *disk  = g_memdup2(power.disk, MAX_FILE);
-    unsigned            share = draw(random, 101);
-    for (guint i = 0; i < power.pending->len; i++) {
-        const Pending *p = &g_array_index(power.pending, Pending, i);
-        if (draw(random, 100) < share) {
-            memcpy(disk + p->offset, p->data, sizeof p->data);
-        }
-    }
-    g_assert_true(g_file_set_contents(block_rig_path(rig, "lost"), (const char *)disk, (gssize)power.size, NULL));
-    int status = block_rig_program(rig, (const char *[]){ "qemu-img", "check", "-f", "qcow2", "@lost", NULL });
-    g_assert_true(status == 0 || status == 3);
-    g_assert_cmpint(block_rig_program(rig, (const char *[]){ "qemu-img", "convert", "-f", "qcow2", "-O", "raw", "@lost",
-                                                             "@data", NULL }),
-                    ==, 0);
-    g_autofree char *data = NULL;
-    gsize            len;
-    g_assert_true(g_file_get_contents(block_rig_path(rig, "data"), &data, &len, NULL) && len == DISK);
-    for (uint64_t s = 0; s < SECTORS; s++) {
-        if (!m->touched[s] && memcmp(data + s * BLOCK_SECTOR, m->flushed + s * BLOCK_SECTOR, BLOCK_SECTOR)) {
-            g_error("sector %" G_GINT64_MODIFIER "u was flushed and is lost", s);
-        }
-    }
+    check_lost(rig, m);
 }
 
 static void make_image(BlockRig *rig, const Kind *k, Model *m)
@@ -225,13 +245,11 @@ static void test_power(BlockRig *rig, gconstpointer data)
     make_image(rig, k, m);
     watch_image(rig);
     block_rig_attach(rig, "file=@image,format=qcow2,discard=unmap,l2-cache-size=8K,refcount-cache-size=16K");
-    for (unsigned i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < 250; i++) {
         one_request(rig, m, &random);
-        if (i % 8 == 7) {
-            lose_power(rig, m, &random);
-        }
     }
     block_detach(&rig->user);
+    check_lost(rig, m);
     stop_watching();
 }
 
