@@ -171,7 +171,10 @@ static const Field error_data[] = { QMP_STRING("qom-path"),        QMP_STRING("d
                                     QMP_ENUM("action", actions),   QMP_MAYBE_BOOL("nospace"),
                                     QMP_STRING("reason"),          {} };
 
+static const Field tray_data[] = { QMP_STRING("device"), QMP_STRING("id"), QMP_BOOL("tray-open"), {} };
+
 MONITOR_EVENTS(block) = {
+    { .name = "DEVICE_TRAY_MOVED", .data = tray_data },
     { .name = "BLOCK_IO_ERROR", .data = error_data },
     {},
 };

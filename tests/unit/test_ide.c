@@ -735,6 +735,9 @@ static void test_packet_errors(void)
     g_assert_cmphex(settle(SECONDARY), ==, READY);
     PACKET(0xfffe, false, 0x28, 0, 0, 0, 0, 1, 0, 0, 1);
     check_sense(2, 0x3a);
+    put(SECONDARY, ATA_COMMAND, ATA_CMD_DEVICE_RESET); /* which leaves it there */
+    PACKET(0xfffe, false, 0x25);
+    check_sense(2, 0x3a);
     PACKET(0xfffe, false, 0x1b, 0, 0, 0, 3); /* and in */
     PACKET(0xfffe, false, 0x00);
     check_sense(6, 0x28);

@@ -64,14 +64,34 @@ static void read_on(IdeCd *cd)
     }
 }
 
+/* Management is told of the tray. */
+static void show_tray(IdeCd *cd)
+{
+    Device    *dev  = &cd->d.dev;
+    BlockUser *user = &cd->d.user;
+    bool       open = cd->mmc.open, moved = user->tray_open != open;
+    user->locked    = cd->mmc.locked;
+    user->tray_open = open;
+    if (moved) {
+        Json            *data = json_new_object();
+        g_autofree char *path = object_path(&dev->obj);
+        json_add(data, "device", json_new_string(user->drive ? user->drive->id : ""));
+        json_add(data, "id", json_new_string(dev->id ? dev->id : path));
+        json_add(data, "tray-open", json_new_bool(open));
+        platform_emit(dev->platform, "DEVICE_TRAY_MOVED", data);
+    }
+}
+
 static void run_packet(IdeCd *cd)
 {
     uint8_t  packet[ATAPI_PACKET];
     uint8_t *buf = cd->d.channel->buffer;
     MmcReply reply;
     memcpy(packet, buf, sizeof packet);
-    cd->left = 0;
-    switch (mmc_execute(&cd->mmc, packet, buf, &reply)) {
+    cd->left         = 0;
+    MmcResult result = mmc_execute(&cd->mmc, packet, buf, &reply);
+    show_tray(cd);
+    switch (result) {
     case MMC_DONE: complete(cd); break;
     case MMC_DATA: send(cd, reply.len); break;
     case MMC_READ:
@@ -231,7 +251,8 @@ static void cd_command(IdeDrive *d, uint8_t command)
 static void cd_reset(IdeDrive *d, bool power_on)
 {
     IdeCd *cd = (IdeCd *)d;
-    mmc_reset(&cd->mmc);
+    mmc_reset(&cd->mmc, power_on);
+    show_tray(cd);
     cd->dma   = false;
     cd->limit = 0;
     cd->lba = cd->left = cd->batch = 0;
@@ -251,16 +272,23 @@ static bool cd_realize(Device *dev, Error *err)
     if (!ide_drive_attach(&cd->d, BLOCK_READS, "QEMU DVD-ROM", err)) {
         return false;
     }
-    cd->mmc.model  = cd->d.model;
-    cd->mmc.ver    = cd->d.ver ? cd->d.ver : "";
-    cd->mmc.medium = block_user_size(&cd->d.user) >= MMC_BLOCK;
-    cd->mmc.blocks = block_user_size(&cd->d.user) / MMC_BLOCK;
+    cd->d.user.removable = cd->d.user.hub != NULL;
+    cd->mmc.model        = cd->d.model;
+    cd->mmc.ver          = cd->d.ver ? cd->d.ver : "";
+    cd->mmc.medium       = block_user_size(&cd->d.user) >= MMC_BLOCK;
+    cd->mmc.blocks       = block_user_size(&cd->d.user) / MMC_BLOCK;
     return true;
 }
 
 static void cd_unrealize(Device *dev)
 {
     ide_drive_detach((IdeDrive *)dev);
+}
+
+static bool cd_post_load(Device *dev, Error *err)
+{
+    show_tray((IdeCd *)dev);
+    return true;
 }
 
 static const Field cd_properties[] = { FIELDS_OF(IdeCd, d, ide_drive_properties), {} };
@@ -298,4 +326,5 @@ DEVICE_TYPE(ide_cd) = {
     .realize    = cd_realize,
     .unrealize  = cd_unrealize,
     .reset      = ide_drive_reset,
+    .post_load  = cd_post_load,
 };

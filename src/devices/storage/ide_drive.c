@@ -115,6 +115,7 @@ bool ide_drive_attach(IdeDrive *d, BlockAccess access, const char *model, Error 
         if (!block_attach(&d->user, d->dev.platform->block, d->drive, access, name, err)) {
             return error_prefix(err, "drive=%s: ", d->drive);
         }
+        d->user.owner = &d->dev.obj;
     }
     if (d->write_cache != ON_OFF_AUTO_AUTO) {
         d->user.write_cache = d->write_cache == ON_OFF_AUTO_ON;

@@ -539,9 +539,12 @@ void mmc_fail_read(Mmc *m, uint8_t key)
     fail(m, key, key == MMC_KEY_MEDIUM_ERROR ? 0x11 : 0, 0);
 }
 
-void mmc_reset(Mmc *m)
+void mmc_reset(Mmc *m, bool power_on)
 {
-    m->locked = m->open = m->changed = false;
-    m->event                         = MMC_NO_EVENT;
+    m->locked = false;
     m->key = m->asc = m->ascq = 0;
+    if (power_on) {
+        m->open = m->changed = false;
+        m->event             = MMC_NO_EVENT;
+    }
 }

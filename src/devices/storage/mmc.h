@@ -45,6 +45,6 @@ MmcResult mmc_execute(Mmc *m, const uint8_t command[MMC_COMMAND], uint8_t *buf, 
 enum { MMC_KEY_MEDIUM_ERROR = 3, MMC_KEY_ABORTED = 11 };
 void mmc_fail_read(Mmc *m, uint8_t key);
 
-void mmc_reset(Mmc *m);
+void mmc_reset(Mmc *m, bool power_on); /* without power_on the tray stays as it is */
 
 #endif
