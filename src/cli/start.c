@@ -413,6 +413,20 @@ static bool take_paths(Start *s, const char *option, GPtrArray *entries, Error *
     return true;
 }
 
+/* Who adds one of these gets no CD-ROM that was not asked for. */
+static bool has_disk_device(const Cli *cli)
+{
+    static const char *const types[] = { "ide-hd", "ide-cd", "scsi-hd", "scsi-cd", NULL };
+    for (size_t i = 0; cli_nth(cli, "device", i); i++) {
+        const CliEntry *entry  = cli_nth(cli, "device", i);
+        const char     *driver = entry->json ? json_get_string(entry->json, "driver") : NULL;
+        if (driver && g_strv_contains(types, driver)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool configure(Start *s, const MachineType *type, Error *err)
 {
     MachineConfig *c    = &s->machine->config;
@@ -420,6 +434,7 @@ static bool configure(Start *s, const MachineType *type, Error *err)
     c->name             = g_strdup(s->guest_name);
     c->cpu_model        = g_strdup(cli_text(s->cli, "cpu"));
     c->no_defaults      = cli_has(s->cli, "nodefaults");
+    c->no_default_cd    = has_disk_device(s->cli);
     c->smbios           = collect_json(s->cli, "smbios");
     c->acpi_tables      = collect_json(s->cli, "acpitable");
     c->firmware_dirs    = collect_text(s->cli, "L");

@@ -88,7 +88,7 @@ typedef struct MachineConfig {
     Chardev       *parallel[3];
     bool           parallel_present[3];
     Chardev       *debugcon; /* -debugcon */
-    bool           no_defaults;
+    bool           no_defaults, no_default_cd;
     RebootAction   reboot_action;
     ShutdownAction shutdown_action;
     PanicAction    panic_action;
@@ -162,20 +162,20 @@ typedef struct CpuBoard {
 } CpuBoard;
 
 struct Machine {
-    Platform      platform; /* first */
-    MachineConfig config;
-    CharHub      *chars;
-    AudioHub     *audio;
-    BlockHub     *block;
+    Platform        platform; /* first */
+    MachineConfig   config;
+    CharHub        *chars;
+    AudioHub       *audio;
+    BlockHub       *block;
     struct Storage *storage; /* storage.c */
-    Accel        *accel;
-    ApicBus      *apic_bus;
-    GPtrArray    *cpus; /* X86Cpu *: those that are there, by index */
-    CpuBoard      cpu_board;
-    CpuHotplug   *cpu_hotplug; /* the board's, tells the guest; NULL: vCPUs do not come and go */
-    GArray       *ram;         /* RamPart: -m, below and above the PCI hole (mainram.c) */
-    X86Model     *cpu_model;
-    X86Topology   topology;
+    Accel          *accel;
+    ApicBus        *apic_bus;
+    GPtrArray      *cpus; /* X86Cpu *: those that are there, by index */
+    CpuBoard        cpu_board;
+    CpuHotplug     *cpu_hotplug; /* the board's, tells the guest; NULL: vCPUs do not come and go */
+    GArray         *ram;         /* RamPart: -m, below and above the PCI hole (mainram.c) */
+    X86Model       *cpu_model;
+    X86Topology     topology;
 
     RunState          state;
     int               exit_code;

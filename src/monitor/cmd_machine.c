@@ -291,7 +291,7 @@ static const Field iothread_info[]  = { QMP_STRING("id"),
                                         QMP_INT("aio-max-batch"),
                                         {} };
 static const Field iothreads_result = QMP_LIST("", iothread_info);
-static bool query_nothing(Monitor *mon, void *args, Json **result, Error *err)
+static bool        query_nothing(Monitor *mon, void *args, Json **result, Error *err)
 {
     *result = json_new_list();
     return true;
