@@ -116,7 +116,7 @@ bool block_eject(BlockUser *u, bool force, Error *err)
 
 void block_tray_moved(BlockUser *u, bool open)
 {
-    if (u->hub->host.tray_moved) {
+    if (u->hub && u->hub->host.tray_moved) {
         u->hub->host.tray_moved(u->hub->host.opaque, u, open);
     }
 }

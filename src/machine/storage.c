@@ -43,7 +43,9 @@ static void tray_moved(void *opaque, const BlockUser *user, bool open)
     g_autofree char *path = user->owner ? object_path(user->owner) : g_strdup("");
     Json            *data = json_new_object();
     json_add(data, "device", json_new_string(user->drive ? user->drive->id : ""));
-    json_add(data, "id", json_new_string(path));
+    const Device *dev =
+        user->owner && user->owner->type->class == OBJECT_CLASS_DEVICE ? (const Device *)user->owner : NULL;
+    json_add(data, "id", json_new_string(dev && dev->id ? dev->id : path));
     json_add(data, "tray-open", json_new_bool(open));
     platform_emit(&m->platform, "DEVICE_TRAY_MOVED", data);
 }
