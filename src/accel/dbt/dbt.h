@@ -228,6 +228,13 @@ static inline unsigned dbt_jump_slot(unsigned mode, uint64_t rip)
     return (unsigned)rip / 2 % dbt_n_jumps(mode);
 }
 
+/* What an empty slot has: no canonical address; a branch to one that is not must miss too: that belongs to another pair
+ * of slots. */
+static inline uint64_t dbt_empty_tag(unsigned mode, unsigned slot)
+{
+    return slot / 2 == dbt_jump_slot(mode, DBT_NO_TAG) / 2 ? DBT_NO_TAG | 1 : DBT_NO_TAG;
+}
+
 #define DBT_RUN    ((uint64_t)(2 * (DBT_JUMPS_USER - 1)) << 32 | 2 * (DBT_JUMPS_KERNEL - 1))
 #define DBT_KICKED UINT64_C(0)
 
@@ -746,10 +753,9 @@ uint64_t       dbt_quick_segment(DbtFrame *f, uint64_t selector, uint64_t seg);
 const uint8_t *dbt_quick_far(DbtFrame *f, uint64_t value, uint64_t what);
 
 /* --- frame.c --- */
-void     dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
-void     dbt_jumps_flush(DbtFrame *f, unsigned mode);
-void     dbt_micro_flush(DbtFrame *f, bool writes_only); /* runs too */
-uint64_t dbt_empty_tag(unsigned mode, unsigned slot);
+void dbt_sync_flush(DbtFrame *f); /* takes over cpu->tlb->changes */
+void dbt_jumps_flush(DbtFrame *f, unsigned mode);
+void dbt_micro_flush(DbtFrame *f, bool writes_only); /* runs too */
 
 /* The jump cache's entry for the vCPU's rip; NULL: it has none. */
 DbtJump *dbt_jump_find(DbtFrame *f, unsigned mode);

@@ -7,13 +7,6 @@
 #include "cpu/x86/cache.h"
 #include "cpu/x86/tlb.h"
 
-uint64_t dbt_empty_tag(unsigned mode, unsigned slot)
-{
-    /* No canonical address; a branch to one that is not must miss too: that belongs to another pair of slots. */
-    return slot / 2 == dbt_jump_slot(mode, DBT_NO_TAG) / 2 ? DBT_NO_TAG | 1
-                                                           : DBT_NO_TAG; /* a checksum tells them apart */
-}
-
 static DbtJump *jump_at(DbtFrame *f, unsigned mode, unsigned slot)
 {
     return &f->jumps[dbt_first_jump(mode) + slot];

@@ -185,7 +185,9 @@ static void map_fpu_pointers(X86Cpu *cpu, uint64_t host_fip, uint64_t host_fdp)
 static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
 {
     dbt_signals_init();
-    memset(f, 0, sizeof *f);
+    /* All but the jump caches, most of it, which are filled below. */
+    memset(f, 0, offsetof(DbtFrame, jumps));
+    memset((uint8_t *)f + offsetof(DbtFrame, misses), 0, sizeof *f - offsetof(DbtFrame, misses));
     f->cpu  = cpu;
     f->dbt  = dbt;
     f->kick = DBT_RUN;
