@@ -83,11 +83,23 @@ struct BlockUser {
     BlockOnError  on_read_error, on_write_error;
     BlockRequest *requests; /* all that are not done */
     BlockStats    stats;
-    /* For queries; the device sets them after block_attach(). */
-    const struct Object *owner; /* NULL: none is shown */
-    bool                 removable, locked, tray_open;
-    BlockUser           *next; /* of the hub's list */
+    /* The device sets them after block_attach(). */
+    const struct Object    *owner; /* what queries show and commands name; NULL: none */
+    const struct BlockTray *tray;  /* NULL: the medium stays */
+    BlockUser              *next;  /* of the hub's list */
 };
+
+/* A drive whose medium can change, by what the device does. Only drives that read (BLOCK_READS) have one. */
+typedef struct BlockTray {
+    bool (*is_open)(const BlockUser *user);
+    bool (*is_locked)(const BlockUser *user); /* by the guest */
+    void (*move)(BlockUser *user, bool open); /* somebody outside does it, locked or not; calls block_tray_moved() */
+    void (*ask_eject)(BlockUser *user);       /* the button was pressed while it is locked: the guest decides */
+    void (*changed)(BlockUser *user);         /* user->node is another one, or NULL; the tray is open */
+} BlockTray;
+
+/* The tray has moved, whoever has moved it. */
+void block_tray_moved(BlockUser *user, bool open);
 
 /* How a device means to use a medium. */
 typedef enum BlockAccess {
@@ -120,6 +132,23 @@ void block_cancel(BlockUser *user);
 /* Waits until all requests of the user (all users: block_hub_drain) are done, and calls `done`. What is held because
  * the machine has stopped for an error stays held. */
 void block_drain(BlockUser *user);
+
+/* --- media that change --- */
+
+/* By drive id, or by the id or path of the device. NULL: there is none, or its medium stays. */
+BlockUser *block_find_removable(BlockHub *hub, const char *name, Error *err);
+
+/* A tray that the guest has locked opens by force only; the guest is asked then. */
+bool block_open_tray(BlockUser *user, bool force, Error *err);
+void block_close_tray(BlockUser *user);
+
+/* With the tray open. Takes a reference to `n`. */
+bool block_remove_medium(BlockUser *user, Error *err);
+bool block_insert_medium(BlockUser *user, BlockNode *n, Error *err);
+
+/* All of it. format NULL: guessed. When the image cannot be opened everything stays as it was. */
+bool block_change_medium(BlockUser *user, const char *path, const char *format, bool force, Error *err);
+bool block_eject(BlockUser *user, bool force, Error *err);
 
 /* --- drives --- */
 
@@ -169,6 +198,7 @@ typedef struct BlockHost {
     void *opaque;
     /* An error stops the machine (werror=stop ...), asynchronously; may be NULL: then it is reported to the guest. */
     void (*stop)(void *opaque, const BlockUser *user, BlockOp op, int error);
+    void (*tray_moved)(void *opaque, const BlockUser *user, bool open); /* for management; may be NULL */
 } BlockHost;
 
 /* `host` is copied. NULL on error. */

@@ -81,10 +81,10 @@ static Json *describe_drive(const Drive *d, const BlockUser *u)
     json_add(j, "device", json_new_string(d ? d->id : ""));
     add_owner(j, u);
     json_add(j, "type", json_new_string("unknown"));
-    json_add(j, "removable", json_new_bool(u ? u->removable : d->cdrom));
-    json_add(j, "locked", json_new_bool(u && u->locked));
-    if (u ? u->removable : d->cdrom) {
-        json_add(j, "tray_open", json_new_bool(u && u->tray_open));
+    json_add(j, "removable", json_new_bool(u ? u->tray != NULL : d->cdrom));
+    json_add(j, "locked", json_new_bool(u && u->tray && u->tray->is_locked(u)));
+    if (u ? u->tray != NULL : d->cdrom) {
+        json_add(j, "tray_open", json_new_bool(u && u->tray->is_open(u)));
     }
     if (u && u->node) {
         bool held = block_has_held(u);

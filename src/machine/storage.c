@@ -36,6 +36,20 @@ static void stop_for_error(void *opaque, const BlockUser *user, BlockOp op, int 
     run_state_request_pause(m, RUN_STATE_IO_ERROR);
 }
 
+/* DEVICE_TRAY_MOVED */
+static void tray_moved(void *opaque, const BlockUser *user, bool open)
+{
+    Machine         *m    = opaque;
+    g_autofree char *path = user->owner ? object_path(user->owner) : g_strdup("");
+    Json            *data = json_new_object();
+    json_add(data, "device", json_new_string(user->drive ? user->drive->id : ""));
+    const Device *dev =
+        user->owner && user->owner->type->class == OBJECT_CLASS_DEVICE ? (const Device *)user->owner : NULL;
+    json_add(data, "id", json_new_string(dev && dev->id ? dev->id : path));
+    json_add(data, "tray-open", json_new_bool(open));
+    platform_emit(&m->platform, "DEVICE_TRAY_MOVED", data);
+}
+
 static void state_changed(RunStateListener *self, RunState state)
 {
     BlockHub *hub = ((Storage *)self)->machine->block;
@@ -49,7 +63,7 @@ static void state_changed(RunStateListener *self, RunState state)
 
 bool machine_make_storage(Machine *m, Error *err)
 {
-    BlockHost host = { .open = open_path, .stop = stop_for_error, .opaque = m };
+    BlockHost host = { .open = open_path, .stop = stop_for_error, .tray_moved = tray_moved, .opaque = m };
     m->block       = block_hub_new(m->platform.loop, &host, err);
     if (!m->block) {
         return false;

@@ -129,7 +129,127 @@ static bool blockdev_del(Monitor *mon, void *args, Json **result, Error *err)
     return block_remove_node(mon->machine->block, ((NodeArgs *)args)->node_name, err);
 }
 
+/* --- media --- */
+
+static const char *const read_only_modes[] = { "retain", "read-only", "read-write", NULL };
+
+typedef struct MediumArgs {
+    char *device, *id, *node_name, *filename, *format;
+    bool  force;
+    int   read_only_mode;
+} MediumArgs;
+
+#define DEVICE_ARGS                                                                                                    \
+    FIELD(MediumArgs, device, "device", .help = "id of the drive"),                                                    \
+        FIELD(MediumArgs, id, "id", .help = "id or path of the device")
+
+static const Field eject_args[]  = { DEVICE_ARGS,
+                                     FIELD(MediumArgs, force, "force", .help = "also when the guest has locked it"),
+                                     {} };
+static const Field device_args[] = { DEVICE_ARGS, {} };
+static const Field id_args[]     = { FIELD(MediumArgs, id, "id", .required = true, .help = "id or path of the device"),
+                                     {} };
+static const Field insert_args[] = { FIELD(MediumArgs, id, "id", .required = true, .help = "id or path of the device"),
+                                     FIELD(MediumArgs, node_name, "node-name", .required = true,
+                                           .help = "node to put in"),
+                                     {} };
+static const Field change_args[] = {
+    DEVICE_ARGS,
+    FIELD(MediumArgs, filename, "filename", .required = true, .help = "path of the image"),
+    FIELD(MediumArgs, format, "format", .help = "its format; guessed when not given"),
+    FIELD(MediumArgs, force, "force", .help = "also when the guest has locked the tray"),
+    FIELD(MediumArgs, read_only_mode, "read-only-mode", .names = read_only_modes, .help = "may it be written"),
+    {}
+};
+
+static BlockUser *find_removable(Monitor *mon, const MediumArgs *a, Error *err)
+{
+    if (!a->device == !a->id) {
+        error_set(err, "give one of 'device' and 'id'");
+        return NULL;
+    }
+    return block_find_removable(mon->machine->block, a->id ? a->id : a->device, err);
+}
+
+static bool eject(Monitor *mon, void *args, Json **result, Error *err)
+{
+    const MediumArgs *a = args;
+    BlockUser        *u = find_removable(mon, a, err);
+    return u && block_eject(u, a->force, err);
+}
+
+static bool open_tray(Monitor *mon, void *args, Json **result, Error *err)
+{
+    const MediumArgs *a   = args;
+    BlockUser        *u   = find_removable(mon, a, err);
+    g_auto(Error) ignored = {}; /* that the guest has been asked is no failure */
+    return u && (block_open_tray(u, a->force, &ignored) || true);
+}
+
+static bool close_tray(Monitor *mon, void *args, Json **result, Error *err)
+{
+    BlockUser *u = find_removable(mon, args, err);
+    if (u) {
+        block_close_tray(u);
+    }
+    return u != NULL;
+}
+
+static bool remove_medium(Monitor *mon, void *args, Json **result, Error *err)
+{
+    BlockUser *u = find_removable(mon, args, err);
+    return u && block_remove_medium(u, err);
+}
+
+static bool insert_medium(Monitor *mon, void *args, Json **result, Error *err)
+{
+    const MediumArgs *a = args;
+    BlockUser        *u = find_removable(mon, a, err);
+    BlockNode        *n = block_find_node(mon->machine->block, a->node_name);
+    return u && (n ? block_insert_medium(u, n, err) : error_set(err, "there is no node '%s'", a->node_name));
+}
+
+static bool change_medium(Monitor *mon, void *args, Json **result, Error *err)
+{
+    const MediumArgs *a = args;
+    BlockUser        *u = find_removable(mon, a, err);
+    if (u && a->read_only_mode == 2) {
+        return error_set(err, "read-only-mode=read-write: %s cannot write", u->name);
+    }
+    return u && block_change_medium(u, a->filename, a->format, a->force, err);
+}
+
 MONITOR_COMMANDS(block) = {
+    { .name      = "eject",
+      .args      = eject_args,
+      .args_size = sizeof(MediumArgs),
+      .help      = "opens a drive and takes the medium out",
+      .run       = eject },
+    { .name      = "blockdev-open-tray",
+      .args      = eject_args,
+      .args_size = sizeof(MediumArgs),
+      .help      = "opens a drive's tray, or asks the guest to if it has locked it",
+      .run       = open_tray },
+    { .name      = "blockdev-close-tray",
+      .args      = device_args,
+      .args_size = sizeof(MediumArgs),
+      .help      = "closes a drive's tray",
+      .run       = close_tray },
+    { .name      = "blockdev-remove-medium",
+      .args      = id_args,
+      .args_size = sizeof(MediumArgs),
+      .help      = "takes the medium out of an open drive",
+      .run       = remove_medium },
+    { .name      = "blockdev-insert-medium",
+      .args      = insert_args,
+      .args_size = sizeof(MediumArgs),
+      .help      = "puts a node into an open drive",
+      .run       = insert_medium },
+    { .name      = "blockdev-change-medium",
+      .args      = change_args,
+      .args_size = sizeof(MediumArgs),
+      .help      = "changes a drive's medium",
+      .run       = change_medium },
     { .name   = "query-block",
       .result = &block_result,
       .flags  = COMMAND_PRECONFIG,
@@ -275,6 +395,42 @@ static bool info_blockstats(Hmp *h, Error *err)
     }
     return true;
 }
+
+static bool cmd_eject(Hmp *h, Error *err)
+{
+    BlockUser *u = block_find_removable(h->machine->block, hmp_text(h, "device"), err);
+    return u && block_eject(u, hmp_given(h, "force"), err);
+}
+
+static bool cmd_change(Hmp *h, Error *err)
+{
+    BlockUser  *u    = block_find_removable(h->machine->block, hmp_text(h, "device"), err);
+    const char *mode = hmp_text(h, "read-only-mode");
+    if (u && mode && strcmp(mode, "retain") != 0 && strcmp(mode, "read-only") != 0) {
+        return error_set(err, "%s: %s", mode,
+                         strcmp(mode, "read-write") ? "the modes are retain, read-only and read-write"
+                                                    : "this drive cannot write");
+    }
+    return u && block_change_medium(u, hmp_text(h, "filename"), hmp_text(h, "format"), hmp_given(h, "force"), err);
+}
+
+HMP_COMMANDS(block) = {
+    { .name   = "eject",
+      .params = "[-f] device",
+      .help   = "opens a drive and takes the medium out (-f: also when the guest has locked it)",
+      .run    = cmd_eject,
+      .args   = { { "force", HMP_FLAG, .letter = 'f' }, { "device", HMP_STRING } } },
+    { .name   = "change",
+      .params = "[-f] device filename [format [read-only-mode]]",
+      .help   = "changes a drive's medium (-f: also when the guest has locked it)",
+      .run    = cmd_change,
+      .args   = { { "force", HMP_FLAG, .letter = 'f' },
+                  { "device", HMP_STRING },
+                  { "filename", HMP_STRING },
+                  { "format", HMP_STRING, .optional = true },
+                  { "read-only-mode", HMP_STRING, .optional = true } } },
+    {},
+};
 
 HMP_INFO(block) = {
     { .name   = "block",

@@ -154,7 +154,38 @@ def part_pio(checks, program, folder, data):
     checks.check(digest(on_disk(disk, "written")) == told, "PIO: what was written is on the host's image")
 
 
-PARTS = {"raw": part_raw, "qcow2": part_qcow2, "pio": part_pio}
+def part_media(checks, program, folder, data):
+    """Another disc while the guest runs; a disk whose image stays as it is (-snapshot)."""
+    disk, first, second = make_disk(folder, data), os.path.join(folder, "1.iso"), os.path.join(folder, "2.iso")
+    other = data[::-1]
+    make_iso(first, data[:MIB])
+    make_iso(second, other)
+    with open(disk, "rb") as f:
+        before = digest(f.read())
+    m = Machine(program, "-m", "256M", "-snapshot", "-drive", f"file={disk},format=raw", "-cdrom", first, load=DRIVERS)
+    mount = "mkdir -p /c; mount -t iso9660 -o ro /dev/sr0 /c && md5sum /c/file.bin"
+    try:
+        checks.check(m.eventually(lambda: "sr0" in m.run("ls /sys/block")), "media: the drive is found")
+        checks.check(digest(data[:MIB]) in m.run(mount), "media: the first disc")
+        checks.refused(m, "the guest has locked the tray", "a disc in use stays", "eject", device="ide1-cd0")
+        checks.check(digest(data[:MIB]) in m.run("echo 3 >/proc/sys/vm/drop_caches; md5sum /c/file.bin"), "media: it does")
+        m.run("umount /c")
+        m.command("blockdev-change-medium", device="ide1-cd0", filename=second, format="raw")
+        checks.check(digest(other) in m.run(mount), "media: the second disc", m.run("dmesg | tail -5"))
+        m.run("umount /c")
+        m.command("eject", device="ide1-cd0")
+        checks.check("file.bin" not in m.run(mount + " 2>/dev/null"), "media: none")
+        m.command("blockdev-change-medium", device="ide1-cd0", filename=first, format="raw")
+        checks.check(digest(data[:MIB]) in m.run(mount), "media: the first one again", m.run("dmesg | tail -5"))
+        use_disk(checks, m, "snapshot", data)
+        power_off(m)
+    finally:
+        m.close()
+    with open(disk, "rb") as f:
+        checks.check(digest(f.read()) == before, "snapshot: the image is as it was")
+
+
+PARTS = {"raw": part_raw, "qcow2": part_qcow2, "pio": part_pio, "media": part_media}
 
 
 def main():

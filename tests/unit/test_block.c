@@ -1,6 +1,7 @@
 /* The block layer on raw files: drives and what they refuse, requests, cancelling, errors that stop the machine, locks.
  */
 
+#include "block/hub.h"
 #include "block_rig.h"
 
 #include "base/optstr.h"
@@ -387,6 +388,99 @@ static void test_nodes(BlockRig *rig, gconstpointer unused)
     refuse_node(rig, "driver=raw,node-name=w,file=f", "the node below is read-only");
 }
 
+/* --- media --- */
+
+static struct {
+    bool     open, locked;
+    unsigned asked, changes, moves;
+} tray;
+
+static bool tray_is_open(const BlockUser *user)
+{
+    return tray.open;
+}
+
+static bool tray_is_locked(const BlockUser *user)
+{
+    return tray.locked;
+}
+
+static void tray_move(BlockUser *user, bool open)
+{
+    tray.open = open;
+    tray.moves++;
+    block_tray_moved(user, open);
+}
+
+static void tray_ask(BlockUser *user)
+{
+    tray.asked++;
+}
+
+static void tray_changed(BlockUser *user)
+{
+    g_assert_true(tray.open && !user->requests);
+    tray.changes++;
+}
+
+static const BlockTray fake_tray = { .is_open   = tray_is_open,
+                                     .is_locked = tray_is_locked,
+                                     .move      = tray_move,
+                                     .ask_eject = tray_ask,
+                                     .changed   = tray_changed };
+
+static void test_media(BlockRig *rig, gconstpointer unused)
+{
+    g_auto(Error) err = {};
+    uint8_t          buf[512];
+    g_autofree char *b = g_strdup(block_rig_path(rig, "b.img"));
+    memset(&tray, 0, sizeof tray);
+    block_rig_make_file(rig, "b.img", 8192, 0xbb);
+    g_assert_nonnull(block_rig_drive(rig, "media=cdrom,index=2", &err));
+    g_assert_true(block_attach(&rig->user, rig->hub, "ide1-cd0", BLOCK_READS, "ide-cd", &err));
+    g_assert_null(block_find_removable(rig->hub, "ide1-cd0", &err));
+    g_assert_nonnull(strstr(err.text, "the medium of ide-cd cannot be changed"));
+    error_clear(&err);
+    g_assert_null(block_find_removable(rig->hub, "ide1-cd1", &err));
+    error_clear(&err);
+    rig->user.tray = &fake_tray;
+    BlockUser *u   = block_find_removable(rig->hub, "ide1-cd0", &err);
+    g_assert_true(u == &rig->user && !u->node);
+    /* What cannot be opened changes nothing. */
+    g_assert_false(block_change_medium(u, "/nowhere", NULL, false, &err));
+    g_assert_nonnull(strstr(err.text, "there is no such file"));
+    error_clear(&err);
+    g_assert_true(!tray.moves && !tray.open);
+    g_assert_true(block_change_medium(u, b, NULL, false, &err));
+    g_assert_true(tray.moves == 2 && !tray.open && tray.changes == 1);
+    g_assert_cmpint(block_user_size(u), ==, 8192);
+    g_assert_cmpint(block_rig_run(rig, BLOCK_READ, 0, buf, 512), ==, 0);
+    g_assert_cmpint(buf[0], ==, 0xbb);
+    g_assert_cmpint(block_rig_run(rig, BLOCK_WRITE, 0, buf, 512), ==, EACCES);
+    /* Locked: the guest is asked; by force it opens all the same. */
+    tray.locked = true;
+    g_assert_false(block_eject(u, false, &err));
+    g_assert_nonnull(strstr(err.text, "the guest has locked the tray of ide-cd"));
+    error_clear(&err);
+    g_assert_true(tray.asked == 1 && !tray.open && u->node);
+    g_assert_false(block_remove_medium(u, &err));
+    error_clear(&err);
+    g_assert_true(block_eject(u, true, &err));
+    g_assert_true(tray.open && !u->node && tray.changes == 2 && !drive_find(rig->hub, "ide1-cd0")->node);
+    g_assert_cmpint(block_rig_run(rig, BLOCK_READ, 0, buf, 512), ==, ENOMEDIUM);
+    g_assert_null(rig->hub->nodes);
+    /* A node that is there. */
+    BlockNode *n = add_node(rig, "driver=file,node-name=n,read-only=on,filename=%s/b.img", &err);
+    g_assert_true(block_insert_medium(u, n, &err));
+    g_assert_false(block_insert_medium(u, n, &err));
+    g_assert_nonnull(strstr(err.text, "there is a medium in ide-cd already"));
+    error_clear(&err);
+    block_close_tray(u);
+    g_assert_false(block_remove_node(rig->hub, "n", &err));
+    error_clear(&err);
+    g_assert_true(block_eject(u, true, &err) && block_remove_node(rig->hub, "n", &err));
+}
+
 /* --- locks --- */
 
 static void test_locks(BlockRig *rig, gconstpointer unused)
@@ -486,6 +580,7 @@ int main(int argc, char **argv)
     ADD("drives/places", NULL, test_places);
     ADD("drives/refused", NULL, test_refused);
     ADD("nodes", NULL, test_nodes);
+    ADD("media", NULL, test_media);
     ADD("locks", NULL, test_locks);
     ADD("auto-read-only", NULL, test_auto_read_only);
     ADD("locks/holder", NULL, test_lock_holder);

@@ -20,6 +20,7 @@ typedef struct IdeCd {
     uint16_t limit;            /* bytes of a DRQ block */
     uint32_t lba, left;        /* blocks to be read */
     uint32_t batch;            /* blocks in the buffer */
+    bool     shown_open;       /* management has been told of an open tray */
 } IdeCd;
 
 /* ---- Packets ---- */
@@ -67,18 +68,9 @@ static void read_on(IdeCd *cd)
 /* Management is told of the tray. */
 static void show_tray(IdeCd *cd)
 {
-    Device    *dev  = &cd->d.dev;
-    BlockUser *user = &cd->d.user;
-    bool       open = cd->mmc.open, moved = user->tray_open != open;
-    user->locked    = cd->mmc.locked;
-    user->tray_open = open;
-    if (moved) {
-        Json            *data = json_new_object();
-        g_autofree char *path = object_path(&dev->obj);
-        json_add(data, "device", json_new_string(user->drive ? user->drive->id : ""));
-        json_add(data, "id", json_new_string(dev->id ? dev->id : path));
-        json_add(data, "tray-open", json_new_bool(open));
-        platform_emit(dev->platform, "DEVICE_TRAY_MOVED", data);
+    if (cd->shown_open != cd->mmc.open) {
+        cd->shown_open = cd->mmc.open;
+        block_tray_moved(&cd->d.user, cd->mmc.open);
     }
 }
 
@@ -264,6 +256,48 @@ static void cd_reset(IdeDrive *d, bool power_on)
 
 static const IdeDriveKind cd_kind = { .packet = true, .command = cd_command, .step = cd_step, .reset = cd_reset };
 
+/* ---- The tray, from outside ---- */
+
+static IdeCd *cd_of(const BlockUser *user)
+{
+    return (IdeCd *)((char *)(uintptr_t)user - offsetof(IdeCd, d.user));
+}
+
+static bool tray_is_open(const BlockUser *user)
+{
+    return cd_of(user)->mmc.open;
+}
+
+static bool tray_is_locked(const BlockUser *user)
+{
+    return cd_of(user)->mmc.locked;
+}
+
+static void move_tray(BlockUser *user, bool open)
+{
+    IdeCd *cd = cd_of(user);
+    mmc_move_tray(&cd->mmc, open);
+    show_tray(cd);
+}
+
+static void ask_eject(BlockUser *user)
+{
+    mmc_ask_eject(&cd_of(user)->mmc);
+}
+
+static void take_medium(BlockUser *user)
+{
+    IdeCd *cd      = cd_of(user);
+    cd->mmc.blocks = block_user_size(user) / MMC_BLOCK;
+    cd->mmc.medium = cd->mmc.blocks;
+}
+
+static const BlockTray cd_tray = { .is_open   = tray_is_open,
+                                   .is_locked = tray_is_locked,
+                                   .move      = move_tray,
+                                   .ask_eject = ask_eject,
+                                   .changed   = take_medium };
+
 /* ---- Life ---- */
 
 static bool cd_realize(Device *dev, Error *err)
@@ -272,11 +306,10 @@ static bool cd_realize(Device *dev, Error *err)
     if (!ide_drive_attach(&cd->d, BLOCK_READS, "QEMU DVD-ROM", err)) {
         return false;
     }
-    cd->d.user.removable = cd->d.user.hub != NULL;
-    cd->mmc.model        = cd->d.model;
-    cd->mmc.ver          = cd->d.ver ? cd->d.ver : "";
-    cd->mmc.medium       = block_user_size(&cd->d.user) >= MMC_BLOCK;
-    cd->mmc.blocks       = block_user_size(&cd->d.user) / MMC_BLOCK;
+    cd->d.user.tray = cd->d.user.hub ? &cd_tray : NULL;
+    cd->mmc.model   = cd->d.model;
+    cd->mmc.ver     = cd->d.ver ? cd->d.ver : "";
+    take_medium(&cd->d.user);
     return true;
 }
 

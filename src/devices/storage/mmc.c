@@ -237,6 +237,20 @@ static MmcResult get_configuration(Command *c)
 
 /* ---- The tray ---- */
 
+void mmc_move_tray(Mmc *m, bool open)
+{
+    if (open != m->open) {
+        m->open    = open;
+        m->changed = !open && m->medium;
+        m->event   = open ? MMC_MEDIUM_GONE : m->medium ? MMC_NEW_MEDIUM : MMC_NO_EVENT;
+    }
+}
+
+void mmc_ask_eject(Mmc *m)
+{
+    m->event = MMC_EJECT_ASKED;
+}
+
 static MmcResult start_stop(Command *c)
 {
     enum { START = 1, LOAD = 2, POWER = 0xf0 };
@@ -249,11 +263,7 @@ static MmcResult start_stop(Command *c)
     if (open && !m->open && m->locked) {
         return fail(m, has_medium(m) ? KEY_ILLEGAL_REQUEST : KEY_NOT_READY, 0x53, 2); /* removal prevented */
     }
-    if (open != m->open) {
-        m->open    = open;
-        m->changed = !open && m->medium;
-        m->event   = open ? MMC_MEDIUM_GONE : m->medium ? MMC_NEW_MEDIUM : MMC_NO_EVENT;
-    }
+    mmc_move_tray(m, open);
     return MMC_DONE;
 }
 

@@ -45,6 +45,10 @@ MmcResult mmc_execute(Mmc *m, const uint8_t command[MMC_COMMAND], uint8_t *buf, 
 enum { MMC_KEY_MEDIUM_ERROR = 3, MMC_KEY_ABORTED = 11 };
 void mmc_fail_read(Mmc *m, uint8_t key);
 
+/* The tray moves, and somebody has pressed its button: the guest hears of both as it polls. */
+void mmc_move_tray(Mmc *m, bool open);
+void mmc_ask_eject(Mmc *m);
+
 void mmc_reset(Mmc *m, bool power_on); /* without power_on the tray stays as it is */
 
 #endif
