@@ -8,8 +8,10 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 FOLDER = "/usr/share/seabios/"
+OVMF = "/usr/share/ovmf/OVMF.fd"
 LIMIT = 60
 SECTOR, BLOCK = 512, 2048
 TEXTS = {1: b"sector one\n", 1000: b"sector 1000\n", 1001: b"sector 1001\n"}
@@ -63,6 +65,21 @@ def run(program, machine, *options):
     return [line[line.find("booted"):] if i == 0 else line for i, line in enumerate(lines[begin:])], process.returncode, errors.decode(errors="replace")
 
 
+def edk2_finds(program, disk):
+    """Does edk2 (OVMF) offer a disk that it cannot boot from in its shell?"""
+    with tempfile.NamedTemporaryFile("w+", errors="replace") as log:
+        process = subprocess.Popen([program, "-accel", "tcg", "-nodefaults", "-display", "none", "-m", "256", "-bios", OVMF, "-serial", "file:" + log.name,
+                                    "-drive", f"file={disk},format=raw"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end, found = time.monotonic() + 2 * LIMIT, False
+        while not found and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.2)
+            log.seek(0)
+            found = "Pci(0x1,0x1)/Ata(0x0)" in log.read()
+        process.kill()
+        process.wait()
+    return found
+
+
 def main():
     program, machine = sys.argv[1], sys.argv[3] if len(sys.argv) > 3 else "pc"
     if not os.path.exists(FOLDER):
@@ -105,6 +122,14 @@ def main():
         number += 1
         failures += not good
         print(f"{'ok' if good else 'not ok'} {number} - {machine}: what was written is in the file")
+        if machine == "pc":
+            number += 1
+            if os.path.exists(OVMF):
+                good = edk2_finds(program, other)
+                failures += not good
+                print(f"{'ok' if good else 'not ok'} {number} - edk2 finds a disk")
+            else:
+                print(f"ok {number} - edk2 finds a disk # SKIP {OVMF} is missing (package ovmf)")
     print(f"1..{number}")
     return 1 if failures else 0
 

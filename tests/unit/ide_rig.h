@@ -24,7 +24,7 @@ typedef struct IdeRig {
 void ide_rig_open(IdeRig *rig);
 void ide_rig_close(IdeRig *rig);
 
-/* What firmware does: ports are decoded, the bus master's at BM_PORTS, and it may be master. */
+/* What firmware does: IDETIM says that the channels are in use, the bus master's at BM_PORTS, and it may be master. */
 void ide_rig_configure(IdeRig *rig);
 
 /* Until no request is under way. */

@@ -2,8 +2,8 @@
  * Specification: Intel 82371FB (PIIX) and 82371SB (PIIX3) data sheet, order 290550-002 (April 1997), sections 2.3 and
  * 2.6; PCI IDE Controller Specification revision 1.0.
  *
- * A channel's ports are decoded while I/O space is enabled and bit 15 of its IDETIM is set, which firmware does.
- * Timings are kept and mean nothing. Machine lock. */
+ * The channels' ports are decoded at all times: firmware (edk2) looks for drives before it sets bit 15 of IDETIM, which
+ * says so. Linux looks at that bit. Timings are kept and mean nothing. Machine lock. */
 
 #include "devices/storage/piix3_ide.h"
 
@@ -26,32 +26,11 @@ typedef struct Piix3Ide {
     BmDma      masters[N_CHANNELS];
 } Piix3Ide;
 
-static void update_decoding(Piix3Ide *ide)
-{
-    bool io = pci_get16(&ide->pci, PCI_COMMAND) & PCI_COMMAND_IO;
-    memory_begin(ide->pci.dev.platform->memory);
-    for (unsigned n = 0; n < N_CHANNELS; n++) {
-        if (io && pci_get16(&ide->pci, PIIX3_IDETIM + 2 * n) & PIIX3_IDETIM_IDE) {
-            ide_channel_map(&ide->channels[n], wiring[n].command, wiring[n].control);
-        } else {
-            ide_channel_unmap(&ide->channels[n]);
-        }
-    }
-    memory_commit(ide->pci.dev.platform->memory);
-}
-
-static void config_write(PciDevice *pci, unsigned offset, uint32_t value, unsigned size)
-{
-    pci_config_store_default(pci, offset, value, size);
-    update_decoding((Piix3Ide *)pci);
-}
-
 static const PciDeviceInfo piix3_ide_info = {
-    .vendor_id    = 0x8086,
-    .device_id    = 0x7010,
-    .class_code   = 0x010180,
-    .no_hotplug   = true,
-    .config_write = config_write,
+    .vendor_id  = 0x8086,
+    .device_id  = 0x7010,
+    .class_code = 0x010180,
+    .no_hotplug = true,
 };
 
 static bool piix3_ide_realize(Device *dev, Error *err)
@@ -59,11 +38,13 @@ static bool piix3_ide_realize(Device *dev, Error *err)
     Piix3Ide *ide = (Piix3Ide *)dev;
     Memory   *m   = dev->platform->memory;
     pci_put16(&ide->pci, PCI_STATUS, 0x0280); /* medium DEVSEL timing, back-to-back */
-    memset(ide->pci.wmask + PIIX3_IDETIM, 0xff, 2 * N_CHANNELS + 1);
+    memset(ide->pci.wmask + PIIX3_IDETIM, 0xff, 2 * N_CHANNELS);
+    ide->pci.wmask[SIDETIM] = 0xff;
     region_init_container(&ide->bmdma, m, "piix3-bmdma", BMIBA_SIZE);
     for (unsigned n = 0; n < N_CHANNELS; n++) {
         ide_channel_init(&ide->channels[n], dev, wiring[n].bus, &(IrqLine){ dev->platform->isa_irq[wiring[n].irq] },
                          &ide->masters[n]);
+        ide_channel_map(&ide->channels[n], wiring[n].command, wiring[n].control);
         bmdma_init(&ide->masters[n], &ide->pci, &ide->channels[n], &ide->bmdma, (uint64_t)BMDMA_SIZE * n);
     }
     pci_add_bar(&ide->pci, BMIBA, PCI_BAR_IO, false, &ide->bmdma);
@@ -84,7 +65,6 @@ static void piix3_ide_reset(Device *dev, ResetKind kind)
 {
     Piix3Ide *ide = (Piix3Ide *)dev;
     pci_device_reset(dev, kind);
-    update_decoding(ide);
     for (unsigned n = 0; n < N_CHANNELS; n++) {
         bmdma_reset(&ide->masters[n]);
         ide_channel_reset(&ide->channels[n]);
@@ -97,9 +77,6 @@ static bool piix3_ide_post_load(Device *dev, Error *err)
     bool      ok  = pci_device_post_load(dev, err);
     for (unsigned n = 0; ok && n < N_CHANNELS; n++) {
         ok = bmdma_post_load(&ide->masters[n], err) && ide_channel_post_load(&ide->channels[n], err);
-    }
-    if (ok) {
-        update_decoding(ide);
     }
     return ok;
 }

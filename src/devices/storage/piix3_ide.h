@@ -7,7 +7,7 @@
 
 enum {
     PIIX3_IDETIM     = 0x40,   /* primary; secondary at 42h */
-    PIIX3_IDETIM_IDE = 0x8000, /* decode the channel's ports */
+    PIIX3_IDETIM_IDE = 0x8000, /* the channel is in use */
 };
 
 /* On `bus` at devfn. NULL on error. Lives until the machine's devices are freed. Machine lock. */
