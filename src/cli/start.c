@@ -10,6 +10,7 @@
 #include "cli/choose.h"
 #include "cli/confine.h"
 #include "cli/daemon.h"
+#include "cli/disks.h"
 #include "cli/mons.h"
 #include "debug/gdbstub.h"
 #include "debug/qtest.h"
@@ -412,6 +413,20 @@ static bool take_paths(Start *s, const char *option, GPtrArray *entries, Error *
     return true;
 }
 
+/* Who adds one of these gets no CD-ROM that was not asked for. */
+static bool has_disk_device(const Cli *cli)
+{
+    static const char *const types[] = { "ide-hd", "ide-cd", "scsi-hd", "scsi-cd", NULL };
+    for (size_t i = 0; cli_nth(cli, "device", i); i++) {
+        const CliEntry *entry  = cli_nth(cli, "device", i);
+        const char     *driver = entry->json ? json_get_string(entry->json, "driver") : NULL;
+        if (driver && g_strv_contains(types, driver)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool configure(Start *s, const MachineType *type, Error *err)
 {
     MachineConfig *c    = &s->machine->config;
@@ -419,6 +434,7 @@ static bool configure(Start *s, const MachineType *type, Error *err)
     c->name             = g_strdup(s->guest_name);
     c->cpu_model        = g_strdup(cli_text(s->cli, "cpu"));
     c->no_defaults      = cli_has(s->cli, "nodefaults");
+    c->no_default_cd    = has_disk_device(s->cli);
     c->smbios           = collect_json(s->cli, "smbios");
     c->acpi_tables      = collect_json(s->cli, "acpitable");
     c->firmware_dirs    = collect_text(s->cli, "L");
@@ -709,10 +725,11 @@ static bool build(Start *s, Error *err)
             false; /* it would be the folder of somebody who is gone before the file is complete */
     }
     return configure(s, type, err) && choose_accel(s->cli, s->machine, confine_wants_cpu_pm(s->confine), err) &&
-           make_chardevs(s, err) && make_audiodevs(s, err) && make_all_ports(s, err) &&
-           (s->monitors = mons_make(s->cli, s->machine, s->with_monitor, err)) && add_globals(s, err) &&
-           add_objects(s, err) && wait_for_orders(s) && machine_build(s->machine, err) && add_devices(s, err) &&
-           machine_finish(s->machine, err) && make_debuggers(s, err) && write_pidfile(s, err);
+           make_chardevs(s, err) && make_audiodevs(s, err) && disks_make(s->cli, s->machine, err) &&
+           make_all_ports(s, err) && (s->monitors = mons_make(s->cli, s->machine, s->with_monitor, err)) &&
+           add_globals(s, err) && add_objects(s, err) && wait_for_orders(s) && machine_build(s->machine, err) &&
+           add_devices(s, err) && drives_check_used(s->machine->block, err) && machine_finish(s->machine, err) &&
+           make_debuggers(s, err) && write_pidfile(s, err);
 }
 
 int start_machine(const Cli *cli)

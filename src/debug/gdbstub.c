@@ -171,6 +171,7 @@ static void state_changed(RunStateListener *listener, RunState state)
     case RUN_STATE_SHUTDOWN: gdb_server_stopped(g->server, cpu, GDB_SIGNAL_QUIT); break;
     case RUN_STATE_GUEST_PANICKED:
     case RUN_STATE_WATCHDOG:
+    case RUN_STATE_IO_ERROR:
     case RUN_STATE_INTERNAL_ERROR: gdb_server_stopped(g->server, cpu, GDB_SIGNAL_ABORT); break;
     }
 }

@@ -5,6 +5,7 @@
 #define QUERN_DEVICES_PLATFORM_H
 
 #include "base/log.h"
+#include "block/block.h"
 #include "char/char.h"
 #include "devices/irq.h"
 #include "input/input.h"
@@ -41,6 +42,7 @@ struct Platform {
     AddressSpace *memory_space;
     AddressSpace *io_space;
     CharHub      *chars;
+    BlockHub     *block;
     IrqPin       *isa_irq[16]; /* input pins: both 8259 and I/O APIC hear them */
     IrqPin       *gsi[24];     /* global system interrupts, for ACPI and PCI routing */
 

@@ -14,9 +14,27 @@ static bool make(PcBoard *pc, Error *err)
     return true;
 }
 
+/* Two channels; their buses are "ide.0" and "ide.1". */
 static bool make_rest(PcBoard *pc, Error *err)
 {
-    return true;
+    static const int64_t     channels[][3] = { { 0x1f0, 0x3f6, 14 }, { 0x170, 0x376, 15 } };
+    static const char *const names[]       = { "iobase", "iobase2", "irq" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(channels); i++) {
+        Device *ide = device_new(&pc->machine->platform, "isa-ide");
+        bool    ok  = true;
+        for (unsigned k = 0; ok && k < G_N_ELEMENTS(names); k++) {
+            g_autoptr(Json) value = json_new_int(channels[i][k]);
+            ok                    = object_set(&ide->obj, names[k], value, false, err);
+        }
+        if (!ok) {
+            object_unref(&ide->obj);
+            return false;
+        }
+        if (!device_realize(ide, NULL, err)) {
+            return false;
+        }
+    }
+    return pc_make_drives(pc, err);
 }
 
 static void choose_windows(PcBoard *pc)

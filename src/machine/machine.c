@@ -132,6 +132,10 @@ Machine *machine_new(const MachineType *type, const Json *options, bool lenient,
     p->chars    = m->chars;
     char_hub_set_input(m->chars, &p->input);
     run_state_init(m);
+    if (!machine_make_storage(m, err)) {
+        machine_free(m);
+        return NULL;
+    }
     if (options && !fields_parse(type->properties, m, options, lenient, NULL, err)) {
         machine_free(m);
         return NULL;
@@ -184,6 +188,7 @@ void machine_free(Machine *m)
     g_clear_pointer(&m->accel, accel_free);
     machine_free_ram(m);
     g_clear_pointer(&m->cpu_model, x86_model_free);
+    machine_free_storage(m);
     g_clear_pointer(&m->chars, char_hub_free);
     g_clear_pointer(&m->audio, audio_hub_free);
     g_clear_pointer(&p->loop, loop_free);

@@ -88,7 +88,7 @@ typedef struct MachineConfig {
     Chardev       *parallel[3];
     bool           parallel_present[3];
     Chardev       *debugcon; /* -debugcon */
-    bool           no_defaults;
+    bool           no_defaults, no_default_cd;
     RebootAction   reboot_action;
     ShutdownAction shutdown_action;
     PanicAction    panic_action;
@@ -134,7 +134,8 @@ typedef enum RunState {
     RUN_STATE_SHUTDOWN,
     RUN_STATE_GUEST_PANICKED,
     RUN_STATE_WATCHDOG,
-    RUN_STATE_INTERNAL_ERROR
+    RUN_STATE_INTERNAL_ERROR,
+    RUN_STATE_IO_ERROR
 } RunState;
 
 /* Hears of every change of the run state. Embedded in its owner. */
@@ -161,18 +162,20 @@ typedef struct CpuBoard {
 } CpuBoard;
 
 struct Machine {
-    Platform      platform; /* first */
-    MachineConfig config;
-    CharHub      *chars;
-    AudioHub     *audio;
-    Accel        *accel;
-    ApicBus      *apic_bus;
-    GPtrArray    *cpus; /* X86Cpu *: those that are there, by index */
-    CpuBoard      cpu_board;
-    CpuHotplug   *cpu_hotplug; /* the board's, tells the guest; NULL: vCPUs do not come and go */
-    GArray       *ram;         /* RamPart: -m, below and above the PCI hole (mainram.c) */
-    X86Model     *cpu_model;
-    X86Topology   topology;
+    Platform        platform; /* first */
+    MachineConfig   config;
+    CharHub        *chars;
+    AudioHub       *audio;
+    BlockHub       *block;
+    struct Storage *storage; /* storage.c */
+    Accel          *accel;
+    ApicBus        *apic_bus;
+    GPtrArray      *cpus; /* X86Cpu *: those that are there, by index */
+    CpuBoard        cpu_board;
+    CpuHotplug     *cpu_hotplug; /* the board's, tells the guest; NULL: vCPUs do not come and go */
+    GArray         *ram;         /* RamPart: -m, below and above the PCI hole (mainram.c) */
+    X86Model       *cpu_model;
+    X86Topology     topology;
 
     RunState          state;
     int               exit_code;
@@ -267,6 +270,10 @@ void    machine_remove_cpu(Machine *m, X86Cpu *cpu);
 
 /* The vCPU of an index; NULL: it is not there. */
 X86Cpu *machine_cpu(const Machine *m, int64_t index);
+
+/* The block layer (storage.c). */
+bool machine_make_storage(Machine *m, Error *err);
+void machine_free_storage(Machine *m);
 
 /* Main RAM, from the backends that the command line names or one of our own (mainram.c). */
 bool machine_make_ram(Machine *m, Error *err);

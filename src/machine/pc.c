@@ -616,7 +616,8 @@ static bool build_tables(PcBoard *pc, Error *err)
 bool pc_finish(Machine *m, Error *err)
 {
     PcBoard *pc = pc_board(m);
-    return build_tables(pc, err) && pc_fill_fw_cfg(pc, err) && (!pc_direct_boot(m) || pc_prepare_direct_boot(pc, err));
+    return pc_describe_drives(pc, err) && build_tables(pc, err) && pc_fill_fw_cfg(pc, err) &&
+           (!pc_direct_boot(m) || pc_prepare_direct_boot(pc, err));
 }
 
 void pc_reset(Machine *m, ResetKind kind)

@@ -113,6 +113,12 @@ void pc_free(Machine *m);
 /* For PcChipset.make: bus, PCI memory and the view of SMM are the bridge's. */
 void pc_use_host(PcBoard *pc, PciHost *host);
 
+/* drives.c: devices on "ide.0" and "ide.1" for the drives of the command line; on a board without such channels they
+ * are refused. When all devices are there, what firmware hears of them. */
+bool pc_make_drives(PcBoard *pc, Error *err);
+bool pc_refuse_drives(PcBoard *pc, Error *err);
+bool pc_describe_drives(PcBoard *pc, Error *err);
+
 /* Properties that all boards of machines with CPUs have. */
 #define BOARD_PROPERTIES                                                                                               \
     FIELD(Machine, accel_name, "accel", .help = "accelerators to try, separated by colons"),                           \

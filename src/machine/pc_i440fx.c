@@ -6,9 +6,16 @@
 #include "base/text.h"
 #include "devices/acpi/piix4_pm.h"
 #include "devices/pci/piix3.h"
+#include "devices/storage/piix3_ide.h"
 #include "machine/pc.h"
 
-enum { MAX_LOW_RAM = 0xe0000000u, BIG_LOW_RAM = 0xc0000000u, PMC_PAM0 = 0x59, PIRQRCA = 0x60 };
+enum {
+    MAX_LOW_RAM = 0xe0000000u,
+    BIG_LOW_RAM = 0xc0000000u,
+    PMC_PAM0    = 0x59,
+    PIRQRCA     = 0x60,
+    IDE_DEVFN   = PCI_DEVFN(1, 1)
+};
 
 static bool make(PcBoard *pc, Error *err)
 {
@@ -25,6 +32,9 @@ static bool make(PcBoard *pc, Error *err)
 
 static bool make_rest(PcBoard *pc, Error *err)
 {
+    if (!piix3_ide_create(&pc->machine->platform, pc->bus, IDE_DEVFN, err) || !pc_make_drives(pc, err)) {
+        return false;
+    }
     if (pc->machine->acpi == ON_OFF_AUTO_OFF) {
         return true;
     }
@@ -50,6 +60,8 @@ static void set_up(PcBoard *pc)
     for (unsigned i = 0; i < w->n_pirqs; i++) {
         pc_config(pc, w->isa_devfn, PIRQRCA + i, w->irqs[i], 1);
     }
+    pc_config(pc, IDE_DEVFN, PIIX3_IDETIM, PIIX3_IDETIM_IDE, 2);
+    pc_config(pc, IDE_DEVFN, PIIX3_IDETIM + 2, PIIX3_IDETIM_IDE, 2);
     if (pc->pm) {
         piix4_pm_set_bases(pc->pm, PIIX4_PM_BASE, PIIX4_SMBUS_BASE);
     }

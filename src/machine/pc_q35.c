@@ -25,6 +25,9 @@ static bool make(PcBoard *pc, Error *err)
 
 static bool make_rest(PcBoard *pc, Error *err)
 {
+    if (!pc_refuse_drives(pc, err)) {
+        return false;
+    }
     if (pc->machine->acpi != ON_OFF_AUTO_OFF) {
         pc->pm  = ich9_lpc_pm(pc->bridge);
         pc->pm1 = &ich9_lpc_pm(pc->bridge)->pm1;

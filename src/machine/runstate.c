@@ -8,7 +8,8 @@
 #include "machine/machine.h"
 
 const char *const run_state_names[] = { "prelaunch", "running",        "paused",   "debug",          "suspended",
-                                        "shutdown",  "guest-panicked", "watchdog", "internal-error", NULL };
+                                        "shutdown",  "guest-panicked", "watchdog", "internal-error", "io-error",
+                                        NULL };
 
 /* Why the machine was reset or shut down, in QMP's words. */
 enum {
@@ -107,7 +108,7 @@ static void request_reset(Platform *p, ResetCause cause)
     machine_unlock(p->lock);
 }
 
-static void request_pause(Machine *m, RunState state)
+void run_state_request_pause(Machine *m, RunState state)
 {
     machine_lock(m->platform.lock);
     m->pause_requested = true;
@@ -147,7 +148,7 @@ static void guest_panicked(Platform *p)
     emit_action(m, "GUEST_PANICKED", action == PANIC_NONE ? "run" : action == PANIC_PAUSE ? "pause" : "poweroff");
     switch (action) {
     case PANIC_NONE: break;
-    case PANIC_PAUSE: request_pause(m, RUN_STATE_GUEST_PANICKED); break;
+    case PANIC_PAUSE: run_state_request_pause(m, RUN_STATE_GUEST_PANICKED); break;
     case PANIC_SHUTDOWN: request_shutdown(p, SHUTDOWN_GUEST_PANIC, 0); break;
     case PANIC_EXIT_FAILURE: request_shutdown(p, SHUTDOWN_GUEST_PANIC, 1); break;
     }
@@ -182,7 +183,7 @@ static void watchdog_expired(Platform *p)
         }
         break;
     case WATCHDOG_POWEROFF: request_shutdown(p, SHUTDOWN_HOST_REQUEST, 0); break;
-    case WATCHDOG_PAUSE: request_pause(m, RUN_STATE_WATCHDOG); break;
+    case WATCHDOG_PAUSE: run_state_request_pause(m, RUN_STATE_WATCHDOG); break;
     case WATCHDOG_DEBUG: info_report("watchdog: timer fired"); break;
     case WATCHDOG_NONE: break;
     case WATCHDOG_INJECT_NMI: raise_nmi(p); break;

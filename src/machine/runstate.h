@@ -8,6 +8,9 @@
 /* Sets the Platform's request functions and the first state. */
 void run_state_init(Machine *m);
 
+/* Stops the machine, on the main loop. Any thread. */
+void run_state_request_pause(Machine *m, RunState state);
+
 /* The callbacks to give to accel_new(). */
 AccelHost run_state_accel_host(Machine *m);
 

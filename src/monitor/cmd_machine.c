@@ -291,31 +291,7 @@ static const Field iothread_info[]  = { QMP_STRING("id"),
                                         QMP_INT("aio-max-batch"),
                                         {} };
 static const Field iothreads_result = QMP_LIST("", iothread_info);
-static const Field block_info[]     = {
-        QMP_STRING("device"), QMP_STRING("type"), QMP_BOOL("removable"), QMP_BOOL("locked"), {}
-};
-static const Field block_result = QMP_LIST("", block_info);
-static const Field node_info[]  = {
-     QMP_MAYBE_STRING("node-name"), QMP_STRING("file"), QMP_BOOL("ro"), QMP_STRING("drv"), {}
-};
-static const Field nodes_result = QMP_LIST("", node_info);
-static const Field no_stats[]   = { {} };
-static const Field stats_info[] = { QMP_MAYBE_STRING("device"),
-                                    QMP_MAYBE_STRING("qdev"),
-                                    QMP_MAYBE_STRING("node-name"),
-                                    QMP_OBJECT("stats", no_stats),
-                                    {} };
-static const Field stats_result = QMP_LIST("", stats_info);
-
-/* What could be asked of disks, if there were any. */
-typedef struct BlockArgs {
-    bool wanted;
-} BlockArgs;
-
-static const Field flat_args[] = { FIELD(BlockArgs, wanted, "flat", .help = "without what lies below"), {} };
-static const Field node_args[] = { FIELD(BlockArgs, wanted, "query-nodes", .help = "of nodes, not of devices"), {} };
-
-static bool query_nothing(Monitor *mon, void *args, Json **result, Error *err)
+static bool        query_nothing(Monitor *mon, void *args, Json **result, Error *err)
 {
     *result = json_new_list();
     return true;
@@ -365,25 +341,6 @@ MONITOR_COMMANDS(machine) = {
       .flags  = COMMAND_PRECONFIG,
       .help   = "I/O threads: none",
       .run    = query_nothing },
-    { .name   = "query-block",
-      .result = &block_result,
-      .flags  = COMMAND_PRECONFIG,
-      .help   = "disks: none",
-      .run    = query_nothing },
-    { .name      = "query-named-block-nodes",
-      .args      = flat_args,
-      .args_size = sizeof(BlockArgs),
-      .result    = &nodes_result,
-      .flags     = COMMAND_PRECONFIG,
-      .help      = "nodes of the block layer: none",
-      .run       = query_nothing },
-    { .name      = "query-blockstats",
-      .args      = node_args,
-      .args_size = sizeof(BlockArgs),
-      .result    = &stats_result,
-      .flags     = COMMAND_PRECONFIG,
-      .help      = "statistics of disks: none",
-      .run       = query_nothing },
     { .name  = "set-numa-node",
       .args  = numa_args,
       .flags = COMMAND_ONLY_PRECONFIG,

@@ -337,8 +337,6 @@ static const struct {
     bool        error;
 } empty[] = {
     { "network", "" },
-    { "block", "" },
-    { "blockstats", "" },
     { "block-jobs", "No active jobs\n" },
     { "snapshots", "no block device can store vmstate for snapshot\n" },
     { "capture", "" },
@@ -456,9 +454,6 @@ HMP_INFO(machine) = {
     { .name = "dump", .help = "how far the last dump-guest-memory is", .run = info_dump },
     { .name = "jit", .help = "what the translator has done so far", .run = info_jit },
     NOTHING("network", NULL, "network cards and what they are connected to"),
-    NOTHING("block", "[-n] [-v] [device]", "block devices", { "nodes", HMP_FLAG, .letter = 'n' },
-            { "verbose", HMP_FLAG, .letter = 'v' }, { "device", HMP_STRING, .optional = true }),
-    NOTHING("blockstats", NULL, "statistics of block devices"),
     NOTHING("block-jobs", NULL, "block operations in progress"),
     NOTHING("snapshots", NULL, "snapshots of the machine"),
     NOTHING("capture", NULL, "audio that is being recorded"),

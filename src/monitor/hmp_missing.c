@@ -13,7 +13,7 @@ typedef struct Missing {
 static const Missing commands[] = {
     { "block devices",
       "block_job_cancel block_job_complete block_job_pause block_job_resume block_job_set_speed block_resize "
-      "block_set_io_throttle block_stream change commit drive_add drive_backup drive_del drive_mirror eject "
+      "block_set_io_throttle block_stream commit drive_add drive_backup drive_del drive_mirror "
       "nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop qemu-io snapshot_blkdev "
       "snapshot_blkdev_internal snapshot_delete_blkdev_internal" },
     { "snapshots", "savevm loadvm delvm" },

@@ -244,6 +244,7 @@ static const struct {
     { "isa-device", "device" },
     { "pci-device", "device" },
     { "virtio-device", "device" },
+    { "ide-device", "device" },
     { "cpu", "device" },
     { "x86_64-cpu", "cpu" },
     { "bus", "object" },

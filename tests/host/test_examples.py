@@ -26,6 +26,7 @@ class Example:
         self.typed = text.removeprefix("(qemu) ") if text.startswith("(qemu)") else None
         self.more, self.less, self.refused, self.prints = [], "", None, []
         self.kvm = self.greeting = False
+        self.disks = []
 
     def expect(self, line):
         command, arrow, words = line.partition(" =>")
@@ -37,6 +38,8 @@ class Example:
             setattr(self, line, True)
         elif line.startswith("with "):
             self.more = shlex.split(line[5:])
+        elif line.startswith("disk "):
+            self.disks.append(line[5:].split())
         elif line.startswith("without "):
             self.less = line[8:]
         else:
@@ -50,6 +53,17 @@ class Example:
             os.makedirs(folder + name, exist_ok=True)
         place = lambda w: re.sub(r"(?<=mem-path=)/[\w/-]+", lambda m: folder + m[0], w)  # noqa: E731
         return [re.sub(rf"\b{PORT}\b", str(port), place(w)) for w in words] + self.more
+
+
+def make_disks(folder, disks):
+    """Images of 64 MiB: NAME FORMAT."""
+    for name, image_format in disks:
+        path = os.path.join(folder, name)
+        if image_format == "raw":
+            with open(path, "wb") as f:
+                f.truncate(64 << 20)
+        else:
+            subprocess.run(["qemu-img", "create", "-q", "-f", image_format, path, "64M"], check=True)
 
 
 def read_list():
@@ -76,8 +90,9 @@ class Machine:
         self.folder = tempfile.TemporaryDirectory()
         self.port = free_port()
         path = os.path.join(self.folder.name, "qmp-of-the-test")
+        make_disks(self.folder.name, example.disks)
         self.process = subprocess.Popen([program, *example.options(self.folder.name, self.port), "-display", "none", "-serial", "null", "-qmp", f"unix:{path},server=on,wait=off"],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=self.folder.name)
         self.qmp = None
         try:
             if example.refused is None:

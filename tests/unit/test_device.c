@@ -252,12 +252,13 @@ static void test_globals(void)
     g_assert_true(device_add_global(&p, "test-lamp", "level", "1", &err));
     g_assert_true(device_add_global(&p, "test-base", "level", "2", &err));
     g_assert_true(device_add_global(&p, "test-light", "colour", "red", &err));
-    g_assert_true(device_add_global(&p, "ide-device", "win2k-install-hack", "on", &err));
+    g_assert_true(device_add_global(&p, "ide-device", "serial", "S1", &err));
     g_assert_true(device_add_global(&p, "virtio-gpu-pci", "xres", "640", &err));
     static const char *const bad[][4] = {
         { "test-lamp", "levle", "1", "no property 'levle' (did you mean 'level'?)" },
         { "test-lamp", "level", "x", "property 'level': 'x' is not a number (decimal, or hexadecimal with 0x)" },
         { "test-lmap", "level", "1", "no device 'test-lmap' (did you mean 'test-lamp'?)" },
+        { "ide-device", "win2k-install-hack", "on", "win2k-install-hack=on: not supported yet" },
         { "test-base", "nope", "1", "no device of type 'test-base' has a property 'nope'" },
         { "PIIX4_MP", "x", "1", "no device 'PIIX4_MP' (did you mean 'PIIX4_PM'?)" },
         { "EPYC-x86_64-cpu", "x", "1", "properties of CPU type 'EPYC-x86_64-cpu': not supported yet" },

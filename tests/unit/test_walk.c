@@ -6,6 +6,8 @@
 #include "walk.h"
 
 static const WalkNeed needs[] = {
+    { .type = "ide-cd", .refused = "there is no IDE bus" }, /* test_ide.c */
+    { .type = "ide-hd", .refused = "there is no IDE bus" },
     { .type = "guest-loader", .refused = "x86 machines have no device tree" },
     { .type    = "pc-dimm",
       .options = "memdev=x",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Packs modules of the kernel that fetch-kernel.sh got, those for virtio devices and persistent memory, into an archive
+# Packs modules of the kernel that fetch-kernel.sh got, those for virtio devices, persistent memory and disks, into an archive
 # to be put behind the initramfs, and prints its path. They lie in /modules; /modules/load loads those whose names it is
 # given, with what they need. Beside them this system's ndctl with its libraries, where it is installed.
 set -eu
@@ -9,7 +9,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 kernel=$(cat "$cache/kernel/package")
 image=$cache/modules.cpio.gz
 wanted='virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_mmio virtio_balloon virtio_mem virtio_pmem nd_virtio
-    libnvdimm nfit nd_pmem nd_btt dax device_dax dax_pmem nd_e820 ext4 jbd2 mbcache crc16 crc32c_generic crc32c-intel libcrc32c kmem'
+    libnvdimm nfit nd_pmem nd_btt dax device_dax dax_pmem nd_e820 ext4 jbd2 mbcache crc16 crc32c_generic crc32c-intel libcrc32c kmem
+    scsi_common scsi_mod libata ata_piix ata_generic pata_legacy crct10dif_common crc-t10dif crc64 crc64-rocksoft t10-pi sd_mod cdrom sr_mod isofs sg'
 want="$kernel $(command -v ndctl) $(sha256sum <"$0")"
 if [ "$(cat "$image.want" 2>/dev/null)" != "$want" ]; then
     work=$(mktemp -d "$cache/modules.XXXXXX")
