@@ -531,9 +531,8 @@ struct Dbt {
     DbtUnit           **hash;    /* DBT_HASH lists */
     DbtUnit           **sources; /* DBT_SOURCES lists: units that can be moved, by their code alone */
     DbtCounters         counters;
-    DbtCalls            calls;    /* of vCPUs that are gone */
-    bool                full;     /* a region must be emptied before the next unit */
-    _Atomic unsigned    watching; /* vCPUs that are making others see writes to a page of new code */
+    DbtCalls            calls; /* of vCPUs that are gone */
+    bool                full;  /* a region must be emptied before the next unit */
     RamCodeListener     listener;
     struct DbtScratch  *scratch;            /* of the translation that runs */
     struct DbtVerifier *verifier;           /* NULL: off */

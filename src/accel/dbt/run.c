@@ -26,19 +26,15 @@ static bool watch(X86Cpu *cpu, Dbt *dbt, const X86TlbPage *page, unsigned offset
     if (!page->ram->code_listener) {
         atomic_store_explicit(&page->ram->code_listener, &dbt->listener, memory_order_release);
     }
-    /* A mark may have just been set by a vCPU whose flush is still on its way: others write there unseen. */
-    if (atomic_load(&ram_block_page(page->ram, page->ram_offset)->code_mask) && !atomic_load(&dbt->watching)) {
+    if (atomic_load_explicit(&ram_block_page(page->ram, page->ram_offset)->code_mask, memory_order_relaxed)) {
         return false;
     }
-    bool others = vcpu_group_size(cpu->vcpu.group) > 1;
-    atomic_fetch_add(&dbt->watching, others);
     ram_block_mark_code(page->ram, page->ram_offset + offset, 1);
     x86_tlb_forbid_writes(cpu, page->host);
-    if (others) {
+    if (vcpu_group_size(cpu->vcpu.group) > 1) {
         vcpu_flush_all(cpu->vcpu.group, &cpu->vcpu);
         x86_take_flush_request(cpu);
     }
-    atomic_fetch_sub(&dbt->watching, others);
     return true;
 }
 
