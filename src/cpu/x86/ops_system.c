@@ -48,14 +48,17 @@ static void hlt(X86Cpu *cpu, const X86Insn *in)
     x86_want_exit(cpu, X86_EXIT_HALT);
 }
 
-/* Who spins may wait for a vCPU whose thread has no processor. */
+/* Who spins may wait for a vCPU whose thread has no processor. Where there is no other vCPU it waits for time to pass
+ * (a driver's delay): on a busy host a yield would make milliseconds of that. */
 static void pause_insn(X86Cpu *cpu, const X86Insn *in)
 {
     enum { PAUSES_A_YIELD = 64 };
 
     if (++cpu->cache->pauses % PAUSES_A_YIELD == 0) {
         x86_park(cpu);
-        g_thread_yield();
+        if (vcpu_group_size(cpu->vcpu.group) > 1) {
+            g_thread_yield();
+        }
     } else {
         __builtin_ia32_pause();
     }
