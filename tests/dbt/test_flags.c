@@ -13,7 +13,7 @@ enum { PLACES = 16, AGAIN = 3 };
 typedef struct Case {
     const char *name;
     GuestMode   mode;
-    uint8_t     len, code[16];
+    uint8_t     len, code[20];
 } Case;
 
 /* RAX, RCX, RDX, RBX, RSI and R8 are as start() says; all x87 registers are taken, and stack faults unmasked. */
@@ -54,6 +54,15 @@ static const Case cases[] = {
         0xf3, 0xa4,                   /* rep movsb */
         0x31, 0xc0,                   /* xor eax, eax */
         0xf4 } },
+    { "a sum of seven registers as an address",
+      GUEST_LONG64,
+      18,
+      { 0x48, 0x01, 0xf3,       /* add rbx, rsi */
+        0x48, 0x01, 0xd3,       /* add rbx, rdx */
+        0x48, 0x01, 0xfb,       /* add rbx, rdi */
+        0x4c, 0x01, 0xc3,       /* add rbx, r8 */
+        0x48, 0x8b, 0x04, 0x2b, /* mov rax, [rbx + rbp] */
+        0xf4, 0xf4 } },
     { "and, access at an address that no entry has",
       GUEST_LONG64,
       12,

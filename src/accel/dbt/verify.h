@@ -8,7 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { EXPR_TERMS = 6 };
+/* A guest's register with more than EXPR_KEPT terms is an unknown of its own: an address has two of them, an addend,
+ * and an operand's offset. */
+enum { EXPR_KEPT = 4, EXPR_TERMS = 12 };
 
 typedef struct Term {
     uint32_t root; /* which unknown */

@@ -416,12 +416,21 @@ static Expr value_of(DbtVerifier *v, const ZydisDecodedOperand *o)
     return verify_is_frame(o) ? frame_value(v, o) : tlb_value(v, o);
 }
 
+/* What a guest's register has then. */
+static Expr kept(DbtVerifier *v, const Expr *e)
+{
+    return e->n > EXPR_KEPT ? verify_fresh(v) : *e;
+}
+
 static void set_value(DbtVerifier *v, const ZydisDecodedOperand *o, const Expr *e)
 {
     if (is_whole(o)) {
-        v->s.reg[gpr_of(o->reg.value)] = *e;
+        unsigned reg  = (unsigned)gpr_of(o->reg.value);
+        v->s.reg[reg] = reg == H_RAX || reg == H_RCX ? *e : kept(v, e);
     } else if (slot_of(o) >= 0) {
-        v->s.slot[slot_of(o)] = *e;
+        int  slot       = slot_of(o);
+        bool guest      = slot <= (int)(offsetof(DbtFrame, r11) / 8);
+        v->s.slot[slot] = guest ? kept(v, e) : *e;
     }
 }
 
