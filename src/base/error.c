@@ -18,8 +18,8 @@ typedef struct MessageOptions {
 /* Standard error is the process's, and so is how its lines begin. */
 static MessageOptions message_options;
 
-/* Errors quote what people, guests and files say, and may cut it short anywhere. A line stays a line, a terminal gets
- * no orders, and what comes out is UTF-8. */
+/* Takes the text, and gives it or another one: errors quote what people, guests and files say, and may cut it short
+ * anywhere. A line stays a line, a terminal gets no orders, and what comes out is UTF-8. */
 static char *make_printable(char *text)
 {
     if (!g_utf8_validate(text, -1, NULL)) {
@@ -84,9 +84,9 @@ bool error_prefix(Error *err, const char *format, ...)
     g_assert(err->text);
     va_list args;
     va_start(args, format);
-    g_autofree char *prefix = g_strdup_vprintf(format, args);
+    g_autofree char *prefix = make_printable(g_strdup_vprintf(format, args));
     va_end(args);
-    char *text = g_strconcat(make_printable(prefix), err->text, NULL);
+    char *text = g_strconcat(prefix, err->text, NULL);
     g_free(err->text);
     err->text = text;
     return false;

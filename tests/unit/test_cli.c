@@ -65,7 +65,7 @@ static void test_errors(void)
         { { "-kernel", NULL }, "-kernel: needs an argument: FILE" },
         { { "-set", "x" }, "-set x: expected" },
         { { "-set", "device.a.b=c" }, "no -device with id 'a'" },
-        { { "disk.img", NULL }, "not supported yet" },
+        { { "-netdev", "user,id=n" }, "not supported yet" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_auto(Cli) cli   = { 0 };
@@ -120,7 +120,7 @@ static void test_readconfig_errors(void)
         { "[device]\n\nfoo\n", "line 3: expected KEY = \"VALUE\"" },
         { "[device]\nfoo = bar\n", "line 2: expected KEY = \"VALUE\"" },
         { "\n[devise]\n", "line 2: no group 'devise' (did you mean 'device'?)" },
-        { "[drive \"d\"]\nfile = \"x\"\n", "not supported yet" },
+        { "[netdev \"n\"]\ntype = \"user\"\n", "not supported yet" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_auto(Cli) cli   = { 0 };

@@ -213,6 +213,8 @@ static void test_errors(void)
     error_clear(&err);
     error_set(&err, "'%.3s...' is \033 long", "\u00e4\u00e4\u00e4");
     g_assert_cmpstr(err.text, ==, "'\u00e4\ufffd...' is ? long");
+    error_prefix(&err, "\xff: ");
+    g_assert_cmpstr(err.text, ==, "\ufffd: '\u00e4\ufffd...' is ? long");
 }
 
 static void test_messages(void)
