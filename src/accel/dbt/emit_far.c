@@ -188,12 +188,6 @@ static void put_flags(Tr *t)
         memcpy(a->start + masked - 4, &rel, 4);
     }
     asm_rm(a, false, 0x8b, H_RAX, CPU_AT(eflags));
-    if (t->mode.vm86) {                                           /* IOPL 3, which does not change */
-        asm_emit(a, &(Enc){ .op = 0xf7, .reg = 2, .rm = H_RAX }); /* not */
-        asm_emit(a, &(Enc){ .op = 0xf7, .rm = H_RAX, .imm = EFLAGS_IOPL, .imm_size = 4 });
-        put_c_if(t, CC_NZ, c);
-        asm_emit(a, &(Enc){ .op = 0xf7, .reg = 2, .rm = H_RAX });
-    }
     asm_rm(a, false, 0x33, H_RAX, keep(3));
     asm_emit(a, &(Enc){ .op       = 0xf7,
                         .rm       = H_RAX,
@@ -214,12 +208,27 @@ static void put_flags(Tr *t)
     asm_store(a, asm_frame(DBT_FRAME(flags)), H_RAX);
 }
 
+/* Virtual-8086 mode's IRET wants IOPL 3 before it looks at the stack. */
+static void put_iopl_check(Tr *t)
+{
+    Asm *a = &t->hot;
+    flags_save(t);
+    load_cpu(a);
+    asm_rm(a, false, 0x8b, H_RAX, CPU_AT(eflags));
+    asm_emit(a, &(Enc){ .op = 0xf7, .reg = 2, .rm = H_RAX }); /* not */
+    asm_emit(a, &(Enc){ .op = 0xf7, .rm = H_RAX, .imm = EFLAGS_IOPL, .imm_size = 4 });
+    put_c_if(t, CC_NZ, emit_rest_by_c(t, false));
+}
+
 static void emit_return(Tr *t, const DbtInsn *in)
 {
-    Asm    *a    = &t->hot;
-    bool    iret = in->op == 0xcf;
-    MemSpec m    = on_stack(t, 0, iret ? 6 : 4, false);
-    Operand o    = check_to_rax(t, &m); /* [RAX] */
+    Asm *a    = &t->hot;
+    bool iret = in->op == 0xcf;
+    if (iret && t->mode.vm86) {
+        put_iopl_check(t);
+    }
+    MemSpec m = on_stack(t, 0, iret ? 6 : 4, false);
+    Operand o = check_to_rax(t, &m); /* [RAX] */
 
     put_load(a, 2, H_RCX, beyond(o.mem, 2));
     if (iret) {
