@@ -36,12 +36,18 @@ DbtMode check_decode_mode(unsigned number)
                                          .movbe     = !some,
                                          .crc32     = true,
                                          .bmi1      = !some,
-                                         .bmi2      = !some };
+                                         .bmi2      = !some,
+                                         .writes    = DBT_USUAL_WRITES };
     /* Any kind of segment, each more than once */
     static const uint8_t kinds[6][6] = {
         { 0 }, { 6, 2, 6, 6, 7, 3 }, { 6, 2, 6, 6, 0, 5 }, { 5, 1, 5, 3, 6, 0 }, { 7, 7, 7, 7, 1, 2 }, { 0 }
     };
     memcpy(mode.seg, kinds[number % 6], sizeof mode.seg);
+    if (some) { /* as AMD's family 1Ah */
+        mode.writes = (DbtWrites){
+            .mul = FL_CF | FL_OF, .div = FL_ALL & ~(FL_CF | FL_OF), .tzcnt = FL_ALL & ~FL_OF, .lzcnt = FL_ALL & ~FL_OF
+        };
+    }
     mode.real      = s[0] == 2;
     mode.protected = number % 6 == 1 || number % 6 == 3;
     return mode;

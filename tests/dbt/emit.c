@@ -116,7 +116,8 @@ int main(int argc, char **argv)
     if (!dbt || !x86_vector_init(&err)) {
         g_error("%s", err.text);
     }
-    int status = check_host();
+    dbt->writes = DBT_USUAL_WRITES; /* whatever this host's are */
+    int status  = check_host();
     if (!status && argc < 2) {
         while (fgets(line, sizeof line, stdin)) {
             translate(line);

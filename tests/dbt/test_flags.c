@@ -85,6 +85,49 @@ static const Case cases[] = {
         0x4c, 0x89, 0xc3, /* mov rbx, r8 */
         0x0f, 0x10, 0x0b, /* movups xmm1, [rbx] */
         0xf4 } },
+    /* Flags that the host overwrites or leaves alone: dbt_host_writes() */
+    { "sub, imul",
+      GUEST_LONG64,
+      8,
+      { 0x48, 0x29, 0xd1,       /* sub rcx, rdx */
+        0x48, 0x0f, 0xaf, 0xf2, /* imul rsi, rdx */
+        0xf4 } },
+    { "sub, imul, condition",
+      GUEST_LONG64,
+      12,
+      { 0x48, 0x29, 0xd1, /* sub rcx, rdx */
+        0x6b, 0xf2, 0x07, /* imul esi, edx, 7 */
+        0x7e, 0x03,       /* jle over the next */
+        0x48, 0xff, 0xc0, /* inc rax */
+        0xf4 } },
+    { "sub, mul",
+      GUEST_LONG64,
+      7,
+      { 0x48, 0x29, 0xd1, /* sub rcx, rdx */
+        0x48, 0xf7, 0xe6, /* mul rsi */
+        0xf4 } },
+    { "add, div",
+      GUEST_LONG64,
+      9,
+      { 0x31, 0xd2,       /* xor edx, edx */
+        0x48, 0x01, 0xf1, /* add rcx, rsi */
+        0x48, 0xf7, 0xf1, /* div rcx */
+        0xf4 } },
+    { "add, div by memory that is not there",
+      GUEST_LONG64,
+      11,
+      { 0x4c, 0x89, 0xc3, /* mov rbx, r8 */
+        0x48, 0x01, 0xf1, /* add rcx, rsi */
+        0x48, 0xf7, 0x33, /* div qword [rbx] */
+        0xf4, 0xf4 } },
+    { "add that overflows, tzcnt, lzcnt",
+      GUEST_LONG64,
+      18,
+      { 0x66, 0xb8, 0xff, 0x7f,       /* mov ax, 0x7fff */
+        0x66, 0x01, 0xc0,             /* add ax, ax */
+        0xf3, 0x48, 0x0f, 0xbc, 0xca, /* tzcnt rcx, rdx */
+        0xf3, 0x48, 0x0f, 0xbd, 0xf2, /* lzcnt rsi, rdx */
+        0xf4 } },
 };
 
 typedef struct Fixture {

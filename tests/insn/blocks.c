@@ -43,6 +43,9 @@ static void vary(State *s, const Block *b, GRand *random)
             s->gpr[i] = (uint32_t)s->gpr[i];
         }
     }
+    if (!native_takes_stack(s)) {
+        s->gpr[4] = b->before.gpr[4];
+    }
     s->flags ^= g_rand_int(random) & 0x8d5;
     for (unsigned i = 0; i < 64; i++) {
         s->data[below(random, DATA_SIZE)] = (uint8_t)below(random, 256);

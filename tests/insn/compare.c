@@ -158,7 +158,7 @@ bool outcome_compare(Mode mode, const Undefined *u, const State *before, const O
         bytes(&c, "st", i, b + 32 + 16 * i, h + 32 + 16 * i, o + 32 + 16 * i, 10);
     }
     for (unsigned i = 0; i < n_vec; i++) {
-        bytes(&c, "xmm", i, b + 160 + 16 * i, h + 160 + 16 * i, o + 160 + 16 * i, 16);
+        bytes(&c, "xmm", i, b + 160 + 16 * i, h + 160 + 16 * i, o + 160 + 16 * i, u->xmm_high >> i & 1 ? 8 : 16);
         bytes(&c, "ymm high ", i, b + 576 + 16 * i, h + 576 + 16 * i, o + 576 + 16 * i, 16);
     }
     if (!u->memory) {

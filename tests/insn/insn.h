@@ -215,6 +215,7 @@ typedef struct Undefined {
     uint16_t gprs_high;    /* the same; bits 0 to 15 count */
     bool     memory;       /* data */
     bool     vectors;      /* XMM and YMM */
+    uint16_t xmm_high;     /* bit mask of XMM registers: bits 0 to 63 count */
     bool     stack;        /* x87 registers and tags */
     bool     everything;
 } Undefined;
@@ -235,9 +236,14 @@ void instance_print(const Instance *in, const State *s, GString *text);
 /* --- runners --- */
 
 /* Maps memory, makes segments, installs signal handlers. After executor_init(): SIGFPE is shared with its thunks. */
-void     native_init(void);
-bool     native_has_mode(Mode mode);
-void     native_run(const Code *code, const State *before, Outcome *after);
+void native_init(void);
+bool native_has_mode(Mode mode);
+bool native_has_segments(void); /* of the test's own, in its LDT */
+void native_run(const Code *code, const State *before, Outcome *after);
+
+/* Whether the host can begin with this RSP. */
+bool native_takes_stack(const State *s);
+
 uint64_t native_fs_base(void);
 bool     native_has_fsgsbase(void);
 void     native_free(void);

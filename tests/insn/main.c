@@ -88,7 +88,7 @@ static void run_form(Form *form, const Options *o, Guise guise, GString *text)
         store_le32(before.data + i, g_rand_int(random));
     }
     while (form->count < (uint64_t)o->count && failed < 400 && !form->omitted) {
-        if (!form_instance(form, random, &in) || !state_random(&before, &in, random)) {
+        if (!form_instance(form, random, &in) || !state_random(&before, &in, random) || !native_takes_stack(&before)) {
             failed++;
             continue;
         }

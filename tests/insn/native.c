@@ -53,7 +53,9 @@ static mcontext_t       caught_registers;
 static bool             running;
 static stack_t          signal_stack;
 static struct sigaction quern_fpe, quern_segv; /* Quern's handlers, for what runs in Quern */
-static bool             has_16, has_32;
+static bool             has_mode[N_MODES];
+static bool             has_segments;
+static bool             canonical_only; /* see native_takes_stack() */
 
 static const uint8_t gpr_to_greg[16] = {
     REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
@@ -183,33 +185,6 @@ bool native_has_fsgsbase(void)
     return getauxval(AT_HWCAP2) & 2;
 }
 
-void native_init(void)
-{
-    map_fixed(CODE_BASE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
-    map_fixed(LOOP_BASE, 0x1000, PROT_READ | PROT_WRITE);
-    map_fixed(DATA_BASE, DATA_TOTAL, PROT_READ | PROT_WRITE);
-    mprotect((void *)(uintptr_t)RO_BASE, DATA_END - RO_BASE, PROT_READ);
-
-    signal_stack = (stack_t){ .ss_sp = g_malloc(ALT_STACK), .ss_size = ALT_STACK };
-    sigaltstack(&signal_stack, NULL);
-    static const int numbers[] = { SIGPROF, SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
-    sigaction(SIGFPE, NULL, &quern_fpe);
-    sigaction(SIGSEGV, NULL, &quern_segv);
-    for (unsigned i = 0; i < G_N_ELEMENTS(numbers); i++) {
-        install(numbers[i]);
-    }
-    struct itimerval tick = { .it_interval.tv_sec = 1, .it_value.tv_sec = 1 };
-    setitimer(ITIMER_PROF, &tick, NULL);
-    has_16 = make_ldt();
-    native_fs_base();
-    has_32 = true; /* a kernel without compatibility mode has no descriptor 23h and fails below */
-}
-
-bool native_has_mode(Mode mode)
-{
-    return mode == MODE_64 || (mode == MODE_32 ? has_32 : has_16);
-}
-
 static void make_frame(Frame *f, const Code *code, const State *s)
 {
     mcontext_t *m     = &f->uc.uc_mcontext;
@@ -315,6 +290,71 @@ void native_run(const Code *code, const State *before, Outcome *after)
         enter_frame(&frame, code->mode == MODE_16 ? DS_16 : SS_64);
     }
     read_back(after, code, before);
+}
+
+/* --- what the host has ---
+ *
+ * Hypervisors that run their guests' kernels in ring 3 offer little but 64-bit code: no segments of others, and when
+ * they come back to a process they answer a stack pointer that is not canonical by #GP. */
+
+/* How these bytes end in a mode, with this RSP. */
+static int try_code(Mode mode, const char *bytes, unsigned len, uint64_t rsp)
+{
+    static State   before;
+    static Outcome after;
+    Code           code = { .mode = mode, .rip = mode == MODE_16 ? 0 : CODE_BASE, .len = len };
+
+    memcpy(code.bytes, bytes, len);
+    memset(&before, 0, sizeof before);
+    before.rip    = code.rip;
+    before.gpr[4] = rsp;
+    store_le16(before.fx, 0x37f);
+    store_le32(before.fx + 24, 0x1f80);
+    native_run(&code, &before, &after);
+    return after.vector;
+}
+
+bool native_has_mode(Mode mode)
+{
+    return has_mode[mode];
+}
+
+bool native_has_segments(void)
+{
+    return has_segments;
+}
+
+bool native_takes_stack(const State *s)
+{
+    return !canonical_only || (s->gpr[4] + (UINT64_C(1) << 47)) >> 48 == 0;
+}
+
+void native_init(void)
+{
+    map_fixed(CODE_BASE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
+    map_fixed(LOOP_BASE, 0x1000, PROT_READ | PROT_WRITE);
+    map_fixed(DATA_BASE, DATA_TOTAL, PROT_READ | PROT_WRITE);
+    mprotect((void *)(uintptr_t)RO_BASE, DATA_END - RO_BASE, PROT_READ);
+
+    signal_stack = (stack_t){ .ss_sp = g_malloc(ALT_STACK), .ss_size = ALT_STACK };
+    sigaltstack(&signal_stack, NULL);
+    static const int numbers[] = { SIGPROF, SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
+    sigaction(SIGFPE, NULL, &quern_fpe);
+    sigaction(SIGSEGV, NULL, &quern_segv);
+    for (unsigned i = 0; i < G_N_ELEMENTS(numbers); i++) {
+        install(numbers[i]);
+    }
+    struct itimerval tick = { .it_interval.tv_sec = 1, .it_value.tv_sec = 1 };
+    setitimer(ITIMER_PROF, &tick, NULL);
+    native_fs_base();
+    bool has_ldt = make_ldt();
+    for (Mode mode = MODE_64; mode < N_MODES; mode++) {
+        has_mode[mode] = (mode != MODE_16 || has_ldt) && try_code(mode, "\x90", 1, DATA_SIZE / 2) == NO_FAULT;
+    }
+    /* MOV EAX, an LDT's selector; MOV ES, EAX */
+    static const char load[] = { '\xb8', DS_16, 0, 0, 0, '\x8e', '\xc0' };
+    has_segments             = has_ldt && try_code(MODE_64, load, sizeof load, DATA_BASE) == NO_FAULT;
+    canonical_only           = try_code(MODE_64, "\x90", 1, UINT64_C(0x123456789abcdef0)) == 13;
 }
 
 void native_free(void)

@@ -2,6 +2,8 @@
 
 #include "insn.h"
 
+#include <cpuid.h>
+
 typedef struct Omission {
     const char *reason;
     uint16_t    mnemonics[40]; /* 0 ends */
@@ -26,6 +28,8 @@ static const uint16_t not_in_blocks[] = {
     M(CPUID), M(RDTSC), M(RDTSCP), M(RDPID), M(RDRAND), M(RDSEED),  M(XGETBV), M(RDPMC), M(INT),
     M(INT1),  M(LAR),   M(LSL),    M(VERR),  M(VERW),   M(SYSEXIT), M(SYSRET), M(MWAIT), M(MONITOR),
 };
+
+static const uint16_t of_segments[] = { M(LAR), M(LSL), M(VERR), M(VERW) };
 
 /* Instruction sets that no guest is offered, although the host may have them. */
 static const uint16_t not_offered[] = {
@@ -54,6 +58,20 @@ static const uint16_t not_offered[] = {
     ZYDIS_ISA_SET_PKU,          ZYDIS_ISA_SET_ENQCMD,
     ZYDIS_ISA_SET_PREFETCHWT1,  ZYDIS_ISA_SET_CLDEMOTE,
 };
+
+/* What the host may have without saying so, or the other way round: it cannot be asked then. */
+static bool host_says(const ZydisDecodedInstruction *d)
+{
+    enum { RDSEED = 1 << 18, SERIALIZE = 1 << 14 }; /* CPUID 7: EBX, EDX */
+    unsigned a, b, c, features = 0;
+    if (d->meta.isa_set == ZYDIS_ISA_SET_RDWRFSGS) {
+        return native_has_fsgsbase();
+    }
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &features)) {
+        return true;
+    }
+    return d->mnemonic == M(RDSEED) ? b & RDSEED : d->mnemonic == M(SERIALIZE) ? features & SERIALIZE : true;
+}
 
 static bool is_one_of(uint16_t mnemonic, const uint16_t *list, unsigned n)
 {
@@ -85,6 +103,12 @@ void form_judge(Form *form, const ZydisDecodedInstruction *d, const ZydisDecoded
                 form->omitted = by_mnemonic[i].reason;
             }
         }
+    }
+    if (!host_says(d)) {
+        form->omitted = "the host does not offer it";
+    } else if (!native_has_segments() &&
+               (touches_segments(d, op) || is_one_of(d->mnemonic, of_segments, G_N_ELEMENTS(of_segments)))) {
+        form->omitted = "the host keeps segments to itself";
     }
     form->oracle =
         is_one_of(d->mnemonic, by_manual, G_N_ELEMENTS(by_manual)) || is_of_amd(d) ? ORACLE_MANUAL : ORACLE_HOST;

@@ -261,6 +261,9 @@ void state_registers(State *s, Mode mode, GRand *random)
         memcpy(s->fx + 160 + 16 * below(random, 16), s->fx + 160 + 16 * below(random, 16), 16);
         s->gpr[below(random, n)] = s->gpr[below(random, n)];
     }
+    if (!native_takes_stack(s)) {
+        s->gpr[4] &= UINT64_MAX >> 17;
+    }
 }
 
 void state_data(State *s, GRand *random)

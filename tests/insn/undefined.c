@@ -77,6 +77,12 @@ static bool may_read_half(const Instance *in, const State *before, const Outcome
            (!before || crosses_page(in, before));
 }
 
+/* MOVSXD to 16 bits reads as many (SDM 2), or 32 (AMD's). */
+static bool may_read_more(const Instance *in, const Outcome *native, const Outcome *ours)
+{
+    return in->d.mnemonic == ZYDIS_MNEMONIC_MOVSXD && in->d.operand_width == 16 && native->vector != ours->vector;
+}
+
 /* Whether #AC is raised for what is wider than 8 bytes, and before or after other faults, is the implementation's
  * choice: AMD's raise it for VEX instructions, Intel's do not (SDM 3, 6.15, interrupt 17). So is #AC or #GP for
  * misaligned FXSAVE and XSAVE images (SDM 2). Instructions that end without an access because of an unmasked x87
@@ -130,6 +136,7 @@ static bool either_fault(const Instance *in, const Outcome *native, const Outcom
         return false;
     }
     switch (in->form->mnemonic) {
+    case ZYDIS_MNEMONIC_INT: return !native->error; /* a gate that the host's hypervisor has */
     case ZYDIS_MNEMONIC_BOUND: return native->vector != ours->vector;
     case ZYDIS_MNEMONIC_CMPSB:
     case ZYDIS_MNEMONIC_CMPSW:
@@ -279,12 +286,15 @@ Undefined undefined_mask(const Instance *in, const State *before, const Outcome 
         u.cr2 |= ~UINT64_C(0); /* either_stack() */
         u.error |= 1;
     }
+    if (in->form->mnemonic == ZYDIS_MNEMONIC_EXTRQ || in->form->mnemonic == ZYDIS_MNEMONIC_INSERTQ) {
+        u.xmm_high = (uint16_t)(1 << ZydisRegisterGetId(in->op[0].reg.value)); /* APM 4: undefined */
+    }
     u.gprs_high = either_width(in, native) ? 1 << 4 : 0;
     /* How many bits the pointers have is the implementation's choice. */
     u.fip        = UINT64_C(0xffff) << 48;
     u.everything = either_fault(in, native, ours) || either_segment_fault(in, native, ours) ||
-                   may_read_half(in, before, native) || either_alignment_fault(in, native, ours) ||
-                   store_without_access(in, native, ours) || either_stack(in, native, ours) ||
-                   either_segment_order(in, before, native, ours);
+                   may_read_half(in, before, native) || may_read_more(in, native, ours) ||
+                   either_alignment_fault(in, native, ours) || store_without_access(in, native, ours) ||
+                   either_stack(in, native, ours) || either_segment_order(in, before, native, ours);
     return u;
 }

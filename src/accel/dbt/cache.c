@@ -78,8 +78,9 @@ Dbt *dbt_new(size_t size, Error *err)
         g_free(dbt);
         return NULL;
     }
-    dbt->ahead = ahead_new(AHEAD_AT_ONCE);
-    dbt->bmi2  = __builtin_cpu_supports("bmi2");
+    dbt->ahead  = ahead_new(AHEAD_AT_ONCE);
+    dbt->bmi2   = __builtin_cpu_supports("bmi2");
+    dbt->writes = dbt_host_writes();
     dbt_make_stubs(dbt);
     dbt->listener = (RamCodeListener){ .written = dbt_ram_written, .opaque = dbt };
     /* Whole pieces if there are enough; the first region has the stubs before it. */

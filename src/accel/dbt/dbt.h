@@ -540,6 +540,7 @@ struct Dbt {
     bool                no_links, no_jumps; /* -d exec, cpu, nochain: no direct links, nothing in jump caches */
     bool                mixed;              /* dbt_set_mixed() */
     bool                bmi2;               /* of the host */
+    DbtWrites           writes;             /* the same */
 };
 
 /* What keeps units apart that lie at the same place: everything that decoding and checks depend on. */

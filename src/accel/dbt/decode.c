@@ -127,7 +127,7 @@ static bool decode_one_byte(DbtCursor *c, uint8_t op)
         return true;
     case 0x69:
     case 0x6b:
-        dec_gen(c, G_RM_R | G_REG_W, 0, FL_ALL);
+        dec_gen(c, G_RM_R | G_REG_W, 0, mode->writes.mul);
         if (op == 0x69) {
             dec_imm_z(c);
         } else {
@@ -380,7 +380,7 @@ static bool decode_one_byte(DbtCursor *c, uint8_t op)
         unsigned kind = dec_peek_ext(c);
         in->opsize    = op == 0xf6 ? 1 : in->opsize;
         if (kind >= 4) {
-            dec_gen_ext(c, G_RM_R, 0, kind >= 6 ? 0 : FL_ALL); /* processors keep them when they divide */
+            dec_gen_ext(c, G_RM_R, 0, kind >= 6 ? mode->writes.div : mode->writes.mul);
             in->t = T_MULDIV;
             in->faults |= kind >= 6;
             return true;

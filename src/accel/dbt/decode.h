@@ -114,22 +114,34 @@ typedef struct DbtInsn {
 
 enum { DBT_HIGH = 16 }; /* DbtInsn.reg, rm: AH is 16 ... */
 
+/* FL_* that the host's instructions surely overwrite, of those that leave some undefined. */
+typedef struct DbtWrites {
+    uint8_t mul, div, tzcnt, lzcnt;
+} DbtWrites;
+
+/* What most processors do. */
+#define DBT_USUAL_WRITES ((DbtWrites){ .mul = FL_ALL, .tzcnt = FL_ALL, .lzcnt = FL_ALL })
+
+/* What this one does. */
+DbtWrites dbt_host_writes(void);
+
 typedef struct DbtMode {
     uint8_t  code;  /* bytes of the default operand size: 2, 4, 8 (64-bit mode) */
     uint8_t  stack; /* 2, 4, 8 */
     bool     flat;
-    uint8_t  seg[6];    /* outside 64-bit mode: X86SegmentKind, by number */
-    uint32_t limit;     /* of CS, the same */
-    bool     ints_by_c; /* somebody logs INT n */
-    bool protected;     /* protected or virtual-8086 mode, not long mode */
-    bool real, vm86;    /* real or virtual-8086 mode, of the usual kind; the second of the two */
-    bool forward;       /* EFLAGS.DF = 0 */
-    bool kernel;        /* CPL 0 */
-    bool user;          /* CPL 3 */
-    bool stac;          /* 64-bit ring 0, SMAP is in force */
-    bool clac;          /* the same, and AC keeps it from being */
-    bool cx16, rdtscp, serialize;
-    bool popcnt, lzcnt, tzcnt, movbe, crc32, bmi1, bmi2; /* CPUID */
+    uint8_t  seg[6];      /* outside 64-bit mode: X86SegmentKind, by number */
+    uint32_t limit;       /* of CS, the same */
+    bool     ints_by_c;   /* somebody logs INT n */
+    bool protected;       /* protected or virtual-8086 mode, not long mode */
+    bool      real, vm86; /* real or virtual-8086 mode, of the usual kind; the second of the two */
+    bool      forward;    /* EFLAGS.DF = 0 */
+    bool      kernel;     /* CPL 0 */
+    bool      user;       /* CPL 3 */
+    bool      stac;       /* 64-bit ring 0, SMAP is in force */
+    bool      clac;       /* the same, and AC keeps it from being */
+    bool      cx16, rdtscp, serialize;
+    bool      popcnt, lzcnt, tzcnt, movbe, crc32, bmi1, bmi2; /* CPUID */
+    DbtWrites writes;
 } DbtMode;
 
 /* Decodes from `bytes`, which has 16 readable bytes behind it of which `avail` count. Returns false when the

@@ -94,7 +94,7 @@ bool dec_map_0f(DbtCursor *c)
         dec_modrm(c);
         in->t      = T_NOP;
         in->faults = false;
-        return true;
+        return op == 0x0d && !in->memory ? dec_other(c) : true; /* AMD's have no such NOP */
     case 0x38: return decode_0f38_integer(c, *c->p++);
     case 0x40 ... 0x4f: dec_gen(c, G_RM_R | G_REG_R | G_REG_W, dbt_condition_flags(op & 15), 0); return true;
     case 0x80 ... 0x8f:
@@ -157,7 +157,7 @@ bool dec_map_0f(DbtCursor *c)
             return true;
         }
         return dec_other(c);
-    case 0xaf: dec_gen(c, G_RM_R | G_REG_R | G_REG_W, 0, FL_ALL); return true;
+    case 0xaf: dec_gen(c, G_RM_R | G_REG_R | G_REG_W, 0, mode->writes.mul); return true;
     case 0xb0:
     case 0xb1:
         in->opsize = op == 0xb0 ? 1 : in->opsize;
@@ -185,7 +185,7 @@ bool dec_map_0f(DbtCursor *c)
     case 0xbd:
         if (c->rep && (op == 0xbc ? mode->tzcnt : mode->lzcnt)) {
             in->prefix = 0xf3;
-            dec_gen(c, G_RM_R | G_REG_W, 0, FL_ALL);
+            dec_gen(c, G_RM_R | G_REG_W, 0, op == 0xbc ? mode->writes.tzcnt : mode->writes.lzcnt);
             return in->opsize == 2 ? dec_other(c) : true;
         }
         dec_gen(c, G_RM_R | G_REG_R | G_REG_W, 0, FL_ALL); /* a source of 0 leaves the register */

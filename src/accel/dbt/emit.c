@@ -423,8 +423,11 @@ static void emit_muldiv(Tr *t, const DbtInsn *in)
             asm_mov(a, H_RCX, host);
         }
     }
-    if (in->reg >= 6) { /* they stay as they are, also at #DE */
+    if (in->reg >= 6) { /* #DE leaves them as they are; most processors always do */
         flags_save(t);
+    }
+    if (in->write && needs_flags(t, in)) {
+        flags_need(t);
     }
     asm_mov(a, H_RAX, H_R9);
     e.reg     = in->reg;

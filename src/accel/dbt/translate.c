@@ -23,7 +23,7 @@ void dbt_scratch_free(struct DbtScratch *s)
 
 /* --- decoding --- */
 
-static DbtMode mode_of(const X86Cpu *cpu)
+static DbtMode mode_of(const Dbt *dbt, const X86Cpu *cpu)
 {
     bool       smap = cpu->code_size == X86_CODE64 && !cpu->cpl && cpu->cr4 & CR4_SMAP;
     X86TlbMode mode = x86_tlb_mode(cpu);
@@ -49,6 +49,7 @@ static DbtMode mode_of(const X86Cpu *cpu)
               .crc32     = x86_has(cpu, X86_FEATURE_SSE4_2),
               .bmi1      = x86_has(cpu, X86_FEATURE_BMI1),
               .bmi2      = x86_has(cpu, X86_FEATURE_BMI2),
+              .writes    = dbt->writes,
     };
     for (unsigned i = 0; i < X86_N_SEG && m.code != 8; i++) {
         m.seg[i] = (uint8_t)x86_segment_kind(cpu->segment_key, i);
@@ -364,7 +365,7 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
                       .cpu         = cpu,
                       .f           = f,
                       .s           = s,
-                      .mode        = mode_of(cpu),
+                      .mode        = mode_of(dbt, cpu),
                       .hot         = { .start = s->hot, .p = s->hot, .end = s->hot + HOT_MAX },
                       .cold        = { .start = s->cold, .p = s->cold, .end = s->cold + COLD_MAX },
                       .range_start = f->page_offset,
