@@ -169,9 +169,12 @@ static void gen_memory(Tr *t, const DbtInsn *in)
  * of it would wait for two stores. Bit tests and XCHG mean something else with memory. */
 static bool gen_in_frame(Tr *t, const DbtInsn *in)
 {
+    if (in->opsize < 4 || is_high(in->rm) || is_high(in->reg)) {
+        return false;
+    }
     bool rm_own = dbt_host_register[in->rm] != H_NONE, reg_own = in->ext || dbt_host_register[in->reg] != H_NONE;
     Enc  e = enc_of(in);
-    if (rm_own == reg_own || in->opsize < 4 || is_high(in->reg)) {
+    if (rm_own == reg_own) {
         return false;
     }
     e.memory = true;
@@ -215,7 +218,7 @@ static void gen_registers(Tr *t, const DbtInsn *in)
     if (needs_flags(t, in)) {
         flags_need(t);
     }
-    if (!is_high(in->rm) && gen_in_frame(t, in)) {
+    if (gen_in_frame(t, in)) {
         return;
     }
     bool     high_rm  = is_high(in->rm);
