@@ -352,7 +352,7 @@ static bool cmd_gpa2hpa(Hmp *h, Error *err)
 static bool save_memory(Hmp *h, bool physical, Error *err)
 {
     Json *args = json_new_object();
-    json_set(args, "val", json_new_int(hmp_number(h, "val")));
+    json_set(args, "val", json_new_uint((uint64_t)hmp_number(h, "val")));
     json_set(args, "size", json_new_int(hmp_number(h, "size")));
     json_set(args, "filename", json_new_string(hmp_text(h, "filename")));
     if (!physical) {
@@ -403,7 +403,7 @@ static bool cmd_dump(Hmp *h, Error *err)
         json_set(args, "detach", json_new_bool(true));
     }
     if (hmp_given(h, "begin")) {
-        json_set(args, "begin", json_new_int(hmp_number(h, "begin")));
+        json_set(args, "begin", json_new_uint((uint64_t)hmp_number(h, "begin")));
     }
     if (hmp_given(h, "length")) {
         json_set(args, "length", json_new_int(hmp_number(h, "length")));

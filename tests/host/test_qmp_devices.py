@@ -274,6 +274,8 @@ class Tests(VmTests):
             refused(vm.ask, "pmemsave", says="takes", val=-1, size=8, filename=out)
             refused(vm.ask, "memsave", says="no vCPU has index 7", val=0, size=8, filename=out, cpu_index=7)
             refused(vm.ask, "memsave", says="No such file", val=0, size=8, filename="/nonexistent/x")
+            said = vm.ask("human-monitor-command", command_line=f"memsave 0xfffffffffffffff0 8 {out}")
+            assert not said and os.path.getsize(out) == 8, said  # an address like a kernel's, with its highest bit
 
     def read_elf(self, core):
         """{guest-physical address: memory}, and the notes."""
