@@ -143,7 +143,13 @@ static inline HostMem guest_slot(unsigned guest)
     return asm_frame((int32_t)(8 * (guest - 9)));
 }
 
-/* --- emit_mem.c --- */
+/* AH to BH? */
+static inline bool is_high(unsigned reg)
+{
+    return reg >= DBT_HIGH;
+}
+
+/* --- emit_flags.c --- */
 void flags_save(Tr *t); /* before host code that changes EFLAGS: the frame has them afterwards */
 void flags_need(Tr *t); /* into EFLAGS; changes RAX */
 void flags_written(Tr *t);
@@ -154,6 +160,11 @@ void flags_recipe(Tr *t, const DbtInsn *in); /* after one that has written flags
 bool flags_by_inc(const Tr *t, const DbtInsn *in); /* INC, DEC that need no flags before: its recipe will do */
 void flags_inc(Tr *t, const DbtInsn *in);          /* behind it */
 void flags_need_for(Tr *t, uint8_t read);          /* these only; nothing is said about EFLAGS afterwards */
+/* Does it read flags, or leave some alone that somebody wants? Then EFLAGS need the guest's before it. */
+bool needs_flags(const Tr *t, const DbtInsn *in);
+void note_flags(Tr *t, const DbtInsn *in); /* behind it: flags_written() if it writes any */
+
+/* --- emit_mem.c --- */
 void put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
 /* A conditional branch to where the cold part goes on: a short one where it seems to reach the unit's end, where
  * emit_short_ways() puts the rest of the way. What runs is shorter by four bytes. */
@@ -172,11 +183,6 @@ int page_offset(const Tr *t, uint64_t rip);
 /* --- group.c --- */
 void find_groups(Tr *t, DbtGroups how);
 
-static inline bool is_high_register(unsigned reg)
-{
-    return reg >= DBT_HIGH;
-}
-
 /* Micro entries' numbers by what is accessed. The stack has several, by offset from where RSP was at the unit's start:
  * frames lie in two pages often enough. */
 enum { MICRO_FS, MICRO_GS, MICRO_STACK, MICRO_STACKS = 4, MICRO_HASHED = MICRO_STACK + MICRO_STACKS, MICRO_WINDOW = 6 };
@@ -190,6 +196,10 @@ bool leaves_rcx(const Tr *t, const DbtInsn *in); /* RCX, but for what a check le
 void rsp_settle(Tr *t);                          /* pushes and pops in a row change RSP once: now */
 void emit_insn(Tr *t, const DbtInsn *in);
 bool emit_can(const DbtInsn *in); /* false: C has to run this form */
+
+/* --- emit_gen.c --- */
+Enc  enc_of(const DbtInsn *in); /* without its operands */
+void emit_gen(Tr *t, const DbtInsn *in);
 
 /* --- emit_flow.c --- */
 void     emit_flow(Tr *t, const DbtInsn *in);

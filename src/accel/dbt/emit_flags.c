@@ -163,6 +163,18 @@ void flags_written(Tr *t)
     t->recipe.kind = RECIPE_NONE;
 }
 
+bool needs_flags(const Tr *t, const DbtInsn *in)
+{
+    return in->read || (in->write && (t->s->live[t->i + 1] & ~in->write));
+}
+
+void note_flags(Tr *t, const DbtInsn *in)
+{
+    if (in->write) {
+        flags_written(t);
+    }
+}
+
 /* Does the frame have CF? */
 static bool frame_has_carry(const Tr *t)
 {
@@ -172,7 +184,7 @@ static bool frame_has_carry(const Tr *t)
 bool flags_by_inc(const Tr *t, const DbtInsn *in)
 {
     return in->t == T_GEN && !in->memory && in->ext && !in->map && (in->op | 1) == 0xff && in->reg < 2 &&
-           !is_high_register(in->rm) && dbt_host_register[in->rm] != H_NONE && frame_has_carry(t) &&
+           !is_high(in->rm) && dbt_host_register[in->rm] != H_NONE && frame_has_carry(t) &&
            t->s->live[t->i + 1] & FL_CF;
 }
 
@@ -230,9 +242,8 @@ void flags_recipe(Tr *t, const DbtInsn *in)
     Recipe r = { .size = in->opsize, .reg = in->rm, .rm = in->ext ? DBT_NO_REG : in->reg, .imm = (int32_t)in->imm };
 
     t->recipe.kind = RECIPE_NONE;
-    if (in->t != T_GEN || in->memory || in->map || in->lock || is_high_register(in->rm) ||
-        (!in->ext && is_high_register(in->reg)) || dbt_host_register[in->rm] == H_NONE ||
-        (!in->ext && dbt_host_register[in->reg] == H_NONE)) {
+    if (in->t != T_GEN || in->memory || in->map || in->lock || is_high(in->rm) || (!in->ext && is_high(in->reg)) ||
+        dbt_host_register[in->rm] == H_NONE || (!in->ext && dbt_host_register[in->reg] == H_NONE)) {
         return;
     }
     unsigned kind = 8; /* of the ALU operations */

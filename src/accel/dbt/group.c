@@ -70,7 +70,7 @@ static bool follows(const Tr *t, unsigned size)
 /* Is this `op reg, imm` with that opcode extension, or INC, DEC? Changes the offset then. */
 static bool add_constant(Syms *s, const DbtInsn *in, const Tr *t)
 {
-    if (in->t != T_GEN || in->memory || !follows(t, in->opsize) || in->map || !in->ext || is_high_register(in->rm)) {
+    if (in->t != T_GEN || in->memory || !follows(t, in->opsize) || in->map || !in->ext || is_high(in->rm)) {
         return false;
     }
     if ((in->op == 0x81 || in->op == 0x83) && (in->reg == 0 || in->reg == 5)) {
