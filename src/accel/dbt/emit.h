@@ -164,32 +164,33 @@ void flags_need_for(Tr *t, uint8_t read);          /* these only; nothing is sai
 bool needs_flags(const Tr *t, const DbtInsn *in);
 void note_flags(Tr *t, const DbtInsn *in); /* behind it: flags_written() if it writes any */
 
-/* --- emit_mem.c --- */
-void put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
-/* A conditional branch to where the cold part goes on: a short one where it seems to reach the unit's end, where
- * emit_short_ways() puts the rest of the way. What runs is shorter by four bytes. */
-void     put_cold_branch(Tr *t, unsigned cc);
-void     reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value); /* for the 4 or 8 bytes just emitted */
-void     place(Tr *t);                                               /* the host instruction that follows may fault */
-Operand  check(Tr *t, const MemSpec *m);
-MemSpec  operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write);
+/* --- emit_notes.c --- */
 unsigned read_guest(Tr *t, unsigned guest, unsigned scratch); /* host register that has it: its own or scratch */
 void     write_guest(Tr *t, unsigned guest, unsigned host);   /* nothing when host is its own */
 uint64_t insn_rip(const Tr *t, unsigned i);
+int      page_offset(const Tr *t, uint64_t rip); /* where rip is in the unit's page; -1: in another page */
+void     reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value);    /* for the 4 or 8 bytes just emitted */
+void     put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value); /* reg = a constant that counts from rip */
+void     place(Tr *t); /* the host instruction that follows may fault */
+/* A conditional branch to where the cold part goes on: a short one where it seems to reach the unit's end, where
+ * emit_short_ways() puts the rest of the way. What runs is shorter by four bytes. */
+void put_cold_branch(Tr *t, unsigned cc);
+void emit_short_ways(Tr *t); /* behind emit_later_exits() */
 
-/* Where rip is in the unit's page; -1: in another page. */
-int page_offset(const Tr *t, uint64_t rip);
-
-/* --- group.c --- */
-void find_groups(Tr *t, DbtGroups how);
+/* --- emit_mem.c --- */
+Operand check(Tr *t, const MemSpec *m);
+MemSpec operand_spec(const Tr *t, const DbtInsn *in, unsigned size, bool write);
+MemSpec stack_spec(const Tr *t, const DbtInsn *in); /* of PUSH, POP, CALL, RET, LEAVE */
 
 /* Micro entries' numbers by what is accessed. The stack has several, by offset from where RSP was at the unit's start:
  * frames lie in two pages often enough. */
 enum { MICRO_FS, MICRO_GS, MICRO_STACK, MICRO_STACKS = 4, MICRO_HASHED = MICRO_STACK + MICRO_STACKS, MICRO_WINDOW = 6 };
 unsigned micro_of_operand(const Tr *t, const DbtInsn *in);
 unsigned micro_of_stack(const Tr *t, const DbtInsn *in);
-unsigned micro_next(unsigned index);                 /* another one */
-MemSpec  stack_spec(const Tr *t, const DbtInsn *in); /* of PUSH, POP, CALL, RET, LEAVE */
+unsigned micro_next(unsigned index); /* another one */
+
+/* --- group.c --- */
+void find_groups(Tr *t, DbtGroups how);
 
 /* --- emit.c: one template each --- */
 bool leaves_rcx(const Tr *t, const DbtInsn *in); /* RCX, but for what a check leaves there */
@@ -206,7 +207,6 @@ void     emit_flow(Tr *t, const DbtInsn *in);
 void     put_dispatch(Tr *t, int undo); /* RAX = where to, as the jump cache has it; flags are saved */
 void     emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live); /* cc: -1 for always */
 void     emit_later_exits(Tr *t);                              /* at the unit's end */
-void     emit_short_ways(Tr *t);                               /* behind them */
 void     emit_c(Tr *t);
 void     put_c_call(Tr *t, bool in_cold, DbtStub stub);
 void     emit_c_by(Tr *t, DbtStub stub);

@@ -1,4 +1,4 @@
-/* Checked memory operands, and where flags and registers are.
+/* Checked memory operands.
  *
  * A check compares the linear address with a micro TLB entry that is chosen when translating, by code region and base
  * register, so that its load does not wait for the address:
@@ -15,116 +15,11 @@
  *     lea rax, ea;  call tlb_read;  ja slow
  *
  * The access then goes to [base + rcx + disp]: the checked value is on nobody's way. Operands whose registers are in
- * the frame, or with a segment base or cut address, have the address itself in RAX instead. */
+ * the frame, or with a segment base or cut address, have the address itself in RAX instead.
+ *
+ * Lock of the Dbt held. */
 
 #include "accel/dbt/emit.h"
-
-const uint8_t dbt_host_register[16] = { H_R9, H_R10,  H_RDX,  H_RBX,  H_R11, H_RBP, H_RSI, H_RDI,
-                                        H_R8, H_NONE, H_NONE, H_NONE, H_R12, H_R13, H_R14, H_R15 };
-
-uint64_t insn_rip(const Tr *t, unsigned i)
-{
-    return t->f->rip + (i < t->n ? t->s->insns[i].off : t->len);
-}
-
-int page_offset(const Tr *t, uint64_t rip)
-{
-    uint64_t linear = rip + (t->f->linear - t->f->rip);
-    if (t->mode.code != 8) {
-        linear = (uint32_t)linear;
-    }
-    return (linear ^ t->f->linear) >> X86_PAGE_BITS ? -1 : (int)(linear & X86_PAGE_MASK);
-}
-
-/* --- notes --- */
-
-void reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value)
-{
-    if (t->n_relocs == MAX_RELOCS) {
-        t->failed = true;
-        return;
-    }
-    uint32_t end                = asm_offset(in_cold ? &t->cold : &t->hot);
-    t->s->relocs[t->n_relocs++] = (Reloc){ .at      = end - (kind == RELOC_UNIT || kind == RELOC_LINEAR ? 8 : 4),
-                                           .in_cold = in_cold,
-                                           .kind    = (uint8_t)kind,
-                                           .value   = value };
-}
-
-void put_cold_branch(Tr *t, unsigned cc)
-{
-    /* Of an instruction on average, of a way, of what ends a unit: where that is too little, all is done once more. */
-    enum { AN_INSN = 16, A_WAY = 5, AN_END = 48 };
-    unsigned left = (t->n - 1 - t->i) * AN_INSN + t->n_shorts * A_WAY + AN_END;
-    if (!t->no_shorts && left <= INT8_MAX && t->n_shorts < G_N_ELEMENTS(t->s->shorts)) {
-        asm_8(&t->hot, 0x70 | cc);
-        asm_8(&t->hot, 0);
-        t->s->shorts[t->n_shorts++] = (ShortWay){ asm_offset(&t->hot), asm_offset(&t->cold) };
-        return;
-    }
-    asm_jcc(&t->hot, cc, 0);
-    reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-}
-
-void emit_short_ways(Tr *t)
-{
-    Asm *a = &t->hot;
-    for (unsigned i = 0; i < t->n_shorts && !a->full; i++) {
-        uint32_t rel = asm_offset(a) - t->s->shorts[i].from;
-        if (rel > INT8_MAX) {
-            t->no_shorts = t->failed = true;
-            return;
-        }
-        a->start[t->s->shorts[i].from - 1] = (uint8_t)rel;
-        asm_jmp(a, 0);
-        reloc(t, false, RELOC_COLD, t->s->shorts[i].to);
-    }
-}
-
-void put_linear(Tr *t, bool in_cold, unsigned reg, uint64_t value)
-{
-    Asm *a = in_cold ? &t->cold : &t->hot;
-    if (t->movable) {
-        asm_mov_imm64(a, reg, value);
-        reloc(t, in_cold, RELOC_LINEAR, value);
-    } else {
-        asm_mov_imm(a, reg, value);
-    }
-}
-
-void place(Tr *t)
-{
-    if (t->n_places == MAX_PLACES) {
-        t->failed = true;
-        return;
-    }
-    t->s->places[t->n_places++] = (DbtPlace){ .host          = asm_offset(&t->hot),
-                                              .insn          = (uint8_t)t->i,
-                                              .flags_in_host = t->fl_reg,
-                                              .recipe        = t->fl_reg || t->fl_mem ? (Recipe){ 0 } : t->recipe };
-}
-
-/* --- registers --- */
-
-unsigned read_guest(Tr *t, unsigned guest, unsigned scratch)
-{
-    unsigned host = dbt_host_register[guest];
-    if (host == H_NONE) {
-        asm_load(&t->hot, scratch, guest_slot(guest));
-        return scratch;
-    }
-    return host;
-}
-
-void write_guest(Tr *t, unsigned guest, unsigned host)
-{
-    unsigned own = dbt_host_register[guest];
-    if (own == H_NONE) {
-        asm_store(&t->hot, guest_slot(guest), host);
-    } else if (own != host) {
-        asm_mov(&t->hot, own, host);
-    }
-}
 
 /* --- addresses --- */
 
@@ -645,10 +540,13 @@ static void put_group_limits(Tr *t, const MemSpec *m, const Group *g)
 Operand check(Tr *t, const MemSpec *m)
 {
     Asm   *a = &t->hot;
-    Group *g = m->group ? &t->s->groups[m->group - 1] : NULL;
+    Group *g = NULL;
 
-    if (g && g->checked) {
-        return member(t, m, g);
+    if (m->group) {
+        g = &t->s->groups[m->group - 1];
+        if (g->checked) {
+            return member(t, m, g);
+        }
     }
     MemSpec   c      = *m; /* what is checked */
     DbtAdvice advice = dbt_advice(t->dbt, insn_bytes(t));
