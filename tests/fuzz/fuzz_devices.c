@@ -4,10 +4,9 @@
  * Each operation is a byte and its operands; when the input is used up, it is over. Time goes on by at most a tenth of
  * a second an operation and ten seconds in all, so that an input's length bounds the work. */
 
-#include "fuzz.h"
+#include "fuzz_device.h"
 
 #include "../unit/platform.h"
-#include "base/bytes.h"
 #include "devices/acpi/piix4_pm.h"
 #include "devices/input/i8042.h"
 #include "devices/irq/gates.h"
@@ -34,19 +33,6 @@ typedef struct Pc {
     int64_t      time_left;
     unsigned     operations;
 } Pc;
-
-typedef struct Input {
-    const uint8_t *at, *end;
-} Input;
-
-static uint64_t take(Input *in, unsigned bytes)
-{
-    uint8_t  buf[8] = {};
-    unsigned n      = (unsigned)MIN((size_t)(in->end - in->at), bytes);
-    memcpy(buf, in->at, n);
-    in->at += n;
-    return load_le64(buf);
-}
 
 /* ---- The machine ---- */
 
@@ -176,23 +162,6 @@ static Device *pick_device(Pc *pc, unsigned n)
     return pc->t.p.devices->pdata[n % pc->t.p.devices->len];
 }
 
-/* Saves a device and loads it again, with one byte changed if the input says so. */
-static void save_and_load(Pc *pc, Device *dev, uint16_t at, uint8_t flip)
-{
-    g_auto(Error) err           = {};
-    g_autoptr(GByteArray) state = g_byte_array_new();
-    device_save(dev, state);
-    if (flip && state->len) {
-        state->data[at % state->len] ^= flip;
-    }
-    bool ok = device_load(dev, state->data, state->len, &err);
-    g_assert(ok || flip);
-    fuzz_check_error(ok, &err);
-    if (!ok && device_type(dev)->reset) {
-        device_type(dev)->reset(dev, RESET_COLD);
-    }
-}
-
 static void save_and_load_apic(Apic *apic, uint16_t at, uint8_t flip)
 {
     g_auto(Error) err           = {};
@@ -274,7 +243,7 @@ static void operate(Pc *pc, Input *in)
         if (what & 32) {
             save_and_load_apic(pc->apics[what >> 4 & 1], at, (uint8_t)take(in, 1));
         } else {
-            save_and_load(pc, pick_device(pc, (unsigned)take(in, 1)), at, (uint8_t)take(in, 1));
+            save_and_load(pick_device(pc, (unsigned)take(in, 1)), at, (uint8_t)take(in, 1));
         }
         break;
     }

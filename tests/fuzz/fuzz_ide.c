@@ -4,7 +4,7 @@
  * Each operation is a byte and its operands; when the input is used up, it is over. Commands and tables also come
  * whole, so that most inputs reach what is behind them. */
 
-#include "fuzz.h"
+#include "fuzz_device.h"
 
 #include "../unit/ide_rig.h"
 #include "base/bytes.h"
@@ -12,19 +12,6 @@
 #include <string.h>
 
 enum { MAX_OPERATIONS = 500, TABLE = 0x1000, PRDS = 32, BURST = 300 };
-
-typedef struct Input {
-    const uint8_t *at, *end;
-} Input;
-
-static uint64_t take(Input *in, unsigned bytes)
-{
-    uint8_t  buf[8] = {};
-    unsigned n      = (unsigned)MIN((size_t)(in->end - in->at), bytes);
-    memcpy(buf, in->at, n);
-    in->at += n;
-    return load_le64(buf);
-}
 
 static const uint16_t bases[]    = { 0x1f0, 0x170 };
 static const uint8_t  commands[] = {
@@ -111,22 +98,6 @@ static void start_master(IdeRig *rig, unsigned channel, uint8_t how)
     out8(&rig->t, base + 2, 6);
     out32(&rig->t, base + 4, how & 0x80 ? (uint32_t)how << 16 : TABLE);
     out8(&rig->t, base, (how & 8) | 1);
-}
-
-static void save_and_load(Device *dev, uint16_t at, uint8_t flip)
-{
-    g_auto(Error) err           = {};
-    g_autoptr(GByteArray) state = g_byte_array_new();
-    device_save(dev, state);
-    if (flip && state->len) {
-        state->data[at % state->len] ^= flip;
-    }
-    bool ok = device_load(dev, state->data, state->len, &err);
-    g_assert(ok || flip);
-    fuzz_check_error(ok, &err);
-    if (!ok) {
-        device_type(dev)->reset(dev, RESET_COLD);
-    }
 }
 
 static void operate(IdeRig *rig, Input *in)

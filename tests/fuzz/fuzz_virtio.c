@@ -4,7 +4,7 @@
  * The first byte chooses device and transport. Then each operation is a byte and its operands; when the input is used
  * up, it is over. Rings lie where "set up" puts them unless the input moves them, so that most inputs reach them. */
 
-#include "fuzz.h"
+#include "fuzz_device.h"
 
 #include "../unit/platform.h"
 #include "base/bytes.h"
@@ -36,19 +36,6 @@ typedef struct Fuzz {
     int64_t       time_left;
     uint16_t      avail[8];
 } Fuzz;
-
-typedef struct Input {
-    const uint8_t *at, *end;
-} Input;
-
-static uint64_t take(Input *in, unsigned bytes)
-{
-    uint8_t  buf[8] = {};
-    unsigned n      = (unsigned)MIN((size_t)(in->end - in->at), bytes);
-    memcpy(buf, in->at, n);
-    in->at += n;
-    return load_le64(buf);
-}
 
 static const char *const devices[] = {
     "virtio-balloon-pci,free-page-reporting=on,guest-stats-polling-interval=1",
@@ -186,20 +173,8 @@ static void operate(Fuzz *f, Input *in)
         break;
     }
     case 14: {
-        g_auto(Error) err           = {};
-        g_autoptr(GByteArray) state = g_byte_array_new();
-        uint16_t where              = (uint16_t)take(in, 2);
-        uint8_t  flip               = (uint8_t)take(in, 1);
-        device_save(f->dev, state);
-        if (flip) {
-            state->data[where % state->len] ^= flip;
-        }
-        bool ok = device_load(f->dev, state->data, state->len, &err);
-        g_assert(ok || flip);
-        fuzz_check_error(ok, &err);
-        if (!ok) {
-            device_type(f->dev)->reset(f->dev, RESET_COLD);
-        }
+        uint16_t where = (uint16_t)take(in, 2);
+        save_and_load(f->dev, where, (uint8_t)take(in, 1));
         break;
     }
     default:
