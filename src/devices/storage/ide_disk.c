@@ -123,12 +123,6 @@ static void fail_at(IdeDisk *disk, uint64_t lba, uint8_t error)
     ide_complete(&disk->d, error);
 }
 
-static void succeed(IdeDisk *disk)
-{
-    put_lba(disk, disk->lba - 1);
-    put_count(disk, 0);
-}
-
 /* The next sectors of a command that has some left. */
 static void go_on(IdeDisk *disk, bool first)
 {
@@ -170,12 +164,19 @@ static void start_moving(IdeDisk *disk)
     }
 }
 
-/* The batch is on the medium, or read and gone to the host. */
-static void advance(IdeDisk *disk)
+/* The batch is on the medium, or read and gone to the host: on with the next one. True: it was the last. */
+static bool finish_batch(IdeDisk *disk)
 {
     uint32_t n = MIN(disk->batch, disk->left);
     disk->lba += n;
     disk->left -= n;
+    if (disk->left) {
+        go_on(disk, false);
+        return false;
+    }
+    put_lba(disk, disk->lba - 1);
+    put_count(disk, 0);
+    return true;
 }
 
 static void after_read(IdeDisk *disk, int error)
@@ -190,11 +191,7 @@ static void after_read(IdeDisk *disk, int error)
     } else if (how & DMA) {
         ide_transfer(d, IDE_DMA_IN, disk->batch * IDE_SECTOR);
     } else if (how & VERIFIES) {
-        advance(disk);
-        if (disk->left) {
-            go_on(disk, false);
-        } else {
-            succeed(disk);
+        if (finish_batch(disk)) {
             ide_complete(d, 0);
         }
     } else {
@@ -208,11 +205,7 @@ static void after_write(IdeDisk *disk, int error)
         fail_at(disk, disk->lba, ATA_ABRT);
         return;
     }
-    advance(disk);
-    if (disk->left) {
-        go_on(disk, false);
-    } else {
-        succeed(disk);
+    if (finish_batch(disk)) {
         ide_complete(&disk->d, 0);
     }
 }
@@ -239,11 +232,7 @@ static void after_pio_in(IdeDisk *disk)
         ide_rest(d);
         return;
     }
-    advance(disk);
-    if (disk->left) {
-        go_on(disk, false);
-    } else {
-        succeed(disk);
+    if (finish_batch(disk)) {
         ide_rest(d);
     }
 }
@@ -297,11 +286,7 @@ static void disk_step(IdeDrive *d, IdePhase phase, int error)
     } else if (error) {
         fail_at(disk, disk->lba, ATA_ABRT);
     } else if (phase == IDE_DMA_IN) {
-        advance(disk);
-        if (disk->left) {
-            go_on(disk, false);
-        } else {
-            succeed(disk);
+        if (finish_batch(disk)) {
             ide_complete(d, 0);
         }
     } else {
