@@ -17,6 +17,16 @@ static bool good_string(const DbtCursor *c, uint8_t op)
     return !bad && (op == 0xaa || op == 0xab || c->mode->seg[in->seg] & KINDS);
 }
 
+/* An immediate of a byte, or as wide as the operands are. */
+static void imm_sized(DbtCursor *c, bool byte)
+{
+    if (byte) {
+        dec_imm(c, 1);
+    } else {
+        dec_imm_z(c);
+    }
+}
+
 static void alu(DbtCursor *c, uint8_t op)
 {
     static const uint8_t reads[8] = { [2] = FL_CF, [3] = FL_CF };
@@ -41,11 +51,7 @@ static void alu(DbtCursor *c, uint8_t op)
         in->rm     = 0;
         in->read   = reads[kind];
         in->write  = FL_ALL;
-        if (op & 1) {
-            dec_imm_z(c);
-        } else {
-            dec_imm(c, 1);
-        }
+        imm_sized(c, !(op & 1));
     }
 }
 
@@ -128,11 +134,7 @@ static bool decode_one_byte(DbtCursor *c, uint8_t op)
     case 0x69:
     case 0x6b:
         dec_gen(c, G_RM_R | G_REG_W, 0, mode->writes.mul);
-        if (op == 0x69) {
-            dec_imm_z(c);
-        } else {
-            dec_imm(c, 1);
-        }
+        imm_sized(c, op != 0x69);
         return true;
     case 0x70 ... 0x7f:
         if (dec_odd_branch(c)) {
@@ -151,11 +153,7 @@ static bool decode_one_byte(DbtCursor *c, uint8_t op)
             in->opsize = 1;
         }
         dec_gen_ext(c, G_RM_R | (kind == 7 ? 0 : G_RM_W), kind == 2 || kind == 3 ? FL_CF : 0, FL_ALL);
-        if (op == 0x81) {
-            dec_imm_z(c);
-        } else {
-            dec_imm(c, 1);
-        }
+        imm_sized(c, op != 0x81);
         return true;
     }
     case 0x84:
@@ -265,12 +263,8 @@ static bool decode_one_byte(DbtCursor *c, uint8_t op)
         in->ext    = true;
         in->access = G_RM_R;
         in->write  = FL_ALL;
-        if (op == 0xa8) {
-            in->opsize = 1;
-            dec_imm(c, 1);
-        } else {
-            dec_imm_z(c);
-        }
+        in->opsize = op == 0xa8 ? 1 : in->opsize;
+        imm_sized(c, op == 0xa8);
         return true;
     case 0xb0 ... 0xb7:
         in->t      = T_MOVI;
@@ -308,11 +302,7 @@ static bool decode_one_byte(DbtCursor *c, uint8_t op)
             in->opsize = 1;
         }
         dec_gen_ext(c, G_RM_W, 0, 0);
-        if (op == 0xc6) {
-            dec_imm(c, 1);
-        } else {
-            dec_imm_z(c);
-        }
+        imm_sized(c, op == 0xc6);
         return true;
     case 0xc9:
         if (dec_odd_stack(c)) {
@@ -337,11 +327,7 @@ static bool decode_one_byte(DbtCursor *c, uint8_t op)
             return dec_other(c);
         }
         in->t = T_JMP;
-        if (op == 0xe9) {
-            dec_imm_z(c);
-        } else {
-            dec_imm(c, 1);
-        }
+        imm_sized(c, op != 0xe9);
         return true;
     case 0xe2:
     case 0xe3:
@@ -388,11 +374,7 @@ static bool decode_one_byte(DbtCursor *c, uint8_t op)
         dec_gen_ext(c, G_RM_R | (kind >= 2 ? G_RM_W : 0), 0, kind == 2 ? 0 : FL_ALL);
         if (kind < 2) {
             in->reg = 0;
-            if (op == 0xf6) {
-                dec_imm(c, 1);
-            } else {
-                dec_imm_z(c);
-            }
+            imm_sized(c, op == 0xf6);
         }
         return true;
     }
