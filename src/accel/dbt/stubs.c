@@ -111,6 +111,24 @@ static void put_pop_from(Asm *a)
     asm_emit(a, &(Enc){ .op = 0x8f, .memory = true, .mem = asm_frame(DBT_FRAME(from)) });
 }
 
+/* put_call() in a stub that is called; frame.from is where. */
+static void put_call_from(Asm *a, const void *function)
+{
+    put_pop_from(a);
+    put_call(a, function, 0);
+}
+
+/* To another stub, one that is made already; cc: -1 for always. */
+static void put_to_stub(const Dbt *dbt, Asm *a, int cc, DbtStub stub)
+{
+    int32_t rel = (int32_t)(dbt->stubs[stub] - (a->p - dbt_writable(dbt)));
+    if (cc < 0) {
+        asm_jmp(a, rel - 5);
+    } else {
+        asm_jcc(a, (unsigned)cc, rel - 6);
+    }
+}
+
 static const uint8_t callee_saved[6] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
 
 /* void enter(DbtFrame *frame, const uint8_t *code) */
@@ -276,11 +294,11 @@ static void put_go_on(const Dbt *dbt, Asm *a, X86TlbMode mode)
     HostMem entry = { .base = H_RSP, .index = H_RCX, .scale = 3, .disp = dbt_jumps_offset(mode) };
     asm_rm(a, true, 0x3b, H_RDX, asm_frame(DBT_FRAME(jump_key) + 8 * (int32_t)mode));
     asm_load(a, H_RDX, asm_frame(DBT_FRAME(tmp[1])));
-    asm_jcc(a, CC_NZ, (int32_t)(dbt->stubs[STUB_LOOKUP] - (a->p - dbt_writable(dbt)) - 6));
+    put_to_stub(dbt, a, CC_NZ, STUB_LOOKUP);
     asm_mov32(a, H_RCX, H_RAX);
     asm_rm(a, false, 0x23, H_RCX, asm_frame(dbt_mask_offset(mode)));
     asm_rm(a, true, 0x3b, H_RAX, entry);
-    asm_jcc(a, CC_NZ, (int32_t)(dbt->stubs[STUB_JUMP_MISS + mode] - (a->p - dbt_writable(dbt)) - 6));
+    put_to_stub(dbt, a, CC_NZ, STUB_JUMP_MISS + mode);
     entry.disp += (int32_t)offsetof(DbtJump, code);
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = entry });
 }
@@ -506,7 +524,7 @@ static void put_tlb(const Dbt *dbt, Asm *a, unsigned size, bool write, bool host
     asm_8(a, 0xc3);
     if (counts) {
         put_here(a, hot);
-        asm_jmp(a, (int32_t)((dbt->stubs[STUB_HOT] - dbt->rx) - (a->p + 5 - dbt->rw)));
+        put_to_stub(dbt, a, -1, STUB_HOT);
     }
 }
 
@@ -612,7 +630,7 @@ static void put_quick_segment(const Dbt *dbt, Asm *a, unsigned seg, unsigned kin
         }
     }
     asm_mov_imm(a, H_RCX, seg);
-    asm_jmp(a, (int32_t)(dbt->stubs[STUB_QUICK_SEGMENT] - (a->p - dbt_writable(dbt)) - 5));
+    put_to_stub(dbt, a, -1, STUB_QUICK_SEGMENT);
 #undef AT
 }
 
@@ -621,7 +639,7 @@ static void put_with_rip(const Dbt *dbt, Asm *a, DbtStub stub)
 {
     asm_load(a, H_RAX, asm_frame(DBT_FRAME(cpu)));
     asm_load(a, H_RAX, CPU_AT(rip));
-    asm_jmp(a, (int32_t)(dbt->stubs[stub] - (a->p - dbt_writable(dbt)) - 5));
+    put_to_stub(dbt, a, -1, stub);
 }
 
 static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
@@ -646,26 +664,14 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
     case STUB_RUN_WRITE: put_miss(a, true, false, MISS_RUN); break;
     case STUB_RUN_GROUP_READ: put_miss(a, false, true, MISS_RUN); break;
     case STUB_RUN_GROUP_WRITE: put_miss(a, true, true, MISS_RUN); break;
-    case STUB_COUNTED:
-        put_pop_from(a);
-        put_call(a, (const void *)dbt_slow_counted, 0);
-        break;
-    case STUB_HOT:
-        put_pop_from(a);
-        put_call(a, (const void *)dbt_slow_hot, 0);
-        break;
+    case STUB_COUNTED: put_call_from(a, (const void *)dbt_slow_counted); break;
+    case STUB_HOT: put_call_from(a, (const void *)dbt_slow_hot); break;
     case STUB_HOT_BACK: /* into the look-up that does not count, as if called from there */
         asm_emit(a, &(Enc){ .op = 0xff, .reg = 6, .memory = true, .mem = asm_frame(DBT_FRAME(from)) });
         put_jump_frame(a, 8 + DBT_FRAME(tmp[3]));
         break;
-    case STUB_INSN:
-        put_pop_from(a);
-        put_call(a, (const void *)dbt_slow_insn, 0);
-        break;
-    case STUB_LINK:
-        put_pop_from(a);
-        put_call(a, (const void *)dbt_slow_link, 0);
-        break;
+    case STUB_INSN: put_call_from(a, (const void *)dbt_slow_insn); break;
+    case STUB_LINK: put_call_from(a, (const void *)dbt_slow_link); break;
     case STUB_LOOKUP: put_call(a, (const void *)dbt_slow_lookup, 0); break;
     case STUB_JUMP_MISS ... STUB_JUMP_MISS_LAST:
         put_jump_miss(a, stub - STUB_JUMP_MISS, (const void *)dbt_slow_lookup);
@@ -674,10 +680,7 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
         put_pop_from(a);
         put_jump_miss(a, stub - STUB_RET_MISS, (const void *)dbt_slow_ret);
         break;
-    case STUB_CALL_MISS:
-        put_pop_from(a);
-        put_call(a, (const void *)dbt_slow_call, 0);
-        break;
+    case STUB_CALL_MISS: put_call_from(a, (const void *)dbt_slow_call); break;
     case STUB_KICK: put_call(a, (const void *)dbt_slow_kick, 0); break;
     case STUB_STAC:
     case STUB_CLAC: put_smap(dbt, a, stub == STUB_STAC); break;
