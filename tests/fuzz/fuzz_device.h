@@ -14,7 +14,7 @@ typedef struct Input {
     const uint8_t *at, *end;
 } Input;
 
-/* The next bytes, eight at most; zeros behind the end. */
+/* The next bytes, eight at most; zeros behind the end. One an expression: arguments are evaluated in any order. */
 static inline uint64_t take(Input *in, unsigned bytes)
 {
     uint8_t  buf[8] = {};

@@ -157,6 +157,12 @@ static const uint32_t windows[] = {
 
 static const unsigned sizes[] = { 1, 2, 4, 8 };
 
+static uint64_t take_address(Input *in)
+{
+    uint64_t window = windows[take(in, 1) % G_N_ELEMENTS(windows)];
+    return window + take(in, 2) % 0x1000;
+}
+
 static Device *pick_device(Pc *pc, unsigned n)
 {
     return pc->t.p.devices->pdata[n % pc->t.p.devices->len];
@@ -205,11 +211,11 @@ static void operate(Pc *pc, Input *in)
     }
     case 2: address_space_load(pc->t.p.io_space, ports[take(in, 1) % G_N_ELEMENTS(ports)], MIN(size, 4)); break;
     case 3: {
-        uint64_t addr = windows[take(in, 1) % G_N_ELEMENTS(windows)] + take(in, 2) % 0x1000;
+        uint64_t addr = take_address(in);
         mem_store(&pc->t, addr, take(in, size), size);
         break;
     }
-    case 4: mem_load(&pc->t, windows[take(in, 1) % G_N_ELEMENTS(windows)] + take(in, 2) % 0x1000, size); break;
+    case 4: mem_load(&pc->t, take_address(in), size); break;
     case 5: {
         unsigned slot = what >> 4 & 3, offset = (unsigned)take(in, 1) & ~3u;
         uint8_t  fn = slot == 1 && take(in, 1) & 1 ? 3 : 0;
@@ -217,9 +223,17 @@ static void operate(Pc *pc, Input *in)
         break;
     }
     case 6: out32(&pc->t, 0xcf8, (uint32_t)take(in, 4)); break;
-    case 7: region_write(apic_region(apic), take(in, 1) << 4 & 0xff0, 4, take(in, 4)); break;
+    case 7: {
+        uint64_t offset = take(in, 1) << 4 & 0xff0;
+        region_write(apic_region(apic), offset, 4, take(in, 4));
+        break;
+    }
     case 8: region_read(apic_region(apic), take(in, 1) << 4 & 0xff0, 4, &value); break;
-    case 9: apic_write_msr(apic, 0x800 + (uint32_t)take(in, 1), take(in, 8)); break;
+    case 9: {
+        uint32_t msr = 0x800 + (uint32_t)take(in, 1);
+        apic_write_msr(apic, msr, take(in, 8));
+        break;
+    }
     case 10: apic_set_base(apic, take(in, 5), 40); break;
     case 11:
         apic_set_tsc_deadline(apic, read_tsc(pc) + take(in, 4));
@@ -243,7 +257,8 @@ static void operate(Pc *pc, Input *in)
         if (what & 32) {
             save_and_load_apic(pc->apics[what >> 4 & 1], at, (uint8_t)take(in, 1));
         } else {
-            save_and_load(pick_device(pc, (unsigned)take(in, 1)), at, (uint8_t)take(in, 1));
+            Device *dev = pick_device(pc, (unsigned)take(in, 1));
+            save_and_load(dev, at, (uint8_t)take(in, 1));
         }
         break;
     }

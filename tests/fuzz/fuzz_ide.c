@@ -106,7 +106,11 @@ static void operate(IdeRig *rig, Input *in)
     unsigned ch = what >> 4 & 1, size = 1u << (what >> 6) % 3;
     uint16_t base = bases[ch];
     switch (what & 15) {
-    case 0: address_space_store(rig->t.p.io_space, (uint16_t)(base + take(in, 1) % 8), take(in, size), size); break;
+    case 0: {
+        uint16_t port = (uint16_t)(base + take(in, 1) % 8);
+        address_space_store(rig->t.p.io_space, port, take(in, size), size);
+        break;
+    }
     case 1: address_space_load(rig->t.p.io_space, (uint16_t)(base + take(in, 1) % 8), size); break;
     case 2: put(rig, base, 0x206, take(in, 1)); break;
     case 3: in8(&rig->t, (uint16_t)(base + 0x206)); break;
@@ -115,9 +119,11 @@ static void operate(IdeRig *rig, Input *in)
     case 6: send_packet(rig, base, in); break;
     case 7: make_table(rig, in); break;
     case 8: start_master(rig, ch, (uint8_t)take(in, 1)); break;
-    case 9:
-        address_space_store(rig->t.p.io_space, (uint16_t)(BM_PORTS + take(in, 1) % 16), take(in, size), size);
+    case 9: {
+        uint16_t port = (uint16_t)(BM_PORTS + take(in, 1) % 16);
+        address_space_store(rig->t.p.io_space, port, take(in, size), size);
         break;
+    }
     case 10: address_space_load(rig->t.p.io_space, (uint16_t)(BM_PORTS + take(in, 1) % 16), size); break;
     case 11:
         for (unsigned n = (unsigned)take(in, 1) * 8 % BURST + 1; n; n--) {
