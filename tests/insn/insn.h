@@ -241,7 +241,7 @@ bool native_has_mode(Mode mode);
 bool native_has_segments(void); /* of the test's own, in its LDT */
 void native_run(const Code *code, const State *before, Outcome *after);
 
-/* Whether the host can begin with this RSP. */
+/* Whether the host can be interrupted with this RSP. */
 bool native_takes_stack(const State *s);
 
 uint64_t native_fs_base(void);
