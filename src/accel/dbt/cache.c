@@ -165,15 +165,6 @@ void dbt_free(Dbt *dbt)
     g_free(dbt);
 }
 
-/* The lines that the next unit will be written to: they come while guest code runs. */
-static void fetch_lines(const uint8_t *at, unsigned n)
-{
-    enum { LINE = 64 };
-    for (unsigned i = 0; i < n; i++) {
-        __builtin_prefetch(at + i * LINE, 1);
-    }
-}
-
 bool dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t **cold_at)
 {
     hot          = (hot + DBT_ALIGN - 1) & ~(size_t)(DBT_ALIGN - 1);
@@ -199,8 +190,6 @@ bool dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t *
     if (r->size - r->hot_used - r->cold_used > DBT_PIECE) { /* where they will be after half a piece more */
         make_huge(dbt, *hot_at + hot + DBT_PIECE / 2, r->hot_used);
         make_huge(dbt, *cold_at - DBT_PIECE / 2, r->cold_used);
-        fetch_lines(*hot_at + hot + dbt_writable(dbt), 6);
-        fetch_lines(*cold_at + dbt_writable(dbt) - 384, 6);
     }
     return true;
 }

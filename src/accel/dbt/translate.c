@@ -232,16 +232,6 @@ static void find_live(Tr *t)
 
 /* --- finishing --- */
 
-/* Memory that is looked at when code goes on there, for the first time. */
-static void fetch_early(Dbt *dbt, const DbtUnit *u, uint64_t rip)
-{
-    const uint8_t *host = u->host + (rip - u->rip);
-    if (((rip ^ u->rip) >> X86_PAGE_BITS) == 0 && !u->host2) {
-        __builtin_prefetch(host);
-        __builtin_prefetch(dbt_hash_slot(dbt, host, u->key, rip));
-    }
-}
-
 static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
 {
     Dbt     *dbt  = t->dbt;
@@ -316,9 +306,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
                                         .groups = d->groups,
                                         .entry  = d->entry,
                                         .unit   = u };
-        fetch_early(dbt, u, d->rip);
     }
-    fetch_early(dbt, u, u->rip + u->len);
     if (t->f->host2) {
         u->host2              = t->f->host2;
         u->base               = t->f->linear - t->f->rip;
