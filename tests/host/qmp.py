@@ -190,7 +190,12 @@ class Vm:
         self.qmp.close()
         if self.process.poll() is None:
             self.process.terminate()
-        errors = self.process.communicate(timeout=TIMEOUT)[1].decode()
+        try:
+            errors = self.process.communicate(timeout=TIMEOUT)[1].decode()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
         if kind:
             print(f"# standard error: {errors!r}")
 

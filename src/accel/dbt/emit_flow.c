@@ -1,7 +1,7 @@
 /* Templates of control flow: branches, calls and returns, the ways out of a unit, and instructions run in C.
  *
  * A direct branch inside the page is one host branch once it is linked. Others look into the jump cache, whose slot is
- * known when translating if the target is. Loops poll: what branches backwards looks at whether the jump
+ * known when translating if the target is. Loops poll: what branches backwards, calls too, looks at whether the jump
  * caches' masks are there: a kick takes them away. */
 
 #include "accel/dbt/emit.h"
@@ -48,15 +48,14 @@ uint32_t emit_group_exit(Tr *t, uint64_t rip, DbtGroups to)
     return e->cold;
 }
 
-/* `lost`: the flags are in a recipe only, and must be in the frame for whoever is called. */
-static void put_poll(Tr *t, uint64_t rip, bool lost)
+/* Leaves to C, at `rip`, when the vCPU is kicked. RCX changes; EFLAGS do not, so that flags that only C wants, or that
+ * the branch behind it looks at, need not be saved for it. */
+static void put_poll(Tr *t, uint64_t rip)
 {
     Asm *a = &t->hot;
-    asm_emit(a,
-             &(Enc){ .op = 0x83, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(kernel_mask)), .imm_size = 1 });
-    asm_jcc(a, CC_Z, 0);
-    reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
-    if (lost) {
+    asm_rm(a, false, 0x8b, H_RCX, asm_frame(DBT_FRAME(kernel_mask)));
+    put_cold_rcxz(t);
+    if (!t->fl_mem) {
         flags_sync(t, &t->cold);
     }
     put_linear(t, true, H_RAX, rip);
@@ -122,16 +121,20 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     rip         = cut_rip(t, rip);
     bool fl_reg = t->fl_reg, fl_mem = t->fl_mem;
     bool near   = page_offset(t, rip) >= 0;
-    bool back   = rip <= insn_rip(t, t->i) && t->s->insns[t->i].t != T_CALL; /* a stack ends: slow.c */
-    bool save   = !fl_mem && (live || back || !near);
-    bool recipe = near && save && t->recipe.kind != RECIPE_NONE;
+    bool back   = rip <= insn_rip(t, t->i);
+    bool save   = !fl_mem && (live || !near);
     /* Who comes next finds the flags by the recipe: a variant of its own. */
-    bool by_recipe = recipe && live && t->f->groups == GROUPS_WIDE && !t->f->host2;
-    /* Nobody finds them in the frame: if who comes next does not want them, they are for who kicks alone. */
-    bool     lost = by_recipe || (recipe && !live);
-    uint32_t skip = 0;
+    bool by_recipe = near && save && t->recipe.kind != RECIPE_NONE && t->f->groups == GROUPS_WIDE && !t->f->host2;
+    bool straight  = near && (!save || by_recipe); /* nothing to do on the way */
+    uint32_t skip  = 0;
 
-    if (near && !back && (!save || by_recipe)) {
+    if (straight && !back) {
+        put_near_branch(t, rip, cc, by_recipe);
+        goto done;
+    }
+    /* What is kicked here is still at the branch. Where RCX keeps something across it, the poll is on the way only. */
+    if (straight && t->s->insns[t->i].t == T_JCC && !leaves_rcx(t, &t->s->insns[t->i])) {
+        put_poll(t, insn_rip(t, t->i));
         put_near_branch(t, rip, cc, by_recipe);
         goto done;
     }
@@ -151,12 +154,12 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
         asm_jcc(a, (unsigned)cc ^ 1, 0);
         skip = asm_offset(a);
     }
-    if (save && !lost) {
+    if (save && !by_recipe) {
         flags_sync(t, a);
+        t->fl_mem = true;
     }
     if (back) {
-        t->fl_reg = t->fl_reg && !lost; /* the poll changes EFLAGS */
-        put_poll(t, rip, lost);
+        put_poll(t, rip);
     }
     if (near) {
         put_near_branch(t, rip, -1, by_recipe);

@@ -5,6 +5,8 @@
 
 #include "accel/dbt/emit.h"
 
+enum { JRCXZ = 0xe3 };
+
 /* --- registers --- */
 
 const uint8_t dbt_host_register[16] = { H_R9, H_R10,  H_RDX,  H_RBX,  H_R11, H_RBP, H_RSI, H_RDI,
@@ -61,18 +63,39 @@ void reloc(Tr *t, bool in_cold, RelocKind kind, uint64_t value)
                                            .value   = value };
 }
 
-void put_cold_branch(Tr *t, unsigned cc)
+/* A short branch with that opcode, if it seems to reach the unit's end. */
+static bool put_short_branch(Tr *t, uint8_t op)
 {
     /* Of an instruction on average, of a way, of what ends a unit: where that is too little, all is done once more. */
     enum { AN_INSN = 16, A_WAY = 5, AN_END = 48 };
     unsigned left = (t->n - 1 - t->i) * AN_INSN + t->n_shorts * A_WAY + AN_END;
-    if (!t->no_shorts && left <= INT8_MAX && t->n_shorts < G_N_ELEMENTS(t->s->shorts)) {
-        asm_8(&t->hot, 0x70 | cc);
-        asm_8(&t->hot, 0);
-        t->s->shorts[t->n_shorts++] = (ShortWay){ asm_offset(&t->hot), asm_offset(&t->cold) };
+    if (t->no_shorts || left > INT8_MAX || t->n_shorts == G_N_ELEMENTS(t->s->shorts)) {
+        return false;
+    }
+    asm_8(&t->hot, op);
+    asm_8(&t->hot, 0);
+    t->s->shorts[t->n_shorts++] = (ShortWay){ asm_offset(&t->hot), asm_offset(&t->cold) };
+    return true;
+}
+
+void put_cold_branch(Tr *t, unsigned cc)
+{
+    if (!put_short_branch(t, (uint8_t)(0x70 | cc))) {
+        asm_jcc(&t->hot, cc, 0);
+        reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+    }
+}
+
+void put_cold_rcxz(Tr *t)
+{
+    static const uint8_t over[] = { JRCXZ, 2, 0xeb, 5 }; /* to the long jump; past it */
+    if (put_short_branch(t, JRCXZ)) {
         return;
     }
-    asm_jcc(&t->hot, cc, 0);
+    for (unsigned i = 0; i < sizeof over; i++) {
+        asm_8(&t->hot, over[i]);
+    }
+    asm_jmp(&t->hot, 0);
     reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
 }
 

@@ -359,8 +359,7 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
         (cpu->code_size != X86_CODE64 || x86_canonical(cpu, linear))) {
         f->at                  = at;
         const X86TlbPage *page = x86_translate(cpu, cpu->tlb->mode, linear, write ? X86_WRITE : X86_READ);
-        /* Calls backwards do not poll: going down a stack does, each time that it needs a page. */
-        if (cpu->tlb->changes.any || is_polled(f)) { /* a group may be open */
+        if (cpu->tlb->changes.any) { /* a group may be open */
             x86_park(cpu);
             cpu->rip = dbt_rip_of_site(f, at);
             return leave(f);

@@ -175,6 +175,6 @@ const uint8_t dbt_verify_integer[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     OK(SETO), OK(SETNO), OK(SETB), OK(SETNB), OK(SETZ), OK(SETNZ), OK(SETBE), OK(SETNBE), OK(SETS), OK(SETNS), OK(SETP),
     OK(SETNP), OK(SETL), OK(SETNL), OK(SETLE), OK(SETNLE),
     OK(JO), OK(JNO), OK(JB), OK(JNB), OK(JZ), OK(JNZ), OK(JBE), OK(JNBE), OK(JS), OK(JNS), OK(JP), OK(JNP), OK(JL), OK(JNL),
-    OK(JLE), OK(JNLE), OK(JMP), OK(CALL), OK(UD2),
+    OK(JLE), OK(JNLE), OK(JRCXZ), OK(JMP), OK(CALL), OK(UD2),
 };
 /* clang-format on */
