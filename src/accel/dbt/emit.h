@@ -175,7 +175,7 @@ void     place(Tr *t); /* the host instruction that follows may fault */
 /* A conditional branch to where the cold part goes on: a short one where it seems to reach the unit's end, where
  * emit_short_ways() puts the rest of the way. What runs is shorter by four bytes. */
 void put_cold_branch(Tr *t, unsigned cc);
-void put_cold_rcxz(Tr *t);    /* the same, when RCX is 0: EFLAGS stay */
+void put_cold_rcxz(Tr *t);   /* the same, when RCX is 0: EFLAGS stay */
 void emit_short_ways(Tr *t); /* behind emit_later_exits() */
 
 /* --- emit_mem.c --- */

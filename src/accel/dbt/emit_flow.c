@@ -120,13 +120,13 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     Asm *a      = &t->hot;
     rip         = cut_rip(t, rip);
     bool fl_reg = t->fl_reg, fl_mem = t->fl_mem;
-    bool near   = page_offset(t, rip) >= 0;
-    bool back   = rip <= insn_rip(t, t->i);
-    bool save   = !fl_mem && (live || !near);
+    bool near = page_offset(t, rip) >= 0;
+    bool back = rip <= insn_rip(t, t->i);
+    bool save = !fl_mem && (live || !near);
     /* Who comes next finds the flags by the recipe: a variant of its own. */
-    bool by_recipe = near && save && t->recipe.kind != RECIPE_NONE && t->f->groups == GROUPS_WIDE && !t->f->host2;
-    bool straight  = near && (!save || by_recipe); /* nothing to do on the way */
-    uint32_t skip  = 0;
+    bool     by_recipe = near && save && t->recipe.kind != RECIPE_NONE && t->f->groups == GROUPS_WIDE && !t->f->host2;
+    bool     straight  = near && (!save || by_recipe); /* nothing to do on the way */
+    uint32_t skip      = 0;
 
     if (straight && !back) {
         put_near_branch(t, rip, cc, by_recipe);
