@@ -43,8 +43,7 @@ enum {
     DBT_MAX_INSNS    = 64, /* in a unit */
     DBT_MAX_JCC      = 4,
     DBT_MAX_EXITS    = DBT_MAX_JCC + 2,
-    DBT_ADDENDS      = 9, /* groups of a unit that were looked up in the TLB */
-    DBT_WATCHES      = 64,
+    DBT_ADDENDS      = 9,     /* groups of a unit that were looked up in the TLB */
     DBT_COUNTED      = 64,    /* sites that are counted at a time: adapt.c */
     DBT_MISSES       = 1024,  /* of a micro entry, until its site is looked at */
     DBT_RUN_MISSES   = 32,    /* of a run's, until it is looked for again */
@@ -513,29 +512,28 @@ typedef struct DbtRegion {
 } DbtRegion;
 
 struct Dbt {
-    GMutex           lock;
-    _Atomic unsigned watching[DBT_WATCHES]; /* by page: vCPUs that have marked it, while others may still write to it */
-    uint8_t         *rx, *rw;               /* the two views */
-    size_t           size;
-    uint8_t         *space; /* addresses that both lie in */
-    size_t           space_size;
-    bool            *pieces; /* of DBT_PIECE bytes: made a huge page */
-    Ahead           *ahead;  /* touches memory before it is needed */
-    DbtRegion        regions[DBT_REGIONS];
-    unsigned         region; /* in use */
-    const uint8_t   *stubs[N_STUBS];
-    size_t           stub_size;
-    GHashTable      *pages;   /* guest page (host address) -> DbtUnit list head */
-    GHashTable      *besides; /* pages that were written beside code -> how often that was looked at */
-    GHashTable      *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
-    GHashTable      *advice;  /* first byte of instructions that access memory -> adapt.c */
-    GPtrArray       *frames;
-    DbtUnit        **hash;    /* DBT_HASH lists */
-    DbtUnit        **sources; /* DBT_SOURCES lists: units that can be moved, by their code alone */
-    DbtCounters      counters;
-    DbtCalls         calls; /* of vCPUs that are gone */
-    bool             full;  /* a region must be emptied before the next unit */
-    RamCodeListener  listener;
+    GMutex              lock;
+    uint8_t            *rx, *rw; /* the two views */
+    size_t              size;
+    uint8_t            *space; /* addresses that both lie in */
+    size_t              space_size;
+    bool               *pieces; /* of DBT_PIECE bytes: made a huge page */
+    Ahead              *ahead;  /* touches memory before it is needed */
+    DbtRegion           regions[DBT_REGIONS];
+    unsigned            region; /* in use */
+    const uint8_t      *stubs[N_STUBS];
+    size_t              stub_size;
+    GHashTable         *pages;   /* guest page (host address) -> DbtUnit list head */
+    GHashTable         *besides; /* pages that were written beside code -> how often that was looked at */
+    GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
+    GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
+    GPtrArray          *frames;
+    DbtUnit           **hash;    /* DBT_HASH lists */
+    DbtUnit           **sources; /* DBT_SOURCES lists: units that can be moved, by their code alone */
+    DbtCounters         counters;
+    DbtCalls            calls; /* of vCPUs that are gone */
+    bool                full;  /* a region must be emptied before the next unit */
+    RamCodeListener     listener;
     struct DbtScratch  *scratch;            /* of the translation that runs */
     struct DbtVerifier *verifier;           /* NULL: off */
     struct DbtPerf     *perf;               /* perf.c; NULL: nobody wants it */

@@ -20,35 +20,21 @@ static _Thread_local DbtFrame *current_frame;
 
 /* --- the next unit --- */
 
-static void flush_others(X86Cpu *cpu)
+/* Makes writes to the page visible before anything of it is translated. Others may have run meanwhile: true. */
+static bool watch(X86Cpu *cpu, Dbt *dbt, const X86TlbPage *page, unsigned offset)
 {
+    if (!page->ram->code_listener) {
+        atomic_store_explicit(&page->ram->code_listener, &dbt->listener, memory_order_release);
+    }
+    if (atomic_load_explicit(&ram_block_page(page->ram, page->ram_offset)->code_mask, memory_order_relaxed)) {
+        return false;
+    }
+    ram_block_mark_code(page->ram, page->ram_offset + offset, 1);
+    x86_tlb_forbid_writes(cpu, page->host);
     if (vcpu_group_size(cpu->vcpu.group) > 1) {
         vcpu_flush_all(cpu->vcpu.group, &cpu->vcpu);
         x86_take_flush_request(cpu);
     }
-}
-
-/* Makes writes to the page visible before anything of it is translated. Others may have run meanwhile: true. A mark
- * that another vCPU has just made counts only when its flush is over: a third may write to the page until then. */
-static bool watch(X86Cpu *cpu, Dbt *dbt, const X86TlbPage *page, unsigned offset)
-{
-    _Atomic unsigned *watching = &dbt->watching[page->ram_offset / X86_PAGE_SIZE % DBT_WATCHES];
-
-    if (!page->ram->code_listener) {
-        atomic_store_explicit(&page->ram->code_listener, &dbt->listener, memory_order_release);
-    }
-    if (atomic_load_explicit(&ram_block_page(page->ram, page->ram_offset)->code_mask, memory_order_acquire)) {
-        if (!atomic_load_explicit(watching, memory_order_acquire)) {
-            return false;
-        }
-        flush_others(cpu);
-        return true;
-    }
-    atomic_fetch_add(watching, 1);
-    ram_block_mark_code(page->ram, page->ram_offset + offset, 1);
-    x86_tlb_forbid_writes(cpu, page->host);
-    flush_others(cpu);
-    atomic_fetch_sub(watching, 1);
     return true;
 }
 
