@@ -466,7 +466,7 @@ TEST(breakpoint, "another vCPU puts a breakpoint into running code and takes it 
     put(CODE_AT + 0x80, code, sizeof code);
     stop = false;
     smp_go(1, flip);
-    u64 end = after_ms(20000);
+    u64 end = after_ms(60000);
     for (unsigned i = 0; i < 200000 && rdtsc() < end && !(seen[0] > 2000 && seen[1] > 2000); i++) {
         Frame f = frame_at(CODE_AT + 0x80, STACK_AT + PAGE, i & 1);
         equal(run(&f), 3);
