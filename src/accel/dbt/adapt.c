@@ -134,17 +134,16 @@ static void make_anew(Dbt *dbt, const DbtUnit *u)
     }
 }
 
-bool dbt_note_missed(DbtFrame *f, const uint8_t *at, bool side)
+bool dbt_note_missed(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool side)
 {
     Dbt     *dbt  = f->dbt;
-    DbtSite  site = dbt_site_of(at);
     bool     anew = false;
     unsigned as   = side ? ADVICE_COUNT + SEEN : ADVICE_COUNT;
 
     g_mutex_lock(&dbt->lock);
     DbtUnit *u = dbt_unit_at(dbt, at);
     if (u && !u->dead) {
-        const uint8_t *insn  = u->host + u->insn_off[site.insn];
+        const uint8_t *insn  = u->host + u->insn_off[site->insn];
         uintptr_t      value = known(dbt, insn);
         switch ((DbtAdvice)(value & STATE)) {
         case ADVICE_NONE:
@@ -167,7 +166,7 @@ bool dbt_note_missed(DbtFrame *f, const uint8_t *at, bool side)
             }
             break;
         case ADVICE_TLB:
-            if (site.flags & SITE_TLB) { /* it goes across pages */
+            if (site->flags & SITE_TLB) { /* it goes across pages */
                 count(f, insn, as);
             }
             anew = true; /* else this unit does not do it yet */
@@ -184,22 +183,21 @@ bool dbt_note_missed(DbtFrame *f, const uint8_t *at, bool side)
     return anew;
 }
 
-bool dbt_note_run(DbtFrame *f, const uint8_t *at, bool *look)
+bool dbt_note_run(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool *look)
 {
-    Dbt    *dbt  = f->dbt;
-    DbtSite site = dbt_site_of(at);
-    bool    anew = false;
+    Dbt *dbt  = f->dbt;
+    bool anew = false;
 
-    f->misses[site.micro] = DBT_RUN_MISSES;
+    f->misses[site->micro] = DBT_RUN_MISSES;
     g_mutex_lock(&dbt->lock);
     DbtUnit *u = dbt_unit_at(dbt, at);
     if (u && !u->dead) {
-        const uint8_t *insn  = u->host + u->insn_off[site.insn];
+        const uint8_t *insn  = u->host + u->insn_off[site->insn];
         uintptr_t      value = known(dbt, insn);
         switch ((DbtAdvice)(value & STATE)) {
         case ADVICE_RUN:
             value += STATE + 1;
-            f->misses[site.micro] *= value / (STATE + 1) > RUN_SOON ? RUN_SLOW : 1;
+            f->misses[site->micro] *= value / (STATE + 1) > RUN_SOON ? RUN_SLOW : 1;
             *look = value / (STATE + 1) == LOOK_SOON || value / (STATE + 1) % LOOK_LATE == 0;
             anew  = value / (STATE + 1) == RUN_SOON || value / (STATE + 1) == RUN_LATE;
             if (anew) {

@@ -126,6 +126,7 @@ DbtUnit *dbt_unit_clone(Dbt *dbt, const DbtUnit *from)
     u->c         = (X86Insn *)((uint8_t *)from->c + by);
     u->insn_host = (uint32_t *)((uint8_t *)from->insn_host + by);
     u->places    = (DbtPlace *)((uint8_t *)from->places + by);
+    u->looks     = (DbtLook *)((uint8_t *)from->looks + by);
     u->insn_off  = (uint16_t *)((uint8_t *)from->insn_off + by);
     u->c_of      = from->c_of + by;
     u->relocs    = NULL;

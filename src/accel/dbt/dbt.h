@@ -3,7 +3,7 @@
  *   decode.c     guest bytes to fields            asm.c       host instructions from fields
  *   translate.c  a unit: decoding, liveness, exits  emit*.c     templates
  *   stubs.c      entry, exits, slow paths         cache.c     code memory, units, links, killing
- *   run.c        the vCPU's loop                  slow.c      what the slow paths call in C
+ *   run.c        the vCPU's loop                  slow*.c     what the slow paths call in C
  *   signals.c    host faults in translated code   verify.c    a second look at each unit
  *   runs.c, windows.c, adapt.c  pages side by side, and what sites learn
  *   trace.c, list.c, perf.c, counters.c           what people see of it
@@ -29,6 +29,7 @@
 
 typedef struct DbtUnit    DbtUnit;
 typedef struct DbtWindows DbtWindows;
+typedef struct DbtLook    DbtLook;
 
 enum {
     DBT_MODES = X86_N_TLB_MODES,
@@ -52,6 +53,7 @@ enum {
     DBT_LAST         = 3,
     DBT_CODES        = 64,
     DBT_SIZES        = 11, /* of what look-ups in the TLB check: 1 << n bytes */
+    DBT_TLB_KINDS    = 16, /* of stubs for each */
 };
 
 /* {tag, addend} for one range of linear addresses: host = linear + addend when linear - tag <= size - access size. */
@@ -95,10 +97,13 @@ typedef struct DbtAccess {
     const uint8_t *at;
     DbtUnit       *unit;
     uint64_t       resets; /* of the Dbt: units are freed then */
+    const DbtLook *look;   /* NULL: the site has a slow side of its own */
+    DbtUnit       *other;  /* of a group: the unit that goes on where it does not fit; NULL: ask */
+    bool           decoded;
     X86Insn        insn;
 } DbtAccess;
 
-enum { DBT_ACCESSES = 16 };
+enum { DBT_ACCESSES = 256 };
 
 /* A page that has been written the slow way because units were made of other bytes of it. */
 typedef struct DbtBeside {
@@ -273,6 +278,8 @@ typedef enum DbtStub {
     STUB_RUN_WRITE,
     STUB_RUN_GROUP_READ,
     STUB_RUN_GROUP_WRITE,
+    STUB_LOOK, /* a called look-up has found nothing: RAX = linear, frame.from, RCX = dbt_look_what() */
+    STUB_LOOK_GROUP,
     STUB_COUNTED,   /* a site that is counted has run often enough; RCX = its description */
     STUB_INSN,      /* an instruction in C, and on */
     STUB_LINK,      /* a direct exit that has no link yet */
@@ -298,15 +305,21 @@ typedef enum DbtStub {
     STUB_HOT,      /* a look-up that counts has been called often */
     STUB_HOT_BACK, /* from C, back to there */
     STUB_TLB,      /* look-ups in the TLB, see dbt_tlb_stub() */
-    N_STUBS = STUB_TLB + 8 * DBT_SIZES,
+    N_STUBS = STUB_TLB + DBT_TLB_KINDS * DBT_SIZES,
 } DbtStub;
 
-/* RAX = linear address. Afterwards JA is to be taken when 1 << size bytes there are not in the TLB, RCX is the addend,
- * and RAX the address less the entry's tag, or with `host` the host address. `counts`: this call counts the unit's
- * runs. */
-static inline DbtStub dbt_tlb_stub(unsigned size, bool write, bool host, bool counts)
+/* RAX = linear address of 1 << size bytes. Where they are not in the TLB C is called (DbtLook). Afterwards RCX is the
+ * addend, and RAX with `host` the host address, else nobody's. `counts`: this call counts the unit's runs. */
+static inline DbtStub dbt_tlb_stub(unsigned size, bool write, bool group, bool host, bool counts)
 {
-    return (DbtStub)(STUB_TLB + ((size * 2 + write) * 2 + host) * 2 + counts);
+    return (DbtStub)(STUB_TLB + (((size * 2 + write) * 2 + group) * 2 + host) * 2 + counts);
+}
+
+/* What their miss tells C. */
+enum { LOOK_WRITE = 1, LOOK_HOST = 2, LOOK_SIZE = 2 /* shift */ };
+static inline unsigned dbt_look_what(unsigned size, bool write, bool host)
+{
+    return size << LOOK_SIZE | (host ? LOOK_HOST : 0) | (write ? LOOK_WRITE : 0);
 }
 
 /* A site's description: goes to the miss stubs in RCX, by the MOV before the call. */
@@ -321,7 +334,7 @@ typedef struct DbtSite {
 
 static inline bool dbt_stub_has_site(DbtStub stub)
 {
-    return (stub >= STUB_READ_MISS && stub <= STUB_COUNTED);
+    return (stub >= STUB_READ_MISS && stub <= STUB_RUN_GROUP_WRITE) || stub == STUB_COUNTED;
 }
 
 /* The description that a miss stub was called with, by where it comes back to. */
@@ -415,6 +428,15 @@ typedef struct DbtPlace {
     Recipe   recipe;        /* otherwise how they are made, or in the frame */
 } DbtPlace;
 
+/* A look-up in the TLB by a stub. Code that has not run often has no slow side for it: what C needs is here. */
+struct DbtLook {
+    uint32_t host;    /* where the call comes back to: offset from the unit's hot part */
+    bool     resumes; /* when C has run the instruction, code goes on behind it; else in another unit */
+    uint8_t  groups;  /* of a group: DbtGroups of the unit that goes on where it does not fit */
+    DbtSite  site;
+    Recipe   recipe; /* how the flags are made; RECIPE_NONE: they are in the frame */
+};
+
 /* Fields of a unit's code that depend on where it is, on either side. */
 typedef enum RelocKind {
     RELOC_HOT,       /* rel32 to an offset in the hot part */
@@ -452,7 +474,7 @@ struct DbtUnit {
     uint32_t  hot_size, cold_size;
     uint16_t  misfits; /* how often a group's check failed for what its page allows */
     uint8_t   n_c;
-    uint16_t  n_places;
+    uint16_t  n_places, n_looks;
     uint64_t  checks;  /* instructions that check an address, a bit each */
     uint64_t  may_run; /* those that may look into a run */
     size_t    bytes;   /* of this struct with what follows it: the arrays below */
@@ -463,6 +485,7 @@ struct DbtUnit {
     X86Insn  *c;         /* instructions run in C */
     uint8_t  *c_of;      /* by instruction: number + 1, or 0 */
     DbtPlace *places;
+    DbtLook  *looks;
     DbtExit  *incoming;
     DbtUnit  *page_prev;
     DbtUnit  *source_next; /* of those */
@@ -665,25 +688,6 @@ void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n, uin
 /* --- verify.c --- */
 void dbt_verify(Dbt *dbt, const DbtUnit *u); /* aborts when the unit is wrong; nothing when off. Lock held */
 
-/* --- slow.c: called by stubs with the guest's registers in X86Cpu; each answers where to go on --- */
-const uint8_t *dbt_slow_access(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
-const uint8_t *dbt_slow_group(DbtFrame *frame, uint64_t linear, const uint8_t *at, unsigned write);
-const uint8_t *dbt_slow_counted(DbtFrame *frame, uint64_t unused, const uint8_t *at);
-const uint8_t *dbt_slow_hot(DbtFrame *frame, uint64_t unused, const uint8_t *at);
-const uint8_t *dbt_slow_insn(DbtFrame *frame, uint64_t unused, const uint8_t *at);
-const uint8_t *dbt_slow_link(DbtFrame *frame, uint64_t unused, const uint8_t *at);
-const uint8_t *dbt_slow_lookup(DbtFrame *frame, uint64_t rip);
-const uint8_t *dbt_slow_ret(DbtFrame *frame, uint64_t rip, const uint8_t *at);
-const uint8_t *dbt_slow_call(DbtFrame *frame, uint64_t rip, const uint8_t *at);
-const uint8_t *dbt_slow_kick(DbtFrame *frame, uint64_t rip);
-const uint8_t *dbt_slow_smap(DbtFrame *frame, uint64_t rip, const uint8_t *unused, unsigned open);
-const uint8_t *dbt_slow_pages(DbtFrame *frame, uint64_t rip);
-const uint8_t *dbt_slow_fault(DbtFrame *frame);
-
-/* Does all that is due until translated code can go on, and says where; NULL: the run is over. `thrown` is what the
- * fault exit brought. */
-const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host);
-
 /* --- frame.c --- */
 /* The unit at cpu->rip, found or translated, and in the jump cache if it has wide groups and no entry of its own. NULL:
  * the executor has to run the next instruction, or a region must be emptied first (dbt->full). Raises what fetching
@@ -693,8 +697,7 @@ DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry); /* en
 /* --- run.c --- */
 /* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile. Parked; lock not held. */
 DbtUnit  *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again);
-void      dbt_make_room(DbtFrame *f);                      /* parked; for dbt->full */
-uint64_t  dbt_rip_of_site(DbtFrame *f, const uint8_t *at); /* parked */
+void      dbt_make_room(DbtFrame *f); /* parked; for dbt->full */
 bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);
 DbtFrame *dbt_current_frame(void); /* this thread's, NULL outside dbt_loop() */
 
@@ -725,9 +728,9 @@ void dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* a group's range cannot 
 /* A page with code in it is written, and dbt_beside() is not the page's or has counted down to 0: true for that. */
 bool dbt_note_beside(DbtFrame *f, RamBlock *ram, uint64_t offset);
 /* A micro entry has missed DBT_SAMPLES_WANTED times DBT_MISSES times; `side`: always in one run of pages. */
-bool dbt_note_missed(DbtFrame *f, const uint8_t *at, bool side);
+bool dbt_note_missed(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool side);
 /* A run has missed DBT_RUN_MISSES times; *look: it is worth while to make a window. */
-bool dbt_note_run(DbtFrame *f, const uint8_t *at, bool *look);
+bool dbt_note_run(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool *look);
 bool dbt_note_counted(DbtFrame *f, const uint8_t *at);
 void dbt_note_hot(DbtFrame *f, const uint8_t *at); /* a look-up has been called often: from there */
 

@@ -653,7 +653,8 @@ static void leave_after_c(Tr *t, const DbtInsn *in)
 
 void emit_insn(Tr *t, const DbtInsn *in)
 {
-    t->n_tails = 0;
+    t->n_tails    = 0;
+    t->first_look = t->n_looks;
     if (!leaves_rcx(t, in)) {
         t->rcx_entry = 0;
     }
@@ -671,7 +672,16 @@ void emit_insn(Tr *t, const DbtInsn *in)
         flags_forget(t);
     }
 
-    if (t->n_tails || !leaves_rcx(t, in)) {
+    bool transfer = in->t == T_FAR || in->t == T_FARQ || in->t == T_CALL || in->t == T_CALLI || in->t == T_RET ||
+                    in->t == T_JMP || in->t == T_JMPI;
+    bool by_c = t->n_tails;
+    for (unsigned i = t->first_look; i < t->n_looks; i++) {
+        DbtLook *look  = &t->s->looks[i];
+        bool     alone = look->groups == GROUPS_WIDE;
+        look->resumes  = alone && !transfer && !t->fl_reg; /* flags are in the frame then, as for tails */
+        by_c |= alone;
+    }
+    if (by_c || !leaves_rcx(t, in)) {
         t->rcx_entry = 0; /* C does not leave it there */
     }
     if (slot) {
@@ -686,8 +696,6 @@ void emit_insn(Tr *t, const DbtInsn *in)
         }
         memcpy(t->cold.start + t->s->tails[i] - 4, &rel, 4);
     }
-    bool transfer = in->t == T_FAR || in->t == T_FARQ || in->t == T_CALL || in->t == T_CALLI || in->t == T_RET ||
-                    in->t == T_JMP || in->t == T_JMPI;
     if (t->n_tails && transfer) {
         asm_8(&t->cold, 0x0f); /* ud2: C does not come back from these */
         asm_8(&t->cold, 0x0b);

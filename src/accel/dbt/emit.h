@@ -7,7 +7,7 @@
 #include "cpu/x86/encode.h"
 #include "cpu/x86/thunk.h"
 
-enum { HOT_MAX = 24 << 10, COLD_MAX = 48 << 10, MAX_RELOCS = 2048, MAX_PLACES = 512 };
+enum { HOT_MAX = 24 << 10, COLD_MAX = 48 << 10, MAX_RELOCS = 2048, MAX_PLACES = 512, MAX_LOOKS = 3 * DBT_MAX_INSNS };
 
 /* A vector instruction: its form without registers, and its operands. */
 typedef struct Vec {
@@ -66,6 +66,7 @@ typedef struct DbtScratch {
     int64_t   stack_off[DBT_MAX_INSNS];
     Reloc     relocs[MAX_RELOCS];
     DbtPlace  places[MAX_PLACES];
+    DbtLook   looks[MAX_LOOKS];
     uint8_t   page[X86_PAGE_SIZE + 32];  /* the guest page, as far as it was looked at: code_at() */
     uint8_t   live[DBT_MAX_INSNS + 1];   /* flags that are needed before an instruction */
     uint8_t   live_taken[DBT_MAX_INSNS]; /* at a branch's target */
@@ -82,7 +83,7 @@ typedef struct Tr {
     DbtMode         mode;
     DbtScratch     *s;
     Asm             hot, cold;
-    unsigned        n, n_c, n_vec, n_relocs, n_places, n_exits;
+    unsigned        n, n_c, n_vec, n_relocs, n_places, n_looks, n_exits;
     unsigned        len;            /* bytes of the unit */
     uint32_t        copied;         /* parts of scratch's page */
     bool            fl_reg, fl_mem; /* the guest's flags are in EFLAGS, in the frame */
@@ -99,9 +100,11 @@ typedef struct Tr {
     uint64_t        may_run;      /* those that may look into a run */
     bool            counts;       /* one of its look-ups counts runs */
     unsigned        n_tails;
+    unsigned        first_look; /* of the instruction at hand */
     unsigned        n_later;
     unsigned        n_shorts;
     bool            no_shorts;              /* one was too far from the end */
+    ShortWay        rcxz_way;               /* put_cold_rcxz()'s, whose rest is to come; from 0: none */
     unsigned        range_start, range_end; /* in the page */
     bool            failed;
     bool            movable; /* a copy may serve the same code at another rip: see relocate.c */
@@ -175,7 +178,10 @@ void     place(Tr *t); /* the host instruction that follows may fault */
 /* A conditional branch to where the cold part goes on: a short one where it seems to reach the unit's end, where
  * emit_short_ways() puts the rest of the way. What runs is shorter by four bytes. */
 void put_cold_branch(Tr *t, unsigned cc);
-void put_cold_rcxz(Tr *t);   /* the same, when RCX is 0: EFLAGS stay */
+/* The same, when RCX is 0: EFLAGS stay. Where the end is too far, put_rcxz_way() puts the rest behind the branch that
+ * follows, if that has not been done: what branches need not jump over it. `falls`: the branch may fall through. */
+void put_cold_rcxz(Tr *t);
+void put_rcxz_way(Tr *t, bool falls);
 void emit_short_ways(Tr *t); /* behind emit_later_exits() */
 
 /* --- emit_mem.c --- */

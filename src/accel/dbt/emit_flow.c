@@ -136,6 +136,7 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     if (straight && t->s->insns[t->i].t == T_JCC && !leaves_rcx(t, &t->s->insns[t->i])) {
         put_poll(t, insn_rip(t, t->i));
         put_near_branch(t, rip, cc, by_recipe);
+        put_rcxz_way(t, cc >= 0);
         goto done;
     }
     if (cc >= 0 && !back) {
@@ -166,6 +167,7 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     } else {
         put_far_exit(t, a, false, rip);
     }
+    put_rcxz_way(t, false);
     if (cc >= 0 && !a->full) {
         int32_t rel = (int32_t)(asm_offset(a) - skip);
         memcpy(a->start + skip - 4, &rel, 4);

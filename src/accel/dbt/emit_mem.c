@@ -9,10 +9,11 @@
  *
  *     lea rax, ea;  sub rax, [start];  cmp rax, [last8];  ja slow;  mov rcx, [addend]
  *
- * Where that misses too, the entry of the TLB that the address asks for is looked at, and in code that has not run
- * often yet a stub does:
+ * Where that misses too, the entry of the TLB that the address asks for is looked at. In code that has not run often
+ * yet a stub does, without a slow side here: it calls C by itself, which finds what it needs by where the call comes
+ * back to (DbtLook).
  *
- *     lea rax, ea;  call tlb_read;  ja slow
+ *     lea rax, ea;  call tlb_read
  *
  * The access then goes to [base + rcx + disp]: the checked value is on nobody's way. Operands whose registers are in
  * the frame, or with a segment base or cut address, have the address itself in RAX instead.
@@ -169,7 +170,7 @@ typedef struct Site {
     const Group   *group;
     unsigned       size, micro;
     bool           tlb;     /* looked up in the TLB */
-    bool           inlined; /* the same, without a stub */
+    bool           called;  /* by a stub, which calls C by itself */
     bool           run;     /* looked up in a run of pages */
     bool           less;    /* RAX is the address less the entry's tag */
     bool           retry;   /* the slow side comes back to the check, not behind it */
@@ -240,9 +241,6 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
                             .memory = true,
                             .mem    = asm_frame(DBT_FRAME(missed) + 2 * (int32_t)dbt_count_slot(insn_bytes(t))) });
     }
-    if (s->tlb && !exec && !address) { /* it is with the addend */
-        asm_rr(a, true, 0x2b, H_RAX, H_RCX);
-    }
     if (s->less && !exec) {
         asm_rm(a, true, 0x03, H_RAX, asm_frame(entry_of(s->micro)));
     }
@@ -298,6 +296,22 @@ static void put_slow(Tr *t, Site *s, unsigned flags, bool address)
         return;
     }
     t->s->tails[t->n_tails++] = done;
+}
+
+/* What C needs of the look-up whose call comes back here. */
+static void put_look(Tr *t, const Site *s)
+{
+    const Group *g = s->group;
+    if (t->n_looks == MAX_LOOKS) {
+        t->failed = true;
+        return;
+    }
+    t->s->looks[t->n_looks++] = (DbtLook){ .host   = asm_offset(&t->hot),
+                                           .groups = !g                             ? GROUPS_WIDE
+                                                     : g->hi - g->lo > RANGE_NARROW ? GROUPS_NARROW
+                                                                                    : GROUPS_NONE,
+                                           .site   = describe(t, s, 0),
+                                           .recipe = t->fl_mem ? (Recipe){ 0 } : t->recipe };
 }
 
 /* Counts an execution of the site; every so many times C judges it. EFLAGS are free. */
@@ -565,13 +579,13 @@ Operand check(Tr *t, const MemSpec *m)
     s.run     = runs && may_run;
     s.counted = advice == ADVICE_COUNT || (advice == ADVICE_COUNT_RUN && s.run);
     runs &= !s.run; /* the TLB then */
-    s.tlb     = (advice == ADVICE_NONE || advice == ADVICE_TLB || runs) && !is_x87(t, m) && can_look_up(t, &s);
-    s.inlined = s.tlb && advice != ADVICE_NONE && plain;
-    fixed     = !s.tlb && !s.run && !(g && g->host) && is_fixed(&c, s.size);
-    near      = fixed && is_near(t, &c);
-    segment   = !s.tlb && !s.run && is_segment(m);
-    s.less    = g && g->host && !s.tlb && !s.run;
-    s.retry   = s.tlb || fixed || segment || s.less;
+    s.tlb = (advice == ADVICE_NONE || advice == ADVICE_TLB || runs) && !is_x87(t, m) && !m->fpu && can_look_up(t, &s);
+    s.called = s.tlb && (advice == ADVICE_NONE || !plain);
+    fixed    = !s.tlb && !s.run && !(g && g->host) && is_fixed(&c, s.size);
+    near     = fixed && is_near(t, &c);
+    segment  = !s.tlb && !s.run && is_segment(m);
+    s.less   = g && g->host && !s.tlb && !s.run;
+    s.retry  = s.tlb || fixed || segment || s.less;
     c.no_copy |= fixed || segment;
     unsigned index = g ? g->micro : free_index(t, micro_index(t, m), m->write);
     unsigned table = t->f->mode * 2u + c.write;
@@ -623,14 +637,15 @@ Operand check(Tr *t, const MemSpec *m)
         reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
         put_slow(t, &s, SITE_EXEC, false);
     }
-    if (s.inlined) {
-        put_look_up(t, a, c.write);
-        put_compare(a, H_RAX, s.size);
-    } else if (s.tlb) {
+    if (s.called) {
         bool counts = advice == ADVICE_NONE && !t->counts;
         t->counts |= counts;
         asm_call(a, 0);
-        reloc(t, false, RELOC_STUB, dbt_tlb_stub((unsigned)g_bit_nth_lsf(s.size, -1), c.write, !plain, counts));
+        reloc(t, false, RELOC_STUB, dbt_tlb_stub((unsigned)g_bit_nth_lsf(s.size, -1), c.write, g, !plain, counts));
+        put_look(t, &s);
+    } else if (s.tlb) {
+        put_look_up(t, a, c.write);
+        put_compare(a, H_RAX, s.size);
     } else if (near) {
         asm_emit(a, &(Enc){ .w        = true,
                             .op       = 0x81,
@@ -659,13 +674,15 @@ Operand check(Tr *t, const MemSpec *m)
             put_compare(a, reg, s.size);
         }
     }
-    put_cold_branch(t, fixed ? CC_NZ : CC_A);
-    if (s.run) { /* the slow side comes back behind it, with the addend for this time */
-        asm_load(a, H_RCX, asm_frame(run_member(&s, offsetof(DbtRun, addend))));
+    if (!s.called) {
+        put_cold_branch(t, fixed ? CC_NZ : CC_A);
+        if (s.run) { /* the slow side comes back behind it, with the addend for this time */
+            asm_load(a, H_RCX, asm_frame(run_member(&s, offsetof(DbtRun, addend))));
+        }
+        put_slow(t, &s, 0, plain || fixed || segment);
     }
-    put_slow(t, &s, 0, plain || fixed || segment);
 
-    if (s.inlined) {
+    if (s.tlb && !s.called) {
         asm_load(a, H_RCX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
     }
     if (g && g->host) {

@@ -88,15 +88,28 @@ void put_cold_branch(Tr *t, unsigned cc)
 
 void put_cold_rcxz(Tr *t)
 {
-    static const uint8_t over[] = { JRCXZ, 2, 0xeb, 5 }; /* to the long jump; past it */
-    if (put_short_branch(t, JRCXZ)) {
+    if (!put_short_branch(t, JRCXZ)) {
+        asm_8(&t->hot, JRCXZ);
+        asm_8(&t->hot, 0);
+        t->rcxz_way = (ShortWay){ asm_offset(&t->hot), asm_offset(&t->cold) };
+    }
+}
+
+void put_rcxz_way(Tr *t, bool falls)
+{
+    Asm     *a   = &t->hot;
+    ShortWay way = t->rcxz_way;
+    if (!way.from || a->full) {
         return;
     }
-    for (unsigned i = 0; i < sizeof over; i++) {
-        asm_8(&t->hot, over[i]);
+    if (falls) {
+        asm_8(a, 0xeb); /* jmp past it */
+        asm_8(a, 5);
     }
-    asm_jmp(&t->hot, 0);
-    reloc(t, false, RELOC_COLD, asm_offset(&t->cold));
+    a->start[way.from - 1] = (uint8_t)(asm_offset(a) - way.from);
+    asm_jmp(a, 0);
+    reloc(t, false, RELOC_COLD, way.to);
+    t->rcxz_way.from = 0;
 }
 
 void emit_short_ways(Tr *t)

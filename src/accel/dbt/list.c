@@ -32,6 +32,8 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_RUN_WRITE]                        = "run_write",
         [STUB_RUN_GROUP_READ]                   = "run_group_read",
         [STUB_RUN_GROUP_WRITE]                  = "run_group_write",
+        [STUB_LOOK]                             = "look",
+        [STUB_LOOK_GROUP]                       = "look_group",
         [STUB_COUNTED]                          = "counted",
         [STUB_INSN]                             = "insn",
         [STUB_LINK]                             = "link",
@@ -54,11 +56,13 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_HOT_BACK]                         = "hot_back",
     };
     G_STATIC_ASSERT(G_N_ELEMENTS(names) == STUB_TLB);
-    static const char *const kinds[8] = {
-        "tlb_read",  "tlb_read_counted",  "tlb_read_host",  "tlb_read_host_counted",
-        "tlb_write", "tlb_write_counted", "tlb_write_host", "tlb_write_host_counted"
+    static const char *const kinds[DBT_TLB_KINDS] = {
+        "tlb_read",        "tlb_read_counted",        "tlb_read_host",        "tlb_read_host_counted",
+        "tlb_read_group",  "tlb_read_group_counted",  "tlb_read_group_host",  "tlb_read_group_host_counted",
+        "tlb_write",       "tlb_write_counted",       "tlb_write_host",       "tlb_write_host_counted",
+        "tlb_write_group", "tlb_write_group_counted", "tlb_write_group_host", "tlb_write_group_host_counted"
     };
-    return stub < STUB_TLB ? names[stub] : kinds[(stub - STUB_TLB) % 8];
+    return stub < STUB_TLB ? names[stub] : kinds[(stub - STUB_TLB) % DBT_TLB_KINDS];
 }
 
 typedef struct FrameName {
@@ -266,7 +270,7 @@ static void put_target(Listing *l, uint64_t address)
     } else if (stub != N_STUBS) {
         g_string_append_printf(l->out, "%s", dbt_stub_name(stub));
         if (stub >= STUB_TLB) {
-            g_string_append_printf(l->out, "(%u)", 1u << (stub - STUB_TLB) / 8);
+            g_string_append_printf(l->out, "(%u)", 1u << (stub - STUB_TLB) / DBT_TLB_KINDS);
         }
     } else if (address == (uintptr_t)l->u->hot + l->u->hot_size) {
         g_string_append(l->out, "behind the unit"); /* slow paths that do not come back have that */

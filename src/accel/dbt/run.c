@@ -8,7 +8,7 @@
 
 #include "accel/dbt/run.h"
 
-#include "accel/dbt/dbt.h"
+#include "accel/dbt/slow.h"
 #include "cpu/x86/cache.h"
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/tlb.h"
@@ -93,17 +93,6 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     g_mutex_unlock(&dbt->lock);
     *again = false;
     return u;
-}
-
-/* Whose instruction a slow access in translated code was made for. */
-uint64_t dbt_rip_of_site(DbtFrame *f, const uint8_t *at)
-{
-    DbtSite site = dbt_site_of(at);
-    g_mutex_lock(&f->dbt->lock);
-    DbtUnit *u   = dbt_unit_at(f->dbt, at);
-    uint64_t rip = x86_cut_rip(f->cpu, u->rip + u->insn_off[site.insn]);
-    g_mutex_unlock(&f->dbt->lock);
-    return rip;
 }
 
 /* The bytes of a unit's instruction as they are now; their number. */

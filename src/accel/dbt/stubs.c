@@ -4,7 +4,7 @@
  * called from, and answers with the address where translated code goes on (STUB_LEAVE for the way out). frame.tmp[0]
  * is RAX then. The first part of the miss stubs looks into the TLB of the mode without C; look-ups are that alone. */
 
-#include "accel/dbt/dbt.h"
+#include "accel/dbt/slow.h"
 
 #include "accel/dbt/emit.h"
 #include "cpu/x86/tlb.h"
@@ -86,8 +86,8 @@ static void put_park(Asm *a, void (*how)(X86Cpu *cpu))
     }
 }
 
-/* RAX is the value; frame.from the address called from (or 0). */
-static void put_call(Asm *a, const void *function, unsigned last)
+/* RAX is the value; frame.from the address called from (or 0); what C gets as its last: `last`, or frame.tmp[1]. */
+static void put_call_last(Asm *a, const void *function, int last)
 {
     asm_store(a, asm_frame(DBT_FRAME(tmp[0])), H_RAX);
     put_save(a);
@@ -95,7 +95,11 @@ static void put_call(Asm *a, const void *function, unsigned last)
     asm_mov(a, H_RDI, H_RSP);
     asm_load(a, H_RSI, asm_frame(DBT_FRAME(tmp[0])));
     asm_load(a, H_RDX, asm_frame(DBT_FRAME(from)));
-    asm_mov_imm(a, H_RCX, last);
+    if (last < 0) {
+        asm_load(a, H_RCX, asm_frame(DBT_FRAME(tmp[1])));
+    } else {
+        asm_mov_imm(a, H_RCX, (unsigned)last);
+    }
     put_c(a, function);
     asm_store(a, asm_frame(DBT_FRAME(to)), H_RAX);
     put_park(a, x86_unpark);
@@ -103,6 +107,18 @@ static void put_call(Asm *a, const void *function, unsigned last)
     asm_load(a, H_RAX, asm_frame(DBT_FRAME(tmp[0])));
     asm_load(a, H_RCX, asm_frame(DBT_FRAME(tmp[1])));
     put_jump_frame(a, DBT_FRAME(to));
+}
+
+static void put_call(Asm *a, const void *function, unsigned last)
+{
+    put_call_last(a, function, (int)last);
+}
+
+/* RCX is C's last. */
+static void put_call_what(Asm *a, const void *function)
+{
+    asm_store(a, asm_frame(DBT_FRAME(tmp[1])), H_RCX);
+    put_call_last(a, function, -1);
 }
 
 /* pop [rsp + from]: RSP is the frame's address again. */
@@ -493,11 +509,11 @@ static void put_jump_miss(Asm *a, unsigned mode, const void *function)
     put_call(a, function, 0);
 }
 
-static void put_tlb(const Dbt *dbt, Asm *a, unsigned size, bool write, bool host, bool counts)
+static void put_tlb(const Dbt *dbt, Asm *a, unsigned size, bool write, bool group, bool host, bool counts)
 {
     enum { D = 8 }; /* the return address */
     int32_t  tag = (int32_t)(write ? offsetof(X86TlbEntry, write) : offsetof(X86TlbEntry, read));
-    uint8_t *hot = NULL;
+    uint8_t *hot = NULL, *miss;
 
     if (counts) {
         HostMem heat = { .base = H_RSP, .index = H_RCX, .disp = D + DBT_FRAME(heat) };
@@ -515,13 +531,20 @@ static void put_tlb(const Dbt *dbt, Asm *a, unsigned size, bool write, bool host
     asm_ri(a, false, 4, H_RCX, (X86_TLB_SIZE - 1) << 5);
     asm_rm(a, true, 0x03, H_RCX, asm_frame(D + DBT_FRAME(tlb)));
     asm_rm(a, true, 0x2b, H_RAX, asm_at(H_RCX, tag));
-    asm_load(a, H_RCX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
     asm_ri(a, true, 7, H_RAX, X86_PAGE_SIZE - (1 << size));
+    asm_jcc(a, CC_A, 0);
+    miss = a->p;
+    asm_load(a, H_RCX, asm_at(H_RCX, (int32_t)offsetof(X86TlbEntry, addend)));
     if (host) {
         asm_load(a, H_RAX, asm_frame(D + DBT_FRAME(tmp[0])));
         asm_lea(a, true, H_RAX, (HostMem){ .base = H_RAX, .index = H_RCX });
     }
     asm_8(a, 0xc3);
+    put_here(a, miss);
+    asm_rm(a, true, 0x03, H_RAX, asm_at(H_RCX, tag));
+    put_pop_from(a);
+    asm_mov_imm(a, H_RCX, dbt_look_what(size, write, host));
+    put_to_stub(dbt, a, -1, group ? STUB_LOOK_GROUP : STUB_LOOK);
     if (counts) {
         put_here(a, hot);
         put_to_stub(dbt, a, -1, STUB_HOT);
@@ -646,7 +669,7 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
 {
     if (stub >= STUB_TLB) {
         unsigned n = (unsigned)(stub - STUB_TLB);
-        put_tlb(dbt, a, n / 8, n & 4, n & 2, n & 1);
+        put_tlb(dbt, a, n / DBT_TLB_KINDS, n & 8, n & 4, n & 2, n & 1);
         return;
     }
     switch (stub) {
@@ -664,6 +687,8 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
     case STUB_RUN_WRITE: put_miss(a, true, false, MISS_RUN); break;
     case STUB_RUN_GROUP_READ: put_miss(a, false, true, MISS_RUN); break;
     case STUB_RUN_GROUP_WRITE: put_miss(a, true, true, MISS_RUN); break;
+    case STUB_LOOK: put_call_what(a, (const void *)dbt_slow_look); break;
+    case STUB_LOOK_GROUP: put_call_what(a, (const void *)dbt_slow_look_group); break;
     case STUB_COUNTED: put_call_from(a, (const void *)dbt_slow_counted); break;
     case STUB_HOT: put_call_from(a, (const void *)dbt_slow_hot); break;
     case STUB_HOT_BACK: /* into the look-up that does not count, as if called from there */

@@ -234,9 +234,10 @@ static void find_live(Tr *t)
 
 static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
 {
-    Dbt     *dbt  = t->dbt;
-    size_t   tail = sizeof(DbtExit) * t->n_exits + sizeof(X86Insn) * t->n_c;
-    size_t   size = sizeof(DbtUnit) + tail + 4 * (t->n + 1) + sizeof(DbtPlace) * t->n_places + 2 * (t->n + 1) + t->n;
+    Dbt   *dbt  = t->dbt;
+    size_t tail = sizeof(DbtExit) * t->n_exits + sizeof(X86Insn) * t->n_c;
+    size_t size = sizeof(DbtUnit) + tail + 4 * (t->n + 1) + sizeof(DbtPlace) * t->n_places +
+                  sizeof(DbtLook) * t->n_looks + 2 * (t->n + 1) + t->n;
     uint32_t hot = asm_offset(&t->hot), cold = asm_offset(&t->cold);
     uint8_t *hot_at, *cold_at;
     if (!dbt_allocate(dbt, hot, cold, &hot_at, &cold_at)) {
@@ -262,6 +263,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->checks      = t->checks;
     u->may_run     = t->may_run;
     u->n_places    = (uint16_t)t->n_places;
+    u->n_looks     = (uint16_t)t->n_looks;
     u->range_start = (uint16_t)t->range_start;
     u->range_len   = (uint16_t)(t->range_end - t->range_start);
 
@@ -273,12 +275,15 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     p += 4 * (t->n + 1);
     u->places = (DbtPlace *)p;
     p += sizeof(DbtPlace) * t->n_places;
+    u->looks = (DbtLook *)p;
+    p += sizeof(DbtLook) * t->n_looks;
     u->insn_off = (uint16_t *)p;
     p += 2 * (t->n + 1);
     u->c_of = p;
     memcpy(u->c, t->s->c, sizeof(X86Insn) * t->n_c);
     memcpy(u->insn_host, insn_host, 4 * (t->n + 1));
     memcpy(u->places, t->s->places, sizeof(DbtPlace) * t->n_places);
+    memcpy(u->looks, t->s->looks, sizeof(DbtLook) * t->n_looks);
     for (unsigned i = 0; i < t->n; i++) {
         const DbtInsn *in = &t->s->insns[i];
         u->insn_off[i]    = in->off;

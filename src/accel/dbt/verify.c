@@ -282,23 +282,31 @@ static bool find_ways_back(DbtVerifier *v)
     return true;
 }
 
-/* A call of a look-up: JA must follow. */
-static bool look_up(DbtVerifier *v, unsigned stub)
+/* A call of a look-up, which comes back to `next` when its bytes are to be had. */
+static bool look_up(DbtVerifier *v, unsigned stub, const uint8_t *next)
 {
     unsigned n     = stub - STUB_TLB;
-    bool     write = n & (dbt_tlb_stub(0, true, false, false) - STUB_TLB);
+    bool     write = n & (dbt_tlb_stub(0, true, false, false, false) - STUB_TLB);
+    bool     group = n & (dbt_tlb_stub(0, false, true, false, false) - STUB_TLB);
     unsigned k     = N_MICRO + 2 * v->n_lookups + (write ? X86_WRITE : X86_READ);
     if (v->n_lookups++ == MAX_LOOKUPS) {
         return verify_bad(v, "too many look-ups");
     }
-    bool host   = n & (dbt_tlb_stub(0, false, true, false) - STUB_TLB);
-    Expr addend = expr_root(verify_addend_root(k)), tag = expr_root(ROOT_TAG + k), e = v->s.reg[H_RAX];
-    v->pending  = ZYDIS_MNEMONIC_JNBE;
-    v->checking = (Fact){ .k = k, .size = 1u << n / 8, .address = e };
+    bool host   = n & (dbt_tlb_stub(0, false, false, true, false) - STUB_TLB);
+    Expr addend = expr_root(verify_addend_root(k)), e = v->s.reg[H_RAX];
+    Fact fact = { .k = k, .size = 1u << n / DBT_TLB_KINDS, .address = e };
 
-    v->s.reg[H_RAX] = host ? verify_sum(v, &e, &addend, 1) : verify_sum(v, &e, &tag, -1);
+    const DbtLook *look = v->u->looks, *end = look + v->u->n_looks;
+    while (look < end && look->host != next - v->u->hot) {
+        look++;
+    }
+    if (look == end || look->site.insn != v->insn || look->site.limit != X86_PAGE_SIZE - fact.size ||
+        mode_of_entry(look->site.micro) != v->u->mode || (look->groups != GROUPS_WIDE) != group) {
+        return verify_bad(v, "a look-up that is not described");
+    }
+    v->s.reg[H_RAX] = host ? verify_sum(v, &e, &addend, 1) : verify_fresh(v);
     v->s.reg[H_RCX] = addend;
-    return true;
+    return verify_learn(v, &fact);
 }
 
 /* The description behind a call of C, which is for that instruction. */
@@ -322,6 +330,12 @@ static bool hot_part(DbtVerifier *v)
     v->insn = 0;
     verify_forget_all(v);
     memset(v->masked_at, 0, sizeof v->masked_at);
+    for (unsigned i = 0; i < u->n_looks; i++) { /* C comes back behind the instruction */
+        unsigned behind = u->looks[i].site.insn + 1u;
+        if (u->looks[i].resumes && behind < u->n) {
+            v->back_at[u->insn_host[behind] / 8] |= (uint8_t)(1 << u->insn_host[behind] % 8);
+        }
+    }
     for (const uint8_t *p = u->hot; p < end;) {
         uint32_t offset = (uint32_t)(p - u->hot);
         for (unsigned i = 0; i < v->n_joins; i++) {
@@ -360,7 +374,7 @@ static bool hot_part(DbtVerifier *v)
                 return false;
             }
         } else if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL && stub_at(v->dbt, to) >= STUB_TLB) {
-            if (!look_up(v, (unsigned)stub_at(v->dbt, to))) {
+            if (!look_up(v, (unsigned)stub_at(v->dbt, to), next)) {
                 return false;
             }
         } else if (v->z.mnemonic == ZYDIS_MNEMONIC_CALL && stub_at(v->dbt, to) >= STUB_QUICK_SEGMENT &&
