@@ -31,6 +31,7 @@ void dbt_note_misfit(DbtFrame *f, const uint8_t *at)
         uintptr_t level = (uintptr_t)g_hash_table_lookup(dbt->misfits, u->host);
         if (level < LEVELS && g_hash_table_size(dbt->misfits) < KNOWN_MAX) {
             g_hash_table_insert(dbt->misfits, (gpointer)u->host, (gpointer)(level + 1));
+            dbt_set_noted(dbt, u->host);
             dbt_kill(dbt, u);
         }
     }
@@ -86,13 +87,14 @@ enum {
 
 static uintptr_t known(const Dbt *dbt, const uint8_t *insn)
 {
-    return (uintptr_t)g_hash_table_lookup(dbt->advice, insn);
+    return dbt_is_noted(dbt, insn) ? (uintptr_t)g_hash_table_lookup(dbt->advice, insn) : 0;
 }
 
 static void note(Dbt *dbt, const uint8_t *insn, uintptr_t value)
 {
     if (g_hash_table_size(dbt->advice) < KNOWN_MAX || known(dbt, insn)) {
         g_hash_table_insert(dbt->advice, (gpointer)insn, (gpointer)value);
+        dbt_set_noted(dbt, insn);
     }
 }
 
@@ -126,7 +128,7 @@ static void make_anew(Dbt *dbt, const DbtUnit *u)
 {
     const uint8_t *start = u->host, *end = start + u->len;
     DbtUnit       *next;
-    for (DbtUnit *i = dbt_page_units(dbt, start); i; i = next) {
+    for (DbtUnit *i = dbt_page_of(dbt, start)->units; i; i = next) {
         next = i->page_next;
         if (i->host < end && start < i->host + i->len && !i->dead) {
             dbt_kill(dbt, i);

@@ -96,9 +96,9 @@ Dbt *dbt_new(size_t size, Error *err)
             .memory = { .ahead = dbt->ahead },
         };
     }
-    dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtUnit *));
+    dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtHead));
     dbt->sources = huge_new0(DBT_SOURCES * sizeof(DbtUnit *));
-    dbt->pages   = g_hash_table_new(NULL, NULL);
+    dbt->pages   = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     dbt->besides = g_hash_table_new(NULL, NULL);
     dbt->misfits = g_hash_table_new(NULL, NULL);
     dbt->advice  = g_hash_table_new(NULL, NULL);
@@ -150,7 +150,7 @@ void dbt_free(Dbt *dbt)
         g_array_free(dbt->regions[i].pages[0], true);
         g_array_free(dbt->regions[i].pages[1], true);
     }
-    huge_free(dbt->hash, DBT_HASH * sizeof(DbtUnit *));
+    huge_free(dbt->hash, DBT_HASH * sizeof(DbtHead));
     huge_free(dbt->sources, DBT_SOURCES * sizeof(DbtUnit *));
     g_hash_table_destroy(dbt->pages);
     g_hash_table_destroy(dbt->besides);
@@ -262,19 +262,25 @@ static gpointer page_key(const DbtUnit *u)
     return (gpointer)((uintptr_t)u->host & ~(uintptr_t)X86_PAGE_MASK);
 }
 
-DbtUnit *dbt_page_units(Dbt *dbt, const uint8_t *host)
+DbtPage *dbt_page_of(Dbt *dbt, const uint8_t *host)
 {
     return g_hash_table_lookup(dbt->pages, (gpointer)((uintptr_t)host & ~(uintptr_t)X86_PAGE_MASK));
 }
 
 static void page_insert(Dbt *dbt, DbtUnit *u)
 {
-    DbtUnit *head = g_hash_table_lookup(dbt->pages, page_key(u));
-    u->page_next  = head;
-    if (head) {
-        head->page_prev = u;
+    DbtPage *page  = dbt_page_of(dbt, u->host);
+    unsigned start = (unsigned)((uintptr_t)u->host & X86_PAGE_MASK);
+    if (!page) {
+        page = g_new0(DbtPage, 1);
+        g_hash_table_insert(dbt->pages, page_key(u), page);
     }
-    g_hash_table_insert(dbt->pages, page_key(u), u);
+    u->page_next = page->units;
+    if (page->units) {
+        page->units->page_prev = u;
+    }
+    page->units = u;
+    page->starts[start / 64] |= UINT64_C(1) << start % 64;
 }
 
 static void page_remove(Dbt *dbt, DbtUnit *u)
@@ -285,7 +291,7 @@ static void page_remove(Dbt *dbt, DbtUnit *u)
     if (u->page_prev) {
         u->page_prev->page_next = u->page_next;
     } else if (u->page_next) {
-        g_hash_table_insert(dbt->pages, page_key(u), u->page_next);
+        dbt_page_of(dbt, u->host)->units = u->page_next;
     } else {
         g_hash_table_remove(dbt->pages, page_key(u));
     }
@@ -294,11 +300,11 @@ static void page_remove(Dbt *dbt, DbtUnit *u)
 void dbt_insert(Dbt *dbt, DbtUnit *u)
 {
     __atomic_store_n(&u->dead, false, __ATOMIC_RELEASE);
-    DbtUnit **slot = dbt_hash_slot(dbt, u->host, u->key, u->rip);
-    u->hash_next   = *slot;
-    __atomic_store_n(slot, u, __ATOMIC_RELEASE);
+    DbtHead *head = dbt_hash_slot(dbt, u->host, u->key, u->rip);
+    u->hash_next  = dbt_head_first(*head);
+    __atomic_store_n(head, (uintptr_t)u | (*head >> 48 << 48) | dbt_head_bit(u->host), __ATOMIC_RELEASE);
     if (u->relocs) {
-        slot           = dbt_source_slot(dbt, u->host);
+        DbtUnit **slot = dbt_source_slot(dbt, u->host);
         u->source_next = *slot;
         *slot          = u;
     }
@@ -384,13 +390,19 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
     __atomic_store_n(&u->dead, true, __ATOMIC_SEQ_CST);
     dbt->counters.killed++;
 
-    DbtUnit **slot = dbt_hash_slot(dbt, u->host, u->key, u->rip);
-    while (*slot != u) {
-        slot = &(*slot)->hash_next;
+    DbtHead *head = dbt_hash_slot(dbt, u->host, u->key, u->rip);
+    DbtUnit *i    = dbt_head_first(*head);
+    if (i == u) {
+        DbtHead bits = u->hash_next ? *head >> 48 << 48 : 0;
+        __atomic_store_n(head, (uintptr_t)u->hash_next | bits, __ATOMIC_RELEASE);
+    } else {
+        while (i->hash_next != u) {
+            i = i->hash_next;
+        }
+        __atomic_store_n(&i->hash_next, u->hash_next, __ATOMIC_RELEASE);
     }
-    __atomic_store_n(slot, u->hash_next, __ATOMIC_RELEASE);
     if (u->relocs) {
-        slot = dbt_source_slot(dbt, u->host);
+        DbtUnit **slot = dbt_source_slot(dbt, u->host);
         while (*slot != u) {
             slot = &(*slot)->source_next;
         }
@@ -449,7 +461,8 @@ void dbt_ram_written(void *opaque, RamBlock *ram, uint64_t offset, uint64_t firs
     uint64_t keep = 0;
 
     g_mutex_lock(&dbt->lock);
-    DbtUnit *u = g_hash_table_lookup(dbt->pages, ram->host + (offset & ~(uint64_t)X86_PAGE_MASK));
+    DbtPage *page = dbt_page_of(dbt, ram->host + offset);
+    DbtUnit *u    = page ? page->units : NULL;
     while (u) {
         DbtUnit *next = u->page_next;
         if (u->range_start <= high && low < u->range_start + u->range_len) {

@@ -54,6 +54,7 @@ enum {
     DBT_CODES        = 64,
     DBT_SIZES        = 11, /* of what look-ups in the TLB check: 1 << n bytes */
     DBT_TLB_KINDS    = 16, /* of stubs for each */
+    DBT_NOTED        = 1 << 16,
 };
 
 /* {tag, addend} for one range of linear addresses: host = linear + addend when linear - tag <= size - access size. */
@@ -509,6 +510,26 @@ static inline unsigned dbt_insn_at(const DbtUnit *u, uint32_t offset)
     return n;
 }
 
+/* The units of a guest page. */
+typedef struct DbtPage {
+    DbtUnit *units;                      /* list by page_next */
+    uint64_t starts[X86_PAGE_SIZE / 64]; /* bits: units have begun there */
+} DbtPage;
+
+/* A list of units by hash_next: the first in the low 48 bits, above it a bit for each that dbt_head_bit() says has been
+ * in it, so that most who look in vain need not walk through it. */
+typedef uint64_t DbtHead;
+
+static inline DbtUnit *dbt_head_first(DbtHead head)
+{
+    return (DbtUnit *)(uintptr_t)(head << 16 >> 16);
+}
+
+static inline DbtHead dbt_head_bit(const uint8_t *host)
+{
+    return UINT64_C(1) << (48 + (uintptr_t)host % 16);
+}
+
 typedef struct DbtCounters {
     uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, besides, judged, judged_tlb,
         judged_run, windows, window_pages;
@@ -546,12 +567,13 @@ struct Dbt {
     unsigned            region; /* in use */
     const uint8_t      *stubs[N_STUBS];
     size_t              stub_size;
-    GHashTable         *pages;   /* guest page (host address) -> DbtUnit list head */
+    GHashTable         *pages;   /* guest page (host address) -> DbtPage */
     GHashTable         *besides; /* pages that were written beside code -> how often that was looked at */
     GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
+    uint64_t            noted[DBT_NOTED / 64]; /* bits: what is in neither of the two has none */
     GPtrArray          *frames;
-    DbtUnit           **hash;    /* DBT_HASH lists */
+    DbtHead            *hash;    /* DBT_HASH lists */
     DbtUnit           **sources; /* DBT_SOURCES lists: units that can be moved, by their code alone */
     DbtCounters         counters;
     DbtCalls            calls; /* of vCPUs that are gone */
@@ -594,7 +616,7 @@ static inline uint64_t dbt_slot_near(uint64_t h, const uint8_t *host)
     return (h >> 32 << 7) + ((uintptr_t)host >> 5 & 127);
 }
 
-static inline DbtUnit **dbt_hash_slot(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip)
+static inline DbtHead *dbt_hash_slot(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip)
 {
     uint64_t h = ((uint64_t)(uintptr_t)host >> X86_PAGE_BITS) * UINT64_C(0x9e3779b97f4a7c15) ^
                  key * UINT64_C(0xc2b2ae3d27d4eb4f) ^ (rip >> X86_PAGE_BITS) * UINT64_C(0x165667b19e3779f9);
@@ -612,7 +634,8 @@ static inline DbtUnit **dbt_source_slot(Dbt *dbt, const uint8_t *host)
 static inline DbtUnit *dbt_lookup(Dbt *dbt, const uint8_t *host, uint64_t key, uint64_t rip, uint64_t linear,
                                   unsigned groups, const Recipe *entry)
 {
-    DbtUnit *u = __atomic_load_n(dbt_hash_slot(dbt, host, key, rip), __ATOMIC_ACQUIRE);
+    DbtHead  head = __atomic_load_n(dbt_hash_slot(dbt, host, key, rip), __ATOMIC_ACQUIRE);
+    DbtUnit *u    = head & dbt_head_bit(host) ? dbt_head_first(head) : NULL;
     while (u && (u->host != host || u->key != key || u->rip != rip || u->groups != groups ||
                  !recipe_same(&u->entry, entry) || (u->host2 && u->base != linear - rip))) {
         u = __atomic_load_n(&u->hash_next, __ATOMIC_ACQUIRE);
@@ -629,7 +652,7 @@ static inline bool dbt_is_dead(const DbtUnit *u)
 /* The rest with the lock held. */
 bool     dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t **cold_at); /* false: full */
 void     dbt_insert(Dbt *dbt, DbtUnit *unit);
-DbtUnit *dbt_page_units(Dbt *dbt, const uint8_t *host); /* list by page_next */
+DbtPage *dbt_page_of(Dbt *dbt, const uint8_t *host); /* NULL: it has no units */
 void     dbt_kill(Dbt *dbt, DbtUnit *unit);
 void    *dbt_unit_memory(Dbt *dbt, size_t size);     /* for a unit in the region that the last dbt_allocate() took */
 DbtUnit *dbt_unit_clone(Dbt *dbt, const DbtUnit *u); /* there too; not linked to anything, nor inserted */
@@ -732,6 +755,22 @@ bool dbt_note_missed(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool s
 /* A run has missed DBT_RUN_MISSES times; *look: it is worth while to make a window. */
 bool dbt_note_run(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool *look);
 bool dbt_note_counted(DbtFrame *f, const uint8_t *at);
+/* May something be noted about the guest's code there? Lock held. */
+static inline uint64_t dbt_noted_bit(const uint8_t *insn)
+{
+    return (uintptr_t)insn * UINT64_C(0x9e3779b97f4a7c15) >> 48;
+}
+
+static inline bool dbt_is_noted(const Dbt *dbt, const uint8_t *insn)
+{
+    return dbt->noted[dbt_noted_bit(insn) / 64] >> dbt_noted_bit(insn) % 64 & 1;
+}
+
+static inline void dbt_set_noted(Dbt *dbt, const uint8_t *insn)
+{
+    dbt->noted[dbt_noted_bit(insn) / 64] |= UINT64_C(1) << dbt_noted_bit(insn) % 64;
+}
+
 void dbt_note_hot(DbtFrame *f, const uint8_t *at); /* a look-up has been called often: from there */
 
 /* --- quick.c: called by stubs with only some of the guest's registers in X86Cpu --- */

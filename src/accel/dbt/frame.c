@@ -246,10 +246,9 @@ static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
 static bool has_variants(Dbt *dbt, const DbtFetch *fetch)
 {
     enum { MOST = 2 };
-    DbtUnit **slot = dbt_hash_slot(dbt, fetch->host, fetch->key, fetch->rip);
-    unsigned  n    = 0;
-    for (DbtUnit *u = __atomic_load_n(slot, __ATOMIC_ACQUIRE); u;
-         u          = __atomic_load_n(&u->hash_next, __ATOMIC_ACQUIRE)) {
+    DbtHead  head = __atomic_load_n(dbt_hash_slot(dbt, fetch->host, fetch->key, fetch->rip), __ATOMIC_ACQUIRE);
+    unsigned n    = 0;
+    for (DbtUnit *u = dbt_head_first(head); u; u = __atomic_load_n(&u->hash_next, __ATOMIC_ACQUIRE)) {
         n += u->host == fetch->host && u->key == fetch->key && u->rip == fetch->rip && u->groups == fetch->groups;
     }
     return n >= MOST;

@@ -407,7 +407,7 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
         s->insns[t.n - 1].t = T_C; /* nobody may look for interrupts behind it */
     }
     note_range(&t, f->page_offset, MIN(f->page_offset + t.len, (unsigned)X86_PAGE_SIZE));
-    uintptr_t misfits = (uintptr_t)g_hash_table_lookup(dbt->misfits, f->host);
+    uintptr_t misfits = dbt_is_noted(dbt, f->host) ? (uintptr_t)g_hash_table_lookup(dbt->misfits, f->host) : 0;
     t.split_groups    = misfits == 1;
     find_groups(&t, misfits > 1 ? GROUPS_NONE : (DbtGroups)f->groups);
     find_live(&t);
