@@ -9,7 +9,7 @@
  * cannot be told, so a site that has missed often is translated anew to be counted, and judged by the ratio of misses
  * to executions. One whose misses all were among a few pages tries a run of them (runs.c) before the TLB, and is judged
  * again. What is decided is kept by the instruction's place in RAM: units that hold the same instruction, and
- * copies of a unit for other processes, find it there.
+ * copies of a unit for other processes, find it there. Where kicks find a site again and again, a run is tried again.
  *
  * vCPU threads, parked. */
 
@@ -75,36 +75,59 @@ enum {
     ENOUGH      = 64,   /* so that another site of the unit can be judged too */
     PERCENT     = 10,   /* of misses, for the TLB to be better */
     RUN_PERCENT = 3,    /* the same for a run, which cost more */
-    RUN_SOON    = 16,   /* times that a run may miss DBT_RUN_MISSES times before it is judged, */
+    RUN_SOON    = 48,   /* times that a run may miss DBT_RUN_MISSES times before it is judged, */
     RUN_LATE    = 1024, /* and after that, with RUN_SLOW times as many misses each */
     RUN_SLOW    = 8,
     LOOK_SOON   = 2,  /* of those times, before a window is made, */
+    LOOK_AGAIN  = 16, /* and before it is made again: a program touches the pages of an array one after the other */
     LOOK_LATE   = 64, /* and before others are */
     PATIENCE = 64, /* times that a site judged to be better off with its micro entry may miss DBT_MISSES times more */
-    STATE    = 7,
-    SEEN     = STATE + 1, /* with ADVICE_COUNT: a run of pages is worth trying */
+    SAMPLES  = 8,  /* that find a site looking into the TLB until a run is tried again, and twice as many each time, */
+    RETRIES  = 8,  /* so often */
 };
 
-static uintptr_t known(const Dbt *dbt, const uint8_t *insn)
+/* What is known of an instruction, in the table's pointers. All 0: nothing. */
+typedef union Note {
+    gpointer pointer;
+    struct {
+        uint32_t advice : 3, /* DbtAdvice */
+            side : 1,        /* with ADVICE_COUNT: a run of pages is worth trying */
+            times : 28;      /* it has missed so often for that: DBT_MISSES or DBT_RUN_MISSES times each */
+        uint16_t samples;    /* with ADVICE_TLB */
+        uint16_t retries;
+    };
+} Note;
+G_STATIC_ASSERT(sizeof(Note) == sizeof(gpointer));
+
+static Note known(const Dbt *dbt, const uint8_t *insn)
 {
-    return dbt_is_noted(dbt, insn) ? (uintptr_t)g_hash_table_lookup(dbt->advice, insn) : 0;
+    return (Note){ .pointer = dbt_is_noted(dbt, insn) ? g_hash_table_lookup(dbt->advice, insn) : NULL };
 }
 
-static void note(Dbt *dbt, const uint8_t *insn, uintptr_t value)
+/* false: there is no room. */
+static bool note(Dbt *dbt, const uint8_t *insn, Note n)
 {
-    if (g_hash_table_size(dbt->advice) < KNOWN_MAX || known(dbt, insn)) {
-        g_hash_table_insert(dbt->advice, (gpointer)insn, (gpointer)value);
-        dbt_set_noted(dbt, insn);
+    if (g_hash_table_size(dbt->advice) >= KNOWN_MAX && !known(dbt, insn).pointer) {
+        return false;
     }
+    g_hash_table_insert(dbt->advice, (gpointer)insn, n.pointer);
+    dbt_set_noted(dbt, insn);
+    return true;
+}
+
+/* It begins anew as that. */
+static bool advise(Dbt *dbt, const uint8_t *insn, DbtAdvice advice)
+{
+    return note(dbt, insn, (Note){ .advice = advice, .retries = known(dbt, insn).retries });
 }
 
 DbtAdvice dbt_advice(const Dbt *dbt, const uint8_t *insn)
 {
-    uintptr_t value = known(dbt, insn);
-    if (!value && dbt->mixed) {
+    Note n = known(dbt, insn);
+    if (!n.pointer && dbt->mixed) {
         return (DbtAdvice)(dbt_count_slot(insn) % (ADVICE_COUNT_RUN + 1));
     }
-    return (DbtAdvice)(value & STATE);
+    return (DbtAdvice)n.advice;
 }
 
 void dbt_set_mixed(Dbt *dbt, bool on)
@@ -114,12 +137,12 @@ void dbt_set_mixed(Dbt *dbt, bool on)
     g_mutex_unlock(&dbt->lock);
 }
 
-static void count(DbtFrame *f, const uint8_t *insn, unsigned as)
+static bool count(DbtFrame *f, const uint8_t *insn, DbtAdvice as, bool side)
 {
     unsigned slot   = dbt_count_slot(insn);
     f->left[slot]   = RUNS;
     f->missed[slot] = 0;
-    note(f->dbt, insn, as);
+    return note(f->dbt, insn, (Note){ .advice = as, .side = side, .retries = known(f->dbt, insn).retries });
 }
 
 /* The unit, and all that have instructions of it, at whatever address: a loop's first pass is often in another unit
@@ -138,38 +161,34 @@ static void make_anew(Dbt *dbt, const DbtUnit *u)
 
 bool dbt_note_missed(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool side)
 {
-    Dbt     *dbt  = f->dbt;
-    bool     anew = false;
-    unsigned as   = side ? ADVICE_COUNT + SEEN : ADVICE_COUNT;
+    Dbt *dbt  = f->dbt;
+    bool anew = false;
 
     g_mutex_lock(&dbt->lock);
     DbtUnit *u = dbt_unit_at(dbt, at);
     if (u && !u->dead) {
-        const uint8_t *insn  = u->host + u->insn_off[site->insn];
-        uintptr_t      value = known(dbt, insn);
-        switch ((DbtAdvice)(value & STATE)) {
+        const uint8_t *insn = u->host + u->insn_off[site->insn];
+        Note           n    = known(dbt, insn);
+        switch ((DbtAdvice)n.advice) {
         case ADVICE_NONE:
         case ADVICE_HOT:
             for (unsigned i = 0; i < u->n; i++) {
                 DbtAdvice other = dbt_advice(dbt, u->host + u->insn_off[i]);
                 if (u->checks >> i & 1 && (other == ADVICE_NONE || other == ADVICE_HOT)) {
-                    count(f, u->host + u->insn_off[i], as);
+                    anew |= count(f, u->host + u->insn_off[i], ADVICE_COUNT, side);
                 }
             }
-            anew = known(dbt, insn);
             break;
         case ADVICE_MICRO:
-            value += STATE + 1;
-            if (value / (STATE + 1) == PATIENCE) {
-                count(f, insn, as);
-                anew = true;
+            if (++n.times == PATIENCE) {
+                anew = count(f, insn, ADVICE_COUNT, side);
             } else {
-                note(dbt, insn, value);
+                note(dbt, insn, n);
             }
             break;
         case ADVICE_TLB:
             if (site->flags & SITE_TLB) { /* it goes across pages */
-                count(f, insn, as);
+                count(f, insn, ADVICE_COUNT, side);
             }
             anew = true; /* else this unit does not do it yet */
             break;
@@ -194,18 +213,18 @@ bool dbt_note_run(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool *loo
     g_mutex_lock(&dbt->lock);
     DbtUnit *u = dbt_unit_at(dbt, at);
     if (u && !u->dead) {
-        const uint8_t *insn  = u->host + u->insn_off[site->insn];
-        uintptr_t      value = known(dbt, insn);
-        switch ((DbtAdvice)(value & STATE)) {
+        const uint8_t *insn = u->host + u->insn_off[site->insn];
+        Note           n    = known(dbt, insn);
+        switch ((DbtAdvice)n.advice) {
         case ADVICE_RUN:
-            value += STATE + 1;
-            f->misses[site->micro] *= value / (STATE + 1) > RUN_SOON ? RUN_SLOW : 1;
-            *look = value / (STATE + 1) == LOOK_SOON || value / (STATE + 1) % LOOK_LATE == 0;
-            anew  = value / (STATE + 1) == RUN_SOON || value / (STATE + 1) == RUN_LATE;
+            n.times++;
+            f->misses[site->micro] *= n.times > RUN_SOON ? RUN_SLOW : 1;
+            *look = n.times == LOOK_SOON || n.times == LOOK_AGAIN || n.times % LOOK_LATE == 0;
+            anew  = n.times == RUN_SOON || n.times == RUN_LATE;
             if (anew) {
-                count(f, insn, ADVICE_COUNT_RUN);
+                count(f, insn, ADVICE_COUNT_RUN, false);
             } else {
-                note(dbt, insn, value);
+                note(dbt, insn, n);
             }
             break;
         case ADVICE_TLB: anew = true; break; /* this unit does not do it yet */
@@ -223,26 +242,64 @@ bool dbt_note_run(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool *loo
     return anew;
 }
 
+/* Looks into the TLB, where a run may do better now: a site is judged while a program begins, when its arrays are not
+ * there yet. true: is to be tried. */
+static bool take_sample(Dbt *dbt, const uint8_t *insn)
+{
+    Note n = known(dbt, insn);
+    if (n.advice != ADVICE_TLB || n.retries == RETRIES) {
+        return false;
+    }
+    bool again = ++n.samples == SAMPLES << n.retries;
+    if (again) {
+        n = (Note){ .advice = ADVICE_RUN, .retries = (uint16_t)(n.retries + 1) };
+        dbt->counters.retried++;
+    }
+    note(dbt, insn, n);
+    return again;
+}
+
+void dbt_note_sample(DbtFrame *f, const uint8_t *host)
+{
+    enum { UNITS = 64 }; /* that are looked at */
+    Dbt *dbt = f->dbt;
+    g_mutex_lock(&dbt->lock);
+    const DbtPage *page = dbt_page_of(dbt, host);
+    const DbtUnit *anew = NULL;
+    unsigned       left = UNITS;
+    for (const DbtUnit *u = page ? page->units : NULL; u && left-- && !anew; u = u->page_next) {
+        for (unsigned i = 0; u->host <= host && host < u->host + u->len && i < u->n; i++) {
+            if (u->checks & u->may_run & UINT64_C(1) << i && take_sample(dbt, u->host + u->insn_off[i])) {
+                anew = u;
+            }
+        }
+    }
+    if (anew) {
+        make_anew(dbt, anew);
+    }
+    g_mutex_unlock(&dbt->lock);
+}
+
 static bool is_counted(DbtAdvice advice)
 {
     return advice == ADVICE_COUNT || advice == ADVICE_COUNT_RUN;
 }
 
 /* From a micro entry to a run of pages if there may be one, or to the TLB, and from a run to the TLB. */
-static void judge(DbtFrame *f, const DbtUnit *u, unsigned n, unsigned runs)
+static void judge(DbtFrame *f, const DbtUnit *u, unsigned i, unsigned runs)
 {
-    const uint8_t *insn  = u->host + u->insn_off[n];
-    uintptr_t      value = known(f->dbt, insn);
-    bool           run   = (value & STATE) == ADVICE_COUNT_RUN;
+    const uint8_t *insn  = u->host + u->insn_off[i];
+    Note           n     = known(f->dbt, insn);
+    bool           run   = n.advice == ADVICE_COUNT_RUN;
     bool           often = f->missed[dbt_count_slot(insn)] * 100u >= runs * (run ? RUN_PERCENT : PERCENT);
-    if (run) {
-        note(f->dbt, insn, often ? ADVICE_TLB : ADVICE_RUN + RUN_SOON * (STATE + 1));
-    } else if (often && value & SEEN && u->may_run >> n & 1) {
-        note(f->dbt, insn, ADVICE_RUN);
+    if (run && !often) {
+        note(f->dbt, insn, (Note){ .advice = ADVICE_RUN, .times = RUN_SOON, .retries = n.retries });
+    } else if (!run && often && n.side && u->may_run >> i & 1) {
+        advise(f->dbt, insn, ADVICE_RUN);
         f->dbt->counters.judged_run++;
         often = false;
     } else {
-        note(f->dbt, insn, often ? ADVICE_TLB : ADVICE_MICRO);
+        advise(f->dbt, insn, often ? ADVICE_TLB : ADVICE_MICRO);
     }
     f->dbt->counters.judged++;
     f->dbt->counters.judged_tlb += often;
@@ -257,9 +314,8 @@ void dbt_note_hot(DbtFrame *f, const uint8_t *at)
         bool anew = false;
         for (unsigned i = 0; i < u->n; i++) {
             const uint8_t *insn = u->host + u->insn_off[i];
-            if (u->checks >> i & 1 && !known(dbt, insn)) {
-                note(dbt, insn, ADVICE_HOT);
-                anew |= known(dbt, insn) != 0;
+            if (u->checks >> i & 1 && !known(dbt, insn).pointer) {
+                anew |= advise(dbt, insn, ADVICE_HOT);
             }
         }
         if (anew) {

@@ -32,6 +32,7 @@ static const CounterName names[] = {
     COUNTER(besides, "pages-beside", "pages that lost their units because they were written beside them often"),
     COUNTER(judged, "sites-judged", "memory accesses whose micro TLB entry missed often, counted and judged"),
     COUNTER(judged_run, "sites-runs", "those that look into a run of pages since, at first at least"),
+    COUNTER(retried, "sites-retried", "those that look into the TLB, and try a run again"),
     COUNTER(windows, "windows", "times that scattered pages were mapped as a run"),
     COUNTER(window_pages, "window-pages", "those pages"),
     COUNTER(judged_tlb, "sites-tlb", "those that look into the TLB themselves since"),

@@ -99,12 +99,20 @@ typedef struct DbtAccess {
     DbtUnit       *unit;
     uint64_t       resets; /* of the Dbt: units are freed then */
     const DbtLook *look;   /* NULL: the site has a slow side of its own */
-    DbtUnit       *other;  /* of a group: the unit that goes on where it does not fit; NULL: ask */
     bool           decoded;
     X86Insn        insn;
 } DbtAccess;
 
-enum { DBT_ACCESSES = 256 };
+/* A group that was looked up and lay in two pages, remembered: stacks lie in two pages often enough. */
+typedef struct DbtCross {
+    const uint8_t *at;
+    uint64_t       resets;
+    const DbtLook *look;
+    DbtUnit       *to;    /* goes on there */
+    uint64_t       times; /* that it did */
+} DbtCross;
+
+enum { DBT_ACCESSES = 64, DBT_CROSSES = 8192 };
 
 /* A page that has been written the slow way because units were made of other bytes of it. */
 typedef struct DbtBeside {
@@ -207,6 +215,7 @@ typedef struct DbtFrame {
     DbtSample      samples[DBT_MICROS];
     DbtWindows    *windows; /* NULL: none yet */
     DbtAccess      accesses[DBT_ACCESSES];
+    DbtCross       crosses[DBT_CROSSES];
     DbtBeside      besides[DBT_BESIDES];
     const uint8_t *fault_rip; /* signals.c */
     uint64_t       fault_eflags;
@@ -532,7 +541,7 @@ static inline DbtHead dbt_head_bit(const uint8_t *host)
 
 typedef struct DbtCounters {
     uint64_t units, insns, guest_bytes, hot_bytes, cold_bytes, killed, resets, relocated, besides, judged, judged_tlb,
-        judged_run, windows, window_pages;
+        judged_run, retried, windows, window_pages;
 } DbtCounters;
 
 enum { DBT_HASH = 1 << 19, DBT_SOURCES = 1 << 17, DBT_STUB_SPACE = 64 << 10, DBT_PIECE = HUGE_PAGE };
@@ -755,6 +764,8 @@ bool dbt_note_missed(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool s
 /* A run has missed DBT_RUN_MISSES times; *look: it is worth while to make a window. */
 bool dbt_note_run(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool *look);
 bool dbt_note_counted(DbtFrame *f, const uint8_t *at);
+/* A kick has found the vCPU at the guest's code there: some of it runs often. Parked, lock not held. */
+void dbt_note_sample(DbtFrame *f, const uint8_t *host);
 /* May something be noted about the guest's code there? Lock held. */
 static inline uint64_t dbt_noted_bit(const uint8_t *insn)
 {

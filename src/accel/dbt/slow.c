@@ -146,9 +146,16 @@ const uint8_t *dbt_slow_lookup(DbtFrame *f, uint64_t rip)
 
 const uint8_t *dbt_slow_kick(DbtFrame *f, uint64_t rip)
 {
+    X86Cpu *cpu = f->cpu;
     f->calls.kick++;
-    f->cpu->rip = rip;
-    end_shadow(f->cpu);
+    cpu->rip = rip;
+    end_shadow(cpu);
+    uint64_t           linear = x86_linear_rip(cpu);
+    const X86TlbEntry *e      = x86_tlb_slot(cpu, linear);
+    if (e->fetch == (linear & ~(uint64_t)X86_PAGE_MASK)) {
+        x86_park(cpu);
+        dbt_note_sample(f, (const uint8_t *)(linear + e->addend));
+    }
     return dbt_leave(f);
 }
 

@@ -22,7 +22,6 @@ static DbtAccess *find_access(DbtFrame *f, const uint8_t *at)
         a->resets  = f->dbt->counters.resets;
         a->decoded = false;
         a->look    = NULL;
-        a->other   = NULL;
         if (at > a->unit->hot && at <= a->unit->hot + a->unit->hot_size) {
             a->look = a->unit->looks;
             while (a->look->host != at - a->unit->hot) {
@@ -437,27 +436,33 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
 
 const uint8_t *dbt_slow_look_group(DbtFrame *f, uint64_t linear, const uint8_t *at, unsigned what)
 {
+    enum { OFTEN = 128 };
     f->calls.group++;
     const X86TlbEntry *e = find_group_entry(f->cpu, linear, limit_of(what), what & LOOK_WRITE);
     if (e) {
         return found(f, linear, at, what, e->addend);
     }
-    DbtAccess *a       = find_access(f, at);
-    bool       crosses = (linear & X86_PAGE_MASK) > limit_of(what);
-    take_flags(f, a->look);
-    if (crosses && a->other && !dbt_is_dead(a->other)) {
-        return dbt_go(f, a->other->hot);
+    bool      crosses = (linear & X86_PAGE_MASK) > limit_of(what);
+    DbtCross *c       = &f->crosses[(uintptr_t)at * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (DBT_CROSSES - 1)];
+    if (crosses && c->at == at && c->resets == f->dbt->counters.resets && !dbt_is_dead(c->to)) {
+        take_flags(f, c->look);
+        if (++c->times == OFTEN) { /* with a slow side of its own it leads there by a jump */
+            x86_park(f->cpu);
+            dbt_note_hot(f, at);
+        }
+        return dbt_go(f, c->to->hot);
     }
-    f->cpu->rip     = rip_of_insn(f, a->unit, a->look->site.insn);
-    unsigned groups = a->look->groups;
+    dbt_take_site(f, at);
+    const DbtLook *look = find_access(f, at)->look;
     if (!crosses) { /* else it is no fault of the group's that it does not fit */
         f->calls.group_failed++;
         x86_park(f->cpu);
         dbt_note_misfit(f, at);
     }
-    DbtUnit *to = dbt_next_unit(f, groups, NULL);
-    if (to && a->at == at && a->resets == f->dbt->counters.resets) {
-        a->other = to;
+    uint64_t resets = f->dbt->counters.resets;
+    DbtUnit *to     = dbt_next_unit(f, look->groups, NULL);
+    if (to && resets == f->dbt->counters.resets) {
+        *c = (DbtCross){ .at = at, .resets = resets, .look = look, .to = to };
     }
     return to ? dbt_go(f, to->hot) : dbt_leave(f);
 }
