@@ -106,6 +106,54 @@ static void test_across(Fixture *f, gconstpointer unused)
     g_assert_cmpuint(counter(f, "slow-access"), <, TIMES / 10);
 }
 
+/* Stores that lie in two pages in code that is new: what goes on there is found by what was found before, and after a
+ * while the way there is a jump. */
+static void test_crosses(Fixture *f, gconstpointer unused)
+{
+    enum { TIMES = 20000 };
+    /* loop: mov [rbx], rax; mov [rbx + 8], rax; inc rax; cmp rax, rcx; jne loop; hlt */
+    static const uint8_t code[] = { 0x48, 0x89, 0x03, 0x48, 0x89, 0x43, 0x08, 0x48,
+                                    0xff, 0xc0, 0x48, 0x39, 0xc8, 0x75, 0xf1, 0xf4 };
+    guest_poke(f->guest, GUEST_CODE, code, sizeof code);
+    run(f, GUEST_CODE, GUEST_DATA + PAGE - 8, TIMES);
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t value;
+        memcpy(&value, f->guest->host + GUEST_DATA + PAGE - 8 + 8 * i, 8);
+        g_assert_cmpuint(value, ==, TIMES - 1);
+    }
+    g_assert_cmpuint(counter(f, "slow-group"), >=, 100);
+    g_assert_cmpuint(counter(f, "slow-group"), <, 1000);
+    g_assert_cmpuint(counter(f, "slow-group-failed"), ==, 0);
+}
+
+/* A site that goes to and fro between far pages looks into the TLB. Where kicks find it again and again, a run is tried
+ * once more, each time later. */
+static void test_retry(Fixture *f, gconstpointer unused)
+{
+    enum { TIMES = 500000, MOST = 100 };
+    /* loop: mov [rbx], rax; xor rbx, 0x200000; inc rax; cmp rax, rcx; jne loop; hlt */
+    static const uint8_t code[]    = { 0x48, 0x89, 0x03, 0x48, 0x81, 0xf3, 0x00, 0x00, 0x20, 0x00,
+                                       0x48, 0xff, 0xc0, 0x48, 0x39, 0xc8, 0x75, 0xee, 0xf4 };
+    g_autofree DbtFrame *frame     = g_new0(DbtFrame, 1);
+    const uint8_t       *where     = f->guest->host + GUEST_CODE + 3;
+    unsigned             needed[2] = { 0 };
+
+    frame->dbt = f->dbt;
+    guest_poke(f->guest, GUEST_CODE, code, sizeof code);
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t judged = counter(f, "sites-tlb");
+        run(f, GUEST_CODE, GUEST_DATA, TIMES);
+        g_assert_cmpuint(counter(f, "sites-tlb"), >, judged);
+        while (counter(f, "sites-retried") == i && needed[i] < MOST) {
+            dbt_note_sample(frame, where);
+            needed[i]++;
+        }
+    }
+    g_assert_cmpuint(needed[0], >, 1);
+    g_assert_cmpuint(needed[1], >, needed[0]);
+    g_assert_cmpuint(needed[1], <, MOST);
+}
+
 /* The memory for code is full when a unit needs its variant without groups: the unit itself is still found. */
 static void test_full(Fixture *f, gconstpointer unused)
 {
@@ -127,6 +175,8 @@ int main(int argc, char **argv)
     g_test_add("/dbt/adapt/beside", Fixture, NULL, setup, test_beside, teardown);
     g_test_add("/dbt/adapt/over", Fixture, NULL, setup, test_over, teardown);
     g_test_add("/dbt/adapt/across", Fixture, NULL, setup, test_across, teardown);
+    g_test_add("/dbt/adapt/crosses", Fixture, NULL, setup, test_crosses, teardown);
+    g_test_add("/dbt/adapt/retry", Fixture, NULL, setup, test_retry, teardown);
     g_test_add("/dbt/adapt/full", Fixture, NULL, setup, test_full, teardown);
     return g_test_run();
 }
