@@ -1,6 +1,7 @@
 /* What the translator learns while code runs: memory that is written beside code, and accesses across pages. */
 
 #include "../unit/guest.h"
+#include "accel/dbt/adapt.h"
 #include "accel/dbt/trace.h"
 #include "cpu/x86/vector.h"
 
@@ -154,6 +155,58 @@ static void test_retry(Fixture *f, gconstpointer unused)
     g_assert_cmpuint(needed[1], <, MOST);
 }
 
+/* Branches to other pages: they follow when the code there is written, and when the page is another one. */
+static void test_far(Fixture *f, gconstpointer unused)
+{
+    enum { LARGE = 2 << 20, HERE = 4 * LARGE, THERE = 5 * LARGE, OTHER_PAGE = 6 * LARGE, PRESENT = 0x83 };
+    /* invlpg [rbx]; jmp THERE */
+    static const uint8_t go[] = { 0x0f, 0x01, 0x3b, 0xe9, 0xf8, 0xff, 0x1f, 0x00 };
+    /* mov eax, 1; hlt */
+    uint8_t code[] = { 0xb8, 1, 0, 0, 0, 0xf4 };
+    X86Cpu *cpu    = f->guest->cpus[0];
+
+    guest_poke(f->guest, HERE, go, sizeof go);
+    for (unsigned round = 1; round <= 3; round++) {
+        code[1] = (uint8_t)round;
+        guest_poke(f->guest, THERE, code, sizeof code);
+        code[1] = (uint8_t)(round + 100);
+        guest_poke(f->guest, OTHER_PAGE, code, sizeof code);
+        for (unsigned i = 0; i < 4; i++) {
+            bool     moved = i & 1;
+            uint64_t entry = (moved ? OTHER_PAGE : THERE) | PRESENT;
+            guest_set_mode(f->guest, 0, GUEST_LONG64, 0);
+            guest_poke(f->guest, GUEST_TABLES + 2 * PAGE + THERE / LARGE * 8, &entry, sizeof entry);
+            cpu->rip          = HERE;
+            cpu->gpr[X86_RBX] = THERE;
+            vcpu_enter(&cpu->vcpu);
+            g_assert_cmpint(dbt_run(f->dbt, cpu), ==, X86_EXIT_HALT);
+            vcpu_leave(&cpu->vcpu);
+            g_assert_cmpuint(cpu->gpr[X86_RAX], ==, round + (moved ? 100 : 0));
+        }
+    }
+}
+
+/* A loop over two pages jumps through its cells: C is asked once for each. */
+static void test_cells(Fixture *f, gconstpointer unused)
+{
+    enum { TIMES = 100000, AT = GUEST_CODE + 16 /* the first slot of the jump cache is never filled */ };
+    /* loop: inc rax; jmp other; other: cmp rax, rcx; jne loop; hlt */
+    static const uint8_t here[]  = { 0x48, 0xff, 0xc0, 0xe9, 0xf8, 0x0f, 0x00, 0x00 };
+    static const uint8_t there[] = { 0x48, 0x39, 0xc8, 0x0f, 0x85, 0xf7, 0xef, 0xff, 0xff, 0xf4 };
+    guest_poke(f->guest, AT, here, sizeof here);
+    guest_poke(f->guest, AT + PAGE, there, sizeof there);
+    run(f, AT, 0, TIMES);
+    g_assert_cmpuint(f->guest->cpus[0]->gpr[X86_RAX], ==, TIMES);
+    g_assert_cmpuint(counter(f, "lookup"), <, 20);
+
+    f->dbt->n_cells = DBT_CELLS; /* none are left: by the jump cache */
+    guest_poke(f->guest, AT, here, sizeof here);
+    guest_poke(f->guest, AT + PAGE, there, sizeof there);
+    run(f, AT, 0, TIMES);
+    g_assert_cmpuint(f->guest->cpus[0]->gpr[X86_RAX], ==, TIMES);
+    g_assert_cmpuint(counter(f, "lookup"), <, 40);
+}
+
 /* The memory for code is full when a unit needs its variant without groups: the unit itself is still found. */
 static void test_full(Fixture *f, gconstpointer unused)
 {
@@ -177,6 +230,8 @@ int main(int argc, char **argv)
     g_test_add("/dbt/adapt/across", Fixture, NULL, setup, test_across, teardown);
     g_test_add("/dbt/adapt/crosses", Fixture, NULL, setup, test_crosses, teardown);
     g_test_add("/dbt/adapt/retry", Fixture, NULL, setup, test_retry, teardown);
+    g_test_add("/dbt/adapt/far", Fixture, NULL, setup, test_far, teardown);
+    g_test_add("/dbt/adapt/cells", Fixture, NULL, setup, test_cells, teardown);
     g_test_add("/dbt/adapt/full", Fixture, NULL, setup, test_full, teardown);
     return g_test_run();
 }

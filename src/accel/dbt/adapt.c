@@ -13,7 +13,7 @@
  *
  * vCPU threads, parked. */
 
-#include "accel/dbt/dbt.h"
+#include "accel/dbt/adapt.h"
 
 enum { KNOWN_MAX = 1 << 17 };
 

@@ -6,7 +6,7 @@
  *
  * Lock of the Dbt held, but where it says otherwise. */
 
-#include "accel/dbt/dbt.h"
+#include "accel/dbt/cells.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -97,6 +97,8 @@ Dbt *dbt_new(size_t size, Error *err)
         };
     }
     dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtHead));
+    dbt->cells   = huge_new0(DBT_CELLS * sizeof(DbtCell));
+    dbt->n_cells = 1; /* 0 is none */
     dbt->sources = huge_new0(DBT_SOURCES * sizeof(DbtUnit *));
     dbt->pages   = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     dbt->besides = g_hash_table_new(NULL, NULL);
@@ -151,6 +153,7 @@ void dbt_free(Dbt *dbt)
         g_array_free(dbt->regions[i].pages[1], true);
     }
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtHead));
+    huge_free(dbt->cells, DBT_CELLS * sizeof(DbtCell));
     huge_free(dbt->sources, DBT_SOURCES * sizeof(DbtUnit *));
     g_hash_table_destroy(dbt->pages);
     g_hash_table_destroy(dbt->besides);
@@ -361,8 +364,13 @@ void dbt_link(Dbt *dbt, DbtExit *e, DbtUnit *to)
     }
 }
 
+/* The branch leads to its cold part again; who links it has nothing more to do. */
 static void unlink_exit(Dbt *dbt, DbtExit *e)
 {
+    if (e->cell) {
+        dbt_cell_unlink(dbt, e);
+        return;
+    }
     if (links_directly(e, e->to)) {
         patch32(dbt, e->site, e->way - dbt_writable(dbt));
     } else {
@@ -378,6 +386,14 @@ static void forget_incoming(DbtExit *e)
         at = &(*at)->next_in;
     }
     *at = e->next_in;
+}
+
+void dbt_unlink(Dbt *dbt, DbtExit *e)
+{
+    if (e->to) {
+        forget_incoming(e);
+        unlink_exit(dbt, e);
+    }
 }
 
 /* --- the end of a unit --- */
@@ -419,10 +435,7 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
         unlink_exit(dbt, e);
     }
     for (unsigned i = 0; i < u->n_exits; i++) {
-        if (u->exits[i].to) {
-            forget_incoming(&u->exits[i]);
-            unlink_exit(dbt, &u->exits[i]);
-        }
+        dbt_unlink(dbt, &u->exits[i]);
     }
     for (unsigned i = 0; i < dbt->frames->len; i++) {
         DbtFrame *f    = g_ptr_array_index(dbt->frames, i);
@@ -440,8 +453,19 @@ void dbt_empty_region(Dbt *dbt)
 {
     unsigned   next = (dbt->region + 1) % DBT_REGIONS;
     DbtRegion *r    = &dbt->regions[next];
+    for (unsigned i = 0; i < dbt->frames->len; i++) {
+        for (unsigned mode = 0; mode < DBT_MODES; mode++) {
+            dbt_cells_flush(g_ptr_array_index(dbt->frames, i), mode);
+        }
+    }
     for (unsigned i = 0; i < r->units->len; i++) {
-        dbt_kill(dbt, g_ptr_array_index(r->units, i));
+        DbtUnit *u = g_ptr_array_index(r->units, i);
+        dbt_kill(dbt, u);
+        for (unsigned k = 0; k < u->n_exits; k++) {
+            if (u->exits[k].cell) {
+                dbt_cell_free(dbt, &u->exits[k]);
+            }
+        }
     }
     huge_arena_reset(&r->memory);
     g_ptr_array_set_size(r->units, 0);

@@ -30,6 +30,7 @@
 typedef struct DbtUnit    DbtUnit;
 typedef struct DbtWindows DbtWindows;
 typedef struct DbtLook    DbtLook;
+typedef struct DbtCell    DbtCell;
 
 enum {
     DBT_MODES = X86_N_TLB_MODES,
@@ -37,7 +38,7 @@ enum {
     DBT_LINE  = 4,   /* of them are dropped together: a cache line */
     DBT_RUNS  = 32,  /* entries for runs of pages, in each mode and kind of access */
     /* Entries of jump caches: user programs are large. */
-    DBT_JUMPS_USER   = 131072,
+    DBT_JUMPS_USER   = 65536,
     DBT_JUMPS_KERNEL = 16384, /* in each mode */
     DBT_JUMPS        = DBT_JUMPS_USER + (DBT_MODES - 1) * DBT_JUMPS_KERNEL,
     DBT_ALIGN        = 16, /* bytes, of a unit's parts */
@@ -112,7 +113,7 @@ typedef struct DbtCross {
     uint64_t       times; /* that it did */
 } DbtCross;
 
-enum { DBT_ACCESSES = 64, DBT_CROSSES = 8192 };
+enum { DBT_ACCESSES = 64, DBT_CROSSES = 8192, DBT_CELLS = 1 << 17, DBT_CELL_LISTS = 64 };
 
 /* A page that has been written the slow way because units were made of other bytes of it. */
 typedef struct DbtBeside {
@@ -181,9 +182,10 @@ typedef struct DbtFrame {
     const uint8_t     *from, *to; /* calls into C: where from, where it goes on */
     Dbt               *dbt;
 
-    DbtMicro micro[DBT_MODES][2][DBT_MICRO];                                 /* by mode, then X86_READ or X86_WRITE */
-    DbtRun   runs[DBT_MODES][2][DBT_RUNS];                                   /* the same */
-    DbtJump  jumps[DBT_JUMPS] __attribute__((aligned(2 * sizeof(DbtJump)))); /* pairs in one line of the cache */
+    DbtMicro       micro[DBT_MODES][2][DBT_MICRO]; /* by mode, then X86_READ or X86_WRITE */
+    DbtRun         runs[DBT_MODES][2][DBT_RUNS];   /* the same */
+    DbtJump        jumps[DBT_JUMPS] __attribute__((aligned(2 * sizeof(DbtJump)))); /* pairs in one line of the cache */
+    const uint8_t *cells[DBT_CELLS];
 
     uint16_t misses[DBT_ENTRIES]; /* of micro entries and runs, counted down by the stubs */
     uint16_t heat[DBT_HEATS];     /* runs left, by where a look-up was called: the same */
@@ -191,25 +193,27 @@ typedef struct DbtFrame {
     DbtDescriptor descriptors[DBT_DESCRIPTORS]; /* only stubs look at them */
 
     /* Not known to emitted code. */
-    uint8_t  micro_used[DBT_MODES * 2 * DBT_MICRO / DBT_LINE] __attribute__((aligned(8))); /* lines that were filled */
-    uint32_t runs_used[DBT_MODES * 2];                                                     /* a bit each */
-    uint64_t jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
-    uint32_t jump_list[DBT_JUMPS]; /* slots filled since the last flush, by mode like `jumps` */
-    unsigned jump_n[DBT_MODES];
-    unsigned jump_turn;                  /* which of a pair makes room */
-    uint64_t page_filter[DBT_MODES][16]; /* pages with entries in the jump cache */
-    bool     jump_local[DBT_MODES];      /* not all of them are global */
-    bool     jump_based[DBT_MODES];      /* some are of code whose base is not 0 */
-    DbtCode  codes[DBT_CODES];
-    unsigned n_codes, last_code;
-    DbtCode  code; /* that cs_tag is for */
-    uint16_t code_selector;
-    uint64_t code_tag;
-    uint32_t segment_changes; /* X86Cpu's that code knows */
-    bool     descriptors_used;
-    uint8_t  descriptors_cpl, descriptors_mode; /* what they count for */
-    uint64_t descriptors_gdt, descriptors_ldt;
-    uint32_t descriptors_gdt_limit, descriptors_ldt_limit;
+    uint8_t   micro_used[DBT_MODES * 2 * DBT_MICRO / DBT_LINE] __attribute__((aligned(8))); /* lines that were filled */
+    uint32_t  runs_used[DBT_MODES * 2];                                                     /* a bit each */
+    uint64_t  jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
+    uint32_t  jump_list[DBT_JUMPS]; /* slots filled since the last flush, by mode like `jumps` */
+    unsigned  jump_n[DBT_MODES];
+    unsigned  jump_turn;                             /* which of a pair makes room */
+    uint64_t  page_filter[DBT_MODES][16];            /* pages with entries in the jump cache */
+    uint32_t  cell_lists[DBT_MODES][DBT_CELL_LISTS]; /* of cells that are filled */
+    uint32_t *cell_next;                             /* DBT_CELLS */
+    bool      jump_local[DBT_MODES];                 /* not all of them are global */
+    bool      jump_based[DBT_MODES];                 /* some are of code whose base is not 0 */
+    DbtCode   codes[DBT_CODES];
+    unsigned  n_codes, last_code;
+    DbtCode   code; /* that cs_tag is for */
+    uint16_t  code_selector;
+    uint64_t  code_tag;
+    uint32_t  segment_changes; /* X86Cpu's that code knows */
+    bool      descriptors_used;
+    uint8_t   descriptors_cpl, descriptors_mode; /* what they count for */
+    uint64_t  descriptors_gdt, descriptors_ldt;
+    uint32_t  descriptors_gdt_limit, descriptors_ldt_limit;
     const uint8_t *at;   /* whose slow access may fault now */
     X86Insn        insn; /* that runs in C */
     DbtSample      samples[DBT_MICROS];
@@ -260,6 +264,11 @@ static inline int32_t dbt_mask_offset(unsigned mode)
     return mode == X86_TLB_USER ? DBT_FRAME(user_mask) : DBT_FRAME(kernel_mask);
 }
 
+static inline int32_t dbt_cell_offset(uint32_t cell)
+{
+    return DBT_FRAME(cells) + (int32_t)(cell * sizeof(const uint8_t *));
+}
+
 /* Where in the frame the jump cache has rip. */
 static inline int32_t dbt_jump_offset(unsigned mode, uint64_t rip)
 {
@@ -293,6 +302,7 @@ typedef enum DbtStub {
     STUB_COUNTED,   /* a site that is counted has run often enough; RCX = its description */
     STUB_INSN,      /* an instruction in C, and on */
     STUB_LINK,      /* a direct exit that has no link yet */
+    STUB_FAR,       /* one to another page, whose cell is empty; behind the call what STUB_INSN has */
     STUB_LOOKUP,    /* RAX = rip of the next unit, by C; flags in the frame */
     STUB_JUMP_MISS, /* by mode: the same when the jump cache's other slot has not got it either */
     STUB_JUMP_MISS_LAST = STUB_JUMP_MISS + DBT_MODES - 1,
@@ -420,8 +430,9 @@ typedef struct DbtExit {
     uint8_t        *way;     /* to it, in the cold part: where the site leads without a link */
     bool            direct;  /* nothing to be done on the way: the site itself is patched */
     uint8_t         groups;  /* of the unit that it leads to: DbtGroups */
+    uint32_t        cell;    /* through which it jumps to another page, by `site`; 0: it does not */
     Recipe          entry;   /* to a unit that finds the flags by this */
-    DbtUnit        *to;      /* linked to */
+    DbtUnit        *to;      /* linked to; of one with a cell: some vCPUs' cells lead there, and to no other */
     DbtUnit        *unit;    /* of which it is */
     struct DbtExit *next_in; /* list of to's incoming edges */
 } DbtExit;
@@ -582,6 +593,8 @@ struct Dbt {
     GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
     uint64_t            noted[DBT_NOTED / 64]; /* bits: what is in neither of the two has none */
     GPtrArray          *frames;
+    DbtCell            *cells; /* DBT_CELLS, the first n_cells of which have been given out */
+    uint32_t            n_cells, n_free_cells, free_cell;
     DbtHead            *hash;    /* DBT_HASH lists */
     DbtUnit           **sources; /* DBT_SOURCES lists: units that can be moved, by their code alone */
     DbtCounters         counters;
@@ -666,6 +679,7 @@ void     dbt_kill(Dbt *dbt, DbtUnit *unit);
 void    *dbt_unit_memory(Dbt *dbt, size_t size);     /* for a unit in the region that the last dbt_allocate() took */
 DbtUnit *dbt_unit_clone(Dbt *dbt, const DbtUnit *u); /* there too; not linked to anything, nor inserted */
 void     dbt_link(Dbt *dbt, DbtExit *exit, DbtUnit *to);
+void     dbt_unlink(Dbt *dbt, DbtExit *exit);        /* nothing if it is not */
 DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code); /* by address in the executable view; NULL: in none */
 void     dbt_empty_region(Dbt *dbt);                 /* nobody runs translated code */
 
@@ -725,6 +739,7 @@ void dbt_verify(Dbt *dbt, const DbtUnit *u); /* aborts when the unit is wrong; n
  * the executor has to run the next instruction, or a region must be emptied first (dbt->full). Raises what fetching
  * raises. Lock not held; parks when it translates. */
 DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry); /* entry: NULL for none */
+DbtUnit *dbt_far_unit(DbtFrame *f); /* the same for a cell: not in the jump cache, but flushed with it */
 
 /* --- run.c --- */
 /* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile. Parked; lock not held. */
@@ -732,57 +747,6 @@ DbtUnit  *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again);
 void      dbt_make_room(DbtFrame *f); /* parked; for dbt->full */
 bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);
 DbtFrame *dbt_current_frame(void); /* this thread's, NULL outside dbt_loop() */
-
-/* --- adapt.c: what is learnt of units while they run --- */
-typedef enum DbtAdvice {
-    ADVICE_NONE,
-    ADVICE_COUNT, /* count how often it runs and how often its micro entry misses */
-    ADVICE_MICRO,
-    ADVICE_TLB,       /* it misses so often that it had better look into the TLB itself */
-    ADVICE_HOT,       /* its unit runs often: a micro entry, until it is found to miss */
-    ADVICE_RUN,       /* it goes through many pages: they may lie side by side */
-    ADVICE_COUNT_RUN, /* as that, and counted */
-} DbtAdvice;
-
-DbtAdvice              dbt_advice(const Dbt *dbt, const uint8_t *insn); /* lock held */
-static inline unsigned dbt_count_slot(const uint8_t *insn)              /* in frame.left and frame.missed */
-{
-    return (unsigned)((uintptr_t)insn * UINT64_C(0x9e3779b97f4a7c15) >> 58) % DBT_COUNTED;
-}
-
-static inline DbtBeside *dbt_beside(DbtFrame *f, const uint8_t *page)
-{
-    return &f->besides[(uintptr_t)page * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (DBT_BESIDES - 1)];
-}
-
-/* Parked, lock not held. `at`: where the site's call comes back to. true: the unit is gone, and made anew next time. */
-void dbt_note_misfit(DbtFrame *f, const uint8_t *at); /* a group's range cannot be checked at once */
-/* A page with code in it is written, and dbt_beside() is not the page's or has counted down to 0: true for that. */
-bool dbt_note_beside(DbtFrame *f, RamBlock *ram, uint64_t offset);
-/* A micro entry has missed DBT_SAMPLES_WANTED times DBT_MISSES times; `side`: always in one run of pages. */
-bool dbt_note_missed(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool side);
-/* A run has missed DBT_RUN_MISSES times; *look: it is worth while to make a window. */
-bool dbt_note_run(DbtFrame *f, const uint8_t *at, const DbtSite *site, bool *look);
-bool dbt_note_counted(DbtFrame *f, const uint8_t *at);
-/* A kick has found the vCPU at the guest's code there: some of it runs often. Parked, lock not held. */
-void dbt_note_sample(DbtFrame *f, const uint8_t *host);
-/* May something be noted about the guest's code there? Lock held. */
-static inline uint64_t dbt_noted_bit(const uint8_t *insn)
-{
-    return (uintptr_t)insn * UINT64_C(0x9e3779b97f4a7c15) >> 48;
-}
-
-static inline bool dbt_is_noted(const Dbt *dbt, const uint8_t *insn)
-{
-    return dbt->noted[dbt_noted_bit(insn) / 64] >> dbt_noted_bit(insn) % 64 & 1;
-}
-
-static inline void dbt_set_noted(Dbt *dbt, const uint8_t *insn)
-{
-    dbt->noted[dbt_noted_bit(insn) / 64] |= UINT64_C(1) << dbt_noted_bit(insn) % 64;
-}
-
-void dbt_note_hot(DbtFrame *f, const uint8_t *at); /* a look-up has been called often: from there */
 
 /* --- quick.c: called by stubs with only some of the guest's registers in X86Cpu --- */
 enum { QUICK_JUMP, QUICK_CALL, QUICK_RETURN, QUICK_INT, QUICK_IRET };
@@ -822,39 +786,6 @@ void dbt_take_code(DbtFrame *f, uint64_t key, uint64_t tag); /* of CS, for code 
 /* The code at the vCPU's rip by the jump cache alone. NULL: look properly. */
 const uint8_t *dbt_find_quickly(DbtFrame *f);
 const uint8_t *dbt_find_tagged(DbtFrame *f, uint64_t tag); /* the same outside 64-bit mode, when cs_tag is right */
-
-/* --- runs.c --- */
-void dbt_runs_flush(DbtFrame *f, bool writes_only);
-void dbt_runs_flush_page(DbtFrame *f, uint64_t page);
-
-/* The longest run around an address, as far as the TLB knows its pages; empty when it does not know that one. */
-DbtRun dbt_run_around(DbtFrame *f, uint64_t linear, bool write);
-void   dbt_run_find(DbtFrame *f, unsigned entry, uint64_t linear, bool write); /* that into an entry */
-
-/* The pages around an address that the TLB knows, wherever they lie: a window could show them. */
-DbtRun dbt_run_possible(DbtFrame *f, uint64_t linear, bool write);
-
-/* --- windows.c: pages that do not lie side by side are mapped that way a second time --- */
-enum { DBT_WINDOW_PAGES = 64, DBT_WINDOWS = 32 };
-
-typedef struct DbtWindow {
-    uint64_t       start; /* linear */
-    unsigned       n;     /* pages; 0: unused */
-    uint8_t       *host;
-    const uint8_t *pages[DBT_WINDOW_PAGES]; /* where they lie, as X86TlbPage.host */
-    RamBlock      *ram;                     /* a reference: all are its */
-} DbtWindow;
-
-struct DbtWindows {
-    uint8_t  *area;
-    unsigned  next;
-    DbtWindow window[DBT_WINDOWS];
-};
-
-/* Makes a window of what is possible around an address, if that is better than the run there. Parked, lock not held;
- * true: others may have run meanwhile. */
-bool dbt_window_make(DbtFrame *f, uint64_t linear, bool write);
-void dbt_windows_free(DbtFrame *f);
 
 /* --- trace.c --- */
 void dbt_watch_from(Dbt *dbt, const Log *log);                      /* lock held */

@@ -3,7 +3,7 @@
 #ifndef QUERN_ACCEL_DBT_EMIT_H
 #define QUERN_ACCEL_DBT_EMIT_H
 
-#include "accel/dbt/dbt.h"
+#include "accel/dbt/adapt.h"
 #include "cpu/x86/encode.h"
 #include "cpu/x86/thunk.h"
 
@@ -19,7 +19,7 @@ typedef struct Vec {
 typedef struct DraftExit {
     uint64_t rip;
     uint32_t site, cold, way;
-    bool     direct;
+    bool     direct, far;
     uint8_t  groups;
     Recipe   entry;
 } DraftExit;
@@ -99,6 +99,7 @@ typedef struct Tr {
     uint64_t        checks;       /* instructions that check an address, a bit each */
     uint64_t        may_run;      /* those that may look into a run */
     bool            counts;       /* one of its look-ups counts runs */
+    bool            cells;        /* there are enough for all exits */
     unsigned        n_tails;
     unsigned        first_look; /* of the instruction at hand */
     unsigned        n_later;

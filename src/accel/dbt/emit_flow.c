@@ -1,7 +1,7 @@
 /* Templates of control flow: branches, calls and returns, the ways out of a unit, and instructions run in C.
  *
- * A direct branch inside the page is one host branch once it is linked. Others look into the jump cache, whose slot is
- * known when translating if the target is. Loops poll: what branches backwards, calls too, looks at whether the jump
+ * A direct branch inside the page is one host branch once it is linked. Those to other pages jump through cells; all
+ * others look into the jump cache. Loops poll: what branches backwards, calls too, looks at whether the jump
  * caches' masks are there: a kick takes them away. */
 
 #include "accel/dbt/emit.h"
@@ -71,23 +71,37 @@ static void put_tag(const Tr *t, Asm *a)
     }
 }
 
-/* To another page: by the jump cache. Flags are in the frame. */
-static void put_far_exit(Tr *t, Asm *a, bool cold, uint64_t rip)
+/* To another page: by a cell, or by the jump cache. Flags are in the frame. */
+static void put_far_exit(Tr *t, uint64_t rip)
 {
+    Asm    *a    = &t->hot;
     int32_t slot = dbt_jump_offset(t->f->mode, rip);
-    put_linear(t, cold, H_RAX, rip);
+    if (t->mode.code == 8 && t->cells) {
+        unsigned   n = t->n_exits;
+        DraftExit *e = new_exit(t, rip);
+        asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = asm_frame(dbt_cell_offset(0)) });
+        e->site = asm_offset(a) - 4;
+        e->far  = true;
+        e->cold = e->way = asm_offset(&t->cold);
+        asm_call(&t->cold, 0);
+        reloc(t, true, RELOC_STUB, STUB_FAR);
+        asm_mov_imm64(&t->cold, H_RCX, 0);
+        reloc(t, true, RELOC_UNIT, (uint64_t)n << 56);
+        return;
+    }
+    put_linear(t, false, H_RAX, rip);
     put_tag(t, a);
     if (!dbt_jump_slot(t->f->mode, rip)) { /* the slot that is never filled */
         asm_jmp(a, 0);
-        reloc(t, cold, RELOC_STUB, STUB_JUMP_MISS + t->f->mode);
+        reloc(t, false, RELOC_STUB, STUB_JUMP_MISS + t->f->mode);
         return;
     }
     asm_rm(a, true, 0x3b, H_RAX, asm_frame(slot));
-    reloc(t, cold, RELOC_JUMP, rip);
+    reloc(t, false, RELOC_JUMP, rip);
     asm_jcc(a, CC_NZ, 0);
-    reloc(t, cold, RELOC_STUB, STUB_JUMP_MISS + t->f->mode);
+    reloc(t, false, RELOC_STUB, STUB_JUMP_MISS + t->f->mode);
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .memory = true, .mem = asm_frame(slot + 8) });
-    reloc(t, cold, RELOC_JUMP_CODE, rip);
+    reloc(t, false, RELOC_JUMP_CODE, rip);
 }
 
 /* JMP (cc: -1) or Jcc to code in this page, once it is linked. With a recipe it leads to a variant that finds the flags
@@ -165,7 +179,7 @@ void emit_exit(Tr *t, uint64_t rip, int cc, uint8_t live)
     if (near) {
         put_near_branch(t, rip, -1, by_recipe);
     } else {
-        put_far_exit(t, a, false, rip);
+        put_far_exit(t, rip);
     }
     put_rcxz_way(t, false);
     if (cc >= 0 && !a->full) {
@@ -193,7 +207,7 @@ void emit_later_exits(Tr *t)
         if (l->near) {
             put_near_branch(t, l->rip, -1, false);
         } else {
-            put_far_exit(t, a, false, l->rip);
+            put_far_exit(t, l->rip);
         }
     }
 }

@@ -3,7 +3,8 @@
  *
  * vCPU thread; part of the hot set. Jump caches are filled with the Dbt's lock held. */
 
-#include "accel/dbt/dbt.h"
+#include "accel/dbt/cells.h"
+#include "accel/dbt/runs.h"
 #include "cpu/x86/cache.h"
 #include "cpu/x86/tlb.h"
 
@@ -30,6 +31,7 @@ void dbt_jumps_flush(DbtFrame *f, unsigned mode)
     for (unsigned i = 0; i < f->jump_n[mode]; i++) {
         make_empty(f, mode, f->jump_list[dbt_first_jump(mode) + i]);
     }
+    dbt_cells_flush(f, mode);
     f->jump_n[mode]     = 0;
     f->jump_local[mode] = false;
     f->jump_based[mode] = false;
@@ -54,6 +56,7 @@ static void jumps_flush_page(DbtFrame *f, unsigned mode, uint64_t page)
     if (!(f->page_filter[mode][bit / 64] >> (bit % 64) & 1)) {
         return;
     }
+    dbt_cells_flush_page(f, mode, page);
     for (unsigned i = 0; i < f->jump_n[mode]; i++) {
         unsigned slot = f->jump_list[dbt_first_jump(mode) + i];
         if (((jump_at(f, mode, slot)->rip & mask) ^ page) >> X86_PAGE_BITS == 0) {
@@ -207,6 +210,14 @@ const uint8_t *dbt_find_tagged(DbtFrame *f, uint64_t tag)
     return j && f->jump_key[mode] == DBT_JUMPS_LEGACY ? code_of(f, j) : NULL;
 }
 
+/* Something of this page's code is remembered. */
+static void note_page(DbtFrame *f, unsigned mode, uint64_t rip, bool global)
+{
+    unsigned bit = filter_bit(rip);
+    f->jump_local[mode] |= !global;
+    f->page_filter[mode][bit / 64] |= UINT64_C(1) << (bit % 64);
+}
+
 /* The unit at the vCPU's rip. */
 static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
 {
@@ -230,10 +241,8 @@ static void jump_fill(DbtFrame *f, unsigned mode, const DbtUnit *u, bool global)
         }
         j = jump_at(f, mode, slot);
     }
-    f->jump_local[mode] |= !global;
     f->jump_based[mode] |= f->cpu->code_size != X86_CODE64 && f->cpu->seg[X86_CS].base != 0;
-    unsigned bit = filter_bit(u->rip);
-    f->page_filter[mode][bit / 64] |= UINT64_C(1) << (bit % 64);
+    note_page(f, mode, u->rip, global);
     j->rip = tag;
     __atomic_store_n(&j->code, u->hot, __ATOMIC_SEQ_CST);
     /* Against dbt_kill(), which marks the unit dead before it looks here. */
@@ -254,7 +263,7 @@ static bool has_variants(Dbt *dbt, const DbtFetch *fetch)
     return n >= MOST;
 }
 
-DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry)
+static DbtUnit *next_unit(DbtFrame *f, unsigned groups, const Recipe *entry, bool far)
 {
     X86Cpu  *cpu   = f->cpu;
     uint64_t rip   = cpu->rip;
@@ -322,7 +331,9 @@ DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry)
                 dbt_sync_flush(f);
             }
         }
-        if (u && groups == GROUPS_WIDE && !entry) {
+        if (u && far) {
+            note_page(f, fetch.mode, rip, global);
+        } else if (u && groups == GROUPS_WIDE && !entry) {
             jump_fill(f, fetch.mode, u, global);
         }
         if (u && f->dbt->no_jumps) {
@@ -331,6 +342,16 @@ DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry)
         }
         return u;
     }
+}
+
+DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry)
+{
+    return next_unit(f, groups, entry, false);
+}
+
+DbtUnit *dbt_far_unit(DbtFrame *f)
+{
+    return next_unit(f, GROUPS_WIDE, NULL, true);
 }
 
 enum { LINES = DBT_MICRO / DBT_LINE, WORD = 8 }; /* lines of a table; bytes of micro_used that are looked at at once */

@@ -37,6 +37,7 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_COUNTED]                          = "counted",
         [STUB_INSN]                             = "insn",
         [STUB_LINK]                             = "link",
+        [STUB_FAR]                              = "far",
         [STUB_LOOKUP]                           = "lookup",
         [STUB_JUMP_MISS... STUB_JUMP_MISS_LAST] = "jump_miss",
         [STUB_RET_MISS... STUB_RET_MISS_LAST]   = "ret_miss",
@@ -334,6 +335,15 @@ static void put_jump(Listing *l, uint32_t offset, bool indexed)
     g_string_append_printf(l->out, ".%s", member);
 }
 
+static void put_cell(Listing *l, uint32_t cell)
+{
+    for (unsigned i = 0; i < l->u->n_exits; i++) {
+        if (l->u->exits[i].cell == cell) {
+            g_string_append_printf(l->out, "cells[exit %u]", i);
+        }
+    }
+}
+
 /* Somewhere in the vCPU's frame. */
 static void put_frame(Listing *l, const ZydisDecodedOperand *op)
 {
@@ -346,6 +356,8 @@ static void put_frame(Listing *l, const ZydisDecodedOperand *op)
         put_run(l, at - (uint32_t)offsetof(DbtFrame, runs));
     } else if (at - offsetof(DbtFrame, jumps) < sizeof(((DbtFrame *)0)->jumps)) {
         put_jump(l, at - (uint32_t)offsetof(DbtFrame, jumps), index);
+    } else if (at - offsetof(DbtFrame, cells) < sizeof(((DbtFrame *)0)->cells)) {
+        put_cell(l, (at - (uint32_t)offsetof(DbtFrame, cells)) / 8);
     } else {
         const FrameName *n = NULL;
         for (unsigned i = 0; i < G_N_ELEMENTS(frame_names); i++) {
@@ -388,6 +400,7 @@ static bool put_meaning(Listing *l, uint64_t value)
     case STUB_SYSCALL:
     case STUB_SYSRET:
     case STUB_INSN: g_string_append_printf(l->out, "unit(insn %u)", (unsigned)(value >> 56)); return true;
+    case STUB_FAR: g_string_append_printf(l->out, "unit(exit %u)", (unsigned)(value >> 56)); return true;
     default: break;
     }
     uint64_t second = (l->u->rip | X86_PAGE_MASK) + 1;

@@ -6,7 +6,7 @@
  *
  * Lock of the Dbt held. */
 
-#include "accel/dbt/dbt.h"
+#include "accel/dbt/cells.h"
 
 void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n, uint64_t by)
 {
@@ -51,7 +51,7 @@ static DbtUnit *find_source(Dbt *dbt, const DbtFetch *f)
 DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f)
 {
     DbtUnit *from = dbt_may_move(f->rip, f->mode) && !f->host2 ? find_source(dbt, f) : NULL;
-    if (!from || (from->rip ^ f->rip) & X86_PAGE_MASK) {
+    if (!from || (from->rip ^ f->rip) & X86_PAGE_MASK || !dbt_cells_left(dbt, from->n_exits)) {
         return NULL;
     }
     uint64_t  by    = f->rip - from->rip;
@@ -68,6 +68,7 @@ DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f)
     memcpy(u->cold + delta, from->cold + delta, u->cold_size);
     for (unsigned i = 0; i < u->n_exits; i++) {
         DbtExit *e    = &u->exits[i];
+        bool     far  = e->cell;
         uint8_t *cold = u->cold + (e->cold - delta - from->cold);
         uint8_t *way  = u->cold + (e->way - delta - from->cold);
         *e            = (DbtExit){ .rip    = e->rip + by,
@@ -79,6 +80,9 @@ DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f)
                                    .entry  = e->entry,
                                    .unit   = u };
         *e->cold      = 0xe8; /* CALL, also where the original has a link */
+        if (far) {
+            dbt_cell_new(dbt, e);
+        }
     }
     dbt_apply_relocs(dbt, u, from->relocs, from->n_relocs, by);
     dbt_verify(dbt, u);

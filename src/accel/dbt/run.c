@@ -8,6 +8,8 @@
 
 #include "accel/dbt/run.h"
 
+#include "accel/dbt/cells.h"
+#include "accel/dbt/runs.h"
 #include "accel/dbt/slow.h"
 #include "cpu/x86/cache.h"
 #include "cpu/x86/cpuid.h"
@@ -173,9 +175,10 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     /* All but the jump caches, most of it, which are filled below. */
     memset(f, 0, offsetof(DbtFrame, jumps));
     memset((uint8_t *)f + offsetof(DbtFrame, misses), 0, sizeof *f - offsetof(DbtFrame, misses));
-    f->cpu  = cpu;
-    f->dbt  = dbt;
-    f->kick = DBT_RUN;
+    f->cpu       = cpu;
+    f->dbt       = dbt;
+    f->cell_next = huge_new0(DBT_CELLS * sizeof *f->cell_next);
+    f->kick      = DBT_RUN;
     for (unsigned mode = 0; mode < DBT_MODES; mode++) {
         DbtJump *jumps = &f->jumps[dbt_first_jump(mode)];
         for (unsigned i = 0; i < dbt_n_jumps(mode); i++) {
@@ -193,6 +196,7 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     memset(f->runs_used, 0xff, sizeof f->runs_used);
     dbt_micro_flush(f, false);
     g_mutex_lock(&dbt->lock);
+    dbt_cells_begin(f);
     dbt_watch_from(dbt, cpu->vcpu.log);
     g_ptr_array_add(dbt->frames, f);
     g_mutex_unlock(&dbt->lock);
@@ -208,6 +212,7 @@ static void frame_done(DbtFrame *f)
     atomic_store_explicit(&f->cpu->vcpu.kick_word, NULL, memory_order_release);
     g_mutex_lock(&f->dbt->lock);
     g_ptr_array_remove(f->dbt->frames, f);
+    huge_free(f->cell_next, DBT_CELLS * sizeof *f->cell_next);
     uint64_t *sum = (uint64_t *)&f->dbt->calls, *add = (uint64_t *)&f->calls;
     for (unsigned i = 0; i < sizeof(DbtCalls) / sizeof *sum; i++) {
         sum[i] += add[i];

@@ -3,7 +3,7 @@
  *
  * vCPU thread; part of the hot set. */
 
-#include "accel/dbt/dbt.h"
+#include "accel/dbt/runs.h"
 #include "cpu/x86/cache.h"
 #include "cpu/x86/tlb.h"
 

@@ -10,6 +10,8 @@
 
 #include "accel/dbt/slow.h"
 
+#include "accel/dbt/cells.h"
+
 #include "cpu/x86/cache.h"
 #include "cpu/x86/ops.h"
 /* Does somebody want the vCPU? */
@@ -221,6 +223,35 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
         dbt_link(dbt, e, to);
     }
     g_mutex_unlock(&dbt->lock);
+    return dbt_go(f, to->hot);
+}
+
+/* By a branch to another page, in 64-bit mode. */
+const uint8_t *dbt_slow_far(DbtFrame *f, uint64_t unused, const uint8_t *at)
+{
+    Dbt     *dbt = f->dbt;
+    uint64_t v   = read64(at + 2);
+    DbtUnit *u   = (DbtUnit *)(uintptr_t)(v << 8 >> 8);
+    DbtExit *e   = &u->exits[v >> 56];
+
+    f->calls.lookup++;
+    (void)dbt_is_dead(u); /* as in dbt_slow_insn() */
+    f->cpu->rip = e->rip;
+    end_shadow(f->cpu);
+    if (is_polled(f)) {
+        return dbt_leave(f);
+    }
+    uint64_t resets = dbt->counters.resets;
+    DbtUnit *to     = dbt_far_unit(f);
+    if (!to) {
+        return dbt_leave(f);
+    }
+    if (resets == dbt->counters.resets && !dbt_cell_refill(f, e, to)) {
+        x86_park(f->cpu);
+        g_mutex_lock(&dbt->lock);
+        dbt_cell_link(f, e, to);
+        g_mutex_unlock(&dbt->lock);
+    }
     return dbt_go(f, to->hot);
 }
 

@@ -4,7 +4,7 @@
 #ifndef QUERN_ACCEL_DBT_SLOW_H
 #define QUERN_ACCEL_DBT_SLOW_H
 
-#include "accel/dbt/dbt.h"
+#include "accel/dbt/adapt.h"
 
 #include "cpu/x86/park.h"
 #include "cpu/x86/tlb.h"
@@ -61,6 +61,7 @@ const uint8_t *dbt_slow_counted(DbtFrame *frame, uint64_t unused, const uint8_t 
 const uint8_t *dbt_slow_hot(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_insn(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_link(DbtFrame *frame, uint64_t unused, const uint8_t *at);
+const uint8_t *dbt_slow_far(DbtFrame *frame, uint64_t unused, const uint8_t *at);
 const uint8_t *dbt_slow_lookup(DbtFrame *frame, uint64_t rip);
 const uint8_t *dbt_slow_ret(DbtFrame *frame, uint64_t rip, const uint8_t *at);
 const uint8_t *dbt_slow_call(DbtFrame *frame, uint64_t rip, const uint8_t *at);

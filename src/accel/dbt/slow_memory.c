@@ -5,6 +5,7 @@
  * the hot set, like all it calls before it parks. A fault leaves by the long jump to dbt_loop(); frame->at says whose
  * access it was. */
 
+#include "accel/dbt/runs.h"
 #include "accel/dbt/slow.h"
 
 #include "cpu/x86/cache.h"

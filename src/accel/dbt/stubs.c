@@ -697,6 +697,7 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
         break;
     case STUB_INSN: put_call_from(a, (const void *)dbt_slow_insn); break;
     case STUB_LINK: put_call_from(a, (const void *)dbt_slow_link); break;
+    case STUB_FAR: put_call_from(a, (const void *)dbt_slow_far); break;
     case STUB_LOOKUP: put_call(a, (const void *)dbt_slow_lookup, 0); break;
     case STUB_JUMP_MISS ... STUB_JUMP_MISS_LAST:
         put_jump_miss(a, stub - STUB_JUMP_MISS, (const void *)dbt_slow_lookup);

@@ -6,6 +6,7 @@
  *
  * Lock of the Dbt held. */
 
+#include "accel/dbt/cells.h"
 #include "accel/dbt/trace.h"
 
 #include "cpu/x86/cache.h"
@@ -311,6 +312,9 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
                                         .groups = d->groups,
                                         .entry  = d->entry,
                                         .unit   = u };
+        if (d->far) {
+            dbt_cell_new(dbt, &u->exits[i]);
+        }
     }
     if (t->f->host2) {
         u->host2              = t->f->host2;
@@ -376,7 +380,8 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
                       .range_start = f->page_offset,
                       .range_end   = f->page_offset,
                       .part_at     = UINT32_MAX,
-                      .no_shorts   = again->no_shorts };
+                      .no_shorts   = again->no_shorts,
+                      .cells       = dbt_cells_left(dbt, G_N_ELEMENTS(s->exits)) };
     uint32_t    insn_host[DBT_MAX_INSNS + 1];
     unsigned    branches = 0;
 

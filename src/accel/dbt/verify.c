@@ -108,6 +108,7 @@ static bool branch(DbtVerifier *v)
     case STUB_RUN_GROUP_WRITE:
     case STUB_COUNTED:
     case STUB_LINK:
+    case STUB_FAR:
     case STUB_RET_MISS ... STUB_RET_MISS_LAST:
     case STUB_CALL_MISS:
         return (call && v->cold) || verify_bad(v, "a branch to a stub that is called from the cold part");
@@ -321,6 +322,19 @@ static bool c_call(DbtVerifier *v, const uint8_t *next, const uint8_t *end, unsi
            verify_bad(v, "a call of C for another instruction");
 }
 
+/* The same of a way to another page: whose exit it is. */
+static bool far_call(DbtVerifier *v, const uint8_t *call, const uint8_t *next, const uint8_t *end)
+{
+    uint64_t found = 0;
+    if (end - next >= 10 && next[0] == 0x48 && next[1] == 0xb9) {
+        memcpy(&found, next + 2, 8);
+    }
+    unsigned n = (unsigned)(found >> 56);
+    return (found << 8 >> 8 == (uintptr_t)v->u && n < v->u->n_exits &&
+            v->u->exits[n].cold - dbt_writable(v->dbt) == call) ||
+           verify_bad(v, "a way to another page that is no exit's");
+}
+
 static bool hot_part(DbtVerifier *v)
 {
     const DbtUnit *u       = v->u;
@@ -425,12 +439,15 @@ static bool cold_part(DbtVerifier *v)
                 (!site_before(u, next, &site) || mode_of_entry(site.micro) != u->mode || site.insn >= u->n)) {
                 return verify_bad(v, "a slow side with a wrong description");
             }
+            if (stub == STUB_FAR && !far_call(v, p, next, end)) {
+                return false;
+            }
             if (stub == STUB_INSN && !c_call(v, next, end, end - next >= 10 ? next[9] : 0)) {
                 return false;
             }
             verify_forget_all(v);
-            reached =
-                stub != STUB_LINK && stub != STUB_CALL_MISS && (stub < STUB_RET_MISS || stub > STUB_RET_MISS_LAST);
+            reached = stub != STUB_LINK && stub != STUB_FAR && stub != STUB_CALL_MISS &&
+                      (stub < STUB_RET_MISS || stub > STUB_RET_MISS_LAST);
         } else if (v->z.mnemonic == ZYDIS_MNEMONIC_JMP || v->z.mnemonic == ZYDIS_MNEMONIC_UD2) {
             reached = false;
         } else if (v->z.mnemonic != ZYDIS_MNEMONIC_NOP && !is_constant(v)) {
@@ -451,7 +468,7 @@ static bool exits_and_places(DbtVerifier *v)
     for (unsigned i = 0; i < u->n_exits; i++) {
         const DbtExit *e    = &u->exits[i];
         const uint8_t *site = e->site - delta, *cold = e->cold - delta;
-        if (cold < u->cold || cold + 5 > u->cold + u->cold_size || (uintptr_t)cold & 7 ||
+        if (cold < u->cold || cold + 5 > u->cold + u->cold_size || (!e->cell && (uintptr_t)cold & 7) ||
             !verify_begins(v->cold_at, (uint64_t)(cold - u->cold))) {
             return verify_bad(v, "an exit whose cold side is in the wrong place");
         }

@@ -255,6 +255,13 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
         }
         return true;
     }
+    for (unsigned i = 0; jump && i < v->u->n_exits; i++) {
+        const DbtExit *e = &v->u->exits[i];
+        if (e->cell && at == (uint64_t)dbt_cell_offset(e->cell) &&
+            v->at + v->z.length - 4 == e->site - dbt_writable(v->dbt)) {
+            return true;
+        }
+    }
     if (jump) {
         return (inside(at, size, table, table_end) && (at - table) % sizeof(DbtJump) == 8) ||
                verify_bad(v, "a jump through what is no jump cache");

@@ -7,7 +7,7 @@
  *
  * vCPU thread, parked. */
 
-#include "accel/dbt/dbt.h"
+#include "accel/dbt/runs.h"
 #include "cpu/x86/tlb.h"
 
 #include <sys/mman.h>
