@@ -297,11 +297,11 @@ static const uint8_t *access_by_c(DbtFrame *f, uint64_t linear, const uint8_t *a
     bool       stored = simple && site->stored && store_operand(f, linear, site);
     DbtAccess *a      = find_access(f, at);
     f->at             = NULL;
-    if (stored) {
-        return go_behind(f, at, a, site);
-    }
     if (a->look) {
         take_flags(f, a->look);
+    }
+    if (stored) {
+        return go_behind(f, at, a, site);
     }
     f->calls.access_run++;
     if (run_access(f, a, site->insn) == DBT_RAN_AWAY) {
