@@ -97,7 +97,7 @@ Dbt *dbt_new(size_t size, Error *err)
         };
     }
     dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtHead));
-    dbt->cells   = huge_new0(DBT_CELLS * sizeof(DbtCell));
+    dbt->cells   = g_new0(DbtCell, DBT_CELLS);
     dbt->n_cells = 1; /* 0 is none */
     dbt->sources = huge_new0(DBT_SOURCES * sizeof(DbtUnit *));
     dbt->pages   = g_hash_table_new_full(NULL, NULL, NULL, g_free);
@@ -153,7 +153,7 @@ void dbt_free(Dbt *dbt)
         g_array_free(dbt->regions[i].pages[1], true);
     }
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtHead));
-    huge_free(dbt->cells, DBT_CELLS * sizeof(DbtCell));
+    g_free(dbt->cells);
     huge_free(dbt->sources, DBT_SOURCES * sizeof(DbtUnit *));
     g_hash_table_destroy(dbt->pages);
     g_hash_table_destroy(dbt->besides);

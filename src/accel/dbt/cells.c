@@ -35,7 +35,7 @@ void dbt_cell_new(Dbt *dbt, DbtExit *e)
     const uint8_t *cold = e->cold - dbt_writable(dbt);
     uint32_t       cell = dbt->free_cell;
     if (cell) {
-        dbt->free_cell = dbt->cells[cell].next_free;
+        dbt->free_cell = (uint32_t)dbt->cells[cell].rip;
         dbt->n_free_cells--;
     } else {
         cell = dbt->n_cells++;
@@ -53,7 +53,7 @@ void dbt_cell_new(Dbt *dbt, DbtExit *e)
 
 void dbt_cell_free(Dbt *dbt, DbtExit *e)
 {
-    dbt->cells[e->cell] = (DbtCell){ .next_free = dbt->free_cell };
+    dbt->cells[e->cell] = (DbtCell){ .rip = dbt->free_cell };
     dbt->free_cell      = e->cell;
     dbt->n_free_cells++;
 }

@@ -5,11 +5,11 @@
 
 #include "accel/dbt/dbt.h"
 
-/* A word of each frame through which a branch jumps (cells.c): what it holds until it is filled, and where it leads. */
+/* A word of each frame through which a branch jumps: what it holds until it is filled, and where it leads; of one that
+ * has been given back, the next such. */
 struct DbtCell {
     const uint8_t *cold;
     uint64_t       rip;
-    uint32_t       next_free;
 };
 
 /* Are there so many to give out? Lock held, as for all that do not say so. */

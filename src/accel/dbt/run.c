@@ -177,7 +177,7 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     memset((uint8_t *)f + offsetof(DbtFrame, misses), 0, sizeof *f - offsetof(DbtFrame, misses));
     f->cpu       = cpu;
     f->dbt       = dbt;
-    f->cell_next = huge_new0(DBT_CELLS * sizeof *f->cell_next);
+    f->cell_next = g_new0(uint32_t, DBT_CELLS);
     f->kick      = DBT_RUN;
     for (unsigned mode = 0; mode < DBT_MODES; mode++) {
         DbtJump *jumps = &f->jumps[dbt_first_jump(mode)];
@@ -212,7 +212,7 @@ static void frame_done(DbtFrame *f)
     atomic_store_explicit(&f->cpu->vcpu.kick_word, NULL, memory_order_release);
     g_mutex_lock(&f->dbt->lock);
     g_ptr_array_remove(f->dbt->frames, f);
-    huge_free(f->cell_next, DBT_CELLS * sizeof *f->cell_next);
+    g_free(f->cell_next);
     uint64_t *sum = (uint64_t *)&f->dbt->calls, *add = (uint64_t *)&f->calls;
     for (unsigned i = 0; i < sizeof(DbtCalls) / sizeof *sum; i++) {
         sum[i] += add[i];
