@@ -43,7 +43,7 @@ static const CounterName names[] = {
     CALL(insn, "c-insn", "instructions that have no template"),
     CALL(insn_ends, "c-insn-ends", "those that did not come back into their unit"),
     CALL(link, "link", "direct branches taken for the first time"),
-    CALL(lookup, "lookup", "jumps to other pages that the jump cache did not know"),
+    CALL(lookup, "lookup", "jumps to other pages that neither cells nor the jump cache knew"),
     CALL(ret, "ret-miss", "indirect jumps and returns that the jump cache did not know"),
     CALL(kick, "kick", "requests found by polling"),
     CALL(fault, "host-fault", "host exceptions in translated code"),

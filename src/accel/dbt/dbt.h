@@ -6,6 +6,7 @@
  *   run.c        the vCPU's loop                  slow*.c     what the slow paths call in C
  *   signals.c    host faults in translated code   verify.c    a second look at each unit
  *   runs.c, windows.c, adapt.c  pages side by side, and what sites learn
+ *   cells.c      branches to other pages
  *   trace.c, list.c, perf.c, counters.c           what people see of it
  *
  * Host registers while translated code runs: RSP points at the vCPU's DbtFrame, RAX and RCX are scratch, the others

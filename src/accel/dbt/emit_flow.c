@@ -21,6 +21,16 @@ static void align_site(Asm *a, unsigned before)
     }
 }
 
+/* A call of a stub that finds behind it whose it is, and which of the unit's instructions or exits. */
+static void put_unit_call(Tr *t, bool in_cold, DbtStub stub, unsigned number)
+{
+    Asm *a = in_cold ? &t->cold : &t->hot;
+    asm_call(a, 0);
+    reloc(t, in_cold, RELOC_STUB, stub);
+    asm_mov_imm64(a, H_RCX, 0);
+    reloc(t, in_cold, RELOC_UNIT, (uint64_t)number << 56);
+}
+
 static DraftExit *new_exit(Tr *t, uint64_t rip)
 {
     if (t->n_exits == G_N_ELEMENTS(t->s->exits)) {
@@ -83,10 +93,7 @@ static void put_far_exit(Tr *t, uint64_t rip)
         e->site = asm_offset(a) - 4;
         e->far  = true;
         e->cold = e->way = asm_offset(&t->cold);
-        asm_call(&t->cold, 0);
-        reloc(t, true, RELOC_STUB, STUB_FAR);
-        asm_mov_imm64(&t->cold, H_RCX, 0);
-        reloc(t, true, RELOC_UNIT, (uint64_t)n << 56);
+        put_unit_call(t, true, STUB_FAR, n);
         return;
     }
     put_linear(t, false, H_RAX, rip);
@@ -430,11 +437,7 @@ void emit_flow(Tr *t, const DbtInsn *in)
 
 void put_c_call(Tr *t, bool in_cold, DbtStub stub)
 {
-    Asm *a = in_cold ? &t->cold : &t->hot;
-    asm_call(a, 0);
-    reloc(t, in_cold, RELOC_STUB, stub);
-    asm_mov_imm64(a, H_RCX, 0);
-    reloc(t, in_cold, RELOC_UNIT, (uint64_t)t->i << 56);
+    put_unit_call(t, in_cold, stub, t->i);
 }
 
 /* The cases of an instruction that its template leaves to C, in the cold part: where that begins. C does not come back
