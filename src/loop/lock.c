@@ -38,10 +38,13 @@ static void owner_set(MachineLock *lock, int depth)
     atomic_store_explicit(&lock->owner, &thread_mark, memory_order_relaxed);
 }
 
-/* Most owners need a few microseconds, and to be woken takes fifty. */
+/* Most owners need a few microseconds, some a system call; to be woken takes fifty and, where another process has got
+ * the CPU meanwhile, five hundred: a guest that calibrates its clock by the PIT gives up then (a third of Linux starts
+ * did).
+ */
 static bool try_for_a_while(MachineLock *lock)
 {
-    enum { TRIES = 100 }; /* of 50 to 150 ns each */
+    enum { TRIES = 1000 }; /* of 50 to 150 ns each */
     for (unsigned i = 0; i < TRIES; i++) {
         if (pthread_mutex_trylock(&lock->mutex) == 0) {
             return true;

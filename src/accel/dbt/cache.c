@@ -349,14 +349,32 @@ static bool links_directly(const DbtExit *e, const DbtUnit *to)
     return e->direct && recipe_same(&e->entry, &to->entry);
 }
 
+/* What many call has thousands of these, and code that is patched loses some at each turn. */
+void dbt_join_incoming(DbtExit *e, DbtUnit *to)
+{
+    e->next_in = to->incoming;
+    e->at_in   = &to->incoming;
+    if (e->next_in) {
+        e->next_in->at_in = &e->next_in;
+    }
+    to->incoming = e;
+}
+
+static void leave_incoming(DbtExit *e)
+{
+    *e->at_in = e->next_in;
+    if (e->next_in) {
+        e->next_in->at_in = e->at_in;
+    }
+}
+
 void dbt_link(Dbt *dbt, DbtExit *e, DbtUnit *to)
 {
     if (e->to || e->unit->dead || to->dead || dbt->no_links) {
         return;
     }
-    e->to        = to;
-    e->next_in   = to->incoming;
-    to->incoming = e;
+    e->to = to;
+    dbt_join_incoming(e, to);
     if (links_directly(e, to)) {
         patch32(dbt, e->site, to->hot);
     } else {
@@ -379,19 +397,10 @@ static void unlink_exit(Dbt *dbt, DbtExit *e)
     e->to = NULL;
 }
 
-static void forget_incoming(DbtExit *e)
-{
-    DbtExit **at = &e->to->incoming;
-    while (*at != e) {
-        at = &(*at)->next_in;
-    }
-    *at = e->next_in;
-}
-
 void dbt_unlink(Dbt *dbt, DbtExit *e)
 {
     if (e->to) {
-        forget_incoming(e);
+        leave_incoming(e);
         unlink_exit(dbt, e);
     }
 }
@@ -430,9 +439,7 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
     }
 
     while (u->incoming) {
-        DbtExit *e  = u->incoming;
-        u->incoming = e->next_in;
-        unlink_exit(dbt, e);
+        dbt_unlink(dbt, u->incoming);
     }
     for (unsigned i = 0; i < u->n_exits; i++) {
         dbt_unlink(dbt, &u->exits[i]);

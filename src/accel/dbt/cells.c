@@ -110,8 +110,7 @@ void dbt_cell_link(DbtFrame *f, DbtExit *e, DbtUnit *to)
     x86_park(f->cpu);
     if (e->to != to) {
         dbt_unlink(dbt, e);
-        e->next_in   = to->incoming;
-        to->incoming = e;
+        dbt_join_incoming(e, to);
         __atomic_store_n(&e->to, to, __ATOMIC_SEQ_CST);
     }
     fill(f, e, to);

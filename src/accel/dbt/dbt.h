@@ -425,17 +425,17 @@ typedef enum DbtGroups { GROUPS_WIDE, GROUPS_NARROW, GROUPS_NONE } DbtGroups;
 
 /* One way out of a unit to a fixed place in its page. */
 typedef struct DbtExit {
-    uint64_t        rip;     /* where it leads */
-    uint8_t        *site;    /* the branch's displacement in the hot part, writable view */
-    uint8_t        *cold;    /* CALL in the cold part */
-    uint8_t        *way;     /* to it, in the cold part: where the site leads without a link */
-    bool            direct;  /* nothing to be done on the way: the site itself is patched */
-    uint8_t         groups;  /* of the unit that it leads to: DbtGroups */
-    uint32_t        cell;    /* through which it jumps to another page, by `site`; 0: it does not */
-    Recipe          entry;   /* to a unit that finds the flags by this */
-    DbtUnit        *to;      /* linked to; of one with a cell: some vCPUs' cells lead there, and to no other */
-    DbtUnit        *unit;    /* of which it is */
-    struct DbtExit *next_in; /* list of to's incoming edges */
+    uint64_t        rip;              /* where it leads */
+    uint8_t        *site;             /* the branch's displacement in the hot part, writable view */
+    uint8_t        *cold;             /* CALL in the cold part */
+    uint8_t        *way;              /* to it, in the cold part: where the site leads without a link */
+    bool            direct;           /* nothing to be done on the way: the site itself is patched */
+    uint8_t         groups;           /* of the unit that it leads to: DbtGroups */
+    uint32_t        cell;             /* through which it jumps to another page, by `site`; 0: it does not */
+    Recipe          entry;            /* to a unit that finds the flags by this */
+    DbtUnit        *to;               /* linked to; of one with a cell: some vCPUs' cells lead there, and to no other */
+    DbtUnit        *unit;             /* of which it is */
+    struct DbtExit *next_in, **at_in; /* list of to's incoming edges, and what points at this one there */
 } DbtExit;
 
 typedef struct DbtRange {
@@ -680,9 +680,10 @@ void     dbt_kill(Dbt *dbt, DbtUnit *unit);
 void    *dbt_unit_memory(Dbt *dbt, size_t size);     /* for a unit in the region that the last dbt_allocate() took */
 DbtUnit *dbt_unit_clone(Dbt *dbt, const DbtUnit *u); /* there too; not linked to anything, nor inserted */
 void     dbt_link(Dbt *dbt, DbtExit *exit, DbtUnit *to);
-void     dbt_unlink(Dbt *dbt, DbtExit *exit);        /* nothing if it is not */
-DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code); /* by address in the executable view; NULL: in none */
-void     dbt_empty_region(Dbt *dbt);                 /* nobody runs translated code */
+void     dbt_join_incoming(DbtExit *exit, DbtUnit *to); /* of one that leads nowhere */
+void     dbt_unlink(Dbt *dbt, DbtExit *exit);           /* nothing if it is not */
+DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code);    /* by address in the executable view; NULL: in none */
+void     dbt_empty_region(Dbt *dbt);                    /* nobody runs translated code */
 
 /* Marked bytes [first, last] of the page at `offset` were written: kills the units that depend on them. Takes the lock;
  * a RamCodeListener's function. */
