@@ -41,16 +41,27 @@ static uint64_t counter(Fixture *f, const char *name)
     return value;
 }
 
-static void run(Fixture *f, uint64_t at, uint64_t rbx, uint64_t times)
+/* With the vCPU as it is but for these. */
+static void go_on(Fixture *f, unsigned n, uint64_t at, uint64_t rbx, uint64_t times)
 {
-    X86Cpu *cpu = f->guest->cpus[0];
-    guest_set_mode(f->guest, 0, GUEST_LONG64, 0);
+    X86Cpu *cpu       = f->guest->cpus[n];
     cpu->rip          = at;
     cpu->gpr[X86_RBX] = rbx;
     cpu->gpr[X86_RCX] = times;
     vcpu_enter(&cpu->vcpu);
     g_assert_cmpint(dbt_run(f->dbt, cpu), ==, X86_EXIT_HALT);
     vcpu_leave(&cpu->vcpu);
+}
+
+static void run_on(Fixture *f, unsigned n, uint64_t at, uint64_t rbx, uint64_t times)
+{
+    guest_set_mode(f->guest, n, GUEST_LONG64, 0);
+    go_on(f, n, at, rbx, times);
+}
+
+static void run(Fixture *f, uint64_t at, uint64_t rbx, uint64_t times)
+{
+    run_on(f, 0, at, rbx, times);
 }
 
 /* A page that held code and is data now loses its units after a few slow stores. Where the code is still used, it
@@ -87,6 +98,30 @@ static void test_over(Fixture *f, gconstpointer unused)
         g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 1000);
     }
     g_assert_cmpuint(counter(f, "pages-beside"), ==, 0);
+}
+
+/* A vCPU has marked a page as code, but the others have not been told yet: who translates of it tells them. */
+static void test_marked(Fixture *f, gconstpointer unused)
+{
+    enum { SEEN = 7, HLT = 0xf4 };
+    Guest   *guest = guest_new(2);
+    Fixture  two   = { .guest = guest, .dbt = f->dbt };
+    X86Cpu  *cpu = guest->cpus[0], *writer = guest->cpus[1];
+    uint64_t seen = SEEN;
+
+    guest_poke(guest, GUEST_CODE, store_code, sizeof store_code);
+    guest_poke(guest, OTHER, other_code, sizeof other_code);
+    guest_poke(guest, GUEST_DATA + PAGE, &seen, sizeof seen);
+    run_on(&two, 1, GUEST_CODE, OTHER + 64, 1); /* may write to the page from now on */
+    ram_block_mark_code(guest->block, OTHER, 1);
+    run_on(&two, 0, OTHER, GUEST_DATA + PAGE, 0);
+    g_assert_cmpuint(cpu->gpr[X86_RDX], ==, SEEN);
+
+    writer->gpr[X86_RAX] = HLT;
+    go_on(&two, 1, GUEST_CODE, OTHER, HLT + 1);
+    run_on(&two, 0, OTHER, GUEST_DATA + PAGE, 0);
+    g_assert_cmpuint(cpu->gpr[X86_RDX], ==, 0);
+    guest_free(guest);
 }
 
 /* A store that goes across two pages each time finds both in one run of pages before long. */
@@ -227,6 +262,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add("/dbt/adapt/beside", Fixture, NULL, setup, test_beside, teardown);
     g_test_add("/dbt/adapt/over", Fixture, NULL, setup, test_over, teardown);
+    g_test_add("/dbt/adapt/marked", Fixture, NULL, setup, test_marked, teardown);
     g_test_add("/dbt/adapt/across", Fixture, NULL, setup, test_across, teardown);
     g_test_add("/dbt/adapt/crosses", Fixture, NULL, setup, test_crosses, teardown);
     g_test_add("/dbt/adapt/retry", Fixture, NULL, setup, test_retry, teardown);

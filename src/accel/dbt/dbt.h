@@ -712,8 +712,9 @@ typedef struct DbtFetch {
     RamBlock      *ram2;
     uint64_t       ram_offset2, linear2;
     Recipe         entry;
-    unsigned       mode;   /* X86TlbMode */
-    unsigned       groups; /* DbtGroups */
+    unsigned       mode;         /* X86TlbMode */
+    unsigned       groups;       /* DbtGroups */
+    const uint8_t *told, *told2; /* pages that this fetch has told all vCPUs of */
 } DbtFetch;
 
 /* Makes a unit and inserts it. Lock held. NULL: no instruction fits (it crosses the page), or the memory is full

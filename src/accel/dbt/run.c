@@ -22,20 +22,37 @@ static _Thread_local DbtFrame *current_frame;
 
 /* --- the next unit --- */
 
-/* Makes writes to the page visible before anything of it is translated. Others may have run meanwhile: true. */
-static bool watch(X86Cpu *cpu, Dbt *dbt, const X86TlbPage *page, unsigned offset)
+/* Where a unit has been made, all vCPUs know the page for code. */
+static bool has_units(Dbt *dbt, const uint8_t *host)
 {
+    g_mutex_lock(&dbt->lock);
+    bool has = dbt_page_of(dbt, host);
+    g_mutex_unlock(&dbt->lock);
+    return has;
+}
+
+static bool is_marked(const X86TlbPage *page)
+{
+    return atomic_load_explicit(&ram_block_page(page->ram, page->ram_offset)->code_mask, memory_order_relaxed);
+}
+
+/* Makes writes to the page visible before anything of it is translated. Others may have run meanwhile: true. A mark
+ * alone does not say that all vCPUs know: who has put it may not have told them yet. */
+static bool watch(X86Cpu *cpu, Dbt *dbt, const X86TlbPage *page, unsigned offset, const uint8_t **told)
+{
+    bool alone = vcpu_group_size(cpu->vcpu.group) == 1;
     if (!page->ram->code_listener) {
         atomic_store_explicit(&page->ram->code_listener, &dbt->listener, memory_order_release);
     }
-    if (atomic_load_explicit(&ram_block_page(page->ram, page->ram_offset)->code_mask, memory_order_relaxed)) {
+    if (is_marked(page) && (alone || *told == page->host || has_units(dbt, page->host))) {
         return false;
     }
     ram_block_mark_code(page->ram, page->ram_offset + offset, 1);
     x86_tlb_forbid_writes(cpu, page->host);
-    if (vcpu_group_size(cpu->vcpu.group) > 1) {
+    if (!alone) {
         vcpu_flush_all(cpu->vcpu.group, &cpu->vcpu);
         x86_take_flush_request(cpu);
+        *told = page->host;
     }
     return true;
 }
@@ -48,10 +65,15 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
 
     X86TlbPage page = *x86_translate(cpu, x86_tlb_mode(cpu), fetch->linear, X86_FETCH);
     *again          = true;
-    if (page.host + fetch->page_offset != fetch->host || watch(cpu, dbt, &page, fetch->page_offset)) {
+    if (page.host + fetch->page_offset != fetch->host || watch(cpu, dbt, &page, fetch->page_offset, &fetch->told)) {
         return NULL;
     }
     g_mutex_lock(&dbt->lock);
+    if (!is_marked(&page)) { /* who wrote there has taken the mark along with the last unit */
+        g_mutex_unlock(&dbt->lock);
+        fetch->told = NULL;
+        return NULL;
+    }
     u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->linear, fetch->groups, &fetch->entry);
     if (!u) {
         u = dbt_relocate(dbt, fetch);
@@ -83,7 +105,7 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
         return NULL;
     }
     *again = true;
-    if (watch(cpu, dbt, &second, 0)) {
+    if (watch(cpu, dbt, &second, 0, &fetch->told2)) {
         return NULL;
     }
     fetch->host2       = second.host;
@@ -91,9 +113,13 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
     fetch->ram_offset2 = second.ram_offset;
     fetch->linear2     = next;
     g_mutex_lock(&dbt->lock);
-    u = dbt_translate(dbt, cpu, fetch);
+    if (is_marked(&page) && is_marked(&second)) {
+        u      = dbt_translate(dbt, cpu, fetch);
+        *again = false;
+    } else {
+        fetch->told = fetch->told2 = NULL;
+    }
     g_mutex_unlock(&dbt->lock);
-    *again = false;
     return u;
 }
 
