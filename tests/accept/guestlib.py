@@ -41,6 +41,11 @@ class OutOfTime(Exception):
     pass
 
 
+def cut(messages, most=3000):
+    """What went wrong is said first, and how it ended last."""
+    return messages if len(messages) <= most else f"{messages[: most - 500]}[...]{messages[-500:]}"
+
+
 class Guest:
     """One boot to power-off. `lines` are the console's."""
 
@@ -97,7 +102,7 @@ class Guest:
         if SANITIZER.search(self.messages):
             raise Failed("the emulator's sanitizer: " + self.messages[-3000:])
         if self.status != 0 or self.value("script-status") != "0":
-            raise Failed(f"exit status {self.status}, script status {self.value('script-status')}; {self.messages[-500:]}; "
+            raise Failed(f"exit status {self.status}, script status {self.value('script-status')}; {cut(self.messages)}; "
                          f"the last lines: {self.tail()}")
 
     def _read(self):

@@ -712,9 +712,8 @@ typedef struct DbtFetch {
     RamBlock      *ram2;
     uint64_t       ram_offset2, linear2;
     Recipe         entry;
-    unsigned       mode;         /* X86TlbMode */
-    unsigned       groups;       /* DbtGroups */
-    const uint8_t *told, *told2; /* pages that this fetch has told all vCPUs of */
+    unsigned       mode;   /* X86TlbMode */
+    unsigned       groups; /* DbtGroups */
 } DbtFetch;
 
 /* Makes a unit and inserts it. Lock held. NULL: no instruction fits (it crosses the page), or the memory is full
@@ -745,8 +744,9 @@ DbtUnit *dbt_next_unit(DbtFrame *f, unsigned groups, const Recipe *entry); /* en
 DbtUnit *dbt_far_unit(DbtFrame *f); /* the same for a cell: not in the jump cache, but flushed with it */
 
 /* --- run.c --- */
-/* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile. Parked; lock not held. */
-DbtUnit  *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again);
+/* Translates what dbt_next_unit() has not found. *again: something has changed meanwhile; told: pages, NULL at first,
+ * that all vCPUs have been told of by then. Parked; lock not held. */
+DbtUnit  *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, const uint8_t *told[2], bool *again);
 void      dbt_make_room(DbtFrame *f); /* parked; for dbt->full */
 bool      dbt_decode_slow(X86Cpu *cpu, const DbtUnit *u, unsigned n, X86Insn *in);
 DbtFrame *dbt_current_frame(void); /* this thread's, NULL outside dbt_loop() */

@@ -265,9 +265,10 @@ static bool has_variants(Dbt *dbt, const DbtFetch *fetch)
 
 static DbtUnit *next_unit(DbtFrame *f, unsigned groups, const Recipe *entry, bool far)
 {
-    X86Cpu  *cpu   = f->cpu;
-    uint64_t rip   = cpu->rip;
-    DbtFetch fetch = { .rip = rip, .linear = rip, .limit = UINT64_MAX, .groups = groups };
+    X86Cpu        *cpu     = f->cpu;
+    uint64_t       rip     = cpu->rip;
+    const uint8_t *told[2] = { NULL, NULL };
+    DbtFetch       fetch   = { .rip = rip, .linear = rip, .limit = UINT64_MAX, .groups = groups };
 
     if (cpu->code_size != X86_CODE64) {
         const X86Segment *cs = &cpu->seg[X86_CS];
@@ -318,7 +319,7 @@ static DbtUnit *next_unit(DbtFrame *f, unsigned groups, const Recipe *entry, boo
         if (!u) {
             bool again;
             x86_park(cpu);
-            u = dbt_make_unit(f, &fetch, &again);
+            u = dbt_make_unit(f, &fetch, told, &again);
             if (!u && entry && !f->dbt->full) { /* one instruction in two pages */
                 fetch.entry = (Recipe){ 0 };
                 entry       = NULL;
@@ -443,5 +444,6 @@ void dbt_sync_flush(DbtFrame *f)
             }
         }
     }
-    *c = (TlbChanges){ 0 };
+    c->any = c->all = c->local = c->writes = c->data = false;
+    c->n_pages = c->n_data = 0;
 }

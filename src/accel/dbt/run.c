@@ -57,7 +57,7 @@ static bool watch(X86Cpu *cpu, Dbt *dbt, const X86TlbPage *page, unsigned offset
     return true;
 }
 
-DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
+DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, const uint8_t *told[2], bool *again)
 {
     X86Cpu  *cpu = f->cpu;
     Dbt     *dbt = f->dbt;
@@ -65,13 +65,13 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
 
     X86TlbPage page = *x86_translate(cpu, x86_tlb_mode(cpu), fetch->linear, X86_FETCH);
     *again          = true;
-    if (page.host + fetch->page_offset != fetch->host || watch(cpu, dbt, &page, fetch->page_offset, &fetch->told)) {
+    if (page.host + fetch->page_offset != fetch->host || watch(cpu, dbt, &page, fetch->page_offset, &told[0])) {
         return NULL;
     }
     g_mutex_lock(&dbt->lock);
     if (!is_marked(&page)) { /* who wrote there has taken the mark along with the last unit */
         g_mutex_unlock(&dbt->lock);
-        fetch->told = NULL;
+        told[0] = NULL;
         return NULL;
     }
     u = dbt_lookup(dbt, fetch->host, fetch->key, fetch->rip, fetch->linear, fetch->groups, &fetch->entry);
@@ -105,7 +105,7 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
         return NULL;
     }
     *again = true;
-    if (watch(cpu, dbt, &second, 0, &fetch->told2)) {
+    if (watch(cpu, dbt, &second, 0, &told[1])) {
         return NULL;
     }
     fetch->host2       = second.host;
@@ -117,7 +117,7 @@ DbtUnit *dbt_make_unit(DbtFrame *f, DbtFetch *fetch, bool *again)
         u      = dbt_translate(dbt, cpu, fetch);
         *again = false;
     } else {
-        fetch->told = fetch->told2 = NULL;
+        told[0] = told[1] = NULL;
     }
     g_mutex_unlock(&dbt->lock);
     return u;

@@ -423,10 +423,11 @@ static Expr value_of(DbtVerifier *v, const ZydisDecodedOperand *o)
     return verify_is_frame(o) ? frame_value(v, o) : tlb_value(v, o);
 }
 
-/* What a guest's register has then. */
+/* What a guest's register has then. Those of strings have the addend too, for as long as they run. */
 static Expr kept(DbtVerifier *v, const Expr *e)
 {
-    return e->n > EXPR_KEPT ? verify_fresh(v) : *e;
+    unsigned most = EXPR_KEPT + (entry_in(e, ROOT_ADDEND, 1) >= 0);
+    return e->n > most ? verify_fresh(v) : *e;
 }
 
 static void set_value(DbtVerifier *v, const ZydisDecodedOperand *o, const Expr *e)
