@@ -409,7 +409,6 @@ static void start_once(const char *folder, const uint8_t *elf, Packer *pack)
 /* Keeps something else for this kernel. */
 static void keep(const char *folder, const uint8_t *elf, size_t len, Packer *pack)
 {
-    g_auto(Error) err      = { 0 };
     KernelCache   *cache   = kernel_cache_new(folder);
     BootFile      *kernel  = make_kernel(elf, ELF_SIZE, pack);
     const uint8_t *payload = kernel->data + SETUP + PAYLOAD_AT;
