@@ -15,8 +15,8 @@ static const int        numbers[3] = { SIGSEGV, SIGFPE, SIGBUS };
 
 static void pass_on(int number, siginfo_t *info, void *context)
 {
-    const struct sigaction *p = NULL;
-    for (unsigned i = 0; i < 3; i++) {
+    const struct sigaction *p = &previous[0];
+    for (unsigned i = 1; i < 3; i++) {
         if (numbers[i] == number) {
             p = &previous[i];
         }

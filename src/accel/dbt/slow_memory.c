@@ -455,6 +455,7 @@ const uint8_t *dbt_slow_look_group(DbtFrame *f, uint64_t linear, const uint8_t *
     }
     dbt_take_site(f, at);
     const DbtLook *look = find_access(f, at)->look;
+    g_assert(look);
     if (!crosses) { /* else it is no fault of the group's that it does not fit */
         f->calls.group_failed++;
         x86_park(f->cpu);

@@ -551,6 +551,18 @@ static void put_tlb(const Dbt *dbt, Asm *a, unsigned size, bool write, bool grou
     }
 }
 
+/* Where builds park around every call: x86_park_slow() or x86_unpark(), the frame `d` bytes above RSP. RAX stays. */
+static void put_parking(Asm *a, int32_t d, const void *function)
+{
+    if (X86_ALWAYS_PARK) {
+        HostMem kept = asm_frame(d + DBT_FRAME(tmp[0]));
+        asm_store(a, kept, H_RAX);
+        asm_load(a, H_RDI, asm_frame(d + DBT_FRAME(cpu)));
+        put_c(a, function);
+        asm_load(a, H_RAX, kept);
+    }
+}
+
 /* --- helpers that need few of the guest's registers ---
  *
  * Those that C does not keep go to X86Cpu and come back; it may change them. RAX and RCX are its arguments. `far`: it
@@ -559,7 +571,7 @@ static void put_quick(Asm *a, const void *function, bool far)
 {
     enum { D = 16 }; /* the return address, and what keeps the stack aligned */
     static const uint8_t changed[] = { X86_RAX, X86_RCX, X86_RDX, X86_RSP, X86_RSI, X86_RDI, X86_R8 };
-    HostMem              result = asm_frame(D + DBT_FRAME(tmp[0])), second = asm_frame(D + DBT_FRAME(tmp[1]));
+    HostMem              second    = asm_frame(D + DBT_FRAME(tmp[1]));
 
     asm_lea(a, true, H_RSP, asm_frame(-8));
     asm_store(a, second, H_RCX);
@@ -567,22 +579,12 @@ static void put_quick(Asm *a, const void *function, bool far)
     for (unsigned i = 0; i < sizeof changed; i++) {
         asm_store(a, asm_at(H_RCX, (int32_t)(offsetof(X86Cpu, gpr) + 8 * changed[i])), dbt_host_register[changed[i]]);
     }
-    if (X86_ALWAYS_PARK) {
-        asm_store(a, result, H_RAX);
-        asm_mov(a, H_RDI, H_RCX);
-        put_c(a, (const void *)x86_park_slow);
-        asm_load(a, H_RAX, result);
-    }
+    put_parking(a, D, (const void *)x86_park_slow);
     asm_mov(a, H_RSI, H_RAX);
     asm_load(a, H_RDX, second);
     asm_lea(a, true, H_RDI, asm_frame(D));
     put_c(a, function);
-    if (X86_ALWAYS_PARK) {
-        asm_store(a, result, H_RAX);
-        asm_load(a, H_RDI, asm_frame(D + DBT_FRAME(cpu)));
-        put_c(a, (const void *)x86_unpark);
-        asm_load(a, H_RAX, result);
-    }
+    put_parking(a, D, (const void *)x86_unpark);
     asm_load(a, H_RCX, asm_frame(D + DBT_FRAME(cpu)));
     for (unsigned i = 0; i < sizeof changed; i++) {
         asm_load(a, dbt_host_register[changed[i]], asm_at(H_RCX, (int32_t)(offsetof(X86Cpu, gpr) + 8 * changed[i])));

@@ -339,7 +339,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
 
 static void emit_all(Tr *t, uint32_t *insn_host)
 {
-    const DbtInsn *in = NULL;
+    const DbtInsn *in = &t->s->insns[0];
 
     t->recipe = t->f->entry;
     t->fl_mem = t->recipe.kind == RECIPE_NONE;

@@ -329,9 +329,9 @@ static bool far_call(DbtVerifier *v, const uint8_t *call, const uint8_t *next, c
     if (end - next >= 10 && next[0] == 0x48 && next[1] == 0xb9) {
         memcpy(&found, next + 2, 8);
     }
-    unsigned n = (unsigned)(found >> 56);
-    return (found << 8 >> 8 == (uintptr_t)v->u && n < v->u->n_exits &&
-            v->u->exits[n].cold - dbt_writable(v->dbt) == call) ||
+    unsigned       n = (unsigned)(found >> 56);
+    const DbtUnit *u = (const DbtUnit *)(uintptr_t)(found << 8 >> 8);
+    return (u && u == v->u && n < u->n_exits && u->exits[n].cold - dbt_writable(v->dbt) == call) ||
            verify_bad(v, "a way to another page that is no exit's");
 }
 
