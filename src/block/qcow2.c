@@ -38,7 +38,7 @@ static const Field qcow2_options[] = {
 
 static bool qcow2_probe(const uint8_t *head, size_t len)
 {
-    uint32_t version = len >= 8 && !memcmp(head, "QFI\xfb", 4) ? load_be32(head + 4) : 0;
+    uint32_t version = len >= 8 && load_be32(head) == QCOW2_MAGIC ? load_be32(head + 4) : 0;
     return version >= 2;
 }
 

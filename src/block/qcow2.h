@@ -17,6 +17,7 @@
 
 #include <pthread.h>
 
+#define QCOW2_MAGIC       0x514649fbu                  /* "QFI\xfb" */
 #define QCOW2_OFFSET_MASK UINT64_C(0x00fffffffffffe00) /* of L1 and L2 entries */
 #define QCOW2_COPIED      (UINT64_C(1) << 63)          /* the cluster's count is exactly 1 */
 #define QCOW2_COMPRESSED  (UINT64_C(1) << 62)

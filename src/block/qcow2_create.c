@@ -19,7 +19,7 @@ int qcow2_create(BlockNode *file, uint64_t size)
         return EFBIG;
     }
     g_autofree uint8_t *image = g_malloc0(clusters << BITS);
-    memcpy(image, "QFI\xfb", 4);
+    store_be32(image, QCOW2_MAGIC);
     store_be32(image + 4, 3);
     store_be32(image + 20, BITS);
     store_be64(image + 24, size);

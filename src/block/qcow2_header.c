@@ -215,7 +215,7 @@ bool qcow2_read_header(Qcow2 *q, Error *err)
     if (error) {
         return error_set_errno(err, error, "cannot read its header");
     }
-    if (memcmp(start, "QFI\xfb", 4) != 0) {
+    if (load_be32(start) != QCOW2_MAGIC) {
         return error_set(err, "is no qcow2 image (format=raw takes any file as it is)");
     }
     q->version      = load_be32(start + AT_VERSION);

@@ -175,7 +175,7 @@ static bool listen_at(struct addrinfo *list, unsigned port, GArray *fds)
         }
         g_array_append_val(fds, fd);
         if (port == 0) {
-            struct sockaddr_storage ss;
+            struct sockaddr_storage ss  = {};
             socklen_t               len = sizeof ss;
             if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0) {
                 port = get_port((struct sockaddr *)&ss);

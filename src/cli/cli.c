@@ -118,6 +118,7 @@ bool cli_add_group(Cli *cli, const char *group, Json *json, Error *err)
 /* -set GROUP.ID.ARG=VALUE changes the entry of that group with that id. */
 static bool apply_set(Cli *cli, const char *text, Error *err)
 {
+    g_assert(text); /* the option has an argument */
     const char      *equals = strchr(text, '=');
     g_autofree char *target = equals ? g_strndup(text, (gsize)(equals - text)) : g_strdup(text);
     g_auto(GStrv) path      = g_strsplit(target, ".", 3);
@@ -220,7 +221,7 @@ Json *cli_merged(const Cli *cli, const char *name)
     Json *merged = NULL;
     for (guint i = 0; i < cli->entries->len; i++) {
         const CliEntry *entry = cli->entries->pdata[i];
-        if (strcmp(entry->option->name, name)) {
+        if (strcmp(entry->option->name, name) != 0) {
             continue;
         }
         if (!merged) {
@@ -244,7 +245,8 @@ char *cli_path(const Cli *cli, const char *path, int flags, Error *err)
         const char *set = json_get_string(entry, "set"), *fd = json_get_string(entry, "fd");
         uint64_t    number;
         g_auto(Error) ignored = { 0 }; /* what is wrong with -add-fd itself is told where it is carried out */
-        if (!set || !fd || strcmp(set, path + strlen(prefix)) || !text_parse_uint(fd, INT32_MAX, &number, &ignored)) {
+        if (!set || !fd || strcmp(set, path + strlen(prefix)) != 0 ||
+            !text_parse_uint(fd, INT32_MAX, &number, &ignored)) {
             continue;
         }
         int mode = fcntl((int)number, F_GETFL);

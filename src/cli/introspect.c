@@ -76,7 +76,7 @@ static const struct {
 static void add_typed_keys(Json *parameters, GHashTable *seen, const char *group)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(typed); i++) {
-        if (strcmp(group, typed[i].group)) {
+        if (strcmp(group, typed[i].group) != 0) {
             continue;
         }
         const Field first[] = { { .name = typed[i].implied, .kind = FIELD_STRING }, {} };

@@ -126,7 +126,7 @@ static bool cmd_object_add(Hmp *h, Error *err)
         if (type) {
             hmp_print(h, "%s options:\n", name);
             fields_print_help(type->properties, h->out);
-        } else if (strcmp(name, "help") && strcmp(name, "?")) {
+        } else if (strcmp(name, "help") != 0 && strcmp(name, "?") != 0) {
             return object_type_unknown(OBJECT_CLASS_USER, "object type", name, err);
         } else {
             list_object_types(h);

@@ -31,7 +31,7 @@ typedef struct Secret {
 static const Secret *find(const Object *container, const char *id, Error *err)
 {
     Object *obj = object_child(container, id);
-    if (!obj || strcmp(obj->type->name, "secret") || !obj->complete) {
+    if (!obj || strcmp(obj->type->name, "secret") != 0 || !obj->complete) {
         error_set(err, obj ? "object '%s' is no secret" : "no secret '%s'", id);
         return NULL;
     }
