@@ -38,11 +38,23 @@ void dbt_apply_relocs(Dbt *dbt, DbtUnit *u, const Reloc *relocs, unsigned n, uin
     }
 }
 
+static bool has_cells(const DbtUnit *u)
+{
+    for (unsigned i = 0; i < u->n_exits; i++) {
+        if (u->exits[i].cell) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* When all cells have been given out, one without. */
 static DbtUnit *find_source(Dbt *dbt, const DbtFetch *f)
 {
-    DbtUnit *u = *dbt_source_slot(dbt, f->host);
-    while (u &&
-           (u->host != f->host || u->key != f->key || u->groups != f->groups || !recipe_same(&u->entry, &f->entry))) {
+    bool     cells = dbt_cells_left(dbt, DBT_MAX_EXITS);
+    DbtUnit *u     = *dbt_source_slot(dbt, f->host);
+    while (u && (u->host != f->host || u->key != f->key || u->groups != f->groups ||
+                 !recipe_same(&u->entry, &f->entry) || (!cells && has_cells(u)))) {
         u = u->source_next;
     }
     return u;
@@ -51,7 +63,7 @@ static DbtUnit *find_source(Dbt *dbt, const DbtFetch *f)
 DbtUnit *dbt_relocate(Dbt *dbt, const DbtFetch *f)
 {
     DbtUnit *from = dbt_may_move(f->rip, f->mode) && !f->host2 ? find_source(dbt, f) : NULL;
-    if (!from || (from->rip ^ f->rip) & X86_PAGE_MASK || !dbt_cells_left(dbt, from->n_exits)) {
+    if (!from || (from->rip ^ f->rip) & X86_PAGE_MASK) {
         return NULL;
     }
     uint64_t  by    = f->rip - from->rip;
