@@ -444,6 +444,7 @@ void dbt_sync_flush(DbtFrame *f)
             }
         }
     }
+    /* Not the lists: they count for nothing now, and compilers would call memset. */
     c->any = c->all = c->local = c->writes = c->data = false;
     c->n_pages = c->n_data = 0;
 }
