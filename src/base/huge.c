@@ -50,13 +50,20 @@ void huge_advise(void *start, size_t size)
     (void)madvise(start, size & ~(size_t)(HUGE_PAGE - 1), MADV_HUGEPAGE); /* a kernel without them: all works */
 }
 
-/* Who needs two blocks will need more. */
-static void prepare_next(HugeArena *arena)
+static void *add_block(HugeArena *arena)
 {
-    if (arena->ahead && arena->n > 1 && arena->n == arena->blocks->len) {
-        void *next = huge_new0(HUGE_PAGE);
-        g_ptr_array_add(arena->blocks, next);
-        ahead_ask_touch(arena->ahead, next, HUGE_PAGE);
+    void *block = huge_new0(HUGE_PAGE);
+    if (!arena->blocks) {
+        arena->blocks = g_ptr_array_new();
+    }
+    g_ptr_array_add(arena->blocks, block);
+    return block;
+}
+
+void huge_arena_prepare(HugeArena *arena)
+{
+    if (arena->ahead && (!arena->blocks || arena->n == arena->blocks->len)) {
+        ahead_ask_touch(arena->ahead, add_block(arena), HUGE_PAGE);
     }
 }
 
@@ -66,15 +73,12 @@ void *huge_arena_new(HugeArena *arena, size_t size)
     size = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
     g_assert(size <= HUGE_PAGE);
     if (!arena->n || HUGE_PAGE - arena->used < size) {
-        if (!arena->blocks) {
-            arena->blocks = g_ptr_array_new();
-        }
-        if (arena->n == arena->blocks->len) {
-            g_ptr_array_add(arena->blocks, huge_new0(HUGE_PAGE));
+        if (!arena->blocks || arena->n == arena->blocks->len) {
+            (void)add_block(arena);
         }
         arena->n++;
         arena->used = 0;
-        prepare_next(arena);
+        huge_arena_prepare(arena);
     }
     uint8_t *object = (uint8_t *)g_ptr_array_index(arena->blocks, arena->n - 1) + arena->used;
     arena->used += size;

@@ -25,10 +25,11 @@ typedef struct HugeArena {
     GPtrArray *blocks; /* of HUGE_PAGE bytes */
     unsigned   n;      /* those in use */
     size_t     used;   /* of the last one */
-    Ahead     *ahead;  /* touches the next one; NULL: nobody does. Has ended before huge_arena_free() */
+    Ahead     *ahead;  /* touches the one behind; NULL: nobody does. Has ended before huge_arena_free() */
 } HugeArena;
 
 void *huge_arena_new(HugeArena *arena, size_t size); /* not cleared; size at most HUGE_PAGE */
+void  huge_arena_prepare(HugeArena *arena);          /* has the next block touched, if there is `ahead` */
 void  huge_arena_reset(HugeArena *arena);            /* all objects end, the memory stays */
 void  huge_arena_free(HugeArena *arena);             /* all objects and the memory; empty again */
 

@@ -429,7 +429,7 @@ static void test_nops(void)
 /* What does not fit is not written, and is not forgotten. */
 static void test_full(void)
 {
-    for (unsigned room = 0; room < 16; room++) {
+    for (unsigned room = 0; room < 10 + ASM_ROOM; room++) {
         memset(buffer, 0xcc, sizeof buffer);
         a = (Asm){ .start = buffer, .p = buffer, .end = buffer + room };
         asm_mov_imm64(&a, H_R12, UINT64_MAX / 3);
@@ -440,7 +440,7 @@ static void test_full(void)
             g_assert_cmphex(buffer[i], ==, 0xcc);
         }
     }
-    a = (Asm){ .start = buffer, .p = buffer, .end = buffer + 17 };
+    a = (Asm){ .start = buffer, .p = buffer, .end = buffer + 10 + ASM_ROOM };
     asm_mov_imm64(&a, H_R12, UINT64_MAX / 3);
     asm_ri(&a, true, 0, H_RBX, 100000);
     g_assert_false(a.full);

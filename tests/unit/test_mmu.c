@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "cpu/x86/mmu.h"
+#include "cpu/x86/tlb.h"
 
 #include <string.h>
 
@@ -202,6 +203,36 @@ static void test_flush(void)
     cpu->rip = GUEST_CODE;
     guest_run_code(g, 0, CODE(0x0f, 0x01, 0x3e, 0x48, 0x8b, 0x07)); /* invlpg [rsi]; mov rax, [rdi] */
     g_assert_cmpuint(cpu->gpr[X86_RAX], ==, 4);
+    guest_free(g);
+}
+
+/* A page that becomes code may not be written past its marks, however the TLB came to allow writes. */
+static void test_forbidden_writes(void)
+{
+    Guest  *g   = guest_new(1);
+    X86Cpu *cpu = g->cpus[0];
+
+    guest_set_mode(g, 0, GUEST_LONG64, 0);
+    X86TlbMode  mode = x86_tlb_mode(cpu);
+    X86TlbPage *page = x86_translate(cpu, mode, GUEST_DATA, X86_WRITE);
+    unsigned    slot = (GUEST_DATA >> X86_PAGE_BITS) % X86_TLB_SIZE;
+    X86TlbPage *next = x86_translate(cpu, mode, GUEST_DATA + 0x1000, X86_WRITE);
+
+    const X86TlbEntry *entries = tlb_table(cpu, cpu->tlb->current, mode)->entries;
+    g_assert_cmphex(entries[slot].write, ==, GUEST_DATA);
+    for (unsigned round = 0; round < 3; round++) {
+        ram_block_mark_code(page->ram, page->ram_offset, 1);
+        x86_tlb_forbid_writes(cpu, page->host);
+        g_assert_cmphex(entries[slot].write, !=, GUEST_DATA);
+        g_assert_cmphex(entries[slot].read, ==, GUEST_DATA);
+        g_assert_cmphex(entries[slot + 1].write, ==, GUEST_DATA + 0x1000);
+        /* A store finds that nobody watches it any more. */
+        ram_block_keep_marks(page->ram, page->ram_offset, 0);
+        g_assert_cmpint(try_access(g, WRITE), ==, -1);
+        g_assert_cmphex(entries[slot].write, ==, GUEST_DATA);
+    }
+    x86_tlb_forbid_writes(cpu, next->host);
+    g_assert_cmphex(entries[slot + 1].write, !=, GUEST_DATA + 0x1000);
     guest_free(g);
 }
 
@@ -494,6 +525,7 @@ int main(int argc, char **argv)
     g_test_add_func("/mmu/rights", test_rights);
     g_test_add_func("/mmu/dirty", test_dirty);
     g_test_add_func("/mmu/flush", test_flush);
+    g_test_add_func("/mmu/forbidden-writes", test_forbidden_writes);
     g_test_add_func("/mmu/pcid", test_pcid);
     g_test_add_func("/mmu/code-mapping", test_code_mapping);
     g_test_add_func("/mmu/32-bit", test_paging32);

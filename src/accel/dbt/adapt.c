@@ -150,11 +150,12 @@ static bool count(DbtFrame *f, const uint8_t *insn, DbtAdvice as, bool side)
 static void make_anew(Dbt *dbt, const DbtUnit *u)
 {
     const uint8_t *start = u->host, *end = start + u->len;
-    DbtUnit       *next;
-    for (DbtUnit *i = dbt_page_of(dbt, start)->units; i; i = next) {
-        next = i->page_next;
+    DbtPage       *page = dbt_pages_find(&dbt->pages, start);
+    for (unsigned k = page->n; k-- > 0;) {
+        DbtUnit *i = page->units[k].unit;
         if (i->host < end && start < i->host + i->len && !i->dead) {
             dbt_kill(dbt, i);
+            k = MIN(k, page->n);
         }
     }
 }
@@ -264,10 +265,11 @@ void dbt_note_sample(DbtFrame *f, const uint8_t *host)
     enum { UNITS = 64 }; /* that are looked at */
     Dbt *dbt = f->dbt;
     g_mutex_lock(&dbt->lock);
-    const DbtPage *page = dbt_page_of(dbt, host);
+    const DbtPage *page = dbt_pages_find(&dbt->pages, host);
     const DbtUnit *anew = NULL;
     unsigned       left = UNITS;
-    for (const DbtUnit *u = page ? page->units : NULL; u && left-- && !anew; u = u->page_next) {
+    for (unsigned k = page ? page->n : 0; k-- > 0 && left-- && !anew;) {
+        const DbtUnit *u = page->units[k].unit;
         for (unsigned i = 0; u->host <= host && host < u->host + u->len && i < u->n; i++) {
             if (u->checks & u->may_run & UINT64_C(1) << i && take_sample(dbt, u->host + u->insn_off[i])) {
                 anew = u;

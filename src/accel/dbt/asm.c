@@ -2,68 +2,67 @@
 
 #include "accel/dbt/asm.h"
 
-static void put_mem(Asm *a, unsigned reg, const HostMem *m)
+/* Which bytes an instruction has is different each time: what may be left out is stored and then written over, since a
+ * branch would be predicted wrongly. There is room for all of it. */
+static uint8_t *put_if(uint8_t *p, unsigned byte, bool is)
 {
-    unsigned r = (reg & 7u) << 3;
-    if (m->base == H_NONE) {
-        asm_8(a, r | 4);
-        asm_8(a, (unsigned)m->scale << 6 | (m->index == H_NONE ? 4u : m->index & 7u) << 3 | 5);
-        asm_32(a, (uint32_t)m->disp);
-        return;
-    }
-    bool     sib = m->index != H_NONE || (m->base & 7) == 4;
-    unsigned mod = m->disp == 0 && (m->base & 7) != 5 ? 0 : m->disp == (int8_t)m->disp ? 1 : 2;
+    *p = (uint8_t)byte;
+    return p + is;
+}
 
-    asm_8(a, mod << 6 | r | (sib ? 4u : m->base & 7u));
-    if (sib) {
-        asm_8(a, (unsigned)m->scale << 6 | (m->index == H_NONE ? 4u : m->index & 7u) << 3 | (m->base & 7u));
+static uint8_t *put_mem(uint8_t *p, unsigned reg, const HostMem *m)
+{
+    unsigned r   = (reg & 7u) << 3;
+    unsigned sib = (unsigned)m->scale << 6 | (m->index == H_NONE ? 4u : m->index & 7u) << 3;
+    if (m->base == H_NONE) {
+        *p++ = (uint8_t)(r | 4);
+        *p++ = (uint8_t)(sib | 5);
+        memcpy(p, &m->disp, 4);
+        return p + 4;
     }
-    if (mod == 1) {
-        asm_8(a, (uint8_t)m->disp);
-    } else if (mod == 2) {
-        asm_32(a, (uint32_t)m->disp);
-    }
+    unsigned base  = m->base & 7u;
+    bool     plain = (m->index == H_NONE) & (base != 4);
+    bool     none  = (m->disp == 0) & (base != 5);
+    unsigned mod   = (m->disp == (int8_t)m->disp ? 1u : 2u) & -(unsigned)!none;
+
+    *p++ = (uint8_t)(mod << 6 | r | (plain ? base : 4u));
+    p    = put_if(p, sib | base, !plain);
+    memcpy(p, &m->disp, 4);
+    return p + mod + (mod & 2u); /* 0, 1 or 4 bytes */
 }
 
 void asm_emit(Asm *a, const Enc *e)
 {
-    unsigned r = e->reg >> 3 & 1;
-    unsigned x = e->memory && e->mem.index != H_NONE ? e->mem.index >> 3 & 1u : 0;
-    unsigned b = e->memory ? (e->mem.base != H_NONE ? e->mem.base >> 3 & 1u : 0) : e->rm >> 3 & 1u;
-
-    if (e->lock) {
-        asm_8(a, 0xf0);
+    if (!asm_room(a, ASM_ROOM)) {
+        return;
     }
+    uint8_t *p = put_if(a->p, 0xf0, e->lock);
+    unsigned r = e->reg >> 3 & 1u;
+    unsigned x = e->memory & (e->mem.index != H_NONE) ? e->mem.index >> 3 & 1u : 0;
+    unsigned b = e->memory ? e->mem.base >> 3 & (unsigned)(e->mem.base != H_NONE) : e->rm >> 3 & 1u;
+
     if (e->vex) {
         unsigned pp = e->prefix == 0x66 ? 1 : e->prefix == 0xf3 ? 2 : e->prefix == 0xf2 ? 3 : 0;
-        asm_8(a, 0xc4);
-        asm_8(a, !r << 7 | !x << 6 | !b << 5 | e->map);
-        asm_8(a, (unsigned)e->w << 7 | (~e->vvvv & 15u) << 3 | (unsigned)e->l << 2 | pp);
+        *p++        = 0xc4;
+        *p++        = (uint8_t)(!r << 7 | !x << 6 | !b << 5 | e->map);
+        *p++        = (uint8_t)((unsigned)e->w << 7 | (~e->vvvv & 15u) << 3 | (unsigned)e->l << 2 | pp);
     } else {
-        if (e->prefix) {
-            asm_8(a, e->prefix);
-        }
         unsigned rex  = (unsigned)e->w << 3 | r << 2 | x << 1 | b;
-        bool     need = !e->no_rex && ((e->byte_reg && e->reg >= 4) || (e->byte_rm && !e->memory && e->rm >= 4));
-        if (rex || need) {
-            asm_8(a, 0x40 | rex);
-        }
-        if (e->map) {
-            asm_8(a, 0x0f);
-        }
-        if (e->map >= 2) {
-            asm_8(a, e->map == 2 ? 0x38 : 0x3a);
-        }
+        bool     low  = (e->byte_reg & (e->reg >= 4)) | (e->byte_rm & (e->rm >= 4) & (bool)!e->memory);
+        bool     need = low & (bool)!e->no_rex;
+        p             = put_if(p, e->prefix, e->prefix);
+        p             = put_if(p, 0x40 | rex, rex | need);
+        p             = put_if(p, 0x0f, e->map);
+        p             = put_if(p, e->map == 2 ? 0x38 : 0x3a, e->map >= 2);
     }
-    asm_8(a, e->op);
+    *p++ = e->op;
     if (e->memory) {
-        put_mem(a, e->reg, &e->mem);
+        p = put_mem(p, e->reg, &e->mem);
     } else {
-        asm_8(a, 0xc0u | (e->reg & 7u) << 3 | (e->rm & 7u));
+        *p++ = (uint8_t)(0xc0u | (e->reg & 7u) << 3 | (e->rm & 7u));
     }
-    for (unsigned i = 0; i < e->imm_size; i++) {
-        asm_8(a, (uint8_t)((uint64_t)e->imm >> (8 * i)));
-    }
+    memcpy(p, &e->imm, sizeof e->imm);
+    a->p = p + e->imm_size;
 }
 
 void asm_rr(Asm *a, bool w, uint8_t op, unsigned reg, unsigned rm)

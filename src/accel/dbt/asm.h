@@ -102,6 +102,8 @@ static inline void asm_64(Asm *a, uint64_t v)
     }
 }
 
+enum { ASM_ROOM = 32 }; /* bytes that asm_emit() wants, whatever the instruction takes */
+
 void asm_emit(Asm *a, const Enc *e);
 
 /* Often used ones. `w` true: 64 bits, else 32. */

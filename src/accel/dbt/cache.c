@@ -90,17 +90,18 @@ Dbt *dbt_new(size_t size, Error *err)
         dbt->regions[i] = (DbtRegion){
             .start  = dbt->rx + i * part + stubs,
             .size   = part - stubs,
-            .units  = g_ptr_array_new(),
-            .starts = g_array_new(false, false, sizeof(DbtStart)),
+            .starts = g_ptr_array_new(),
             .pages  = { g_array_new(false, false, sizeof(uint32_t)), g_array_new(false, false, sizeof(uint32_t)) },
             .memory = { .ahead = dbt->ahead },
         };
     }
-    dbt->hash    = huge_new0(DBT_HASH * sizeof(DbtHead));
-    dbt->cells   = g_new0(DbtCell, DBT_CELLS);
+    dbt->hash = huge_new0(DBT_HASH * sizeof(DbtHead));
+    huge_arena_prepare(&dbt->regions[0].memory);
+    dbt_pages_init(&dbt->pages, dbt->ahead);
+    dbt->cells = huge_new0(DBT_CELLS * sizeof(DbtCell));
+    ahead_ask_touch(dbt->ahead, dbt->cells, DBT_CELLS * sizeof(DbtCell));
     dbt->n_cells = 1; /* 0 is none */
     dbt->sources = huge_new0(DBT_SOURCES * sizeof(DbtUnit *));
-    dbt->pages   = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     dbt->besides = g_hash_table_new(NULL, NULL);
     dbt->misfits = g_hash_table_new(NULL, NULL);
     dbt->advice  = g_hash_table_new(NULL, NULL);
@@ -134,8 +135,7 @@ DbtUnit *dbt_unit_clone(Dbt *dbt, const DbtUnit *from)
     u->relocs    = NULL;
     u->n_relocs  = 0;
     u->incoming  = NULL;
-    u->hash_next = u->page_next = u->page_prev = NULL;
-    u->second = u->stands_for = NULL;
+    u->hash_next = u->second = u->stands_for = NULL;
     return u;
 }
 
@@ -147,15 +147,14 @@ void dbt_free(Dbt *dbt)
     ahead_free(dbt->ahead);
     for (unsigned i = 0; i < DBT_REGIONS; i++) {
         huge_arena_free(&dbt->regions[i].memory);
-        g_ptr_array_free(dbt->regions[i].units, true);
-        g_array_free(dbt->regions[i].starts, true);
+        g_ptr_array_free(dbt->regions[i].starts, true);
         g_array_free(dbt->regions[i].pages[0], true);
         g_array_free(dbt->regions[i].pages[1], true);
     }
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtHead));
-    g_free(dbt->cells);
+    huge_free(dbt->cells, DBT_CELLS * sizeof(DbtCell));
     huge_free(dbt->sources, DBT_SOURCES * sizeof(DbtUnit *));
-    g_hash_table_destroy(dbt->pages);
+    dbt_pages_free(&dbt->pages);
     g_hash_table_destroy(dbt->besides);
     g_hash_table_destroy(dbt->misfits);
     g_hash_table_destroy(dbt->advice);
@@ -198,13 +197,38 @@ bool dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t *
     return true;
 }
 
+static DbtStart *start_at(const DbtRegion *r, unsigned n)
+{
+    return (DbtStart *)g_ptr_array_index(r->starts, n / DBT_STARTS) + n % DBT_STARTS;
+}
+
+void dbt_expect_unit(Dbt *dbt)
+{
+    enum { HOT = 4, COLD = 2, UNIT = 12 };
+    const DbtRegion *r   = &dbt->regions[dbt->region];
+    const uint8_t   *hot = r->start + r->hot_used + dbt_writable(dbt),
+                  *cold  = r->start + r->size - r->cold_used + dbt_writable(dbt);
+    for (unsigned i = 0; i < HOT; i++) {
+        __builtin_prefetch(hot + 64 * i, 1);
+    }
+    for (unsigned i = 1; i <= COLD; i++) {
+        __builtin_prefetch(cold - 64 * i, 1);
+    }
+    if (r->memory.n) {
+        const uint8_t *p = (const uint8_t *)g_ptr_array_index(r->memory.blocks, r->memory.n - 1) + r->memory.used;
+        for (unsigned i = 0; i < UNIT; i++) {
+            __builtin_prefetch(p + 64 * i, 1);
+        }
+    }
+}
+
 /* How many units began in the pages of code before each one, for hot and for cold parts: so that few have to be
  * searched. */
 static void note_start(DbtRegion *r, const DbtStart *start)
 {
     for (unsigned side = 0; side < 2; side++) {
         GArray  *pages = r->pages[side];
-        uint32_t page = (side ? (uint32_t)r->size - start->cold : start->hot) >> X86_PAGE_BITS, n = r->units->len;
+        uint32_t page = (side ? (uint32_t)r->size - start->cold : start->hot) >> X86_PAGE_BITS, n = r->n_units;
         while (pages->len <= page) {
             g_array_append_val(pages, n);
         }
@@ -234,20 +258,20 @@ DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code)
         /* Hot parts rise with the index, cold parts fall: which is the last that is not above the address, or the
          * first? */
         uint32_t offset = (uint32_t)(code - r->start);
-        unsigned low = 0, high = r->units->len;
+        unsigned low = 0, high = r->n_units;
         bool     cold = offset >= r->hot_used;
         narrow(r, cold, offset, &low, &high);
         while (low < high) {
             unsigned        middle = (low + high) / 2;
-            const DbtStart *start  = &g_array_index(r->starts, DbtStart, middle);
+            const DbtStart *start  = start_at(r, middle);
             if (cold ? start->cold <= offset : start->hot > offset) {
                 high = middle;
             } else {
                 low = middle + 1;
             }
         }
-        if (cold ? low < r->units->len : low > 0) {
-            DbtUnit *u     = g_ptr_array_index(r->units, cold ? low : low - 1);
+        if (cold ? low < r->n_units : low > 0) {
+            DbtUnit *u     = start_at(r, cold ? low : low - 1)->unit;
             uint8_t *start = cold ? u->cold : u->hot;
             if (code - start < (cold ? u->cold_size : u->hot_size)) {
                 return u;
@@ -260,46 +284,6 @@ DbtUnit *dbt_unit_at(Dbt *dbt, const uint8_t *code)
 
 /* --- finding --- */
 
-static gpointer page_key(const DbtUnit *u)
-{
-    return (gpointer)((uintptr_t)u->host & ~(uintptr_t)X86_PAGE_MASK);
-}
-
-DbtPage *dbt_page_of(Dbt *dbt, const uint8_t *host)
-{
-    return g_hash_table_lookup(dbt->pages, (gpointer)((uintptr_t)host & ~(uintptr_t)X86_PAGE_MASK));
-}
-
-static void page_insert(Dbt *dbt, DbtUnit *u)
-{
-    DbtPage *page  = dbt_page_of(dbt, u->host);
-    unsigned start = (unsigned)((uintptr_t)u->host & X86_PAGE_MASK);
-    if (!page) {
-        page = g_new0(DbtPage, 1);
-        g_hash_table_insert(dbt->pages, page_key(u), page);
-    }
-    u->page_next = page->units;
-    if (page->units) {
-        page->units->page_prev = u;
-    }
-    page->units = u;
-    page->starts[start / 64] |= UINT64_C(1) << start % 64;
-}
-
-static void page_remove(Dbt *dbt, DbtUnit *u)
-{
-    if (u->page_next) {
-        u->page_next->page_prev = u->page_prev;
-    }
-    if (u->page_prev) {
-        u->page_prev->page_next = u->page_next;
-    } else if (u->page_next) {
-        dbt_page_of(dbt, u->host)->units = u->page_next;
-    } else {
-        g_hash_table_remove(dbt->pages, page_key(u));
-    }
-}
-
 void dbt_insert(Dbt *dbt, DbtUnit *u)
 {
     __atomic_store_n(&u->dead, false, __ATOMIC_RELEASE);
@@ -311,15 +295,18 @@ void dbt_insert(Dbt *dbt, DbtUnit *u)
         u->source_next = *slot;
         *slot          = u;
     }
-    page_insert(dbt, u);
+    dbt_pages_add(&dbt->pages, u);
     if (u->second) {
-        page_insert(dbt, u->second);
+        dbt_pages_add(&dbt->pages, u->second);
     }
-    DbtRegion *r     = &dbt->regions[dbt->region];
-    DbtStart   start = { .hot = (uint32_t)(u->hot - r->start), .cold = (uint32_t)(u->cold - r->start) };
-    note_start(r, &start);
-    g_ptr_array_add(r->units, u);
-    g_array_append_val(r->starts, start);
+    DbtRegion *r = &dbt->regions[dbt->region];
+    if (r->n_units % DBT_STARTS == 0) {
+        g_ptr_array_add(r->starts, huge_arena_new(&r->memory, DBT_STARTS * sizeof(DbtStart)));
+    }
+    DbtStart *start = start_at(r, r->n_units);
+    *start          = (DbtStart){ (uint32_t)(u->hot - r->start), (uint32_t)(u->cold - r->start), u };
+    note_start(r, start);
+    r->n_units++;
 }
 
 /* --- links --- */
@@ -433,9 +420,9 @@ void dbt_kill(Dbt *dbt, DbtUnit *u)
         }
         *slot = u->source_next;
     }
-    page_remove(dbt, u);
+    dbt_pages_remove(&dbt->pages, u);
     if (u->second) {
-        page_remove(dbt, u->second);
+        dbt_pages_remove(&dbt->pages, u->second);
     }
 
     while (u->incoming) {
@@ -465,8 +452,8 @@ void dbt_empty_region(Dbt *dbt)
             dbt_cells_flush(g_ptr_array_index(dbt->frames, i), mode);
         }
     }
-    for (unsigned i = 0; i < r->units->len; i++) {
-        DbtUnit *u = g_ptr_array_index(r->units, i);
+    for (unsigned i = 0; i < r->n_units; i++) {
+        DbtUnit *u = start_at(r, i)->unit;
         dbt_kill(dbt, u);
         for (unsigned k = 0; k < u->n_exits; k++) {
             if (u->exits[k].cell) {
@@ -475,8 +462,8 @@ void dbt_empty_region(Dbt *dbt)
         }
     }
     huge_arena_reset(&r->memory);
-    g_ptr_array_set_size(r->units, 0);
-    g_array_set_size(r->starts, 0);
+    g_ptr_array_set_size(r->starts, 0);
+    r->n_units = 0;
     g_array_set_size(r->pages[0], 0);
     g_array_set_size(r->pages[1], 0);
     r->hot_used = r->cold_used = 0;
@@ -492,21 +479,16 @@ void dbt_ram_written(void *opaque, RamBlock *ram, uint64_t offset, uint64_t firs
     uint64_t keep = 0;
 
     g_mutex_lock(&dbt->lock);
-    DbtPage *page = dbt_page_of(dbt, ram->host + offset);
-    DbtUnit *u    = page ? page->units : NULL;
-    while (u) {
-        DbtUnit *next = u->page_next;
-        if (u->range_start <= high && low < u->range_start + u->range_len) {
-            DbtUnit *whole = u->stands_for ? u->stands_for : u;
-            if (next && (next == whole || next == whole->second)) {
-                next = next->page_next; /* both parts in one page */
-            }
-            dbt_kill(dbt, whole);
+    DbtPage *page = dbt_pages_find(&dbt->pages, ram->host + offset);
+    for (unsigned i = page ? page->n : 0; i-- > 0;) {
+        const DbtPageUnit *u = &page->units[i];
+        if (u->start <= high && low < u->start + u->len) {
+            dbt_kill(dbt, u->unit->stands_for ? u->unit->stands_for : u->unit);
+            i = MIN(i, page->n); /* both its parts may have been in this page */
         } else {
-            unsigned a = u->range_start / 64u, b = (u->range_start + u->range_len - 1u) / 64u;
+            unsigned a = u->start / 64u, b = (u->start + u->len - 1u) / 64u;
             keep |= (b - a == 63 ? ~UINT64_C(0) : ((UINT64_C(1) << (b - a + 1)) - 1)) << a;
         }
-        u = next;
     }
     /* Chunks that no unit needs any more lose their marks here, where none can be made meanwhile. */
     ram_block_keep_marks(ram, offset, keep);

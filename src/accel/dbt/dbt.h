@@ -21,6 +21,7 @@
 
 #include "accel/dbt/asm.h"
 #include "accel/dbt/decode.h"
+#include "accel/dbt/pages.h"
 #include "accel/dbt/run.h"
 #include "base/huge.h"
 #include "cpu/x86/insn.h"
@@ -194,27 +195,27 @@ typedef struct DbtFrame {
     DbtDescriptor descriptors[DBT_DESCRIPTORS]; /* only stubs look at them */
 
     /* Not known to emitted code. */
-    uint8_t   micro_used[DBT_MODES * 2 * DBT_MICRO / DBT_LINE] __attribute__((aligned(8))); /* lines that were filled */
-    uint32_t  runs_used[DBT_MODES * 2];                                                     /* a bit each */
-    uint64_t  jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
-    uint32_t  jump_list[DBT_JUMPS]; /* slots filled since the last flush, by mode like `jumps` */
-    unsigned  jump_n[DBT_MODES];
-    unsigned  jump_turn;                             /* which of a pair makes room */
-    uint64_t  page_filter[DBT_MODES][16];            /* pages with entries in the jump cache */
-    uint32_t  cell_lists[DBT_MODES][DBT_CELL_LISTS]; /* of cells that are filled */
-    uint32_t *cell_next;                             /* DBT_CELLS */
-    bool      jump_local[DBT_MODES];                 /* not all of them are global */
-    bool      jump_based[DBT_MODES];                 /* some are of code whose base is not 0 */
-    DbtCode   codes[DBT_CODES];
-    unsigned  n_codes, last_code;
-    DbtCode   code; /* that cs_tag is for */
-    uint16_t  code_selector;
-    uint64_t  code_tag;
-    uint32_t  segment_changes; /* X86Cpu's that code knows */
-    bool      descriptors_used;
-    uint8_t   descriptors_cpl, descriptors_mode; /* what they count for */
-    uint64_t  descriptors_gdt, descriptors_ldt;
-    uint32_t  descriptors_gdt_limit, descriptors_ldt_limit;
+    uint8_t  micro_used[DBT_MODES * 2 * DBT_MICRO / DBT_LINE] __attribute__((aligned(8))); /* lines that were filled */
+    uint32_t runs_used[DBT_MODES * 2];                                                     /* a bit each */
+    uint64_t jump_key[DBT_MODES];  /* of the units that the jump cache leads to */
+    uint32_t jump_list[DBT_JUMPS]; /* slots filled since the last flush, by mode like `jumps` */
+    unsigned jump_n[DBT_MODES];
+    unsigned jump_turn;                             /* which of a pair makes room */
+    uint64_t page_filter[DBT_MODES][16];            /* pages with entries in the jump cache */
+    uint32_t cell_lists[DBT_MODES][DBT_CELL_LISTS]; /* of cells that are filled */
+    uint32_t cell_next[DBT_CELLS];
+    bool     jump_local[DBT_MODES]; /* not all of them are global */
+    bool     jump_based[DBT_MODES]; /* some are of code whose base is not 0 */
+    DbtCode  codes[DBT_CODES];
+    unsigned n_codes, last_code;
+    DbtCode  code; /* that cs_tag is for */
+    uint16_t code_selector;
+    uint64_t code_tag;
+    uint32_t segment_changes; /* X86Cpu's that code knows */
+    bool     descriptors_used;
+    uint8_t  descriptors_cpl, descriptors_mode; /* what they count for */
+    uint64_t descriptors_gdt, descriptors_ldt;
+    uint32_t descriptors_gdt_limit, descriptors_ldt_limit;
     const uint8_t *at;   /* whose slow access may fault now */
     X86Insn        insn; /* that runs in C */
     DbtSample      samples[DBT_MICROS];
@@ -482,7 +483,8 @@ struct DbtUnit {
     uint64_t       rip;  /* of the first instruction */
     uint64_t       key;  /* mode */
     const uint8_t *host; /* guest memory of the first byte */
-    DbtUnit       *hash_next, *page_next;
+    DbtUnit       *hash_next;
+    uint8_t       *hot; /* executable view */
     uint16_t       n, len;
     bool           dead;
     uint8_t        groups; /* DbtGroups */
@@ -492,8 +494,9 @@ struct DbtUnit {
 
     RamBlock *ram;
     uint64_t  ram_offset;
-    uint8_t  *hot, *cold; /* executable view */
+    uint8_t  *cold; /* executable view */
     uint32_t  hot_size, cold_size;
+    uint32_t  page_at; /* where it is in its page's list */
     uint16_t  misfits; /* how often a group's check failed for what its page allows */
     uint8_t   n_c;
     uint16_t  n_places, n_looks;
@@ -509,7 +512,6 @@ struct DbtUnit {
     DbtPlace *places;
     DbtLook  *looks;
     DbtExit  *incoming;
-    DbtUnit  *page_prev;
     DbtUnit  *source_next; /* of those */
     /* One instruction in two pages: the second, CS's base, without which its address is not known, and what stands for
      * the unit in that page's list. */
@@ -530,12 +532,6 @@ static inline unsigned dbt_insn_at(const DbtUnit *u, uint32_t offset)
     }
     return n;
 }
-
-/* The units of a guest page. */
-typedef struct DbtPage {
-    DbtUnit *units;                      /* list by page_next */
-    uint64_t starts[X86_PAGE_SIZE / 64]; /* bits: units have begun there */
-} DbtPage;
 
 /* A list of units by hash_next: the first in the low 48 bits, above it a bit for each that dbt_head_bit() says has been
  * in it, so that most who look in vain need not walk through it. */
@@ -561,16 +557,19 @@ enum { DBT_HASH = 1 << 19, DBT_SOURCES = 1 << 17, DBT_STUB_SPACE = 64 << 10, DBT
 /* Code memory is used in regions, one after the other; the oldest is emptied when a new one is needed. */
 enum { DBT_REGIONS = 8 };
 
-/* Where a unit's parts begin in its region: what is searched lies close together. */
+/* Where a unit's parts begin in its region: what is searched lies close together. In pieces, which nobody has to move
+ * when more are needed. */
+enum { DBT_STARTS = 1024 };
 typedef struct DbtStart {
     uint32_t hot, cold;
+    DbtUnit *unit;
 } DbtStart;
 
 typedef struct DbtRegion {
     uint8_t   *start;                     /* executable view */
     size_t     size, hot_used, cold_used; /* hot from the start, cold from the end */
-    GPtrArray *units;                     /* in the order of their addresses */
-    GArray    *starts;                    /* of DbtStart, the same order */
+    GPtrArray *starts;                    /* of DBT_STARTS DbtStart each, in the order of their addresses */
+    unsigned   n_units;
     GArray *pages[2]; /* hot, cold: index of the first unit that begins in each page of 4 KiB or later (cold: from the
                          end) */
     HugeArena memory; /* the units and what they have */
@@ -588,7 +587,7 @@ struct Dbt {
     unsigned            region; /* in use */
     const uint8_t      *stubs[N_STUBS];
     size_t              stub_size;
-    GHashTable         *pages;   /* guest page (host address) -> DbtPage */
+    DbtPages            pages;
     GHashTable         *besides; /* pages that were written beside code -> how often that was looked at */
     GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
@@ -674,8 +673,8 @@ static inline bool dbt_is_dead(const DbtUnit *u)
 
 /* The rest with the lock held. */
 bool     dbt_allocate(Dbt *dbt, size_t hot, size_t cold, uint8_t **hot_at, uint8_t **cold_at); /* false: full */
+void     dbt_expect_unit(Dbt *dbt); /* a unit is on its way: its memory comes into the cache meanwhile */
 void     dbt_insert(Dbt *dbt, DbtUnit *unit);
-DbtPage *dbt_page_of(Dbt *dbt, const uint8_t *host); /* NULL: it has no units */
 void     dbt_kill(Dbt *dbt, DbtUnit *unit);
 void    *dbt_unit_memory(Dbt *dbt, size_t size);     /* for a unit in the region that the last dbt_allocate() took */
 DbtUnit *dbt_unit_clone(Dbt *dbt, const DbtUnit *u); /* there too; not linked to anything, nor inserted */

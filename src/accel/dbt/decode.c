@@ -435,6 +435,14 @@ static bool may_lock(const DbtInsn *in)
            in->op == 0x87 || (in->op >= 0xf6 && in->op <= 0xf7) || in->op >= 0xfe;
 }
 
+/* Prefixes, REX too, which outside 64-bit mode is none. */
+enum { P_NONE, P_SEG, P_FS, P_GS, P_O16, P_A, P_LOCK, P_REPNE, P_REP, P_REX };
+
+static const uint8_t prefixes[256] = {
+    [0x26] = P_SEG, [0x2e] = P_SEG, [0x36] = P_SEG, [0x3e] = P_SEG,  [0x40 ... 0x4f] = P_REX, [0x64] = P_FS,
+    [0x65] = P_GS,  [0x66] = P_O16, [0x67] = P_A,   [0xf0] = P_LOCK, [0xf2] = P_REPNE,        [0xf3] = P_REP,
+};
+
 bool dbt_decode(const DbtMode *mode, const uint8_t *bytes, unsigned avail, DbtInsn *in)
 {
     DbtCursor c = { .mode = mode, .p = bytes, .in = in };
@@ -452,41 +460,33 @@ bool dbt_decode(const DbtMode *mode, const uint8_t *bytes, unsigned avail, DbtIn
         if ((unsigned)(c.p - bytes) > 10) {
             return dec_other(&c);
         }
-        op         = *c.p;
-        bool again = true;
-        switch (op) {
-        case 0x26:
-        case 0x2e:
-        case 0x36:
-        case 0x3e:
+        op              = *c.p;
+        unsigned prefix = prefixes[op];
+        if (prefix == P_NONE || prefix == P_REX) {
+            break;
+        }
+        switch (prefix) {
+        case P_SEG:
             if (mode->code != 8) {
                 in->seg = op >> 3 & 3; /* ES, CS, SS, DS */
             }
             break;
-        case 0x64: in->seg = 4; break;
-        case 0x65: in->seg = 5; break;
-        case 0x66: c.o16 = true; break;
-        case 0x67: c.a_other = true; break;
-        case 0xf0: in->lock = true; break;
-        case 0xf2: c.repne = true; break;
-        case 0xf3: c.rep = true; break;
-        default: again = false; break;
+        case P_FS: in->seg = 4; break;
+        case P_GS: in->seg = 5; break;
+        case P_O16: c.o16 = true; break;
+        case P_A: c.a_other = true; break;
+        case P_LOCK: in->lock = true; break;
+        case P_REPNE: c.repne = true; break;
+        default: c.rep = true; break;
         }
-        if (!again) {
-            if (mode->code == 8 && (op & 0xf0) == 0x40) {
-                uint8_t next = c.p[1];
-                bool    more = next == 0x66 || next == 0x67 || next == 0xf0 || next == 0xf2 || next == 0xf3 ||
-                            next == 0x2e || next == 0x36 || next == 0x3e || next == 0x26 || next == 0x64 ||
-                            next == 0x65 || (next & 0xf0) == 0x40;
-                if (more) {
-                    return dec_other(&c); /* a REX that does not count */
-                }
-                c.rex     = op;
-                c.has_rex = true;
-                c.p++;
-                op = *c.p;
-            }
-            break;
+    }
+    if (mode->code == 8 && prefixes[op] == P_REX) {
+        c.rex     = op;
+        c.has_rex = true;
+        c.p++;
+        op = *c.p;
+        if (prefixes[op] != P_NONE) {
+            return dec_other(&c); /* a REX that does not count */
         }
     }
     c.p++;

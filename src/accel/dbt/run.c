@@ -26,7 +26,7 @@ static _Thread_local DbtFrame *current_frame;
 static bool has_units(Dbt *dbt, const uint8_t *host)
 {
     g_mutex_lock(&dbt->lock);
-    bool has = dbt_page_of(dbt, host);
+    bool has = dbt_pages_find(&dbt->pages, host);
     g_mutex_unlock(&dbt->lock);
     return has;
 }
@@ -201,10 +201,9 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     /* All but the jump caches, most of it, which are filled below. */
     memset(f, 0, offsetof(DbtFrame, jumps));
     memset((uint8_t *)f + offsetof(DbtFrame, misses), 0, sizeof *f - offsetof(DbtFrame, misses));
-    f->cpu       = cpu;
-    f->dbt       = dbt;
-    f->cell_next = g_new0(uint32_t, DBT_CELLS);
-    f->kick      = DBT_RUN;
+    f->cpu  = cpu;
+    f->dbt  = dbt;
+    f->kick = DBT_RUN;
     for (unsigned mode = 0; mode < DBT_MODES; mode++) {
         DbtJump *jumps = &f->jumps[dbt_first_jump(mode)];
         for (unsigned i = 0; i < dbt_n_jumps(mode); i++) {
@@ -238,7 +237,6 @@ static void frame_done(DbtFrame *f)
     atomic_store_explicit(&f->cpu->vcpu.kick_word, NULL, memory_order_release);
     g_mutex_lock(&f->dbt->lock);
     g_ptr_array_remove(f->dbt->frames, f);
-    g_free(f->cell_next);
     uint64_t *sum = (uint64_t *)&f->dbt->calls, *add = (uint64_t *)&f->calls;
     for (unsigned i = 0; i < sizeof(DbtCalls) / sizeof *sum; i++) {
         sum[i] += add[i];

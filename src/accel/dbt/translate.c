@@ -385,6 +385,7 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
     uint32_t    insn_host[DBT_MAX_INSNS + 1];
     unsigned    branches = 0;
 
+    dbt_expect_unit(dbt);
     t.movable = dbt_may_move(f->rip, f->mode) && !f->host2;
 
     memset(s->page + X86_PAGE_SIZE, 0, 32);

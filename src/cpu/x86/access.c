@@ -163,9 +163,7 @@ static void stored(X86Cpu *cpu, How how, X86TlbPage *page, unsigned offset, unsi
     if (ram_page_watched(page->ram, page->ram_offset)) {
         x86_ram_written(cpu, page->ram, page->ram_offset + offset, size);
     } else if (!tlb_page_has_breakpoint(cpu->tlb, page->linear & ~UINT64_C(1))) {
-        /* Nobody watches it (any more). */
-        TlbTable *t                                                      = tlb_table(cpu, cpu->tlb->current, how.mode);
-        t->entries[(page->linear >> X86_PAGE_BITS) % X86_TLB_SIZE].write = page->linear & ~UINT64_C(1);
+        tlb_allow_writes(cpu, how.mode, page); /* nobody watches it (any more) */
     }
 }
 

@@ -121,6 +121,12 @@ static unsigned code_bit(uint64_t linear)
     return (unsigned)((n ^ n >> 15 ^ n >> 30) % TLB_CODE_BITS);
 }
 
+static unsigned write_bit(const uint8_t *host_page)
+{
+    uint64_t n = (uintptr_t)host_page >> X86_PAGE_BITS;
+    return (unsigned)((n ^ n >> 15) % TLB_WRITE_BITS);
+}
+
 bool tlb_page_has_breakpoint(const X86Tlb *tlb, uint64_t page)
 {
     for (unsigned i = 0; i < tlb->n_breakpoints; i++) {
@@ -236,6 +242,9 @@ X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t phy
     if (rights & 1 << X86_FETCH) {
         set_bit(tlb->code, code_bit(linear));
     }
+    if (write) {
+        set_bit(tlb->write, write_bit(p.host));
+    }
     if (shift > X86_PAGE_BITS && shift < 32) {
         set_bit(tlb->large, large_bit(linear));
         if (shift == 30) {
@@ -245,19 +254,37 @@ X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t phy
     return &t->pages[slot];
 }
 
+void tlb_allow_writes(X86Cpu *cpu, X86TlbMode mode, const X86TlbPage *page)
+{
+    TlbTable *t                                                      = tlb_table(cpu, cpu->tlb->current, mode);
+    t->entries[(page->linear >> X86_PAGE_BITS) % X86_TLB_SIZE].write = page->linear & ~UINT64_C(1);
+    set_bit(cpu->tlb->write, write_bit(page->host));
+}
+
 void x86_tlb_forbid_writes(X86Cpu *cpu, const uint8_t *host_page)
 {
-    cpu->tlb->changes.any = cpu->tlb->changes.writes = true;
+    X86Tlb *tlb = cpu->tlb;
+
+    tlb->changes.any = tlb->changes.writes = true;
+    if (!test_bit(tlb->write, write_bit(host_page))) {
+        return; /* as most code: going through all entries for each page of it took 1 % of a kernel's start */
+    }
+    hot_zero(tlb->write, sizeof tlb->write); /* made again of what is still there */
     for (unsigned c = 0; c < TLB_CONTEXTS; c++) {
         for (unsigned mode = 0; mode < X86_N_TLB_MODES; mode++) {
-            TlbTable *t = cpu->tlb->contexts[c].tables[mode];
+            TlbTable *t = tlb->contexts[c].tables[mode];
             if (!t) {
                 continue;
             }
             for (unsigned i = 0; i < t->n_local + t->n_global; i++) {
                 unsigned slot = i < t->n_local ? t->local[i] : t->global[i - t->n_local];
+                if (t->entries[slot].write == tlb_no_tag(slot)) {
+                    continue;
+                }
                 if (t->pages[slot].host == host_page) {
                     t->entries[slot].write = tlb_no_tag(slot);
+                } else {
+                    set_bit(tlb->write, write_bit(t->pages[slot].host));
                 }
             }
         }
@@ -361,6 +388,7 @@ static void flush_everything(X86Cpu *cpu)
     hot_zero(tlb->large, sizeof tlb->large);
     hot_zero(tlb->code, sizeof tlb->code);
     hot_zero(tlb->huge, sizeof tlb->huge);
+    hot_zero(tlb->write, sizeof tlb->write);
     renew_epochs(tlb);
     tlb_note_all(tlb);
 }

@@ -12,6 +12,7 @@ enum {
     TLB_RANGES      = 8,
     TLB_BREAKPOINTS = 4,
     TLB_CODE_BITS   = 32768, /* bits of the filter that knows pages from which code may be fetched */
+    TLB_WRITE_BITS  = 32768, /* the same of host pages that entries let write to */
 };
 
 /* Which list of a table names the slot. */
@@ -77,6 +78,7 @@ struct X86Tlb {
     uint64_t large[TLB_LARGE_BITS / 64]; /* filter of 2 MiB ranges filled from larger mappings */
     uint64_t code[TLB_CODE_BITS / 64];   /* filter of pages filled with the right to fetch */
     uint64_t huge[TLB_LARGE_BITS / 64];  /* the same of 1 GiB ranges with 1 GiB mappings */
+    uint64_t write[TLB_WRITE_BITS / 64]; /* filter of host pages filled with the right to write */
 
     TlbRange ranges[TLB_RANGES]; /* by size, the largest first */
 
@@ -126,6 +128,9 @@ static inline void tlb_note_data_page(X86Tlb *tlb, uint64_t page)
 }
 
 TlbTable *tlb_table(X86Cpu *cpu, TlbContext *context, X86TlbMode mode);
+
+/* Nobody watches the page any more: the entry that x86_translate() has just given for it lets write. */
+void tlb_allow_writes(X86Cpu *cpu, X86TlbMode mode, const X86TlbPage *page);
 
 /* A page as the walk found it; rights in the mode it was walked for. */
 X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t physical, unsigned rights, unsigned shift,
