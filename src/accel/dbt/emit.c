@@ -655,10 +655,10 @@ void emit_insn(Tr *t, const DbtInsn *in)
 {
     t->n_tails    = 0;
     t->first_look = t->n_looks;
-    if (!leaves_rcx(t, in)) {
+    if (t->rcx_entry && !leaves_rcx(t, in)) {
         t->rcx_entry = 0;
     }
-    if (!rsp_stays(t, in)) {
+    if (t->rsp_due && !rsp_stays(t, in)) {
         rsp_settle(t);
     }
     bool spoils = flags_keep(t, in);
@@ -681,7 +681,7 @@ void emit_insn(Tr *t, const DbtInsn *in)
         look->resumes  = alone && !transfer && !t->fl_reg; /* flags are in the frame then, as for tails */
         by_c |= alone;
     }
-    if (by_c || !leaves_rcx(t, in)) {
+    if (t->rcx_entry && (by_c || !leaves_rcx(t, in))) {
         t->rcx_entry = 0; /* C does not leave it there */
     }
     if (slot) {

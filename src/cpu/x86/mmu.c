@@ -297,8 +297,8 @@ X86TlbPage *x86_translate(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, X86Acce
     }
 
     if (!(cpu->cr0 & CR0_PG)) {
-        return tlb_fill(cpu, mode, linear, linear & low_4_gib, 1 << X86_READ | 1 << X86_WRITE | 1 << X86_FETCH, 32,
-                        false);
+        return tlb_fill(cpu, mode, access, linear, linear & low_4_gib, 1 << X86_READ | 1 << X86_WRITE | 1 << X86_FETCH,
+                        32, false);
     }
 
     Walk     w __attribute__((uninitialized)); /* clearing it takes as long as walking */
@@ -331,7 +331,7 @@ X86TlbPage *x86_translate(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, X86Acce
                   rights & 1 << X86_WRITE ? "w" : "-", rights & 1 << X86_FETCH ? "x" : "-",
                   mode == X86_TLB_USER ? "user" : "supervisor");
     }
-    return tlb_fill(cpu, mode, linear, w.physical, rights, w.shift, w.global);
+    return tlb_fill(cpu, mode, access, linear, w.physical, rights, w.shift, w.global);
 }
 
 bool x86_debug_translate(X86Cpu *cpu, uint64_t linear, uint64_t *physical)

@@ -30,6 +30,42 @@ static bool all_zero(const X86Cpu *cpu, unsigned from, unsigned end)
     return !any;
 }
 
+/* The same of 128 bytes, on hosts with AVX, while the registers are free. */
+static inline bool are_zero(const X86Cpu *cpu, unsigned from)
+{
+    bool zero;
+    __asm__("vmovdqa (%1), %%xmm0\n"
+            "vmovdqa 16(%1), %%xmm1\n"
+            "vpor 32(%1), %%xmm0, %%xmm0\n"
+            "vpor 48(%1), %%xmm1, %%xmm1\n"
+            "vpor 64(%1), %%xmm0, %%xmm0\n"
+            "vpor 80(%1), %%xmm1, %%xmm1\n"
+            "vpor 96(%1), %%xmm0, %%xmm0\n"
+            "vpor 112(%1), %%xmm1, %%xmm1\n"
+            "vpor %%xmm0, %%xmm1, %%xmm0\n"
+            "vptest %%xmm0, %%xmm0"
+            : "=@ccz"(zero)
+            : "r"(cpu->xsave + from)
+            : "memory");
+    return zero;
+}
+
+/* 128 bytes of zeros. XMM0 is 0. */
+static inline void put_zeros(X86Cpu *cpu, unsigned from)
+{
+    __asm__ volatile("vmovdqa %%xmm0, (%0)\n"
+                     "vmovdqa %%xmm0, 16(%0)\n"
+                     "vmovdqa %%xmm0, 32(%0)\n"
+                     "vmovdqa %%xmm0, 48(%0)\n"
+                     "vmovdqa %%xmm0, 64(%0)\n"
+                     "vmovdqa %%xmm0, 80(%0)\n"
+                     "vmovdqa %%xmm0, 96(%0)\n"
+                     "vmovdqa %%xmm0, 112(%0)"
+                     :
+                     : "r"(cpu->xsave + from)
+                     : "memory");
+}
+
 /* Can the host tell which components are in use (XGETBV with ECX = 1)? */
 static bool tells_use(void)
 {
@@ -80,17 +116,16 @@ static inline void park_vectors(X86Cpu *cpu, uint32_t use)
 {
     uint8_t *area = cpu->xsave;
     set_word(cpu, 0, FCW_INIT);
-    for (unsigned i = XSAVE_ST; i < XSAVE_ST + 128; i += 8) {
-        set_word(cpu, i, 0);
-    }
     __asm__ volatile(ALL_VECTORS(SAVE_LOW) : : "r"(area) : "memory");
     if (use & XCR0_AVX) {
         __asm__ volatile(ALL_VECTORS(SAVE_HIGH) : : "r"(area) : "memory");
         __asm__ volatile("vzeroupper");
-    } else {
-        for (unsigned i = XSAVE_YMM; i < XSAVE_SIZE; i += 8) {
-            set_word(cpu, i, 0);
-        }
+    }
+    __asm__ volatile("vpxor %xmm0, %xmm0, %xmm0");
+    put_zeros(cpu, XSAVE_ST);
+    if (!(use & XCR0_AVX)) {
+        put_zeros(cpu, XSAVE_YMM);
+        put_zeros(cpu, XSAVE_YMM + 128);
     }
     uint32_t mxcsr = get_mxcsr();
     if (mxcsr != HOST_MXCSR) {
@@ -139,31 +174,45 @@ void x86_park_slow(X86Cpu *cpu)
     }
 }
 
-void x86_unpark(X86Cpu *cpu)
+/* Whether the x87 and the upper halves are as they begin, by what is in memory. */
+static uint64_t components_used(const X86Cpu *cpu)
 {
-    if (cpu->vector_live) {
-        return;
-    }
-    uint64_t present = XCR0_SSE;
+    uint64_t used = XCR0_SSE;
     /* FCW, FSW, FTW and FOP in one word. */
     if (word(cpu, 0) != FCW_INIT || !all_zero(cpu, XSAVE_ST, XSAVE_ST + 128)) {
-        present |= XCR0_X87;
+        used |= XCR0_X87;
     }
     if ((cpu->park_mask & XCR0_AVX) && !all_zero(cpu, XSAVE_YMM, XSAVE_SIZE)) {
-        present |= XCR0_AVX;
+        used |= XCR0_AVX;
     }
-    if (cpu->park_quick && !(present & XCR0_X87) && !(in_use() & XCR0_X87)) {
-        uint32_t mxcsr = (uint32_t)word(cpu, XSAVE_MXCSR);
-        if (get_mxcsr() != mxcsr) {
-            set_mxcsr(mxcsr);
-        }
-        __asm__ volatile(ALL_VECTORS(LOAD_LOW) : : "r"(cpu->xsave) : "memory");
-        if (present & XCR0_AVX) {
-            __asm__ volatile(ALL_VECTORS(LOAD_HIGH) : : "r"(cpu->xsave) : "memory");
-        }
-        cpu->vector_live = true;
+    return used;
+}
+
+/* false: something of the x87 is in use, by the guest or the host. */
+static inline bool unpark_vectors(X86Cpu *cpu)
+{
+    if (word(cpu, 0) != FCW_INIT || !are_zero(cpu, XSAVE_ST) || in_use() & XCR0_X87) {
+        return false;
+    }
+    bool     low   = are_zero(cpu, XSAVE_YMM) && are_zero(cpu, XSAVE_YMM + 128);
+    uint32_t mxcsr = (uint32_t)word(cpu, XSAVE_MXCSR);
+    if (get_mxcsr() != mxcsr) {
+        set_mxcsr(mxcsr);
+    }
+    __asm__ volatile(ALL_VECTORS(LOAD_LOW) : : "r"(cpu->xsave) : "memory");
+    if (!low) {
+        __asm__ volatile(ALL_VECTORS(LOAD_HIGH) : : "r"(cpu->xsave) : "memory");
+    }
+    cpu->vector_live = true;
+    return true;
+}
+
+void x86_unpark(X86Cpu *cpu)
+{
+    if (cpu->vector_live || (cpu->park_quick && unpark_vectors(cpu))) {
         return;
     }
+    uint64_t present = components_used(cpu);
     uint64_t fip = word(cpu, FX_FIP), fdp = word(cpu, FX_FDP);
     set_word(cpu, FX_FIP, 0);
     set_word(cpu, FX_FDP, 0);

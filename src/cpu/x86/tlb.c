@@ -196,8 +196,8 @@ uint64_t tlb_read_entry(X86Cpu *cpu, uint64_t physical, unsigned size)
 
 /* --- filling --- */
 
-X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t physical, unsigned rights, unsigned shift,
-                     bool global)
+X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, X86Access access, uint64_t linear, uint64_t physical,
+                     unsigned rights, unsigned shift, bool global)
 {
     X86Tlb         *tlb  = cpu->tlb;
     TlbTable       *t    = tlb_table(cpu, tlb->current, mode);
@@ -219,7 +219,8 @@ X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t phy
     t->pages[slot] = p;
 
     bool read  = fast && (rights & 1 << X86_READ);
-    bool write = fast && (rights & 1 << X86_WRITE) && p.writable && !ram_page_watched(p.ram, p.ram_offset);
+    bool write = fast && access != X86_FETCH && (rights & 1 << X86_WRITE) && p.writable &&
+                 !ram_page_watched(p.ram, p.ram_offset);
     bool fetch = r && (rights & 1 << X86_FETCH);
 
     uint64_t none    = tlb_no_tag(slot);

@@ -132,9 +132,10 @@ TlbTable *tlb_table(X86Cpu *cpu, TlbContext *context, X86TlbMode mode);
 /* Nobody watches the page any more: the entry that x86_translate() has just given for it lets write. */
 void tlb_allow_writes(X86Cpu *cpu, X86TlbMode mode, const X86TlbPage *page);
 
-/* A page as the walk found it; rights in the mode it was walked for. */
-X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, uint64_t linear, uint64_t physical, unsigned rights, unsigned shift,
-                     bool global);
+/* A page as the walk found it; rights in the mode it was walked for. What is fetched from is about to become code,
+ * mostly: its entry does not let write until somebody does. */
+X86TlbPage *tlb_fill(X86Cpu *cpu, X86TlbMode mode, X86Access access, uint64_t linear, uint64_t physical,
+                     unsigned rights, unsigned shift, bool global);
 
 const TlbRange *tlb_find_range(X86Cpu *cpu, uint64_t physical);
 
