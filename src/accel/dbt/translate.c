@@ -382,7 +382,7 @@ static DbtUnit *translate(Dbt *dbt, X86Cpu *cpu, const DbtFetch *f, unsigned max
                       .part_at     = UINT32_MAX,
                       .no_shorts   = again->no_shorts,
                       .cells       = dbt_cells_left(dbt, G_N_ELEMENTS(s->exits)) };
-    uint32_t    insn_host[DBT_MAX_INSNS + 1];
+    uint32_t    insn_host[DBT_MAX_INSNS + 1] __attribute__((uninitialized)); /* emit_all() fills it */
     unsigned    branches = 0;
 
     dbt_expect_unit(dbt);
