@@ -15,6 +15,22 @@
 
 enum { ROOT_CONSTANT = -1, ROOT_NONE = -2 };
 
+/* What is to be done for a template. */
+enum {
+    IS_OPERAND = 1, /* its memory operand may be grouped */
+    IS_STACK   = 2, /* it pushes or pops */
+    IS_CLOSING = 4, /* anything may happen there, or another base comes: groups end */
+};
+
+static const uint8_t traits[T_C + 1] = {
+    [T_OTHER] = IS_CLOSING,  [T_GEN] = IS_OPERAND,  [T_PUSH] = IS_STACK,     [T_PUSHI] = IS_STACK,
+    [T_PUSHM] = IS_STACK,    [T_POP] = IS_STACK,    [T_LEAVE] = IS_STACK,    [T_CALL] = IS_STACK,
+    [T_RET] = IS_STACK,      [T_JMPI] = IS_OPERAND, [T_SHCL] = IS_OPERAND,   [T_SHDCL] = IS_OPERAND,
+    [T_MULDIV] = IS_OPERAND, [T_BMI] = IS_OPERAND,  [T_VECTOR] = IS_OPERAND, [T_SETSEG] = IS_CLOSING,
+    [T_POPSEG] = IS_CLOSING, [T_LSEG] = IS_CLOSING, [T_SEGC] = IS_CLOSING,   [T_SEGQ] = IS_CLOSING,
+    [T_SWAPGS] = IS_CLOSING, [T_BASE] = IS_CLOSING, [T_C] = IS_CLOSING,      [T_CALLI] = IS_OPERAND | IS_STACK,
+};
+
 /* The low `bits` of a register are those of root + off. */
 typedef struct Sym {
     int     root;
@@ -68,9 +84,9 @@ static bool follows(const Tr *t, unsigned size)
 }
 
 /* Is this `op reg, imm` with that opcode extension, or INC, DEC? Changes the offset then. */
-static bool add_constant(Syms *s, const DbtInsn *in, const Tr *t)
+static bool add_constant(Syms *s, const DbtInsn *in)
 {
-    if (in->t != T_GEN || in->memory || !follows(t, in->opsize) || in->map || !in->ext || is_high(in->rm)) {
+    if (!in->ext || is_high(in->rm)) {
         return false;
     }
     if ((in->op == 0x81 || in->op == 0x83) && (in->reg == 0 || in->reg == 5)) {
@@ -84,29 +100,34 @@ static bool add_constant(Syms *s, const DbtInsn *in, const Tr *t)
     return false;
 }
 
-static void follow(Syms *s, const DbtInsn *in, const Tr *t)
+static void follow_gen(Syms *s, const DbtInsn *in, const Tr *t)
 {
-    unsigned stack = t->mode.stack;
-
-    if (add_constant(s, in, t)) {
-        return;
-    }
-    switch (in->t) {
-    case T_GEN:
-        if (!in->map && follows(t, in->opsize) && !in->memory && (in->op == 0x89 || in->op == 0x8b)) {
+    if (!in->memory && !in->map && follows(t, in->opsize)) {
+        if (in->op == 0x89 || in->op == 0x8b) {
             unsigned from = in->op == 0x89 ? in->reg : in->rm, to = in->op == 0x89 ? in->rm : in->reg;
             s->reg[to] = s->reg[from];
             s->changed |= (uint16_t)(1u << to);
             cut(&s->reg[to], in->opsize);
             return;
         }
-        if (in->access & G_RM_W && !in->memory) {
-            written(s, whole(in->rm));
+        if (add_constant(s, in)) {
+            return;
         }
-        if (in->access & G_REG_W && !in->ext) {
-            written(s, whole(in->reg));
-        }
-        return;
+    }
+    if (in->access & G_RM_W && !in->memory) {
+        written(s, whole(in->rm));
+    }
+    if (in->access & G_REG_W && !in->ext) {
+        written(s, whole(in->reg));
+    }
+}
+
+static void follow(Syms *s, const DbtInsn *in, const Tr *t)
+{
+    unsigned stack = t->mode.stack;
+
+    switch (in->t) {
+    case T_GEN: follow_gen(s, in, t); return;
     case T_LEA:
         if (follows(t, in->opsize) && follows(t, in->addrsize) && in->base != DBT_NO_REG && in->index == DBT_NO_REG) {
             Sym base        = s->reg[in->base];
@@ -293,9 +314,7 @@ static uint8_t segment_of(const MemSpec *m)
 static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access *a)
 {
     bool xchg = in->t == T_GEN && in->map == 0 && (in->op == 0x86 || in->op == 0x87);
-    if (!in->memory || in->lock || xchg || (t->mode.code == 8 && in->addrsize != 8) ||
-        (in->t != T_GEN && in->t != T_VECTOR && in->t != T_BMI && in->t != T_MULDIV && in->t != T_SHCL &&
-         in->t != T_SHDCL && !is_jump(in))) {
+    if (in->lock || xchg || (t->mode.code == 8 && in->addrsize != 8)) {
         return false;
     }
     bool write = in->access & G_RM_W || in->t == T_SHCL;
@@ -338,31 +357,17 @@ static bool operand_access(const Tr *t, const Syms *s, const DbtInsn *in, Access
 
 static bool stack_access(const Tr *t, const Syms *s, const DbtInsn *in, Access *a)
 {
-    unsigned reg   = X86_RSP;
-    int      at    = 0;
-    bool     write = false;
-    switch (in->t) {
-    case T_PUSH:
-    case T_PUSHI:
-    case T_PUSHM:
-    case T_CALL:
-    case T_CALLI:
-        at    = -(int)in->opsize;
-        write = true;
-        break;
-    case T_POP:
-    case T_RET: break;
-    case T_LEAVE: reg = X86_RBP; break;
-    default: return false;
-    }
-    MemSpec m = stack_spec(t, in);
-    *a        = (Access){ .root       = s->reg[reg].root,
-                          .index_root = ROOT_NONE,
-                          .seg        = segment_of(&m),
-                          .addrsize   = m.addrsize,
-                          .size       = in->opsize,
-                          .write      = write,
-                          .off        = s->reg[reg].off + at };
+    bool     write = in->t != T_POP && in->t != T_RET && in->t != T_LEAVE;
+    unsigned reg   = in->t == T_LEAVE ? X86_RBP : X86_RSP;
+    int      at    = write ? -(int)in->opsize : 0;
+    MemSpec  m     = stack_spec(t, in);
+    *a             = (Access){ .root       = s->reg[reg].root,
+                               .index_root = ROOT_NONE,
+                               .seg        = segment_of(&m),
+                               .addrsize   = m.addrsize,
+                               .size       = in->opsize,
+                               .write      = write,
+                               .off        = s->reg[reg].off + at };
     return s->reg[reg].bits >= 8 * m.addrsize;
 }
 
@@ -405,15 +410,15 @@ void find_groups(Tr *t, DbtGroups how)
     t->n_groups = t->first_open = 0;
     t->range_max                = how == GROUPS_WIDE ? RANGE_WIDE : RANGE_NARROW;
     for (unsigned i = 0; i < t->n; i++) {
-        const DbtInsn *in = &t->s->insns[i];
+        const DbtInsn *in  = &t->s->insns[i];
+        unsigned       has = traits[in->t];
         Access         a;
         t->s->operand_group[i] = t->s->stack_group[i] = 0;
-        if (in->t == T_C || in->t == T_SEGC || in->t == T_OTHER || in->t == T_SWAPGS || in->t == T_BASE ||
-            in->t == T_SETSEG || in->t == T_POPSEG || in->t == T_LSEG || in->t == T_SEGQ) {
-            t->first_open = t->n_groups; /* anything may happen there, or another base comes */
+        if (has & IS_CLOSING) {
+            t->first_open = t->n_groups;
         }
         t->i = i;
-        if (operand_access(t, &s, in, &a)) {
+        if (in->memory && has & IS_OPERAND && operand_access(t, &s, in, &a)) {
             unsigned before        = t->n_groups;
             t->s->operand_group[i] = join(t, &a, i);
             t->s->access_off[i]    = a.off;
@@ -422,7 +427,7 @@ void find_groups(Tr *t, DbtGroups how)
             }
         }
         /* An operand that C has to fetch takes the whole instruction with it, and a check that others count on. */
-        if (stack_access(t, &s, in, &a) && !(in->t == T_PUSHM && in->memory)) {
+        if (has & IS_STACK && !(in->t == T_PUSHM && in->memory) && stack_access(t, &s, in, &a)) {
             unsigned before      = t->n_groups;
             t->s->stack_group[i] = join(t, &a, i);
             t->s->stack_off[i]   = a.off;
@@ -442,6 +447,11 @@ void find_groups(Tr *t, DbtGroups how)
         return;
     }
     for (unsigned i = 0; i < t->n; i++) {
+        DbtInsn *in    = &t->s->insns[i];
+        bool     stack = traits[in->t] & IS_STACK;
+        if (!in->memory && !stack) {
+            continue;
+        }
         uint8_t *slot[2] = { &t->s->operand_group[i], &t->s->stack_group[i] };
         bool     checks  = false;
         for (unsigned k = 0; k < 2; k++) {
@@ -450,17 +460,14 @@ void find_groups(Tr *t, DbtGroups how)
             }
         }
         /* What is covered by somebody else's check does not fault. */
-        DbtInsn *in = &t->s->insns[i];
         if (in->memory && in->t != T_LEA && in->t != T_NOP) {
             checks |= !*slot[0] || t->s->groups[*slot[0] - 1].first == i;
         }
-        bool stack = in->t == T_PUSH || in->t == T_PUSHI || in->t == T_PUSHM || in->t == T_POP || in->t == T_RET ||
-                     in->t == T_LEAVE || in->t == T_CALL || in->t == T_CALLI;
         if (stack) {
             checks |= !*slot[1] || t->s->groups[*slot[1] - 1].first == i;
         }
         bool divides = in->t == T_MULDIV && in->reg >= 6;
-        if ((in->memory || stack) && in->t != T_C && !checks && !divides) {
+        if (in->t != T_C && !checks && !divides) {
             in->faults = false;
         }
     }
