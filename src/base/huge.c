@@ -78,7 +78,9 @@ void *huge_arena_new(HugeArena *arena, size_t size)
         }
         arena->n++;
         arena->used = 0;
-        huge_arena_prepare(arena);
+        if (arena->n > 1) { /* who needs two blocks will need more */
+            huge_arena_prepare(arena);
+        }
     }
     uint8_t *object = (uint8_t *)g_ptr_array_index(arena->blocks, arena->n - 1) + arena->used;
     arena->used += size;

@@ -38,7 +38,7 @@ void asm_emit(Asm *a, const Enc *e)
     }
     uint8_t *p = put_if(a->p, 0xf0, e->lock);
     unsigned r = e->reg >> 3 & 1u;
-    unsigned x = e->memory & (e->mem.index != H_NONE) ? e->mem.index >> 3 & 1u : 0;
+    unsigned x = (e->memory & (e->mem.index != H_NONE)) ? e->mem.index >> 3 & 1u : 0;
     unsigned b = e->memory ? e->mem.base >> 3 & (unsigned)(e->mem.base != H_NONE) : e->rm >> 3 & 1u;
 
     if (e->vex) {

@@ -70,6 +70,7 @@ static void make_huge(Dbt *dbt, const uint8_t *at, size_t used)
 
 Dbt *dbt_new(size_t size, Error *err)
 {
+    enum { CELLS_AT_FIRST = 32768 }; /* Linux's start takes 30,000 */
     Dbt *dbt  = g_new0(Dbt, 1);
     dbt->size = size;
     g_mutex_init(&dbt->lock);
@@ -98,8 +99,8 @@ Dbt *dbt_new(size_t size, Error *err)
     dbt->hash = huge_new0(DBT_HASH * sizeof(DbtHead));
     huge_arena_prepare(&dbt->regions[0].memory);
     dbt_pages_init(&dbt->pages, dbt->ahead);
-    dbt->cells = huge_new0(DBT_CELLS * sizeof(DbtCell));
-    ahead_ask_touch(dbt->ahead, dbt->cells, DBT_CELLS * sizeof(DbtCell));
+    dbt->cells = g_new0(DbtCell, DBT_CELLS);
+    ahead_ask_touch(dbt->ahead, dbt->cells, CELLS_AT_FIRST * sizeof(DbtCell));
     dbt->n_cells = 1; /* 0 is none */
     dbt->sources = huge_new0(DBT_SOURCES * sizeof(DbtUnit *));
     dbt->besides = g_hash_table_new(NULL, NULL);
@@ -152,7 +153,7 @@ void dbt_free(Dbt *dbt)
         g_array_free(dbt->regions[i].pages[1], true);
     }
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtHead));
-    huge_free(dbt->cells, DBT_CELLS * sizeof(DbtCell));
+    g_free(dbt->cells);
     huge_free(dbt->sources, DBT_SOURCES * sizeof(DbtUnit *));
     dbt_pages_free(&dbt->pages);
     g_hash_table_destroy(dbt->besides);

@@ -2,7 +2,7 @@
 
 #include "accel/dbt/dbt.h"
 
-enum { FIRST_BITS = 15 };
+enum { FIRST_BITS = 13 };
 
 /* Code that is mapped at many addresses may have more units than an arena can list. */
 G_STATIC_ASSERT((DBT_PAGE_ROOM << (DBT_PAGE_ROOMS - 1)) * sizeof(DbtPageUnit) <= HUGE_PAGE);
@@ -30,6 +30,13 @@ static size_t bytes_of_slots(const DbtPages *pages)
     return sizeof(DbtPage) << pages->bits;
 }
 
+static void free_slots(DbtPages *pages)
+{
+    if (pages->bits > FIRST_BITS) {
+        huge_free(pages->slots, bytes_of_slots(pages));
+    }
+}
+
 /* A quarter of the slots stays free. */
 static void make_slots(DbtPages *pages)
 {
@@ -44,7 +51,7 @@ static void make_slots(DbtPages *pages)
             *find_slot(&more, pages->slots[i].host) = pages->slots[i];
         }
     }
-    huge_free(pages->slots, bytes_of_slots(pages));
+    free_slots(pages);
     pages->slots = more.slots;
     pages->bits  = more.bits;
 }
@@ -99,10 +106,9 @@ static void make_longer(DbtPages *pages, DbtPage *page)
 
 void dbt_pages_init(DbtPages *pages, Ahead *ahead)
 {
-    *pages       = (DbtPages){ .bits = FIRST_BITS, .memory = { .ahead = ahead } };
-    pages->slots = huge_new0(bytes_of_slots(pages));
-    ahead_ask_touch(ahead, pages->slots, bytes_of_slots(pages));
+    *pages = (DbtPages){ .bits = FIRST_BITS, .memory = { .ahead = ahead } };
     huge_arena_prepare(&pages->memory);
+    pages->slots = huge_arena_new(&pages->memory, bytes_of_slots(pages)); /* zeros, as nobody had it before */
 }
 
 void dbt_pages_free(DbtPages *pages)
@@ -112,7 +118,7 @@ void dbt_pages_free(DbtPages *pages)
             g_free(pages->slots[i].units);
         }
     }
-    huge_free(pages->slots, bytes_of_slots(pages));
+    free_slots(pages);
     huge_arena_free(&pages->memory);
 }
 

@@ -26,7 +26,7 @@ enum { DBT_PAGE_ROOM = 4, DBT_PAGE_ROOMS = 16 };
 /* A hash table, open, that never loses a page. Its memory, and that of the lists, is touched ahead: malloc() by a vCPU
  * meant two page faults for each 4 KiB, 2 to 8 % of a kernel's start. */
 typedef struct DbtPages {
-    DbtPage     *slots;
+    DbtPage     *slots;   /* of `memory` at first; when there are more of huge_new0() */
     unsigned     n, bits; /* pages; 1 << bits slots */
     HugeArena    memory;
     DbtPageUnit *free[DBT_PAGE_ROOMS]; /* lists that were outgrown, by their room; larger ones are malloc()'s */
