@@ -87,6 +87,17 @@ void *huge_arena_new(HugeArena *arena, size_t size)
     return object;
 }
 
+void huge_arena_expect(const HugeArena *arena)
+{
+    enum { LINE = 64, LINES = 12 };
+    if (arena->n) {
+        const uint8_t *next = (const uint8_t *)g_ptr_array_index(arena->blocks, arena->n - 1) + arena->used;
+        for (unsigned i = 0; i < LINES; i++) {
+            __builtin_prefetch(next + i * LINE, 1);
+        }
+    }
+}
+
 void huge_arena_reset(HugeArena *arena)
 {
     arena->n    = 0;

@@ -29,6 +29,7 @@ typedef struct HugeArena {
 } HugeArena;
 
 void *huge_arena_new(HugeArena *arena, size_t size); /* not cleared; size at most HUGE_PAGE */
+void  huge_arena_expect(const HugeArena *arena);     /* what comes next is brought into the cache, for writing */
 void  huge_arena_prepare(HugeArena *arena);          /* has the next block touched, if there is `ahead` */
 void  huge_arena_reset(HugeArena *arena);            /* all objects end, the memory stays */
 void  huge_arena_free(HugeArena *arena);             /* all objects and the memory; empty again */

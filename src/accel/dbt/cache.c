@@ -205,22 +205,17 @@ static DbtStart *start_at(const DbtRegion *r, unsigned n)
 
 void dbt_expect_unit(Dbt *dbt)
 {
-    enum { HOT = 4, COLD = 2, UNIT = 12 };
-    const DbtRegion *r   = &dbt->regions[dbt->region];
-    const uint8_t   *hot = r->start + r->hot_used + dbt_writable(dbt),
-                  *cold  = r->start + r->size - r->cold_used + dbt_writable(dbt);
+    enum { LINE = 64, HOT = 4, COLD = 2 };
+    const DbtRegion *r    = &dbt->regions[dbt->region];
+    const uint8_t   *hot  = r->start + r->hot_used + dbt_writable(dbt);
+    const uint8_t   *cold = r->start + r->size - r->cold_used + dbt_writable(dbt);
     for (unsigned i = 0; i < HOT; i++) {
-        __builtin_prefetch(hot + 64 * i, 1);
+        __builtin_prefetch(hot + i * LINE, 1);
     }
     for (unsigned i = 1; i <= COLD; i++) {
-        __builtin_prefetch(cold - 64 * i, 1);
+        __builtin_prefetch(cold - i * LINE, 1);
     }
-    if (r->memory.n) {
-        const uint8_t *p = (const uint8_t *)g_ptr_array_index(r->memory.blocks, r->memory.n - 1) + r->memory.used;
-        for (unsigned i = 0; i < UNIT; i++) {
-            __builtin_prefetch(p + 64 * i, 1);
-        }
-    }
+    huge_arena_expect(&r->memory);
 }
 
 /* How many units began in the pages of code before each one, for hot and for cold parts: so that few have to be

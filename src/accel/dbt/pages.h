@@ -38,9 +38,9 @@ void dbt_pages_free(DbtPages *pages);
 /* The page around `host` as long as it has units, until the next call of dbt_pages_add(); NULL: it has none. */
 DbtPage *dbt_pages_find(const DbtPages *pages, const uint8_t *host);
 
-/* By the unit's `host` and range. */
+/* By the unit's `host` and range. When one is removed the last one takes its place: who does that while going through
+ * them goes from the end. */
 void dbt_pages_add(DbtPages *pages, DbtUnit *unit);
-void dbt_pages_remove(DbtPages      *pages,
-                      const DbtUnit *unit); /* the last one takes its place: go through them from the end */
+void dbt_pages_remove(DbtPages *pages, const DbtUnit *unit);
 
 #endif
