@@ -3,6 +3,7 @@
 #include "base/ahead.h"
 
 #include "base/checked.h"
+#include "base/signals.h"
 
 #include <glib.h>
 #include <stdbool.h>
@@ -90,7 +91,10 @@ void ahead_free(Ahead *a)
 
 static void start(Ahead *a)
 {
-    a->thread  = g_thread_try_new("ahead", run, a, NULL);
+    sigset_t before;
+    signals_hold(&before);
+    a->thread = g_thread_try_new("ahead", run, a, NULL);
+    signals_let(&before);
     a->refused = !a->thread;
 }
 

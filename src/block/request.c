@@ -7,9 +7,9 @@
 #include "block/hub.h"
 
 #include "base/checked.h"
+#include "base/signals.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -79,11 +79,10 @@ static void *worker(void *opaque)
 /* Another thread when all are busy. Signals are for other threads. Mutex held. False: there is none at all. */
 static bool add_worker(BlockHub *hub)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    signals_hold(&before);
     hub->n_workers += pthread_create(&hub->workers[hub->n_workers], NULL, worker, hub) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_let(&before);
     return hub->n_workers;
 }
 

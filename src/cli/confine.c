@@ -6,6 +6,7 @@
 
 #include "cli/confine.h"
 
+#include "base/signals.h"
 #include "base/text.h"
 #include "desc/field.h"
 
@@ -14,7 +15,6 @@
 #include <pwd.h>
 #include <sched.h>
 #include <seccomp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -211,12 +211,11 @@ bool confine_start(Confine *c, Error *err)
     }
     parent = getpid();
     /* All signals stay blocked there, so that what is meant for the process group does not end it early. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    signals_hold(&before);
     int pid   = clone(wait_for_parent, (char *)stack + STACK, CLONE_VM, &parent);
     int error = errno;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_let(&before);
     return pid > 0 || error_set_errno(err, error, "-run-with async-teardown: cannot make the process");
 }
 
