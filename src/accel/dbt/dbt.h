@@ -29,7 +29,6 @@
 #include "cpu/x86/x86.h"
 #include "memory/ram.h"
 
-typedef struct DbtUnit    DbtUnit;
 typedef struct DbtWindows DbtWindows;
 typedef struct DbtLook    DbtLook;
 typedef struct DbtCell    DbtCell;
