@@ -305,8 +305,7 @@ static DbtUnit *next_unit(DbtFrame *f, unsigned groups, const Recipe *entry, boo
         fetch.ram_offset = page->ram_offset + fetch.page_offset;
         fetch.host2      = NULL;
 
-        /* If there is no unit, the translator reads this: nobody has for long, and the look-up takes as long to wait.
-         */
+        /* The translator reads this if there is no unit; nobody has for long. */
         __builtin_prefetch(fetch.host);
         __builtin_prefetch(fetch.host + 64);
         uint64_t jump_key = dbt_jump_key_of(cpu, fetch.key);
