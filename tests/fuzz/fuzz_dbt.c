@@ -2,7 +2,7 @@
  *
  * Input: START_HEAD bytes that say mode and state (dbt_state.c), then code. The executor goes first, one instruction at
  * a time; what has not come to a halt after MAX_STEPS instructions, or reads random numbers, is left out. The
- * translator runs it twice: the code is new to it, then known.
+ * translator runs it three times: what is new is the executor's (dbt_set_first()), all is translated, all is known.
  *
  * Both guests and the translator are made once; each run puts back all memory that the code can reach. FUZZ_DBT_MODE
  * (64, 32, 16, real, v86, segments) keeps libFuzzer to inputs of one mode; FUZZ_DBT_STATS has it say at the end how
@@ -347,15 +347,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     n_inputs++;
     n_compared += ended;
     n_odd += ended && !stands;
-    for (unsigned i = 0; i < 2 && ended; i++) {
+    static const char *const times[] = { " while it is new", "", " the second time" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(times) && ended; i++) {
         X86Cpu *cpu = translated.guest->cpus[0];
         load(&translated, &s);
+        dbt_set_first(dbt, i == 0);
         vcpu_enter(&cpu->vcpu);
         X86Exit again = dbt_run(dbt, cpu);
         vcpu_leave(&cpu->vcpu);
         translated.touched = windows;
         if (!compare(windows, exit, again)) {
-            g_printerr("different%s\n", i ? " the second time" : "");
+            g_printerr("different%s\n", times[i]);
             abort();
         }
     }

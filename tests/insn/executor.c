@@ -33,7 +33,7 @@ typedef struct Template {
     uint64_t   cr0, cr4;
 } Template;
 
-const char *const runner_names[N_RUNNERS] = { "step", "run", "dbt", "dbt-mixed" };
+const char *const runner_names[N_RUNNERS] = { "step", "run", "dbt", "dbt-mixed", "dbt-first" };
 
 static Runner    runner;
 static Guest    *guest;
@@ -402,7 +402,8 @@ static X86Exit run(const Code *code)
         } while (exit == X86_EXIT_DEBUG && in_test(code) && !code->step);
         return exit == X86_EXIT_DEBUG ? X86_EXIT_HALT : exit;
     case RUNNER_DBT:
-    case RUNNER_DBT_MIXED: return resident_run(dbt, cpu);
+    case RUNNER_DBT_MIXED:
+    case RUNNER_DBT_FIRST: dbt_set_first(dbt, runner == RUNNER_DBT_FIRST); return resident_run(dbt, cpu);
     default: return x86_run(cpu);
     }
 }

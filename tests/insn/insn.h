@@ -254,6 +254,7 @@ typedef enum Runner {
     RUNNER_RUN,       /* x86_run() */
     RUNNER_DBT,       /* the translator */
     RUNNER_DBT_MIXED, /* the same with all ways to look up addresses side by side: dbt_set_mixed() */
+    RUNNER_DBT_FIRST, /* the same with code that is new left to the executor: dbt_set_first() */
     N_RUNNERS
 } Runner;
 

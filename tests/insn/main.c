@@ -240,7 +240,7 @@ int main(int argc, char **argv)
         { "minimize", 0, 0, G_OPTION_ARG_NONE, &o.minimize, "drop what a block's difference does not need", NULL },
         { "seed", 0, 0, G_OPTION_ARG_INT, &o.seed, "of the random numbers", "S" },
         { "runner", 0, 0, G_OPTION_ARG_STRING, &o.runner,
-          "how Quern runs it: step, run (default of blocks), dbt, dbt-mixed", "HOW" },
+          "how Quern runs it: step, run (default of blocks), dbt, dbt-mixed, dbt-first", "HOW" },
         { "filter", 0, 0, G_OPTION_ARG_STRING, &o.filter, "only mnemonics that match", "PATTERN" },
         { "mode", 0, 0, G_OPTION_ARG_INT, &o.mode, "only this mode: 64, 32, 16, 86 (virtual-8086), 1 (real)", "MODE" },
         { "keep", 0, 0, G_OPTION_ARG_INT, &o.keep, "differences to show for each form", "N" },

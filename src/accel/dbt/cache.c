@@ -101,8 +101,10 @@ Dbt *dbt_new(size_t size, Error *err)
     dbt_pages_init(&dbt->pages, dbt->ahead);
     dbt->cells = g_new0(DbtCell, DBT_CELLS);
     ahead_ask_touch(dbt->ahead, dbt->cells, CELLS_AT_FIRST * sizeof(DbtCell));
-    dbt->n_cells = 1; /* 0 is none */
-    dbt->sources = huge_new0(DBT_SOURCES * sizeof(DbtUnit *));
+    dbt->n_cells  = 1; /* 0 is none */
+    dbt->sources  = huge_new0(DBT_SOURCES * sizeof(DbtUnit *));
+    dbt->branched = g_new0(uint64_t, DBT_FIRST_WORDS);
+    ahead_ask_touch(dbt->ahead, dbt->branched, DBT_FIRST_WORDS * sizeof(uint64_t));
     dbt->besides = g_hash_table_new(NULL, NULL);
     dbt->misfits = g_hash_table_new(NULL, NULL);
     dbt->advice  = g_hash_table_new(NULL, NULL);
@@ -154,6 +156,7 @@ void dbt_free(Dbt *dbt)
     }
     huge_free(dbt->hash, DBT_HASH * sizeof(DbtHead));
     g_free(dbt->cells);
+    g_free(dbt->branched);
     huge_free(dbt->sources, DBT_SOURCES * sizeof(DbtUnit *));
     dbt_pages_free(&dbt->pages);
     g_hash_table_destroy(dbt->besides);

@@ -51,6 +51,7 @@ static const CounterName names[] = {
     CALL(executor, "executor", "instructions that no unit could be made for"),
     CALL(unparked, "unpark", "returns to translated code that had to load the vector state"),
     CALL(flushes, "flush", "times that micro TLBs were flushed"),
+    CALL(first, "first", "instructions that the executor ran since nobody had been there before"),
 };
 
 G_STATIC_ASSERT(G_N_ELEMENTS(names) == (sizeof(DbtCounters) + sizeof(DbtCalls)) / sizeof(uint64_t));

@@ -6,7 +6,7 @@
  *   run.c        the vCPU's loop                  slow*.c     what the slow paths call in C
  *   signals.c    host faults in translated code   verify.c    a second look at each unit
  *   runs.c, windows.c, adapt.c  pages side by side, and what sites learn
- *   cells.c      branches to other pages
+ *   cells.c      branches to other pages           first.c     code that runs for the first time
  *   trace.c, list.c, perf.c, counters.c           what people see of it
  *
  * Host registers while translated code runs: RSP points at the vCPU's DbtFrame, RAX and RCX are scratch, the others
@@ -57,6 +57,9 @@ enum {
     DBT_SIZES        = 11, /* of what look-ups in the TLB check: 1 << n bytes */
     DBT_TLB_KINDS    = 16, /* of stubs for each */
     DBT_NOTED        = 1 << 16,
+    DBT_FIRST_BITS   = 19, /* first.c: 1 << of them */
+    DBT_FIRST_WORDS  = 1 << (DBT_FIRST_BITS - 6),
+    DBT_FIRST_MOST   = 1 << (DBT_FIRST_BITS - 2), /* that are set */
 };
 
 /* {tag, addend} for one range of linear addresses: host = linear + addend when linear - tag <= size - access size. */
@@ -83,7 +86,7 @@ typedef struct DbtJump {
 /* How often a vCPU went into C, by reason. */
 typedef struct DbtCalls {
     uint64_t access, access_run, group, group_failed, insn, insn_ends, link, lookup, ret, kick, fault, rounds, executor,
-        unparked, flushes;
+        unparked, flushes, first;
 } DbtCalls;
 
 /* Where a micro entry has missed each DBT_MISSES times: is it always in one run of pages? */
@@ -591,6 +594,8 @@ struct Dbt {
     GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
     uint64_t            noted[DBT_NOTED / 64]; /* bits: what is in neither of the two has none */
+    uint64_t           *branched;              /* DBT_FIRST_BITS: what has been branched to; no lock */
+    unsigned            n_branched;            /* of them that are set, about */
     GPtrArray          *frames;
     DbtCell            *cells; /* DBT_CELLS, the first n_cells of which have been given out */
     uint32_t            n_cells, n_free_cells, free_cell;
@@ -605,6 +610,7 @@ struct Dbt {
     struct DbtPerf     *perf;               /* perf.c; NULL: nobody wants it */
     bool                no_links, no_jumps; /* -d exec, cpu, nochain: no direct links, nothing in jump caches */
     bool                mixed;              /* dbt_set_mixed() */
+    bool                runs_first;         /* dbt_set_first() */
     bool                bmi2;               /* of the host */
     DbtWrites           writes;             /* the same */
 };

@@ -136,6 +136,10 @@ static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
     if (to) {
         return dbt_go(f, to);
     }
+    to = dbt_run_first(f, NULL);
+    if (to) {
+        return to;
+    }
     DbtUnit *u = dbt_next_unit(f, GROUPS_WIDE, NULL);
     return u ? dbt_go(f, u->hot) : dbt_leave(f);
 }
@@ -213,8 +217,13 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
     while (e->cold - dbt_writable(dbt) + 5 != at) {
         e++;
     }
-    cpu->rip    = e->rip;
-    DbtUnit *to = dbt_next_unit(f, e->groups, e->entry.kind == RECIPE_NONE ? NULL : &e->entry);
+    cpu->rip             = e->rip;
+    const Recipe  *entry = e->entry.kind == RECIPE_NONE ? NULL : &e->entry;
+    const uint8_t *first = e->groups == GROUPS_WIDE ? dbt_run_first(f, entry) : NULL;
+    if (first) {
+        return first;
+    }
+    DbtUnit *to = dbt_next_unit(f, e->groups, entry);
     if (!to) {
         return dbt_leave(f);
     }
@@ -240,6 +249,10 @@ const uint8_t *dbt_slow_far(DbtFrame *f, uint64_t unused, const uint8_t *at)
     end_shadow(f->cpu);
     if (is_polled(f)) {
         return dbt_leave(f);
+    }
+    const uint8_t *first = dbt_run_first(f, NULL);
+    if (first) {
+        return first;
     }
     uint64_t resets = dbt->counters.resets;
     DbtUnit *to     = dbt_far_unit(f);
@@ -429,6 +442,12 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
             continue;
         }
         const uint8_t *to = dbt_find_quickly(f);
+        if (!to) {
+            to = dbt_run_first(f, NULL);
+        }
+        if (to == f->dbt->stubs[STUB_LEAVE]) {
+            continue;
+        }
         if (!to) {
             DbtUnit *u = dbt_next_unit(f, GROUPS_WIDE, NULL);
             if (!u) {

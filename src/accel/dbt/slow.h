@@ -37,6 +37,11 @@ static inline const uint8_t *dbt_go(DbtFrame *f, const uint8_t *to)
 /* On at cpu->rip after an instruction in C that has changed it, when nothing is due. */
 const uint8_t *dbt_go_on(DbtFrame *f);
 
+/* Runs the code at cpu->rip by the executor if nobody has been there before, and on from there as long as that is so;
+ * where translated code goes on (dbt_leave() among them). NULL: nothing was done. `entry`: how the flags are made again
+ * that X86Cpu does not have; NULL: it has them. Raises what the code raises. */
+const uint8_t *dbt_run_first(DbtFrame *f, const Recipe *entry);
+
 typedef enum DbtRan { DBT_RAN_ON, DBT_RAN_AWAY } DbtRan;
 
 /* Runs the instruction at cpu->rip. DBT_RAN_AWAY: cpu->rip is where to go on, by the run loop. */

@@ -54,17 +54,30 @@ typedef struct Decoders {
     bool         ready;
 } Decoders;
 
+/* What decode_quick.c knows of instructions that differ in their operands only. */
+typedef struct X86QuickForm {
+    X86Handler run; /* NULL: they are left to x86_decode_insn() */
+    uint32_t   key;
+    bool       known, imm_signed;
+    uint8_t    flags, opsize, aux;
+    uint8_t    imm; /* where the instruction has none that is encoded: of shifts by 1 */
+    uint8_t    reg, rm, reg3, reg_from, rm_from;
+} X86QuickForm;
+
+enum { X86_QUICK_BITS = 10, X86_QUICK_BYTES = 16 };
+
 struct X86Cache {
-    JumpEntry  jumps[CACHE_JUMP_SIZE];
-    Block     *hash[CACHE_HASH_SIZE];
-    Decoders   decoders[4][3]; /* kind of code, stack width */
-    GPtrArray *chunks;         /* memory of the blocks */
-    GPtrArray *rams;           /* RamBlock *: those that blocks lie in, a reference each */
-    unsigned   chunk;          /* in use */
-    size_t     used;           /* of that chunk */
-    uint64_t   resets;         /* how often all blocks were thrown away */
-    RamPage    no_page;        /* for code that is not in RAM */
-    Block     *current;        /* while it runs */
+    JumpEntry    jumps[CACHE_JUMP_SIZE];
+    Block       *hash[CACHE_HASH_SIZE];
+    Decoders     decoders[4][3]; /* kind of code, stack width */
+    X86QuickForm forms[1 << X86_QUICK_BITS];
+    GPtrArray   *chunks;  /* memory of the blocks */
+    GPtrArray   *rams;    /* RamBlock *: those that blocks lie in, a reference each */
+    unsigned     chunk;   /* in use */
+    size_t       used;    /* of that chunk */
+    uint64_t     resets;  /* how often all blocks were thrown away */
+    RamPage      no_page; /* for code that is not in RAM */
+    Block       *current; /* while it runs */
 
     GArray *breakpoints; /* the debugger's, linear addresses; changed while the vCPU is outside */
 
@@ -121,6 +134,10 @@ void x86_run_blocks(X86Cpu *cpu, unsigned max);
 /* Decodes one instruction that is the `offset`th byte of its block from up to 15 bytes. */
 typedef enum DecodeResult { DECODE_OK, DECODE_MORE /* bytes are needed */ } DecodeResult;
 DecodeResult x86_decode_insn(X86Cpu *cpu, const uint8_t *bytes, unsigned len, unsigned offset, X86Insn *in);
+
+/* The same for common instructions of 64-bit code that begin a block and lie in X86_QUICK_BYTES bytes of guest memory,
+ * much faster; false: ask x86_decode_insn(). Part of the hot set; parks now and then. */
+bool x86_decode_quick(X86Cpu *cpu, const uint8_t *bytes, X86Insn *in);
 
 /* Zydis alone, in the decoder of the current mode, for the translator; false: no instruction. `op` has room for
  * ZYDIS_MAX_OPERAND_COUNT. */
