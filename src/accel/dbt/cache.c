@@ -359,12 +359,14 @@ void dbt_link(Dbt *dbt, DbtExit *e, DbtUnit *to)
     if (e->to || e->unit->dead || to->dead || dbt->no_links) {
         return;
     }
-    e->to = to;
+    /* A unit that needs the vector registers leaves with them loaded. */
+    const uint8_t *start = to->hot + (e->unit->vectors ? to->vectors : 0);
+    e->to                = to;
     dbt_join_incoming(e, to);
     if (links_directly(e, to)) {
-        patch32(dbt, e->site, to->hot);
+        patch32(dbt, e->site, start);
     } else {
-        patch_cold(dbt, e->cold, 0xe9, to->hot);
+        patch_cold(dbt, e->cold, 0xe9, start);
     }
 }
 

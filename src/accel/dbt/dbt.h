@@ -169,6 +169,7 @@ typedef struct DbtFrame {
         };
     };
     uint64_t fs_base, gs_base;
+    uint8_t  vectors; /* X86Cpu.vector_live, where code runs */
     uint64_t addends[DBT_ADDENDS];
     uint64_t tmp[4];                                 /* the stubs' */
     uint64_t keep[4];                                /* the templates': across checks */
@@ -305,6 +306,7 @@ typedef enum DbtStub {
     STUB_LOOK_GROUP,
     STUB_COUNTED,   /* a site that is counted has run often enough; RCX = its description */
     STUB_INSN,      /* an instruction in C, and on */
+    STUB_VECTORS,   /* a unit that needs the vector registers begins, and they are parked; flags are not kept */
     STUB_LINK,      /* a direct exit that has no link yet */
     STUB_FAR,       /* one to another page, whose cell is empty; behind the call what STUB_INSN has */
     STUB_LOOKUP,    /* RAX = rip of the next unit, by C; flags in the frame */
@@ -501,12 +503,13 @@ struct DbtUnit {
     uint32_t  page_at; /* where it is in its page's list */
     uint16_t  misfits; /* how often a group's check failed for what its page allows */
     uint8_t   n_c;
-    uint16_t  n_places, n_looks;
-    uint64_t  checks;  /* instructions that check an address, a bit each */
-    uint64_t  may_run; /* those that may look into a run */
-    size_t    bytes;   /* of this struct with what follows it: the arrays below */
-    Reloc    *relocs;  /* of one that copies are made from: own memory */
-    unsigned  n_relocs;
+    uint8_t  vectors; /* it needs the guest's vector registers: offset in the hot part behind what loads them; 0: not */
+    uint16_t n_places, n_looks;
+    uint64_t checks;  /* instructions that check an address, a bit each */
+    uint64_t may_run; /* those that may look into a run */
+    size_t   bytes;   /* of this struct with what follows it: the arrays below */
+    Reloc   *relocs;  /* of one that copies are made from: own memory */
+    unsigned n_relocs;
     uint16_t *insn_off;  /* n + 1: from rip */
     uint32_t *insn_host; /* n + 1: where each begins in the hot part */
     X86Insn  *c;         /* instructions run in C */

@@ -100,6 +100,7 @@ typedef struct Tr {
     uint64_t        may_run;      /* those that may look into a run */
     bool            counts;       /* one of its look-ups counts runs */
     bool            cells;        /* there are enough for all exits */
+    uint8_t         vectors;      /* as DbtUnit's */
     unsigned        n_tails;
     unsigned        first_look; /* of the instruction at hand */
     unsigned        n_later;
@@ -252,5 +253,6 @@ void emit_rflags(Tr *t); /* RAX = what PUSHF pushes; RCX is used */
 /* --- emit_vector.c --- */
 bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in);
 void emit_vector(Tr *t, const DbtInsn *in);
+void emit_vectors_load(Tr *t); /* at the start of a unit that has some */
 
 #endif

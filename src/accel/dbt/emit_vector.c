@@ -1,5 +1,7 @@
 /* Vector instructions in translated code: the encoder's form of them, with the guest's own vector registers and a
- * checked memory operand. What the encoder's allow-list lacks, and what blocks now (CR0.TS ...), is C's. */
+ * checked memory operand. A unit that has some looks at its start whether the registers are the guest's: whoever has
+ * parked them need not load them again for code without. What the encoder's allow-list lacks, and what blocks now
+ * (CR0.TS ...), is C's. */
 
 #include "accel/dbt/emit.h"
 
@@ -51,6 +53,18 @@ bool vector_decode(Tr *t, const uint8_t *bytes, unsigned avail, DbtInsn *in)
                  v->spec.flags & X86_THUNK_MXCSR || v->spec.memory_size >= 16;
     in->extra = (uint8_t)t->n_vec++;
     return true;
+}
+
+void emit_vectors_load(Tr *t)
+{
+    Asm *a = &t->hot;
+    asm_emit(a, &(Enc){ .op = 0x80, .reg = 7, .memory = true, .mem = asm_frame(DBT_FRAME(vectors)), .imm_size = 1 });
+    put_cold_branch(t, CC_Z);
+    asm_call(&t->cold, 0);
+    reloc(t, true, RELOC_STUB, STUB_VECTORS);
+    asm_jmp(&t->cold, 0);
+    reloc(t, true, RELOC_HOT, asm_offset(a));
+    t->vectors = (uint8_t)asm_offset(a);
 }
 
 /* Of moves of a whole vector register to memory: DbtSite.stored. */

@@ -36,6 +36,7 @@ const char *dbt_stub_name(DbtStub stub)
         [STUB_LOOK_GROUP]                       = "look_group",
         [STUB_COUNTED]                          = "counted",
         [STUB_INSN]                             = "insn",
+        [STUB_VECTORS]                          = "vectors",
         [STUB_LINK]                             = "link",
         [STUB_FAR]                              = "far",
         [STUB_LOOKUP]                           = "lookup",
@@ -82,11 +83,11 @@ typedef struct FrameName {
     }
 
 static const FrameName frame_names[] = {
-    MEMBER(r9),        MEMBER(r10),     MEMBER(r11),     MEMBER(flags),  ARRAY(tmp),          ARRAY(keep),
-    MEMBER(copy),      ARRAY(addends),  MEMBER(left),    MEMBER(missed), MEMBER(kernel_mask), MEMBER(user_mask),
-    MEMBER(tlb),       MEMBER(fs_base), MEMBER(gs_base), MEMBER(cpu),    MEMBER(host_rsp),    MEMBER(host_return),
-    ARRAY(host_saved), MEMBER(from),    MEMBER(to),      MEMBER(dbt),    MEMBER(compared),    MEMBER(cs_tag),
-    MEMBER(cs_real),   ARRAY(seg_base), ARRAY(seg_last),
+    MEMBER(r9),        MEMBER(r10),     MEMBER(r11),     MEMBER(flags),   ARRAY(tmp),          ARRAY(keep),
+    MEMBER(copy),      ARRAY(addends),  MEMBER(left),    MEMBER(missed),  MEMBER(kernel_mask), MEMBER(user_mask),
+    MEMBER(tlb),       MEMBER(fs_base), MEMBER(gs_base), MEMBER(cpu),     MEMBER(host_rsp),    MEMBER(host_return),
+    ARRAY(host_saved), MEMBER(from),    MEMBER(to),      MEMBER(dbt),     MEMBER(compared),    MEMBER(cs_tag),
+    MEMBER(cs_real),   ARRAY(seg_base), ARRAY(seg_last), MEMBER(vectors),
 };
 
 static const char *const template_names[] = {
@@ -278,7 +279,7 @@ static void put_target(Listing *l, uint64_t address)
     } else {
         for (unsigned i = 0; i < l->u->n_exits; i++) {
             const DbtExit *e = &l->u->exits[i];
-            if (e->to && (uintptr_t)e->to->hot == address) {
+            if (e->to && address - (uintptr_t)e->to->hot <= e->to->vectors) {
                 g_string_append(l->out, "unit of ");
                 put_rip(l, e->rip);
                 return;

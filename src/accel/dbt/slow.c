@@ -112,7 +112,10 @@ const uint8_t *dbt_slow_insn(DbtFrame *f, uint64_t unused, const uint8_t *at)
         f->calls.insn_ends++;
         return dbt_go_on(f);
     }
-    return dbt_go(f, at + 10);
+    if (!u->vectors) {
+        f->vectors = cpu->vector_live;
+    }
+    return dbt_go_back(f, at + 10);
 }
 
 /* --- control flow --- */
@@ -465,6 +468,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
         }
         cpu->interrupt_shadow = X86_SHADOW_NONE;
         dbt_take_segments(f);
+        f->vectors = cpu->vector_live;
         return to;
     }
 }

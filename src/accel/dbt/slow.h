@@ -16,20 +16,34 @@ static inline const uint8_t *dbt_leave(DbtFrame *f)
     return f->dbt->stubs[STUB_LEAVE];
 }
 
-/* Back into translated code. */
-static inline const uint8_t *dbt_go(DbtFrame *f, const uint8_t *to)
+/* What both of the next have to do. */
+static inline void dbt_end_call(DbtFrame *f)
 {
-    X86Cpu *cpu = f->cpu;
-    f->at       = NULL;
-    if (cpu->tlb->changes.any) {
+    f->at = NULL;
+    if (f->cpu->tlb->changes.any) {
         dbt_sync_flush(f);
     }
-    if (!X86_ALWAYS_PARK && !cpu->vector_live) {
-        f->calls.unparked++;
-        x86_unpark(cpu);
-    }
-    if (f->segment_changes != cpu->segment_changes) {
+    if (f->segment_changes != f->cpu->segment_changes) {
         dbt_take_segments(f);
+    }
+}
+
+/* Into a unit, at its start: it loads the vector registers if it needs them. */
+static inline const uint8_t *dbt_go(DbtFrame *f, const uint8_t *to)
+{
+    dbt_end_call(f);
+    f->vectors = f->cpu->vector_live;
+    return to;
+}
+
+/* Back into the unit that has called: the vector registers are as they were. With X86_ALWAYS_PARK the stubs see to
+ * that. */
+static inline const uint8_t *dbt_go_back(DbtFrame *f, const uint8_t *to)
+{
+    dbt_end_call(f);
+    if (!X86_ALWAYS_PARK && f->vectors && !f->cpu->vector_live) {
+        f->calls.unparked++;
+        x86_unpark(f->cpu);
     }
     return to;
 }

@@ -194,7 +194,7 @@ const uint8_t *dbt_slow_counted(DbtFrame *f, uint64_t unused, const uint8_t *at)
 {
     x86_park(f->cpu);
     dbt_take_site(f, at);
-    return dbt_note_counted(f, at) ? dbt_leave(f) : dbt_go(f, at);
+    return dbt_note_counted(f, at) ? dbt_leave(f) : dbt_go_back(f, at);
 }
 
 const uint8_t *dbt_slow_hot(DbtFrame *f, uint64_t unused, const uint8_t *at)
@@ -209,7 +209,7 @@ const uint8_t *dbt_slow_hot(DbtFrame *f, uint64_t unused, const uint8_t *at)
     x86_park(f->cpu);
     dbt_note_hot(f, at);
     f->tmp[3] = (uintptr_t)f->dbt->stubs[stub - (stub - STUB_TLB) % 2]; /* that does not count */
-    return dbt_go(f, f->dbt->stubs[STUB_HOT_BACK]);
+    return dbt_go_back(f, f->dbt->stubs[STUB_HOT_BACK]);
 }
 
 /* What the site looks into. */
@@ -260,10 +260,10 @@ static const uint8_t *go_behind(DbtFrame *f, const uint8_t *at, const DbtAccess 
 {
     const DbtUnit *u = a->unit;
     if (!a->look) {
-        return dbt_go(f, at + SITE_DONE);
+        return dbt_go_back(f, at + SITE_DONE);
     }
     if (a->look->resumes) {
-        return dbt_go(f, u->hot + u->insn_host[site->insn + 1]);
+        return dbt_go_back(f, u->hot + u->insn_host[site->insn + 1]);
     }
     f->cpu->rip = rip_of_insn(f, u, site->insn + 1u);
     return dbt_go_on(f);
@@ -286,13 +286,13 @@ static const uint8_t *access_by_c(DbtFrame *f, uint64_t linear, const uint8_t *a
     /* x87's go to the executor: #MF comes before faults of the operand, and FDP is the operand's. */
     bool simple = !odd && !(site->flags & (SITE_EXEC | SITE_FPU));
     if (simple && site->flags & SITE_RUN && find_run_of_two(f, linear, site, write)) {
-        return dbt_go(f, at + SITE_AGAIN);
+        return dbt_go_back(f, at + SITE_AGAIN);
     }
     if (simple && site->flags & SITE_LOAD && copy_operand(f, linear, site->size)) {
         uintptr_t copy = (uintptr_t)f->copy;
         f->tmp[0]      = copy;
         f->tmp[1]      = site->flags & SITE_PLAIN ? copy - linear : 0;
-        return dbt_go(f, find_access(f, at)->look ? at : at + SITE_COPY);
+        return dbt_go_back(f, find_access(f, at)->look ? at : at + SITE_COPY);
     }
     bool       stored = simple && site->stored && store_operand(f, linear, site);
     DbtAccess *a      = find_access(f, at);
@@ -335,7 +335,7 @@ const uint8_t *dbt_slow_access(DbtFrame *f, uint64_t linear, const uint8_t *at, 
         }
         if (e) {
             fill_entry(f, &site, linear, write ? e->write : e->read, e->addend);
-            return dbt_go(f, at + SITE_AGAIN);
+            return dbt_go_back(f, at + SITE_AGAIN);
         }
     }
     return access_by_c(f, linear, at, &site, write, page);
@@ -348,7 +348,7 @@ static const uint8_t *found(DbtFrame *f, uint64_t linear, const uint8_t *at, uns
 {
     f->tmp[0] = what & LOOK_HOST ? linear + addend : 0;
     f->tmp[1] = addend;
-    return dbt_go(f, at);
+    return dbt_go_back(f, at);
 }
 
 static unsigned limit_of(unsigned what)
@@ -425,14 +425,14 @@ const uint8_t *dbt_slow_group(DbtFrame *f, uint64_t linear, const uint8_t *at, u
     const X86TlbEntry *e = site.flags & SITE_FPU ? NULL : find_group_entry(f->cpu, linear, site.limit, write);
     if (e) {
         fill_entry(f, &site, linear, write ? e->write : e->read, e->addend);
-        return dbt_go(f, at + SITE_AGAIN);
+        return dbt_go_back(f, at + SITE_AGAIN);
     }
     f->calls.group_failed++;
     if (!(site.flags & SITE_FPU)) {
         x86_park(f->cpu);
         dbt_note_misfit(f, at);
     }
-    return dbt_go(f, at + SITE_DONE);
+    return dbt_go_back(f, at + SITE_DONE);
 }
 
 const uint8_t *dbt_slow_look_group(DbtFrame *f, uint64_t linear, const uint8_t *at, unsigned what)

@@ -77,12 +77,24 @@ static void put_c(Asm *a, const void *function)
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 2, .rm = H_RAX });
 }
 
-/* With sanitizers C is instrumented, and must not be called with the vector state live (cpu/x86/park.h). */
-static void put_park(Asm *a, void (*how)(X86Cpu *cpu))
+static void put_here(const Asm *a, uint8_t *branch)
+{
+    int32_t rel = (int32_t)(a->p - branch);
+    memcpy(branch - 4, &rel, 4);
+}
+
+/* With sanitizers C is instrumented, and must not be called with the vector state live (cpu/x86/park.h): it is parked
+ * and loaded around each call if the code has it, the frame `d` bytes above RSP. */
+static void put_park(Asm *a, int32_t d, void (*how)(X86Cpu *cpu))
 {
     if (X86_ALWAYS_PARK) {
-        asm_load(a, H_RDI, asm_frame(DBT_FRAME(cpu)));
+        asm_emit(
+            a, &(Enc){ .op = 0x80, .reg = 7, .memory = true, .mem = asm_frame(d + DBT_FRAME(vectors)), .imm_size = 1 });
+        asm_jcc(a, CC_Z, 0);
+        uint8_t *parked = a->p;
+        asm_load(a, H_RDI, asm_frame(d + DBT_FRAME(cpu)));
         put_c(a, (const void *)how);
+        put_here(a, parked);
     }
 }
 
@@ -91,7 +103,7 @@ static void put_call_last(Asm *a, const void *function, int last)
 {
     asm_store(a, asm_frame(DBT_FRAME(tmp[0])), H_RAX);
     put_save(a);
-    put_park(a, x86_park_slow);
+    put_park(a, 0, x86_park_slow);
     asm_mov(a, H_RDI, H_RSP);
     asm_load(a, H_RSI, asm_frame(DBT_FRAME(tmp[0])));
     asm_load(a, H_RDX, asm_frame(DBT_FRAME(from)));
@@ -102,7 +114,7 @@ static void put_call_last(Asm *a, const void *function, int last)
     }
     put_c(a, function);
     asm_store(a, asm_frame(DBT_FRAME(to)), H_RAX);
-    put_park(a, x86_unpark);
+    put_park(a, 0, x86_unpark);
     put_restore(a);
     asm_load(a, H_RAX, asm_frame(DBT_FRAME(tmp[0])));
     asm_load(a, H_RCX, asm_frame(DBT_FRAME(tmp[1])));
@@ -158,27 +170,19 @@ static void put_enter(Asm *a)
     asm_store(a, asm_at(H_RDI, DBT_FRAME(host_rsp)), H_RSP);
     asm_mov(a, H_RSP, H_RDI);
     asm_store(a, asm_frame(DBT_FRAME(to)), H_RSI);
-    asm_load(a, H_RDI, asm_frame(DBT_FRAME(cpu)));
-    put_c(a, (const void *)x86_unpark);
     put_restore(a);
     put_jump_frame(a, DBT_FRAME(to));
 }
 
 static void put_leave(Asm *a)
 {
-    put_park(a, x86_park_slow);
+    put_park(a, 0, x86_park_slow);
     for (unsigned i = 0; i < 6; i++) {
         asm_load(a, callee_saved[i], asm_frame(DBT_FRAME(host_saved[0]) + 8 * (int)i));
     }
     asm_load(a, H_RAX, asm_frame(DBT_FRAME(host_return)));
     asm_load(a, H_RSP, asm_frame(DBT_FRAME(host_rsp)));
     asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .rm = H_RAX });
-}
-
-static void put_here(const Asm *a, uint8_t *branch)
-{
-    int32_t rel = (int32_t)(a->p - branch);
-    memcpy(branch - 4, &rel, 4);
 }
 
 typedef enum Miss { MISS_MICRO, MISS_RUN, MISS_TLB } Miss;
@@ -551,44 +555,55 @@ static void put_tlb(const Dbt *dbt, Asm *a, unsigned size, bool write, bool grou
     }
 }
 
-/* Where builds park around every call: x86_park_slow() or x86_unpark(), the frame `d` bytes above RSP. RAX stays. */
-static void put_parking(Asm *a, int32_t d, const void *function)
+/* --- helpers that need few of the guest's registers --- */
+
+/* Guest registers in host registers that C does not keep. */
+static const uint8_t changed[] = { X86_RAX, X86_RCX, X86_RDX, X86_RSP, X86_RSI, X86_RDI, X86_R8 };
+
+static HostMem changed_at(unsigned i)
 {
-    if (X86_ALWAYS_PARK) {
-        HostMem kept = asm_frame(d + DBT_FRAME(tmp[0]));
-        asm_store(a, kept, H_RAX);
-        asm_load(a, H_RDI, asm_frame(d + DBT_FRAME(cpu)));
-        put_c(a, function);
-        asm_load(a, H_RAX, kept);
+    return asm_at(H_RCX, (int32_t)(offsetof(X86Cpu, gpr) + 8 * changed[i]));
+}
+
+/* They go to X86Cpu, from a stub that is called, and RCX points there; the frame lies `d` bytes above RSP. */
+static void put_save_changed(Asm *a, int32_t d)
+{
+    asm_load(a, H_RCX, asm_frame(d + DBT_FRAME(cpu)));
+    for (unsigned i = 0; i < sizeof changed; i++) {
+        asm_store(a, changed_at(i), dbt_host_register[changed[i]]);
     }
 }
 
-/* --- helpers that need few of the guest's registers ---
- *
- * Those that C does not keep go to X86Cpu and come back; it may change them. RAX and RCX are its arguments. `far`: it
- * answers where to go on, and 0 to come back here. */
+static void put_load_changed(Asm *a, int32_t d)
+{
+    asm_load(a, H_RCX, asm_frame(d + DBT_FRAME(cpu)));
+    for (unsigned i = 0; i < sizeof changed; i++) {
+        asm_load(a, dbt_host_register[changed[i]], changed_at(i));
+    }
+}
+
+/* The helper may change them. RAX and RCX are its arguments. `far`: it answers where to go on, and 0 to come back here.
+ */
 static void put_quick(Asm *a, const void *function, bool far)
 {
     enum { D = 16 }; /* the return address, and what keeps the stack aligned */
-    static const uint8_t changed[] = { X86_RAX, X86_RCX, X86_RDX, X86_RSP, X86_RSI, X86_RDI, X86_R8 };
-    HostMem              second    = asm_frame(D + DBT_FRAME(tmp[1]));
+    HostMem first = asm_frame(D + DBT_FRAME(tmp[0])), second = asm_frame(D + DBT_FRAME(tmp[1]));
 
     asm_lea(a, true, H_RSP, asm_frame(-8));
+    asm_store(a, first, H_RAX);
     asm_store(a, second, H_RCX);
-    asm_load(a, H_RCX, asm_frame(D + DBT_FRAME(cpu)));
-    for (unsigned i = 0; i < sizeof changed; i++) {
-        asm_store(a, asm_at(H_RCX, (int32_t)(offsetof(X86Cpu, gpr) + 8 * changed[i])), dbt_host_register[changed[i]]);
-    }
-    put_parking(a, D, (const void *)x86_park_slow);
-    asm_mov(a, H_RSI, H_RAX);
+    put_save_changed(a, D);
+    put_park(a, D, x86_park_slow);
+    asm_load(a, H_RSI, first);
     asm_load(a, H_RDX, second);
     asm_lea(a, true, H_RDI, asm_frame(D));
     put_c(a, function);
-    put_parking(a, D, (const void *)x86_unpark);
-    asm_load(a, H_RCX, asm_frame(D + DBT_FRAME(cpu)));
-    for (unsigned i = 0; i < sizeof changed; i++) {
-        asm_load(a, dbt_host_register[changed[i]], asm_at(H_RCX, (int32_t)(offsetof(X86Cpu, gpr) + 8 * changed[i])));
+    if (X86_ALWAYS_PARK) {
+        asm_store(a, first, H_RAX);
+        put_park(a, D, x86_unpark);
+        asm_load(a, H_RAX, first);
     }
+    put_load_changed(a, D);
     asm_lea(a, true, H_RSP, asm_frame(8));
     if (far) {
         asm_rr(a, true, 0x85, H_RAX, H_RAX);
@@ -598,6 +613,21 @@ static void put_quick(Asm *a, const void *function, bool far)
         asm_emit(a, &(Enc){ .op = 0xff, .reg = 4, .rm = H_RAX });
         put_here(a, back);
     }
+    asm_8(a, 0xc3);
+}
+
+/* The guest's vector registers come into the host's. */
+static void put_vectors(Asm *a)
+{
+    enum { D = 16 };
+    asm_lea(a, true, H_RSP, asm_frame(-8));
+    put_save_changed(a, D);
+    asm_mov(a, H_RDI, H_RCX);
+    put_c(a, (const void *)x86_unpark);
+    put_load_changed(a, D);
+    asm_emit(a,
+             &(Enc){ .op = 0xc6, .memory = true, .mem = asm_frame(D + DBT_FRAME(vectors)), .imm = 1, .imm_size = 1 });
+    asm_lea(a, true, H_RSP, asm_frame(8));
     asm_8(a, 0xc3);
 }
 
@@ -698,6 +728,7 @@ static void put_stub(const Dbt *dbt, Asm *a, DbtStub stub)
         put_jump_frame(a, 8 + DBT_FRAME(tmp[3]));
         break;
     case STUB_INSN: put_call_from(a, (const void *)dbt_slow_insn); break;
+    case STUB_VECTORS: put_vectors(a); break;
     case STUB_LINK: put_call_from(a, (const void *)dbt_slow_link); break;
     case STUB_FAR: put_call_from(a, (const void *)dbt_slow_far); break;
     case STUB_LOOKUP: put_call(a, (const void *)dbt_slow_lookup, 0); break;

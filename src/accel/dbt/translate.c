@@ -261,6 +261,7 @@ static DbtUnit *finish(Tr *t, const uint32_t *insn_host)
     u->groups      = (uint8_t)t->f->groups;
     u->entry       = t->f->entry;
     u->n_c         = (uint8_t)t->n_c;
+    u->vectors     = t->vectors;
     u->checks      = t->checks;
     u->may_run     = t->may_run;
     u->n_places    = (uint16_t)t->n_places;
@@ -345,6 +346,9 @@ static void emit_all(Tr *t, uint32_t *insn_host)
     t->fl_mem = t->recipe.kind == RECIPE_NONE;
     if (t->f->host2) {
         emit_page_check(t);
+    }
+    if (t->n_vec) {
+        emit_vectors_load(t);
     }
     for (t->i = 0; t->i < t->n; t->i++) {
         in              = &t->s->insns[t->i];

@@ -94,6 +94,7 @@ static bool branch(DbtVerifier *v)
     case STUB_QUICK_FAR:
     case STUB_SYSRET: return (call && !v->cold) || verify_bad(v, "a branch to a stub that is called from the hot part");
     case STUB_INSN: return call || verify_bad(v, "a branch to a stub that is called");
+    case STUB_VECTORS: return (call && v->cold) || verify_bad(v, "vector registers loaded in the wrong place");
     case STUB_READ_MISS:
     case STUB_WRITE_MISS:
     case STUB_GROUP_READ_MISS:
@@ -486,10 +487,30 @@ static bool exits_and_places(DbtVerifier *v)
     return true;
 }
 
+/* What is in front of `vectors` looks at the frame's member: cmp byte [rsp + vectors], 0; jz. */
+static bool loads_vectors(const DbtUnit *u)
+{
+    static const uint8_t look[] = { 0x80, 0x7c, 0x24, DBT_FRAME(vectors), 0 };
+    G_STATIC_ASSERT(DBT_FRAME(vectors) <= INT8_MAX);
+    for (unsigned jz = 2; jz <= 6; jz += 4) { /* its length */
+        if (u->vectors >= sizeof look + jz && u->vectors <= u->hot_size) {
+            const uint8_t *p = u->hot + u->vectors - jz, *before = p - sizeof look;
+            if (memcmp(before, look, sizeof look) == 0 && (jz == 2 ? p[0] == 0x74 : p[0] == 0x0f && p[1] == 0x84)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static bool verify(DbtVerifier *v, const DbtUnit *u)
 {
     if (u->hot_size > CODE_MAX || u->cold_size > CODE_MAX) {
         return verify_bad(v, "more code than there can be");
+    }
+    if (u->vectors && !loads_vectors(u)) {
+        v->at = u->hot;
+        return verify_bad(v, "vector registers that nobody loads");
     }
     return find_begins(v, u->hot, u->hot_size, v->hot_at) && find_begins(v, u->cold, u->cold_size, v->cold_at) &&
            find_ways_back(v) && hot_part(v) && cold_part(v) && exits_and_places(v);

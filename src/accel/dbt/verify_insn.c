@@ -271,7 +271,8 @@ static bool frame_operand(DbtVerifier *v, const ZydisDecodedOperand *o)
     }
     if (writes(o)) {
         return inside(at, size, 0, offsetof(DbtFrame, kick)) ||
-               inside(at, size, offsetof(DbtFrame, fs_base), FRAME_OWN) ||
+               inside(at, size, offsetof(DbtFrame, fs_base), offsetof(DbtFrame, vectors)) ||
+               inside(at, size, offsetof(DbtFrame, addends), FRAME_OWN) ||
                verify_bad(v, "a write to the frame outside of what code may write");
     }
     return inside(at, size, 0, offsetof(DbtFrame, cpu) + sizeof(X86Cpu *)) ||
@@ -398,6 +399,9 @@ static bool allowed(DbtVerifier *v)
     }
     if (dbt_verify_integer[v->z.mnemonic]) {
         return true;
+    }
+    if (v->cold || !v->u->vectors || v->at < v->u->hot + v->u->vectors) {
+        return verify_bad(v, "a vector instruction where the registers may not be loaded");
     }
     switch (v->z.mnemonic) {
     case ZYDIS_MNEMONIC_RET:
