@@ -70,6 +70,27 @@ static const Case cases[] = {
         0x48, 0x83, 0xe6, 0x7d, /* and rsi, 0x7d */
         0x48, 0x83, 0x33, 0x00, /* xor qword [rbx], 0 */
         0xf4 } },
+    { "shr, access at an address that no entry has",
+      GUEST_LONG64,
+      10,
+      { 0x4c, 0x89, 0xc3,       /* mov rbx, r8 */
+        0x48, 0xc1, 0xe9, 0x05, /* shr rcx, 5 */
+        0x8b, 0x03,             /* mov eax, [rbx] */
+        0xf4 } },
+    { "sar by 1, access at an address that no entry has",
+      GUEST_LONG64,
+      8,
+      { 0x4c, 0x89, 0xc3, /* mov rbx, r8 */
+        0xd1, 0xf9,       /* sar ecx, 1 */
+        0x8b, 0x03,       /* mov eax, [rbx] */
+        0xf4 } },
+    { "shl, access, carry",
+      GUEST_LONG64,
+      11,
+      { 0x48, 0xc1, 0xe1, 0x3f, /* shl rcx, 63 */
+        0x8b, 0x06,             /* mov eax, [rsi] */
+        0x83, 0xd0, 0x00,       /* adc eax, 0 */
+        0xf4, 0xf4 } },
     { "inc, access at an address that no entry has",
       GUEST_LONG64,
       12,

@@ -135,7 +135,8 @@ static const uint8_t *code_at(const Guest *g)
 }
 
 /* Random numbers; rotates by an immediate, whose OF is undefined unless it is 1: by CL, as the executor does it,
- * processors give another. */
+ * processors give another. AMD's do not tell where the last x87 instruction was while no exception waits (APM 2,
+ * 11.4.4), so that translated code has 0 in place of the executor's address: what stores it to memory. */
 static bool varies(const X86Cpu *cpu, const uint8_t p[16])
 {
     ZydisDecodedInstruction d;
@@ -146,6 +147,16 @@ static bool varies(const X86Cpu *cpu, const uint8_t p[16])
     switch (d.mnemonic) {
     case ZYDIS_MNEMONIC_RDRAND:
     case ZYDIS_MNEMONIC_RDSEED: return true;
+    case ZYDIS_MNEMONIC_FNSTENV:
+    case ZYDIS_MNEMONIC_FNSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64: return __builtin_cpu_is("amd");
     case ZYDIS_MNEMONIC_ROL:
     case ZYDIS_MNEMONIC_ROR:
     case ZYDIS_MNEMONIC_RCL:

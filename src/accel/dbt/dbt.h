@@ -175,7 +175,7 @@ typedef struct DbtFrame {
     uint64_t keep[4];                                /* the templates': across checks */
     uint8_t  copy[64];                               /* of an operand that lies in two pages */
     uint16_t left[DBT_COUNTED], missed[DBT_COUNTED]; /* executions until a site is judged, and misses meanwhile */
-    uint64_t compared;                               /* the memory operand of a CMP: RECIPE_CMP_SLOT */
+    uint64_t compared;                               /* the memory operand of a CMP; what is shifted: Recipe */
     uint64_t cs_tag, cs_real;                        /* outside 64-bit mode: dbt_take_segments() */
     uint64_t seg_base[X86_N_SEG];                    /* outside 64-bit mode: dbt_take_segments() */
     int64_t  seg_last[X86_N_SEG][DBT_LAST];          /* the last offset that may be that of 1 << n bytes */
@@ -404,6 +404,7 @@ typedef enum RecipeKind {
     RECIPE_DEC,
     RECIPE_CMP_SLOT,  /* CMP of frame.compared with rm or imm: reg is not used */
     RECIPE_WITH_SLOT, /* CMP of reg with frame.compared */
+    RECIPE_SHIFT,     /* frame.compared shifted by imm; reg: how, as ModRM.reg of the shifts has it */
 } RecipeKind;
 
 typedef struct Recipe {

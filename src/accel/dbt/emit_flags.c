@@ -26,7 +26,7 @@ static void put_flags_load(Asm *a)
 static void put_recipe(Asm *a, const Recipe *r)
 {
     bool     wide = r->size == 8, imm = r->rm == DBT_NO_REG;
-    unsigned reg = r->kind == RECIPE_CMP_SLOT ? 0u : dbt_host_register[r->reg],
+    unsigned reg = r->kind == RECIPE_CMP_SLOT || r->kind == RECIPE_SHIFT ? 0u : dbt_host_register[r->reg],
              rm  = imm ? 0u : dbt_host_register[r->rm];
     /* op reg, rm or imm; op RAX, rm or imm */
     Enc  op   = { .prefix   = r->size == 2 ? 0x66 : 0,
@@ -42,6 +42,11 @@ static void put_recipe(Asm *a, const Recipe *r)
                                                        : 4) };
     bool byte = r->size == 1;
 
+    if (r->kind == RECIPE_SHIFT) {
+        asm_rm(a, wide, 0x8b, H_RAX, asm_frame(DBT_FRAME(compared)));
+        asm_emit(a, &(Enc){ .w = wide, .op = 0xc1, .reg = r->reg, .rm = H_RAX, .imm = r->imm, .imm_size = 1 });
+        return;
+    }
     if (recipe_has_slot(r)) {
         bool with   = r->kind == RECIPE_WITH_SLOT;
         op.op       = (uint8_t)((with ? 0x3b : imm ? 0x81 : 0x39) - byte);
@@ -88,6 +93,7 @@ static void put_recipe(Asm *a, const Recipe *r)
         break;
     case RECIPE_CMP_SLOT:
     case RECIPE_WITH_SLOT:
+    case RECIPE_SHIFT:
     case RECIPE_NONE: return;
     }
     op.op = (uint8_t)(op.op - byte);
@@ -241,6 +247,9 @@ void flags_recipe(Tr *t, const DbtInsn *in)
 {
     Recipe r = { .size = in->opsize, .reg = in->rm, .rm = in->ext ? DBT_NO_REG : in->reg, .imm = (int32_t)in->imm };
 
+    if (t->recipe.kind == RECIPE_SHIFT && t->fl_reg) { /* it has one */
+        return;
+    }
     t->recipe.kind = RECIPE_NONE;
     if (in->t != T_GEN || in->memory || in->map || in->lock || is_high(in->rm) || (!in->ext && is_high(in->reg)) ||
         dbt_host_register[in->rm] == H_NONE || (!in->ext && dbt_host_register[in->reg] == H_NONE)) {

@@ -32,19 +32,36 @@ static bool byte_rm(const DbtInsn *in)
     return in->rm_size == 1;
 }
 
-/* Outside 64-bit mode each check changes EFLAGS: does one come before somebody looks at those of this CMP? */
-static bool is_compared(const Tr *t, const DbtInsn *in)
+/* Does a check come, which changes EFLAGS, before somebody looks at this instruction's, or writes them? */
+static bool is_check_next(const Tr *t)
 {
-    bool forms = in->ext ? in->op >= 0x80 && in->op <= 0x83 && in->reg == 7 : in->op >= 0x38 && in->op <= 0x3b;
-    if (t->mode.code == 8 || in->map || in->lock || !forms || (!in->ext && is_high(in->reg))) {
-        return false;
-    }
     for (unsigned i = t->i + 1; i < t->n && !t->s->insns[i].read && t->s->insns[i].write != FL_ALL; i++) {
         if (t->s->insns[i].faults) {
             return true;
         }
     }
     return false;
+}
+
+/* A CMP with memory, outside 64-bit mode, where each check changes EFLAGS. */
+static bool is_compared(const Tr *t, const DbtInsn *in)
+{
+    bool forms = in->ext ? in->op >= 0x80 && in->op <= 0x83 && in->reg == 7 : in->op >= 0x38 && in->op <= 0x3b;
+    return t->mode.code != 8 && !in->map && !in->lock && forms && (in->ext || !is_high(in->reg)) && is_check_next(t);
+}
+
+/* Of SHL, SHR, SAR of a register by a constant, whose flags would have to be saved: the recipe, which wants what is
+ * shifted in frame.compared. Else RECIPE_NONE. */
+static Recipe recipe_of_shift(const Tr *t, const DbtInsn *in)
+{
+    bool     shift = !in->map && in->ext && (in->op == 0xc1 || in->op == 0xd1) && in->reg >= 4 && in->reg != 6;
+    unsigned count = in->op == 0xd1 ? 1 : (unsigned)in->imm & (in->opsize == 8 ? 63 : 31);
+    if (!shift || in->memory || in->opsize < 4 || !count || dbt_host_register[in->rm] == H_NONE ||
+        in->write != FL_ALL || !is_check_next(t)) {
+        return (Recipe){ 0 };
+    }
+    return (
+        Recipe){ .kind = RECIPE_SHIFT, .size = in->opsize, .reg = in->reg, .rm = DBT_NO_REG, .imm = (int32_t)count };
 }
 
 /* CMP with memory that leaves a copy of the operand for its recipe. */
@@ -235,11 +252,15 @@ static void gen_registers(Tr *t, const DbtInsn *in)
             asm_mov(a, H_RCX, reg_host);
         }
     }
-    e.rm       = (uint8_t)(rm_copy ? (high_rm ? 4u : (unsigned)H_RAX) : rm_host);
-    e.reg      = (uint8_t)(in->ext ? in->reg : reg_copy ? (high_reg ? 5u : (unsigned)H_RCX) : reg_host);
-    e.no_rex   = high_rm || high_reg;
-    e.byte_rm  = byte_rm(in);
-    e.byte_reg = !in->ext && in->opsize == 1;
+    e.rm         = (uint8_t)(rm_copy ? (high_rm ? 4u : (unsigned)H_RAX) : rm_host);
+    e.reg        = (uint8_t)(in->ext ? in->reg : reg_copy ? (high_reg ? 5u : (unsigned)H_RCX) : reg_host);
+    e.no_rex     = high_rm || high_reg;
+    e.byte_rm    = byte_rm(in);
+    e.byte_reg   = !in->ext && in->opsize == 1;
+    Recipe shift = recipe_of_shift(t, in);
+    if (shift.kind != RECIPE_NONE) {
+        asm_store(a, asm_frame(DBT_FRAME(compared)), rm_host);
+    }
     asm_emit(a, &e);
     if (rm_copy && in->access & G_RM_W) {
         if (rm_host == H_NONE) {
@@ -256,6 +277,9 @@ static void gen_registers(Tr *t, const DbtInsn *in)
         }
     }
     note_flags(t, in);
+    if (shift.kind != RECIPE_NONE) {
+        t->recipe = shift;
+    }
 }
 
 void emit_gen(Tr *t, const DbtInsn *in)

@@ -366,6 +366,28 @@ uint16_t dbt_flags_by(const Recipe *r, const X86Cpu *cpu, uint64_t compared)
         b = compared;
         BOTH("subq");
         break;
+    case RECIPE_SHIFT: {
+        bool wide = r->size == 8;
+        a         = compared;
+#define SHIFT(insn, suffix, mod)                                                                                       \
+    __asm__(insn suffix " %%cl, %" mod "1\n\tlahf\n\tseto %%al" : "=&a"(high), "+&r"(a) : "c"(r->imm) : "cc")
+#define EITHER(insn)                                                                                                   \
+    if (wide) {                                                                                                        \
+        SHIFT(insn, "q", "q");                                                                                         \
+    } else {                                                                                                           \
+        SHIFT(insn, "l", "k");                                                                                         \
+    }
+        if (r->reg == 4) {
+            EITHER("shl")
+        } else if (r->reg == 5) {
+            EITHER("shr")
+        } else {
+            EITHER("sar")
+        }
+#undef EITHER
+#undef SHIFT
+        return high;
+    }
     case RECIPE_CMP:
     case RECIPE_NONE:
     default: BOTH("subq"); break;
