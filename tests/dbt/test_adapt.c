@@ -19,6 +19,12 @@ static const uint8_t vector_code[] = { 0x66, 0x0f, 0xd6, 0x03, 0x48, 0xff, 0xc0,
 /* mov rdx, [rbx]; hlt */
 static const uint8_t other_code[] = { 0x48, 0x8b, 0x13, 0xf4 };
 
+/* loop: mov rdx, [rbx]; dec rcx; jnz loop; hlt */
+static const uint8_t load_code[] = { 0x48, 0x8b, 0x13, 0x48, 0xff, 0xc9, 0x75, 0xf8, 0xf4 };
+/* The same with mov rax, cr3; mov cr3, rax in each turn. */
+static const uint8_t flush_code[] = { 0x48, 0x8b, 0x13, 0x0f, 0x20, 0xd8, 0x0f, 0x22,
+                                      0xd8, 0x48, 0xff, 0xc9, 0x75, 0xf2, 0xf4 };
+
 static void setup(Fixture *f, gconstpointer unused)
 {
     g_auto(Error) err = { 0 };
@@ -62,6 +68,23 @@ static void run_on(Fixture *f, unsigned n, uint64_t at, uint64_t rbx, uint64_t t
 static void run(Fixture *f, uint64_t at, uint64_t rbx, uint64_t times)
 {
     run_on(f, 0, at, rbx, times);
+}
+
+/* A unit whose look-ups are called is made anew when it runs often: soon where it runs long from one flush to the next,
+ * late where it does not. */
+static void test_hot(Fixture *f, gconstpointer unused)
+{
+    guest_poke(f->guest, GUEST_CODE, load_code, sizeof load_code);
+    run(f, GUEST_CODE, GUEST_DATA, DBT_WARM_RUNS);
+    g_assert_cmpuint(counter(f, "killed"), ==, 0);
+    run(f, GUEST_CODE, GUEST_DATA, DBT_WARM_RUNS + DBT_TRIAL_RUNS + 100); /* counters are the run's */
+    g_assert_cmpuint(counter(f, "killed"), ==, 1);
+
+    guest_poke(f->guest, OTHER, flush_code, sizeof flush_code);
+    run(f, OTHER, GUEST_DATA, DBT_COLD_RUNS - 100);
+    g_assert_cmpuint(counter(f, "killed"), ==, 1);
+    run(f, OTHER, GUEST_DATA, DBT_COLD_RUNS + 100);
+    g_assert_cmpuint(counter(f, "killed"), ==, 2);
 }
 
 /* A page that held code and is data now loses its units after a few slow stores. Where the code is still used, it
@@ -260,6 +283,7 @@ static void test_full(Fixture *f, gconstpointer unused)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add("/dbt/adapt/hot", Fixture, NULL, setup, test_hot, teardown);
     g_test_add("/dbt/adapt/beside", Fixture, NULL, setup, test_beside, teardown);
     g_test_add("/dbt/adapt/over", Fixture, NULL, setup, test_over, teardown);
     g_test_add("/dbt/adapt/marked", Fixture, NULL, setup, test_marked, teardown);

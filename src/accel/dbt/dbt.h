@@ -51,7 +51,10 @@ enum {
     DBT_MISSES       = 1024,  /* of a micro entry, until its site is looked at */
     DBT_RUN_MISSES   = 32,    /* of a run's, until it is looked for again */
     DBT_HEATS        = 16384, /* counters of units' runs */
-    DBT_COLD_RUNS    = 50000, /* of a unit, until its sites are checked in line */
+    DBT_WARM_RUNS    = 8000,  /* of a unit, until it is looked at whether its sites should be checked in line, ... */
+    DBT_TRIAL_RUNS   = 2000,  /* ... which takes that many, ... */
+    DBT_TRIAL_PER    = 400,    /* ... that are wanted for each flush of the micro TLBs; else ... */
+    DBT_COLD_RUNS    = 50000, /* ... it is done then */
     DBT_LAST         = 3,
     DBT_CODES        = 64,
     DBT_SIZES        = 11, /* of what look-ups in the TLB check: 1 << n bytes */
@@ -223,6 +226,8 @@ typedef struct DbtFrame {
     X86Insn        insn; /* that runs in C */
     DbtSample      samples[DBT_MICROS];
     DbtWindows    *windows; /* NULL: none yet */
+    uint32_t      *trials;  /* for each of `heat`: `flushed` when its trial began + 1; 0: it has none, or DBT_TRIED */
+    uint32_t       flushed; /* how often all micro entries were dropped */
     DbtAccess      accesses[DBT_ACCESSES];
     DbtCross       crosses[DBT_CROSSES];
     DbtBeside      besides[DBT_BESIDES];
@@ -258,6 +263,8 @@ static inline uint64_t dbt_empty_tag(unsigned mode, unsigned slot)
 {
     return slot / 2 == dbt_jump_slot(mode, DBT_NO_TAG) / 2 ? DBT_NO_TAG | 1 : DBT_NO_TAG;
 }
+
+#define DBT_TRIED UINT32_MAX
 
 #define DBT_RUN    ((uint64_t)(2 * (DBT_JUMPS_USER - 1)) << 32 | 2 * (DBT_JUMPS_KERNEL - 1))
 #define DBT_KICKED UINT64_C(0)

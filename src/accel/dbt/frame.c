@@ -377,6 +377,7 @@ static uint64_t *used_word(DbtFrame *f, unsigned line)
 void dbt_micro_flush(DbtFrame *f, bool writes_only)
 {
     dbt_runs_flush(f, writes_only);
+    f->flushed += !writes_only;
     DbtMicro *micro = f->micro[0][0];
     for (unsigned line = 0; line < sizeof f->micro_used; line += WORD) {
         uint64_t *word = used_word(f, line);

@@ -211,8 +211,9 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
         }
     }
     for (unsigned i = 0; i < DBT_HEATS; i++) {
-        f->heat[i] = DBT_COLD_RUNS;
+        f->heat[i] = DBT_WARM_RUNS;
     }
+    f->trials = g_new0(uint32_t, DBT_HEATS);
     for (unsigned i = 0; i < G_N_ELEMENTS(f->misses); i++) {
         f->misses[i] = i < DBT_MICROS ? DBT_MISSES : DBT_RUN_MISSES;
     }
@@ -234,6 +235,7 @@ static void frame_done(DbtFrame *f)
 {
     f->cpu->map_fpu_pointers = NULL;
     dbt_windows_free(f);
+    g_free(f->trials);
     atomic_store_explicit(&f->cpu->vcpu.kick_word, NULL, memory_order_release);
     g_mutex_lock(&f->dbt->lock);
     g_ptr_array_remove(f->dbt->frames, f);

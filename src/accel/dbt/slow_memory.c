@@ -197,6 +197,23 @@ const uint8_t *dbt_slow_counted(DbtFrame *f, uint64_t unused, const uint8_t *at)
     return dbt_note_counted(f, at) ? dbt_leave(f) : dbt_go_back(f, at);
 }
 
+/* A counter of runs has come to its end: shall the unit's sites be checked in line? Code that does not run long from
+ * one flush to the next finds empty micro entries: for that, the look-up that is called is as good until it runs very
+ * often. */
+static bool is_hot(DbtFrame *f, unsigned slot)
+{
+    uint32_t *trial = &f->trials[slot];
+    if (*trial == 0) {
+        *trial        = f->flushed % DBT_TRIED + 1;
+        f->heat[slot] = DBT_TRIAL_RUNS;
+        return false;
+    }
+    bool hot      = *trial == DBT_TRIED || (f->flushed % DBT_TRIED + 1 - *trial) * DBT_TRIAL_PER <= DBT_TRIAL_RUNS;
+    *trial        = hot ? 0 : DBT_TRIED;
+    f->heat[slot] = hot ? DBT_WARM_RUNS : DBT_COLD_RUNS - DBT_WARM_RUNS - DBT_TRIAL_RUNS;
+    return hot;
+}
+
 const uint8_t *dbt_slow_hot(DbtFrame *f, uint64_t unused, const uint8_t *at)
 {
     int32_t rel;
@@ -205,9 +222,10 @@ const uint8_t *dbt_slow_hot(DbtFrame *f, uint64_t unused, const uint8_t *at)
     while (f->dbt->stubs[stub] != at + rel) {
         stub++;
     }
-    f->heat[(uintptr_t)at / 2 % DBT_HEATS] = DBT_COLD_RUNS;
-    x86_park(f->cpu);
-    dbt_note_hot(f, at);
+    if (is_hot(f, (uintptr_t)at / 2 % DBT_HEATS)) {
+        x86_park(f->cpu);
+        dbt_note_hot(f, at);
+    }
     f->tmp[3] = (uintptr_t)f->dbt->stubs[stub - (stub - STUB_TLB) % 2]; /* that does not count */
     return dbt_go_back(f, f->dbt->stubs[STUB_HOT_BACK]);
 }
