@@ -114,7 +114,7 @@ static Ran run_insn(DbtFrame *f)
     return transfer && cpu->branch != X86_BRANCH_NEXT ? RAN_BRANCH : RAN_ON;
 }
 
-const uint8_t *dbt_run_first(DbtFrame *f, const Recipe *entry)
+const uint8_t *dbt_run_first(DbtFrame *f)
 {
     X86Cpu *cpu = f->cpu;
     bool    ran = false;
@@ -124,9 +124,6 @@ const uint8_t *dbt_run_first(DbtFrame *f, const Recipe *entry)
         const uint8_t *host = code_at(cpu);
         if (!host || !is_new(f->dbt, host)) {
             break;
-        }
-        if (!ran && entry) {
-            cpu->arith = dbt_flags_by(entry, cpu, f->compared);
         }
         ran = true;
         do {

@@ -139,7 +139,7 @@ static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
     if (to) {
         return dbt_go(f, to);
     }
-    to = dbt_run_first(f, NULL);
+    to = dbt_run_first(f);
     if (to) {
         return to;
     }
@@ -220,9 +220,12 @@ const uint8_t *dbt_slow_link(DbtFrame *f, uint64_t unused, const uint8_t *at)
     while (e->cold - dbt_writable(dbt) + 5 != at) {
         e++;
     }
-    cpu->rip             = e->rip;
-    const Recipe  *entry = e->entry.kind == RECIPE_NONE ? NULL : &e->entry;
-    const uint8_t *first = e->groups == GROUPS_WIDE ? dbt_run_first(f, entry) : NULL;
+    cpu->rip            = e->rip;
+    const Recipe *entry = e->entry.kind == RECIPE_NONE ? NULL : &e->entry;
+    if (entry) { /* whoever goes there by the executor, or faults, has no recipe */
+        cpu->arith = dbt_flags_by(entry, cpu, f->compared);
+    }
+    const uint8_t *first = e->groups == GROUPS_WIDE ? dbt_run_first(f) : NULL;
     if (first) {
         return first;
     }
@@ -253,7 +256,7 @@ const uint8_t *dbt_slow_far(DbtFrame *f, uint64_t unused, const uint8_t *at)
     if (is_polled(f)) {
         return dbt_leave(f);
     }
-    const uint8_t *first = dbt_run_first(f, NULL);
+    const uint8_t *first = dbt_run_first(f);
     if (first) {
         return first;
     }
@@ -468,7 +471,7 @@ const uint8_t *dbt_next_code(DbtFrame *f, int thrown, const DbtHost *host)
         }
         const uint8_t *to = dbt_find_quickly(f);
         if (!to) {
-            to = dbt_run_first(f, NULL);
+            to = dbt_run_first(f);
         }
         if (to == f->dbt->stubs[STUB_LEAVE]) {
             continue;

@@ -52,9 +52,9 @@ static inline const uint8_t *dbt_go_back(DbtFrame *f, const uint8_t *to)
 const uint8_t *dbt_go_on(DbtFrame *f);
 
 /* Runs the code at cpu->rip by the executor if nobody has been there before, and on from there as long as that is so;
- * where translated code goes on (dbt_leave() among them). NULL: nothing was done. `entry`: how the flags are made again
- * that X86Cpu does not have; NULL: it has them. Raises what the code raises. */
-const uint8_t *dbt_run_first(DbtFrame *f, const Recipe *entry);
+ * where translated code goes on (dbt_leave() among them). NULL: nothing was done. Flags are in X86Cpu. Raises what the
+ * code raises. */
+const uint8_t *dbt_run_first(DbtFrame *f);
 
 typedef enum DbtRan { DBT_RAN_ON, DBT_RAN_AWAY } DbtRan;
 
