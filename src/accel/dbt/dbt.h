@@ -53,7 +53,7 @@ enum {
     DBT_HEATS        = 16384, /* counters of units' runs */
     DBT_WARM_RUNS    = 8000,  /* of a unit, until it is looked at whether its sites should be checked in line, ... */
     DBT_TRIAL_RUNS   = 2000,  /* ... which takes that many, ... */
-    DBT_TRIAL_PER    = 400,    /* ... that are wanted for each flush of the micro TLBs; else ... */
+    DBT_TRIAL_PER    = 400,   /* ... that are wanted for each flush of the micro TLBs; else ... */
     DBT_COLD_RUNS    = 50000, /* ... it is done then */
     DBT_LAST         = 3,
     DBT_CODES        = 64,

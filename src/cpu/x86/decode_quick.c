@@ -335,8 +335,8 @@ static void learn(X86Cpu *cpu, const uint8_t *p, const Split *s, X86QuickForm *f
 {
     X86Insn in[PROBES], real, quick;
     Split   as[PROBES];
-    uint8_t bytes[X86_QUICK_BYTES];
-    bool    ok = true;
+    uint8_t bytes[X86_QUICK_BYTES] = { 0 };
+    bool    ok                     = true;
 
     x86_park(cpu);
     for (unsigned n = 0; n < PROBES; n++) {
@@ -375,13 +375,12 @@ static void learn(X86Cpu *cpu, const uint8_t *p, const Split *s, X86QuickForm *f
 
 bool x86_decode_quick(X86Cpu *cpu, const uint8_t *bytes, X86Insn *in)
 {
-    uint64_t copy[X86_QUICK_BYTES / 8];
-    Split    s;
+    uint8_t p[X86_QUICK_BYTES] = { 0 };
+    Split   s;
 
-    for (unsigned i = 0; i < X86_QUICK_BYTES / 8; i++) {
-        copy[i] = x86_guest_get64(bytes + (size_t)8 * i);
+    for (unsigned i = 0; i < X86_QUICK_BYTES; i += 8) {
+        x86_guest_put64(p + i, x86_guest_get64(bytes + i));
     }
-    const uint8_t *p = (const uint8_t *)copy;
     if (!split(p, &s)) {
         return false;
     }
