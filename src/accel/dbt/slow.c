@@ -1,7 +1,7 @@
 /* What translated code calls in C: instructions without a template, links, look-ups, faults. Memory is in
  * slow_memory.c.
  *
- * Called by stubs with the guest's integer registers in X86Cpu and the vector registers live (cpu/x86/park.h): part of
+ * Called by stubs with the guest's integer registers in X86Cpu and the vector registers perhaps live (park.h): part of
  * the hot set, like all it calls before it parks. A fault leaves by the long jump to dbt_run(), which finds out from
  * frame->at where it was.
  *

@@ -1,7 +1,7 @@
 /* What translated code calls in C for accesses to memory: whatever micro entry, run or look-up in the TLB has not
  * settled.
  *
- * Called by stubs with the guest's integer registers in X86Cpu and the vector registers live (cpu/x86/park.h): part of
+ * Called by stubs with the guest's integer registers in X86Cpu and the vector registers perhaps live (park.h): part of
  * the hot set, like all it calls before it parks. A fault leaves by the long jump to dbt_loop(); frame->at says whose
  * access it was. */
 
