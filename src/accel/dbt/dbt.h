@@ -11,8 +11,8 @@
  *
  * Host registers while translated code runs: RSP points at the vCPU's DbtFrame, RAX and RCX are scratch, the others
  * hold guest registers (dbt_host_register); guest R9, R10 and R11 live in the frame. Arithmetic flags are in the host's
- * EFLAGS inside a unit and in the frame at its borders. Vector and x87 registers are the guest's where frame.vectors says
- * so: units that need them load them first.
+ * EFLAGS inside a unit and in the frame at its borders. Vector and x87 registers are the guest's where frame.vectors
+ * says so: units that need them load them first.
  *
  * Locks: `lock` of Dbt guards everything but what a vCPU's own thread keeps in its frame. It is a leaf: nothing is
  * waited for with it held. Jump caches are written under it, so that a unit's last traces can be removed at once. */
