@@ -129,7 +129,7 @@ const uint8_t *dbt_run_first(DbtFrame *f)
         do {
             how = run_insn(f);
         } while (how == RAN_ON);
-        if (how == RAN_OUT || atomic_load_explicit(&f->kick, memory_order_relaxed) == DBT_KICKED) {
+        if (how == RAN_OUT || dbt_is_polled(f)) {
             return dbt_go_on(f);
         }
     }

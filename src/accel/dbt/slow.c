@@ -14,11 +14,6 @@
 
 #include "cpu/x86/cache.h"
 #include "cpu/x86/ops.h"
-/* Does somebody want the vCPU? */
-static bool is_polled(const DbtFrame *f)
-{
-    return atomic_load_explicit(&f->kick, memory_order_relaxed) == DBT_KICKED;
-}
 
 static uint64_t read64(const uint8_t *p)
 {
@@ -30,7 +25,7 @@ static uint64_t read64(const uint8_t *p)
 const uint8_t *dbt_go_on(DbtFrame *f)
 {
     X86Cpu *cpu = f->cpu;
-    if (!is_polled(f) && !cpu->cache->attention && !cpu->interrupt_shadow && !cpu->tlb->check_alignment) {
+    if (!dbt_is_polled(f) && !cpu->cache->attention && !cpu->interrupt_shadow && !cpu->tlb->check_alignment) {
         if (cpu->tlb->changes.any) {
             dbt_sync_flush(f);
         }
@@ -132,7 +127,7 @@ static const uint8_t *go_to(DbtFrame *f, uint64_t rip)
 {
     f->cpu->rip = x86_cut_rip(f->cpu, rip); /* a tag may be above it */
     end_shadow(f->cpu);
-    if (is_polled(f)) {
+    if (dbt_is_polled(f)) {
         return dbt_leave(f);
     }
     const uint8_t *to = dbt_find_quickly(f);
@@ -253,7 +248,7 @@ const uint8_t *dbt_slow_far(DbtFrame *f, uint64_t unused, const uint8_t *at)
     (void)dbt_is_dead(u); /* as in dbt_slow_insn() */
     f->cpu->rip = e->rip;
     end_shadow(f->cpu);
-    if (is_polled(f)) {
+    if (dbt_is_polled(f)) {
         return dbt_leave(f);
     }
     const uint8_t *first = dbt_run_first(f);

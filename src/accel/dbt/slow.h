@@ -16,6 +16,12 @@ static inline const uint8_t *dbt_leave(DbtFrame *f)
     return f->dbt->stubs[STUB_LEAVE];
 }
 
+/* Does somebody want the vCPU? */
+static inline bool dbt_is_polled(const DbtFrame *f)
+{
+    return atomic_load_explicit(&f->kick, memory_order_relaxed) == DBT_KICKED;
+}
+
 /* What both of the next have to do. */
 static inline void dbt_end_call(DbtFrame *f)
 {
