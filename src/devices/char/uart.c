@@ -425,12 +425,16 @@ static uint8_t read_rbr(Uart *u)
     return c;
 }
 
+/* Kernels read it before each character that they write: only errors, which end with this, can change the interrupt. */
 static uint8_t read_lsr(Uart *u)
 {
     uint8_t lsr = line_status(u);
-    u->lsr &= (uint8_t)~LSR_OE;
-    if (u->receive.count) {
-        u->receive.data[u->receive.head] &= 0xff;
+    if (lsr & (LSR_OE | LSR_CHAR)) {
+        u->lsr &= (uint8_t)~LSR_OE;
+        if (u->receive.count) {
+            u->receive.data[u->receive.head] &= 0xff;
+        }
+        update_irq(u);
     }
     return lsr;
 }
@@ -441,7 +445,7 @@ uint8_t uart_read(Uart *u, unsigned reg)
     bool    dlab  = u->lcr & LCR_DLAB;
     switch (reg) {
     case RBR: value = dlab ? (uint8_t)u->divisor : read_rbr(u); break;
-    case IER: value = dlab ? (uint8_t)(u->divisor >> 8) : u->ier; break;
+    case IER: return dlab ? (uint8_t)(u->divisor >> 8) : u->ier;
     case IIR:
         value = interrupt_source(u);
         if (value == IIR_THRI) {
@@ -449,9 +453,9 @@ uint8_t uart_read(Uart *u, unsigned reg)
         }
         value |= u->fcr & FCR_ENABLE ? IIR_FIFO : 0;
         break;
-    case LCR: value = u->lcr; break;
-    case MCR: value = u->mcr; break;
-    case LSR: value = read_lsr(u); break;
+    case LCR: return u->lcr;
+    case MCR: return u->mcr;
+    case LSR: return read_lsr(u);
     case MSR:
         if (u->has_modem && !(u->mcr & MCR_LOOP)) {
             update_modem_inputs(u);
@@ -459,7 +463,7 @@ uint8_t uart_read(Uart *u, unsigned reg)
         value = u->msr;
         u->msr &= (uint8_t)~DELTAS;
         break;
-    case SCR: value = u->scr; break;
+    case SCR: return u->scr;
     }
     update_irq(u);
     return value;

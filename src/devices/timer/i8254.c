@@ -71,9 +71,10 @@ struct I8254 {
 
 /* ---- Time ---- */
 
+/* Seconds and the rest on their own: kernels read a counter as often as they can, and a division of 128 bits shows. */
 static int64_t tick_of(int64_t ns)
 {
-    return (int64_t)muldiv64((uint64_t)ns, I8254_HZ, NS_PER_SECOND);
+    return ns / NS_PER_SECOND * I8254_HZ + ns % NS_PER_SECOND * I8254_HZ / NS_PER_SECOND;
 }
 
 /* The first nanosecond of a tick. */
