@@ -116,15 +116,6 @@ static Undefined block_undefined(const Bench *t, const Code *code, const unsigne
 
 /* --- running --- */
 
-/* Has the host's run ended otherwise than it does now? An interrupt while RSP is not canonical ends it by #GP on some
- * hosts (native.c). t->host is the new one. */
-static bool was_disturbed(Bench *t, unsigned number, const Code *code)
-{
-    Outcome before = t->host;
-    native_run(code, &t->states[number], &t->host);
-    return memcmp(&before, &t->host, sizeof before) != 0;
-}
-
 static bool is_same(const Bench *t, unsigned number, const Code *code, const unsigned *offset, GString *text)
 {
     Undefined u = block_undefined(t, code, offset);
@@ -144,7 +135,7 @@ static bool run_state(Bench *t, unsigned number, const Code *code, const unsigne
         executor_run(code, &t->states[number], &t->ours);
         t->counts.runs++;
         same = is_same(t, number, code, offset, NULL) ||
-               (was_disturbed(t, number, code) && is_same(t, number, code, offset, NULL));
+               (native_was_disturbed(code, &t->states[number], &t->host) && is_same(t, number, code, offset, NULL));
         if (!same && text) {
             g_string_append_printf(text, "    from state %u, %s run:\n", number, warm ? "second" : "first");
             state_print(&t->states[number], text);
