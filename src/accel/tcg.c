@@ -60,7 +60,7 @@ static bool tcg_init(Accel *accel, Error *err)
         tcg->dbt = dbt_new((size_t)(tcg->tb_size ? tcg->tb_size : TB_SIZE_USUAL) << 20, err);
     }
     if (tcg->dbt) {
-        dbt_set_first(tcg->dbt, true);
+        dbt_set_first(tcg->dbt, DBT_FIRST_RUNS);
     }
     if (tcg->dbt && perf && !dbt_perf_start(tcg->dbt, perf, err)) {
         dbt_free(tcg->dbt);

@@ -24,7 +24,7 @@ static void setup(Fixture *f, gconstpointer unused)
     f->dbt   = dbt_new(16 << 20, &err);
     g_assert_nonnull(f->dbt);
     dbt_set_verify(f->dbt, true);
-    dbt_set_first(f->dbt, true);
+    dbt_set_first(f->dbt, 1);
 }
 
 static void teardown(Fixture *f, gconstpointer unused)
@@ -76,11 +76,25 @@ static void test_twice(Fixture *f, gconstpointer unused)
     g_assert_cmpuint(counter(f, "first"), ==, 1 + 2 * 3 + 1);
     g_assert_cmpuint(counter(f, "units"), >=, 2);
 
-    dbt_set_first(f->dbt, false);
+    dbt_set_first(f->dbt, 0);
     static const uint8_t other[] = { 0xff, 0xc0, 0xf4 }; /* inc eax */
     put(f, GUEST_CODE, other, sizeof other);
     run(f, 0);
     g_assert_cmpuint(counter(f, "first"), ==, 1 + 2 * 3 + 1);
+}
+
+/* As machines have it: the executor runs a place three times. */
+static void test_often(Fixture *f, gconstpointer unused)
+{
+    static const uint8_t code[] = { 0xff, 0xc1, 0xf4 }; /* inc ecx */
+    dbt_set_first(f->dbt, DBT_FIRST_RUNS);
+    put(f, GUEST_CODE, code, sizeof code);
+    for (unsigned i = 0; i < 5; i++) {
+        run(f, i);
+        g_assert_cmpuint(f->cpu->gpr[X86_RCX], ==, i + 1);
+        g_assert_cmpuint(counter(f, "first"), ==, 2 * MIN(i + 1, 3));
+        g_assert_cmpuint(counter(f, "units"), ==, i >= 3);
+    }
 }
 
 /* What is written in front of where it runs, runs as it is then. */
@@ -146,7 +160,7 @@ static void test_vectors(Fixture *f, gconstpointer unused)
                                       0x75, 0xee,                   /* jnz loop */
                                       0x66, 0x48, 0x0f, 0x7e, 0xca, /* movq rdx, xmm1 */
                                       0xf4 };
-    dbt_set_first(f->dbt, false);
+    dbt_set_first(f->dbt, 0);
     put(f, GUEST_CODE, plain, sizeof plain);
     run(f, 100);
     g_assert_cmpuint(counter(f, "unpark"), ==, 0);
@@ -162,6 +176,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add("/dbt/first/twice", Fixture, NULL, setup, test_twice, teardown);
+    g_test_add("/dbt/first/often", Fixture, NULL, setup, test_often, teardown);
     g_test_add("/dbt/first/written", Fixture, NULL, setup, test_written, teardown);
     g_test_add("/dbt/first/fault", Fixture, NULL, setup, test_fault, teardown);
     g_test_add("/dbt/first/flags", Fixture, NULL, setup, test_flags, teardown);

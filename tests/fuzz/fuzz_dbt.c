@@ -362,7 +362,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned i = 0; i < G_N_ELEMENTS(times) && ended; i++) {
         X86Cpu *cpu = translated.guest->cpus[0];
         load(&translated, &s);
-        dbt_set_first(dbt, i == 0);
+        dbt_set_first(dbt, i == 0 ? 1 : 0);
         vcpu_enter(&cpu->vcpu);
         X86Exit again = dbt_run(dbt, cpu);
         vcpu_leave(&cpu->vcpu);

@@ -403,7 +403,7 @@ static X86Exit run(const Code *code)
         return exit == X86_EXIT_DEBUG ? X86_EXIT_HALT : exit;
     case RUNNER_DBT:
     case RUNNER_DBT_MIXED:
-    case RUNNER_DBT_FIRST: dbt_set_first(dbt, runner == RUNNER_DBT_FIRST); return resident_run(dbt, cpu);
+    case RUNNER_DBT_FIRST: dbt_set_first(dbt, runner == RUNNER_DBT_FIRST ? 1 : 0); return resident_run(dbt, cpu);
     default: return x86_run(cpu);
     }
 }

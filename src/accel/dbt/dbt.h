@@ -61,9 +61,9 @@ enum {
     DBT_SIZES        = 11, /* of what look-ups in the TLB check: 1 << n bytes */
     DBT_TLB_KINDS    = 16, /* of stubs for each */
     DBT_NOTED        = 1 << 16,
-    DBT_FIRST_BITS   = 19, /* first.c: 1 << of them */
+    DBT_FIRST_BITS   = 20, /* first.c: 1 << of them, two for each place */
     DBT_FIRST_WORDS  = 1 << (DBT_FIRST_BITS - 6),
-    DBT_FIRST_MOST   = 1 << (DBT_FIRST_BITS - 2), /* that are set */
+    DBT_FIRST_MOST   = 1 << (DBT_FIRST_BITS - 3), /* places in use */
 };
 
 /* {tag, addend} for one range of linear addresses: host = linear + addend when linear - tag <= size - access size. */
@@ -606,8 +606,8 @@ struct Dbt {
     GHashTable         *misfits; /* first byte of units whose groups did not fit -> how often they were made anew */
     GHashTable         *advice;  /* first byte of instructions that access memory -> adapt.c */
     uint64_t            noted[DBT_NOTED / 64]; /* bits: what is in neither of the two has none */
-    uint64_t           *branched;              /* DBT_FIRST_BITS: what has been branched to; no lock */
-    unsigned            n_branched;            /* of them that are set, about */
+    uint64_t           *branched;              /* DBT_FIRST_BITS: how often places were branched to; no lock */
+    unsigned            n_branched;            /* of them in use, about */
     GPtrArray          *frames;
     DbtCell            *cells; /* DBT_CELLS, the first n_cells of which have been given out */
     uint32_t            n_cells, n_free_cells, free_cell;
@@ -622,7 +622,7 @@ struct Dbt {
     struct DbtPerf     *perf;               /* perf.c; NULL: nobody wants it */
     bool                no_links, no_jumps; /* -d exec, cpu, nochain: no direct links, nothing in jump caches */
     bool                mixed;              /* dbt_set_mixed() */
-    bool                runs_first;         /* dbt_set_first() */
+    unsigned            first_runs;         /* dbt_set_first() */
     bool                bmi2;               /* of the host */
     DbtWrites           writes;             /* the same */
 };

@@ -1,6 +1,6 @@
-/* Code that runs for the first time. A third of what a kernel's start comes to never runs again: to translate it takes
+/* Code that runs for the first times. A third of what a kernel's start comes to never runs again: to translate it takes
  * several times as long as the executor needs to run it. So 64-bit code is translated when it is branched to for the
- * second time.
+ * fourth time.
  *
  * Its bytes are read instruction by instruction, each when its turn comes: nobody need be told that they are code.
  *
@@ -28,9 +28,9 @@ static void forget(Dbt *dbt)
     __atomic_store_n(&dbt->n_branched, 0, __ATOMIC_RELAXED);
 }
 
-void dbt_set_first(Dbt *dbt, bool on)
+void dbt_set_first(Dbt *dbt, unsigned runs)
 {
-    dbt->runs_first = on;
+    dbt->first_runs = runs;
     if (dbt->n_branched) {
         forget(dbt);
     }
@@ -39,7 +39,7 @@ void dbt_set_first(Dbt *dbt, bool on)
 static bool is_wanted(const DbtFrame *f)
 {
     const X86Cpu *cpu = f->cpu;
-    return f->dbt->runs_first && cpu->code_size == X86_CODE64 && !log_on(cpu->vcpu.log, LOGS);
+    return f->dbt->first_runs && cpu->code_size == X86_CODE64 && !log_on(cpu->vcpu.log, LOGS);
 }
 
 /* The byte at rip; NULL: it is not in RAM, or rip is no address. */
@@ -58,18 +58,20 @@ static const uint8_t *code_at(X86Cpu *cpu)
     return (const uint8_t *)(cpu->rip + e->addend);
 }
 
-/* A bit for each place that code has been branched to. Who shares one with another is translated at once; when many are
- * set all are cleared, and code that has been in use for long, but not translated, runs like this once more. */
+/* Two bits for each place that code has been branched to: how often. Who shares them with another is translated sooner;
+ * when many are in use all are cleared, and code that has been in use for long, but not translated, runs like this
+ * again. vCPUs may undo each other's counting: code is the executor's once more then. */
 static bool is_new(Dbt *dbt, const uint8_t *host)
 {
-    uint64_t  bit  = (uintptr_t)host * UINT64_C(0x9e3779b97f4a7c15) >> (64 - DBT_FIRST_BITS);
-    uint64_t *word = &dbt->branched[bit / 64], mask = UINT64_C(1) << bit % 64;
+    uint64_t  place = (uintptr_t)host * UINT64_C(0x9e3779b97f4a7c15) >> (65 - DBT_FIRST_BITS);
+    uint64_t *word = &dbt->branched[place / 32], counts = __atomic_load_n(word, __ATOMIC_RELAXED);
+    unsigned  shift = 2 * (place % 32), count = counts >> shift & 3;
 
-    if (__atomic_load_n(word, __ATOMIC_RELAXED) & mask) {
+    if (count >= dbt->first_runs) {
         return false;
     }
-    __atomic_fetch_or(word, mask, __ATOMIC_RELAXED);
-    if (__atomic_add_fetch(&dbt->n_branched, 1, __ATOMIC_RELAXED) > DBT_FIRST_MOST) {
+    __atomic_store_n(word, counts + (UINT64_C(1) << shift), __ATOMIC_RELAXED);
+    if (count == 0 && __atomic_add_fetch(&dbt->n_branched, 1, __ATOMIC_RELAXED) > DBT_FIRST_MOST) {
         forget(dbt);
     }
     return true;

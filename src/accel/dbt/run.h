@@ -19,9 +19,10 @@ void dbt_set_verify(Dbt *dbt, bool on);
 /* For tests: memory accesses nothing is known of yet are made in all ways there are (adapt.c), by their address. */
 void dbt_set_mixed(Dbt *dbt, bool on);
 
-/* 64-bit code is translated when it runs for the second time, and no code has run so far (first.c). Off; on in
- * machines. No vCPU runs. */
-void dbt_set_first(Dbt *dbt, bool on);
+/* 64-bit code is translated when it has run that often, and no code has run so far (first.c): 0 to DBT_FIRST_RUNS,
+ * which machines use. 0 at first. No vCPU runs. */
+enum { DBT_FIRST_RUNS = 3 };
+void dbt_set_first(Dbt *dbt, unsigned runs);
 
 typedef struct DbtHost {
     /* Called when a run ends (see X86Exit), inside as x86_run() ends: does what is to be done about it and returns true
