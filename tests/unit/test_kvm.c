@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { RAM_SIZE = 4 << 20, CODE = 0x8000, DATA = 0x100000, WINDOW = 0x1000000, PORT = 0x80, EVENT_PORT = 0x90 };
@@ -398,6 +399,17 @@ static bool keeps_virtual_8086(const Fixture *f)
     return regs.rflags & EFLAGS_VM;
 }
 
+/* AMD's processors have one bit for both shadows, and KVM says of it that it is either. */
+static bool has_two_shadows(Fixture *f)
+{
+    struct kvm_vcpu_events events = {};
+    KvmVcpu               *k      = kvm_vcpu(f->cpu);
+    f->cpu->interrupt_shadow      = X86_SHADOW_STI;
+    g_assert_true(kvm_state_put(k));
+    g_assert_true(kvm_ioctl(k->fd, KVM_GET_VCPU_EVENTS, &events) == 0);
+    return events.interrupt.shadow == KVM_X86_SHADOW_INT_STI;
+}
+
 static void test_state(Fixture *f, gconstpointer options)
 {
     round_trip(f); /* as reset leaves it */
@@ -418,6 +430,11 @@ static void test_state(Fixture *f, gconstpointer options)
     round_trip(f);
     f->cpu->vcpu.halted = false;
     for (unsigned shadow = X86_SHADOW_NONE; shadow <= X86_SHADOW_SS; shadow++) {
+        if (shadow == X86_SHADOW_STI && !has_two_shadows(f)) {
+            g_assert_true(kvm_state_get(kvm_vcpu(f->cpu)));
+            g_assert_cmpuint(f->cpu->interrupt_shadow, ==, X86_SHADOW_SS); /* which holds more back */
+            continue;
+        }
         f->cpu->interrupt_shadow = (uint8_t)shadow;
         round_trip(f);
     }
@@ -473,9 +490,16 @@ static void test_kick(Fixture *f, gconstpointer options)
         vcpu_exclusive_end(f->accel->group, NULL);
         vcpu_flush_all(f->accel->group, NULL);
     }
-    let_run(f, 1000);
-    accel_pause_all(f->accel);
-    g_assert_cmpuint(f->cpu->gpr[X86_RCX], >, last);
+    gint64 until = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+    for (;;) {
+        let_run(f, 1000);
+        accel_pause_all(f->accel);
+        if (f->cpu->gpr[X86_RCX] > last) {
+            break;
+        }
+        g_assert_cmpint(g_get_monotonic_time(), <, until);
+        accel_resume_all(f->accel);
+    }
 }
 
 static VcpuResume step_all(void *opaque, Vcpu *cpu)
@@ -504,11 +528,55 @@ static VcpuResume run_each(void *opaque, Vcpu *cpu)
     return VCPU_RUN;
 }
 
+/* Does KVM itself, in a VM of its own that Quern's code has no part in, stop at debug registers and at INT3? On SVM
+ * that QEMU 7.2 emulates it does neither. */
+static bool has_breakpoints(void)
+{
+    static const uint8_t code[] = { 0x90, 0x90, 0xf4 }; /* the second NOP becomes an INT3, for who has stopped there */
+    g_auto(Error) err           = {};
+    int      fd = kvm_open("/dev/kvm", &err), vm = fd >= 0 ? kvm_create_vm(fd, &err) : -1;
+    int      vcpu = kvm_ioctl(vm, KVM_CREATE_VCPU, NULL), size = kvm_ioctl(fd, KVM_GET_VCPU_MMAP_SIZE, NULL);
+    uint8_t *ram = mmap(NULL, CODE * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(vcpu >= 0 && size > 0 && ram != MAP_FAILED);
+    struct kvm_run *run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+    g_assert_true(run != MAP_FAILED);
+    memcpy(ram + CODE, code, sizeof code);
+    struct kvm_userspace_memory_region slot = { .memory_size = CODE * 2, .userspace_addr = (uintptr_t)ram };
+    struct kvm_sregs                   sregs;
+    struct kvm_regs                    regs    = { .rip = CODE, .rflags = EFLAGS_ONE };
+    struct kvm_guest_debug             at_nop  = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP };
+    struct kvm_guest_debug             at_int3 = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP };
+    const struct kvm_debug_exit_arch  *stop    = &run->debug.arch;
+    at_nop.arch.debugreg[0]                    = CODE + 1;
+    at_nop.arch.debugreg[7]                    = DR7_FIXED | 2;
+    g_assert_true(kvm_ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot) == 0);
+    g_assert_true(kvm_ioctl(vcpu, KVM_GET_SREGS, &sregs) == 0);
+    sregs.cs.base = sregs.cs.selector = 0; /* real mode */
+    g_assert_true(kvm_ioctl(vcpu, KVM_SET_SREGS, &sregs) == 0 && kvm_ioctl(vcpu, KVM_SET_REGS, &regs) == 0);
+    bool has = kvm_ioctl(vcpu, KVM_SET_GUEST_DEBUG, &at_nop) == 0 && kvm_ioctl(vcpu, KVM_RUN, NULL) == 0 &&
+               run->exit_reason == KVM_EXIT_DEBUG && stop->pc == CODE + 1;
+    if (has) {
+        ram[CODE + 1] = 0xcc;
+        has           = kvm_ioctl(vcpu, KVM_SET_GUEST_DEBUG, &at_int3) == 0 && kvm_ioctl(vcpu, KVM_RUN, NULL) == 0 &&
+              run->exit_reason == KVM_EXIT_DEBUG && stop->pc == CODE + 1 && stop->exception == X86_BP;
+    }
+    munmap(run, (size_t)size);
+    close(vcpu);
+    close(vm);
+    close(fd);
+    munmap(ram, CODE * 2);
+    return has;
+}
+
 /* Six instructions with a breakpoint each: more than there are debug registers. Memory is as it was when the machine
  * stands. */
 static void test_breakpoints(Fixture *f, gconstpointer options)
 {
     static const uint8_t code[] = { 0x41, 0x41, 0x41, 0x41, 0x41, 0x41, 0xeb, 0xfe };
+    if (!has_breakpoints()) {
+        g_test_skip("KVM does not stop at breakpoints here");
+        return;
+    }
     set_code(f, code, sizeof code);
     for (unsigned i = 1; i <= 6; i++) {
         accel_breakpoint(f->accel, CODE + i, true);

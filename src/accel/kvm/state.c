@@ -199,7 +199,9 @@ static bool get_events(KvmVcpu *k)
     if (kvm_ioctl(k->fd, KVM_GET_VCPU_EVENTS, &k->events) < 0) {
         return false;
     }
-    k->cpu->nmi_blocked      = k->events.nmi.masked;
+    k->cpu->nmi_blocked = k->events.nmi.masked;
+    /* On AMD's processors, which have one bit for both, both are said. That of SS holds more back, so it is the one
+     * that loses nothing. */
     uint8_t shadow           = k->events.interrupt.shadow;
     k->cpu->interrupt_shadow = shadow & KVM_X86_SHADOW_INT_MOV_SS ? X86_SHADOW_SS
                                : shadow                           ? X86_SHADOW_STI
