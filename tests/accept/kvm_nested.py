@@ -148,7 +148,11 @@ def main():
         print(f"kvm_nested: {PEER}: not there; install qemu-system-x86", file=sys.stderr)
         return 2
     build = os.path.abspath(args.build)
-    tests = tests_of(build, args.tests)
+    try:
+        tests = tests_of(build, args.tests)
+    except (LookupError, subprocess.CalledProcessError) as problem:
+        print(f"kvm_nested: {problem}; is the tree built? make build guest", file=sys.stderr)
+        return 2
     results, console = run_guest(build, tests, args.limit, args.verbose)
     failed = 0
     for name in (test["name"] for test in tests):

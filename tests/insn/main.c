@@ -74,8 +74,8 @@ static bool expected(Form *form, Guise guise, const Instance *in, const Code *co
            (host->vector != 14 && host->vector != 17); /* it has no paging, and #AC in ring 3 only */
 }
 
-static bool is_same(const Instance *in, const Code *code, Guise guise, State *before, Outcome *host, Outcome *ours,
-                    GString *text)
+static bool is_same(const Instance *in, const Code *code, Guise guise, const State *before, Outcome *host,
+                    Outcome *ours, GString *text)
 {
     Undefined u = undefined_mask(in, before, host, ours);
     if (guise != GUISE_NONE) {
