@@ -24,6 +24,9 @@ static const uint8_t load_code[] = { 0x48, 0x8b, 0x13, 0x48, 0xff, 0xc9, 0x75, 0
 /* The same with mov rax, cr3; mov cr3, rax in each turn. */
 static const uint8_t flush_code[] = { 0x48, 0x8b, 0x13, 0x0f, 0x20, 0xd8, 0x0f, 0x22,
                                       0xd8, 0x48, 0xff, 0xc9, 0x75, 0xf2, 0xf4 };
+/* The same with mov eax, 100000; again: dec eax; jnz again: what takes 16 us or more. */
+static const uint8_t sparse_code[] = { 0x48, 0x8b, 0x13, 0xb8, 0xa0, 0x86, 0x01, 0x00, 0xff,
+                                       0xc8, 0x75, 0xfc, 0x48, 0xff, 0xc9, 0x75, 0xef, 0xf4 };
 
 static void setup(Fixture *f, gconstpointer unused)
 {
@@ -70,8 +73,7 @@ static void run(Fixture *f, uint64_t at, uint64_t rbx, uint64_t times)
     run_on(f, 0, at, rbx, times);
 }
 
-/* A unit whose look-ups are called is made anew when it runs often: soon where it runs long from one flush to the next,
- * late where it does not. */
+/* A unit whose look-ups are called is made anew when it runs often, densely, and long from one flush to the next. */
 static void test_hot(Fixture *f, gconstpointer unused)
 {
     guest_poke(f->guest, GUEST_CODE, load_code, sizeof load_code);
@@ -81,10 +83,12 @@ static void test_hot(Fixture *f, gconstpointer unused)
     g_assert_cmpuint(counter(f, "killed"), ==, 1);
 
     guest_poke(f->guest, OTHER, flush_code, sizeof flush_code);
-    run(f, OTHER, GUEST_DATA, DBT_COLD_RUNS - 100);
+    run(f, OTHER, GUEST_DATA, 4 * (DBT_WARM_RUNS + DBT_TRIAL_RUNS));
     g_assert_cmpuint(counter(f, "killed"), ==, 1);
-    run(f, OTHER, GUEST_DATA, DBT_COLD_RUNS + 100);
-    g_assert_cmpuint(counter(f, "killed"), ==, 2);
+
+    guest_poke(f->guest, OTHER, sparse_code, sizeof sparse_code);
+    run(f, OTHER, GUEST_DATA, DBT_WARM_RUNS + DBT_TRIAL_RUNS + 100);
+    g_assert_cmpuint(counter(f, "killed"), ==, 2); /* of which one is flush_code, overwritten */
 }
 
 /* A page that held code and is data now loses its units after a few slow stores. Where the code is still used, it

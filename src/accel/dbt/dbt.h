@@ -54,8 +54,8 @@ enum {
     DBT_HEATS        = 16384, /* counters of units' runs */
     DBT_WARM_RUNS    = 8000,  /* of a unit, until it is looked at whether its sites should be checked in line, ... */
     DBT_TRIAL_RUNS   = 2000,  /* ... which takes that many, ... */
-    DBT_TRIAL_PER    = 400,   /* ... that are wanted for each flush of the micro TLBs; else ... */
-    DBT_COLD_RUNS    = 50000, /* ... it is done then */
+    DBT_TRIAL_PER    = 400,   /* ... that are wanted for each flush of the micro TLBs, ... */
+    DBT_TRIAL_US     = 16000, /* ... in this time at most */
     DBT_LAST         = 3,
     DBT_CODES        = 64,
     DBT_SIZES        = 11, /* of what look-ups in the TLB check: 1 << n bytes */
@@ -71,6 +71,12 @@ typedef struct DbtMicro {
     uint64_t  tag;
     uintptr_t addend;
 } DbtMicro;
+
+/* Of a unit that ran often: does it run densely? */
+typedef struct DbtTrial {
+    int64_t  began;   /* g_get_monotonic_time(); 0: it has not */
+    uint32_t flushed; /* the frame's, then */
+} DbtTrial;
 
 /* A run of linear pages that lie side by side in host memory (runs.c): host = linear + addend when linear - start <=
  * last, for the size of the access. Empty ones start where no address is, as micro entries do. */
@@ -227,7 +233,7 @@ typedef struct DbtFrame {
     X86Insn        insn; /* that runs in C */
     DbtSample      samples[DBT_MICROS];
     DbtWindows    *windows; /* NULL: none yet */
-    uint32_t      *trials;  /* for each of `heat`: `flushed` when its trial began + 1; 0: it has none, or DBT_TRIED */
+    DbtTrial      *trials;  /* for each of `heat` */
     uint32_t       flushed; /* how often all micro entries were dropped */
     DbtAccess      accesses[DBT_ACCESSES];
     DbtCross       crosses[DBT_CROSSES];
@@ -264,8 +270,6 @@ static inline uint64_t dbt_empty_tag(unsigned mode, unsigned slot)
 {
     return slot / 2 == dbt_jump_slot(mode, DBT_NO_TAG) / 2 ? DBT_NO_TAG | 1 : DBT_NO_TAG;
 }
-
-#define DBT_TRIED UINT32_MAX
 
 #define DBT_RUN    ((uint64_t)(2 * (DBT_JUMPS_USER - 1)) << 32 | 2 * (DBT_JUMPS_KERNEL - 1))
 #define DBT_KICKED UINT64_C(0)

@@ -213,7 +213,7 @@ static void frame_init(DbtFrame *f, Dbt *dbt, X86Cpu *cpu)
     for (unsigned i = 0; i < DBT_HEATS; i++) {
         f->heat[i] = DBT_WARM_RUNS;
     }
-    f->trials = g_new0(uint32_t, DBT_HEATS);
+    f->trials = g_new0(DbtTrial, DBT_HEATS);
     for (unsigned i = 0; i < G_N_ELEMENTS(f->misses); i++) {
         f->misses[i] = i < DBT_MICROS ? DBT_MISSES : DBT_RUN_MISSES;
     }
