@@ -50,8 +50,9 @@ def step_boot(run):
 
 
 def step_parallel(run):
-    """Two vCPUs do parallel jobs at least 1.85 times faster than one (median of five)."""
-    figures, _ = run.bench("smp", 3600)
+    """Two vCPUs do parallel jobs at least 1.85 times faster than one (median of five). Four times the work, so that two
+    threads are busy for a second even natively."""
+    figures, _ = run.bench("smp", 3600, "--systems", "native,quern", "--scale", "4")
     gains = {row["row"]: row["gain"]["quern"] for row in figures["smp"]["smp"]}
     text = ", ".join(f"{name} {gain:.2f}" for name, gain in gains.items() if gain)
     if not all(gains.values()) or min(gains.values()) < 1.85:

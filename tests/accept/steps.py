@@ -36,11 +36,11 @@ class Run:
             raise Failed(f"{command}: status {run.returncode}: ...{run.stdout[-1500:]}")
         return run.stdout
 
-    def bench(self, part, timeout):
+    def bench(self, part, timeout, *options):
         """Runs one part of the benchmark; its figures."""
         figures = os.path.join(self.clone, "build", f"bench-{part}.json")
         short = ["--rounds", "1"] if self.quick else []
-        out = self.sh(["bench/run.py", part, "--program", PROGRAM, "--json", figures, *short], timeout)
+        out = self.sh(["bench/run.py", part, "--program", PROGRAM, "--json", figures, *short, *options], timeout)
         with open(figures, encoding="ascii") as f:
             return json.load(f), out
 
