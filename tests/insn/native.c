@@ -23,6 +23,7 @@ enum {
     FLAGS_USER   = 0x40cd5 | 0x200, /* AC OF DF SF ZF AF PF CF, IF */
     ALT_STACK    = 128 << 10,
     SA_RESTORER  = 0x4000000,
+    LINUX_CALL   = 0x80,
 };
 
 /* What the kernel takes; libc's wrapper has another order and a larger mask. */
@@ -56,6 +57,7 @@ static struct sigaction quern_fpe, quern_segv; /* Quern's handlers, for what run
 static bool             has_mode[N_MODES];
 static bool             has_segments;
 static bool             canonical_only; /* see native_takes_stack() */
+static bool             answered[256];  /* see native_answers_int() */
 
 static const uint8_t gpr_to_greg[16] = {
     REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
@@ -292,8 +294,7 @@ void native_run(const Code *code, const State *before, Outcome *after)
     read_back(after, code, before);
 }
 
-/* An interrupt while RSP is not canonical ends a run by #GP on some hosts; one whose hypervisor emulates CPUID was seen
- * to do so where the code had INT, once in two million runs. */
+/* An interrupt while RSP is not canonical ends a run by #GP on some hosts. */
 bool native_was_disturbed(const Code *code, const State *before, Outcome *after)
 {
     static Outcome now;
@@ -306,7 +307,8 @@ bool native_was_disturbed(const Code *code, const State *before, Outcome *after)
 /* --- what the host has ---
  *
  * Hypervisors that run their guests' kernels in ring 3 offer little but 64-bit code: no segments of others, and when
- * they come back to a process they answer a stack pointer that is not canonical by #GP. */
+ * they come back to a process they answer a stack pointer that is not canonical by #GP. They may have gates for INT
+ * that do something: one has CPUID behind 1Ah. */
 
 /* How these bytes end in a mode, with this RSP. */
 static int try_code(Mode mode, const char *bytes, unsigned len, uint64_t rsp)
@@ -333,6 +335,11 @@ bool native_has_mode(Mode mode)
 bool native_has_segments(void)
 {
     return has_segments;
+}
+
+bool native_answers_int(uint8_t vector)
+{
+    return answered[vector];
 }
 
 bool native_takes_stack(const State *s)
@@ -366,6 +373,11 @@ void native_init(void)
     static const char load[] = { '\xb8', DS_16, 0, 0, 0, '\x8e', '\xc0' };
     has_segments             = has_ldt && try_code(MODE_64, load, sizeof load, DATA_BASE) == NO_FAULT;
     canonical_only           = try_code(MODE_64, "\x90", 1, UINT64_C(0x123456789abcdef0)) == 13;
+    for (unsigned vector = 0; vector < G_N_ELEMENTS(answered); vector++) {
+        const char interrupt[] = { '\xcd', (char)vector };
+        answered[vector] =
+            vector == LINUX_CALL || try_code(MODE_64, interrupt, sizeof interrupt, DATA_BASE) == NO_FAULT;
+    }
 }
 
 void native_free(void)

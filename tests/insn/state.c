@@ -514,8 +514,8 @@ static bool place_special(State *s, Instance *in, GRand *random)
     if (d->mnemonic == ZYDIS_MNEMONIC_XGETBV) {
         s->gpr[1] = chance(random, 4) ? s->gpr[1] : 0;
     }
-    if (d->mnemonic == ZYDIS_MNEMONIC_INT && in->d.raw.imm[0].value.u == 0x80) {
-        return false; /* Linux's system call */
+    if (d->mnemonic == ZYDIS_MNEMONIC_INT && native_answers_int((uint8_t)in->d.raw.imm[0].value.u)) {
+        return false;
     }
     if (d->mnemonic == ZYDIS_MNEMONIC_ENTER) {
         uint64_t base = in->form->mode == MODE_16 ? 0x1000 : DATA_BASE + 0x1000;
