@@ -241,9 +241,6 @@ bool native_has_mode(Mode mode);
 bool native_has_segments(void); /* of the test's own, in its LDT */
 void native_run(const Code *code, const State *before, Outcome *after);
 
-/* Runs it once more: has it ended otherwise than it does now? `after` is what it was, and becomes the new one. */
-bool native_was_disturbed(const Code *code, const State *before, Outcome *after);
-
 /* Whether INT of it is not a fault on the host: a system call, or what a hypervisor offers. */
 bool native_answers_int(uint8_t vector);
 

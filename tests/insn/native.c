@@ -294,16 +294,6 @@ void native_run(const Code *code, const State *before, Outcome *after)
     read_back(after, code, before);
 }
 
-/* An interrupt while RSP is not canonical ends a run by #GP on some hosts. */
-bool native_was_disturbed(const Code *code, const State *before, Outcome *after)
-{
-    static Outcome now;
-    native_run(code, before, &now);
-    bool disturbed = memcmp(&now, after, sizeof now) != 0;
-    *after         = now;
-    return disturbed;
-}
-
 /* --- what the host has ---
  *
  * Hypervisors that run their guests' kernels in ring 3 offer little but 64-bit code: no segments of others, and when
