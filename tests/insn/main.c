@@ -121,7 +121,13 @@ static void run_form(Form *form, const Options *o, Guise guise, GString *text)
         }
         form->count++;
         form->faults += host.vector != NO_FAULT;
-        if (is_same(&in, &code, guise, &before, &host, &ours, NULL)) {
+        bool same = is_same(&in, &code, guise, &before, &host, &ours, NULL);
+        if (!same && guise == GUISE_NONE && form->oracle == ORACLE_HOST) {
+            /* A switch of the host's processes was seen to leave x87 pointers that are not there otherwise. */
+            native_run(&code, &before, &host);
+            same = is_same(&in, &code, guise, &before, &host, &ours, NULL);
+        }
+        if (same) {
             continue;
         }
         form->differences++;
