@@ -50,14 +50,12 @@ def step_boot(run):
 
 
 def step_parallel(run):
-    """Two vCPUs do a parallel compute job at least 1.85 times faster than one (median of five). Four times the work, so that
-    two threads are busy for a second even natively. All three jobs do on two cores; where a virtual machine's two CPUs are
-    threads of one core, which it is not told, only what waits for results rather than for execution units can: the matrix
-    product must, and the others are to gain what threads of one core give."""
+    """Two vCPUs do parallel jobs at least 1.85 times faster than one (median of five). Four times the work, so that two
+    threads are busy for a second even natively."""
     figures, _ = run.bench("smp", 3600, "--systems", "native,quern", "--scale", "4")
     gains = {row["row"]: row["gain"]["quern"] for row in figures["smp"]["smp"]}
     text = ", ".join(f"{row['row']} {row['gain']['quern'] or 0:.2f} (native {row['gain']['native'] or 0:.2f})" for row in figures["smp"]["smp"])
-    if not all(gains.values()) or gains["smp-matrix"] < 1.85 or min(gains.values()) < 1.6:
+    if not all(gains.values()) or min(gains.values()) < 1.85:
         raise Failed(text)
     return text
 

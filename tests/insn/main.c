@@ -123,7 +123,8 @@ static void run_form(Form *form, const Options *o, Guise guise, GString *text)
         form->faults += host.vector != NO_FAULT;
         bool same = is_same(&in, &code, guise, &before, &host, &ours, NULL);
         if (!same && guise == GUISE_NONE && form->oracle == ORACLE_HOST) {
-            /* A switch of the host's processes was seen to leave x87 pointers that are not there otherwise. */
+            /* On a busy host FSINCOS was seen to leave x87 pointers that it does not leave otherwise, once in 2
+             * million. */
             native_run(&code, &before, &host);
             same = is_same(&in, &code, guise, &before, &host, &ours, NULL);
         }
